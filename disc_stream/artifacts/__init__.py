@@ -1,0 +1,1 @@
+"""Model bundles on disk and the encoder that runs them."""

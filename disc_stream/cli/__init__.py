@@ -1,0 +1,1 @@
+"""The command line; every command loads what it needs when it runs."""

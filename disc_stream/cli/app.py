@@ -1,0 +1,74 @@
+"""The ``disc-stream`` command.
+
+The command modules import nothing but typer at their top: what a command needs is loaded when it runs,
+so that ``--help`` answers at once and a missing extra concerns only the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from disc_stream import __version__
+from disc_stream.cli import data, demo, edge, export, label, serve, train, watch
+from disc_stream.errors import DiscStreamError
+
+app = typer.Typer(
+    name="disc-stream",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Live activity labels from the raw motion streams of many wearables, learned without labels.\n\n"
+    "Start with: disc-stream demo",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"disc-stream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+# The order is the order of work.
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("serve")(serve.serve)
+app.command("label")(label.label)
+app.command("watch")(watch.watch)
+app.add_typer(edge.app, name="edge")
+
+
+def main() -> None:
+    """Run the command line; errors meant for a person become one line and an exit code."""
+    try:
+        app()
+    except DiscStreamError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (as `head` does); that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

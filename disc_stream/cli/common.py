@@ -1,0 +1,79 @@
+"""What several commands share: output, extras, logging."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from disc_stream.errors import InputNotFoundError, MissingExtraError
+
+# module that tells whether an extra is there -> the extra
+_PROBES = {
+    "train": ("torch", "sklearn", "scipy", "safetensors"),
+    "export": ("torch", "onnx", "onnxscript"),
+    "server": ("starlette", "uvicorn"),
+    "cpu": ("onnxruntime",),
+    "demo": ("torch", "onnx", "sklearn", "starlette", "uvicorn"),
+}
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
+BrokerOption = Annotated[
+    str,
+    typer.Option(
+        "--broker",
+        envvar="DISC_STREAM_BROKER",
+        help="mqtt://host:port or mqtts://…; the password is better put into DISC_STREAM_BROKER_PASSWORD.",
+    ),
+]
+PrefixOption = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
+
+DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+
+
+def require_extra(extra: str, needed_for: str) -> None:
+    """Check that an optional dependency is installed, without importing it.
+
+    Raises:
+        MissingExtraError: naming the extra to install.
+    """
+    if any(importlib.util.find_spec(module) is None for module in _PROBES[extra]):
+        raise MissingExtraError(extra, needed_for)
+
+
+def require_path(path: Path, what: str) -> Path:
+    """Check that a file or folder exists.
+
+    Raises:
+        InputNotFoundError: naming it.
+    """
+    if not path.exists():
+        raise InputNotFoundError(f"{what} {str(path)!r} does not exist", remedy="Check the path")
+    return path
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    json.dump(value, sys.stdout, indent=2, allow_nan=False, default=str)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def setup_logging(verbose: bool) -> None:
+    """Log to stderr: warnings only, or everything of ours with ``verbose``."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("disc_stream").setLevel(logging.DEBUG if verbose else logging.INFO)
+    for room in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):
+        logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -1,0 +1,7 @@
+"""``disc-stream export``."""
+
+from __future__ import annotations
+
+
+def export() -> None:
+    """Placeholder."""

@@ -1,0 +1,7 @@
+"""``disc-stream label``."""
+
+from __future__ import annotations
+
+
+def label() -> None:
+    """Placeholder."""

@@ -1,0 +1,7 @@
+"""``disc-stream serve``."""
+
+from __future__ import annotations
+
+
+def serve() -> None:
+    """Placeholder."""

@@ -1,0 +1,1 @@
+"""Clustering in numpy: soft assignment, metrics, smoothing."""

@@ -1,0 +1,1 @@
+"""Recordings and windows: dataset readers and synthetic wearables."""

@@ -1,0 +1,131 @@
+"""Every error a user can meet, in one tree.
+
+::
+
+    DiscStreamError                 exit code 1: something failed
+    ├── UsageError                  exit code 2: the command was wrong
+    │   ├── ConfigError                 an option or a configuration value
+    │   ├── MissingExtraError           an optional dependency is not installed
+    │   └── InputNotFoundError          a file or folder that is not there
+    ├── DataError                   a dataset or a recording is not what it should be
+    ├── WireError                   what came over MQTT is not what it should be
+    │   ├── TopicError
+    │   └── PayloadError                carries `reason`, a stable code for counters
+    ├── BrokerError                 the broker cannot be reached, or refuses
+    ├── PortInUseError              an address that we were asked to listen on is taken
+    ├── BundleError                 a model bundle is broken or does not fit
+    │   └── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
+    ├── TrainingError               training cannot go on
+    └── ParityError                 an exported graph does not compute what torch computes
+
+Messages are one line for a person: what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class DiscStreamError(Exception):
+    """Root of all errors that are reported to a user without a traceback.
+
+    Args:
+        message: one line: what is wrong and where.
+        remedy: one short imperative sentence: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(DiscStreamError):
+    """The command itself was wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """An option or a configuration value is not usable."""
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is needed and not installed.
+
+    Args:
+        extra: name of the extra in pyproject.toml, such as ``train``.
+        needed_for: what asked for it, such as ``disc-stream train``.
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the extra '{extra}', which is not installed",
+            remedy=f"Run: pip install 'disc-stream[{extra}]'",
+        )
+        self.extra = extra
+
+
+class InputNotFoundError(UsageError):
+    """A file or folder that the command names does not exist."""
+
+
+class DataError(DiscStreamError):
+    """A dataset or a recording is incomplete, truncated or malformed."""
+
+
+class WireError(DiscStreamError):
+    """A message does not follow the contract of topics and payloads."""
+
+
+class TopicError(WireError):
+    """A topic or a device id is outside the topic grammar."""
+
+
+class PayloadError(WireError):
+    """A payload cannot be taken as a sample batch.
+
+    Args:
+        reason: stable code for counters and dead letters, such as ``truncated``.
+        message: one line for a person.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BrokerError(DiscStreamError):
+    """The MQTT broker cannot be reached or refuses the connection."""
+
+
+class PortInUseError(DiscStreamError):
+    """An address to listen on is already taken."""
+
+
+class BundleError(DiscStreamError):
+    """A model bundle is broken, incomplete or from a newer version."""
+
+
+class StreamMismatchError(BundleError):
+    """A stream's channels, units or rate do not fit the bundle.
+
+    Args:
+        reason: stable code for counters: ``channels``, ``units`` or ``rate``.
+        message: one line for a person.
+    """
+
+    def __init__(self, reason: str, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.reason = reason
+
+
+class TrainingError(DiscStreamError):
+    """Training cannot start or cannot go on."""
+
+
+class ParityError(DiscStreamError):
+    """An exported graph does not compute what the torch model computes."""

@@ -1,0 +1,1 @@
+"""Signal processing without I/O: units and windows."""

@@ -1,0 +1,1 @@
+"""Estimators and the training loop (torch)."""

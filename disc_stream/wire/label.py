@@ -1,0 +1,73 @@
+"""Label messages: JSON on ``<prefix>/<device>/label``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from disc_stream.errors import PayloadError
+from disc_stream.types import Label, SoftLabel
+
+SCHEMA = "disc-stream.label/1"
+
+
+def _soft_to_json(soft: SoftLabel) -> dict[str, Any]:
+    return {"label": soft.label, "name": soft.name, "confidence": round(soft.confidence, 7)}
+
+
+def _soft_from_json(value: dict[str, Any]) -> SoftLabel:
+    return SoftLabel(int(value["label"]), str(value["name"]), float(value["confidence"]))
+
+
+def label_to_dict(label: Label) -> dict[str, Any]:
+    """The label as plain JSON values, in the order people read them."""
+    return {
+        "schema": SCHEMA,
+        "device": label.device,
+        "boot": label.boot,
+        "window": label.window,
+        "t0": label.t0_us,
+        "t1": label.t1_us,
+        **_soft_to_json(label.best),
+        "soft": [_soft_to_json(s) for s in label.soft],
+        "smoothed": _soft_to_json(label.smoothed),
+        "distance": round(label.distance, 6),
+        "novelty": None if label.novelty is None else round(label.novelty, 4),
+        "model": label.model,
+        "seq": label.seq,
+        "published": label.published_us,
+    }
+
+
+def encode_label(label: Label) -> bytes:
+    """The label as UTF-8 JSON."""
+    return json.dumps(label_to_dict(label), separators=(",", ":")).encode()
+
+
+def decode_label(payload: bytes) -> Label:
+    """Read a label message.
+
+    Raises:
+        PayloadError: with reason ``label`` if it is not a label of schema 1.
+    """
+    try:
+        value = json.loads(payload)
+        if value["schema"] != SCHEMA:
+            raise PayloadError("label", f"label schema {value['schema']!r} is not {SCHEMA!r}")
+        return Label(
+            device=str(value["device"]),
+            boot=int(value["boot"]),
+            window=int(value["window"]),
+            t0_us=int(value["t0"]),
+            t1_us=int(value["t1"]),
+            best=_soft_from_json(value),
+            soft=tuple(_soft_from_json(s) for s in value["soft"]),
+            smoothed=_soft_from_json(value["smoothed"]),
+            distance=float(value["distance"]),
+            novelty=None if value["novelty"] is None else float(value["novelty"]),
+            model=str(value["model"]),
+            seq=int(value["seq"]),
+            published_us=int(value["published"]),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise PayloadError("label", f"not a label message: {error!r}") from error

@@ -1,0 +1,316 @@
+"""One MQTT connection: paho configured so that nothing is lost and refusals are errors.
+
+The edge, the server and the command line all talk through this class (docs/adr/0003). What it settles:
+a fixed client id with ``clean_start=False`` keeps the broker's queue for us; a Receive Maximum makes the
+broker hold back when we are slow; subscriptions are renewed on every connect; an exception in a handler
+is logged instead of killing paho's network thread; acknowledgements of an earlier connection are not
+sent on a later one, because brokers re-use message ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from disc_stream.errors import BrokerError
+from disc_stream.wire.broker import Broker
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One received message.
+
+    Args:
+        topic: full topic.
+        payload: bytes as sent.
+        content_type: MQTT 5 content type, "" where the publisher gave none.
+        qos: quality of service it was delivered with.
+        retained: whether the broker kept it from before the subscription.
+        mid: message id, for the acknowledgement.
+        epoch: number of the connection it came over.
+    """
+
+    topic: str
+    payload: bytes
+    content_type: str
+    qos: int
+    retained: bool
+    mid: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+Handler = Callable[[Message], None]
+
+
+class MqttLink:
+    """A connection to a broker that heals itself.
+
+    Args:
+        broker: address and credentials.
+        client_id: fixed id where the broker shall keep a session, else any unique text.
+        on_message: called on the network thread for every message; must be quick.
+        on_up: called on the network thread after each (re)connect, once subscriptions were renewed.
+        on_down: called on the network thread with the reason when a connection is lost.
+        session_expiry_s: how long the broker keeps queue and subscriptions; 0 starts clean.
+        receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
+        manual_ack: whether messages are acknowledged by ``ack`` instead of by paho.
+        will: last will.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        on_message: Handler | None = None,
+        on_up: Callable[[], None] | None = None,
+        on_down: Callable[[str], None] | None = None,
+        session_expiry_s: int = 0,
+        receive_maximum: int = 1000,
+        manual_ack: bool = False,
+        will: Will | None = None,
+    ) -> None:
+        self.broker = broker
+        self.client_id = client_id
+        self._on_message, self._on_up, self._on_down = on_message, on_up, on_down
+        self._session_expiry_s = session_expiry_s
+        self._receive_maximum = receive_maximum
+        self._epoch = 0
+        self._subscriptions: dict[str, int] = {}
+        self._answered = threading.Event()  # CONNACK came, or the connection broke before it
+        self._connected = threading.Event()
+        self._refusal: str | None = None
+        self._closing = False
+        self._client = self._make_client(manual_ack)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+
+    def _make_client(self, manual_ack: bool) -> paho.Client:
+        v5 = self.broker.protocol == "5"
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.client_id,
+            protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
+            clean_session=None if v5 else self._session_expiry_s == 0,
+            manual_ack=manual_ack,
+        )
+        client.max_inflight_messages_set(self._receive_maximum)
+        client.reconnect_delay_set(min_delay=1, max_delay=15)
+        if self.broker.username is not None:
+            client.username_pw_set(self.broker.username, self.broker.password)
+        if self.broker.tls:
+            try:
+                client.tls_set(ca_certs=self.broker.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise BrokerError(
+                    f"cannot use the certificate authority {self.broker.ca_file!r}: {error}"
+                ) from error
+        client.on_connect = self._handle_connect
+        client.on_connect_fail = self._handle_connect_fail
+        client.on_disconnect = self._handle_disconnect
+        client.on_message = self._handle_message
+        return client
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the current connection."""
+        return self._connected.is_set()
+
+    def connect(self, timeout_s: float = 10.0) -> None:
+        """Connect and wait for the broker's answer; later breaks are healed in the background.
+
+        Raises:
+            BrokerError: if the broker cannot be reached, refuses, or does not answer in time.
+        """
+        self._client.connect_timeout = timeout_s
+        properties = None
+        if self.broker.protocol == "5":
+            properties = _properties(PacketTypes.CONNECT)
+            properties.ReceiveMaximum = self._receive_maximum
+            properties.SessionExpiryInterval = self._session_expiry_s
+        try:
+            self._client.connect(
+                self.broker.host,
+                self.broker.port,
+                keepalive=KEEPALIVE_S,
+                clean_start=(
+                    self._session_expiry_s == 0
+                    if self.broker.protocol == "5"
+                    else paho.MQTT_CLEAN_START_FIRST_ONLY
+                ),
+                properties=properties,
+            )
+        except (OSError, ValueError) as error:
+            raise BrokerError(
+                f"cannot reach the broker at {self.broker}: {error}",
+                remedy="Check that it runs and that host and port are right",
+            ) from error
+        self._client.loop_start()
+        if not self._answered.wait(timeout_s):
+            self._stop_loop()
+            raise BrokerError(
+                f"the broker at {self.broker} did not answer within {timeout_s:g} s",
+                remedy="Check that an MQTT broker listens there",
+            )
+        if self._refusal is not None:
+            self._stop_loop()
+            raise BrokerError(
+                f"the broker at {self.broker} refused the connection: {self._refusal}",
+                remedy="Check user name, password, client id and MQTT version",
+            )
+
+    def close(self) -> None:
+        """Disconnect cleanly (no last will) and stop the network thread. May be called twice."""
+        self._closing = True
+        self._client.disconnect()
+        self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        self._closing = True
+        self._client.loop_stop()
+
+    # -- use ----------------------------------------------------------------------------------------
+
+    def subscribe(self, topic_filter: str, qos: int = 1) -> None:
+        """Subscribe now (if connected) and after every reconnect."""
+        self._subscriptions[topic_filter] = qos
+        if self.connected:
+            self._send_subscription(topic_filter, qos)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        content_type: str | None = None,
+    ) -> paho.MQTTMessageInfo:
+        """Queue a message; with QoS 1 it is kept and sent again until the broker has confirmed it.
+
+        Returns:
+            paho's handle: ``is_published()`` and ``wait_for_publish(timeout)``.
+        """
+        properties = None
+        if content_type is not None and self.broker.protocol == "5":
+            properties = _properties(PacketTypes.PUBLISH)
+            properties.ContentType = content_type
+        return self._client.publish(topic, payload, qos, retain, properties)
+
+    def ack(self, message: Message) -> None:
+        """Acknowledge a QoS 1 message (``manual_ack``); one from an earlier connection is passed over."""
+        if message.qos > 0 and message.epoch == self._epoch:
+            self._client.ack(message.mid, message.qos)
+
+    # -- paho's callbacks, on the network thread ------------------------------------------------------
+
+    def _handle_connect(
+        self,
+        _client: paho.Client,
+        _userdata: object,
+        _flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = str(reason)
+            log.error("broker %s refused the connection: %s", self.broker, reason)
+            self._answered.set()
+            return
+        self._refusal = None
+        self._epoch += 1
+        self._connected.set()
+        for topic_filter, qos in self._subscriptions.items():
+            self._send_subscription(topic_filter, qos)
+        self._answered.set()
+        self._guarded("on_up", self._on_up)
+
+    def _send_subscription(self, topic_filter: str, qos: int) -> None:
+        if self.broker.protocol == "5":
+            self._client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
+        else:
+            self._client.subscribe(topic_filter, qos=qos)
+
+    def _handle_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
+        if not self._closing:
+            log.warning("broker %s is not reachable; trying again", self.broker)
+
+    def _handle_disconnect(
+        self,
+        _client: paho.Client,
+        _userdata: object,
+        _flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        was_connected = self._connected.is_set()
+        self._connected.clear()
+        if not self._answered.is_set() and self._refusal is None:
+            self._refusal = f"the connection was closed ({reason})"
+            self._answered.set()
+        if self._closing or not was_connected:
+            return
+        log.warning("connection to broker %s lost: %s; reconnecting", self.broker, reason)
+        if self._on_down is not None:
+            on_down = self._on_down
+            self._guarded("on_down", lambda: on_down(str(reason)))
+
+    def _handle_message(self, _client: paho.Client, _userdata: object, raw: paho.MQTTMessage) -> None:
+        if self._on_message is None:
+            return
+        content_type = getattr(raw.properties, "ContentType", "") if raw.properties else ""
+        message = Message(
+            topic=raw.topic,
+            payload=bytes(raw.payload),
+            content_type=content_type,
+            qos=raw.qos,
+            retained=raw.retain,
+            mid=raw.mid,
+            epoch=self._epoch,
+        )
+        on_message = self._on_message
+        self._guarded("on_message", lambda: on_message(message))
+
+    @staticmethod
+    def _guarded(name: str, call: Callable[[], None] | None) -> None:
+        """Run a handler; paho's network thread would die of its exception."""
+        if call is None:
+            return
+        try:
+            call()
+        except Exception:
+            log.exception("error in the %s handler; the connection goes on", name)
+
+
+def is_lost(info: paho.MQTTMessageInfo) -> bool:
+    """Whether paho gave up on a message at once (its queue is full)."""
+    return info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
+
+
+def _properties(packet_type: int) -> Properties:
+    """Paho's Properties, whose constructor carries no types."""
+    return Properties(packet_type)  # type: ignore[no-untyped-call]

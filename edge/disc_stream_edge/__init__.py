@@ -1,0 +1,1 @@
+"""The edge: sources of samples and the publisher that sends them."""

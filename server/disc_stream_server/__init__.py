@@ -1,0 +1,1 @@
+"""The server: ingest, sessions, batched encoding, labels out."""
