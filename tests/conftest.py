@@ -1,0 +1,20 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real recordings, from DISC_STREAM_DATA; skips where there is none."""
+    folder = os.environ.get("DISC_STREAM_DATA")
+    if not folder:
+        pytest.skip("DISC_STREAM_DATA is not set: no real recordings here")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"DISC_STREAM_DATA names {folder!r}, which is not a folder")
+    return path
