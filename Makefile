@@ -1,0 +1,48 @@
+# Everything a newcomer needs. `make` lists the targets; each does its own set-up.
+
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+BOOTSTRAP := sh deploy/bootstrap.sh
+STAMPS := .make
+
+# The demo's own options: make demo ARGS="--devices 20 --duration 60 --json"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint format clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMPS)/app ## Unlabelled motion becomes live labels, on this machine alone (ARGS="--help" for more)
+	@$(BOOTSTRAP) system-optional mosquitto
+	@$(BIN)/disc-stream demo $(ARGS)
+
+serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --broker mqtt://host"
+	@$(BIN)/disc-stream serve $(ARGS)
+
+test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
+	@$(BOOTSTRAP) system mosquitto chromium chromedriver
+	$(BIN)/pytest $(ARGS)
+
+lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMPS)/app: pyproject.toml deploy/bootstrap.sh
+	@$(BOOTSTRAP) install $(VENV) demo
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: pyproject.toml deploy/bootstrap.sh
+	@$(BOOTSTRAP) install $(VENV) demo,dev
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/app

@@ -1,0 +1,108 @@
+#!/bin/sh
+# Set-up for the Makefile: a virtual environment, the package, and system packages where that is possible.
+#
+#   bootstrap.sh install VENV EXTRAS      create VENV and install disc-stream[EXTRAS] into it, editable
+#   bootstrap.sh system TOOL...           make sure the tools are there, or fail and say how to get them
+#   bootstrap.sh system-optional TOOL...  the same, but go on without them
+set -eu
+
+say() { printf '%s\n' "disc-stream: $*" >&2; }
+
+# A Python that is new enough and can make virtual environments; $PYTHON wins if it is set.
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    say "no Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3.12"
+    return 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+can_apt() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null
+}
+
+apt_install() {
+    can_apt || return 1
+    as_root apt-get update -qq >&2 &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+make_venv() {
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        say "this Python has no venv module; installing python3-venv"
+        apt_install python3-venv || {
+            say "could not. Install your system's python3-venv package, then run this again"
+            return 1
+        }
+    fi
+    "$python" -m venv "$1"
+}
+
+# onnxruntime for NVIDIA only where a driver answers; the two packages must not be installed together.
+runtime_extra() {
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then
+        echo gpu
+    else
+        echo cpu
+    fi
+}
+
+install() {
+    venv=$1
+    extras=$2,$(runtime_extra)
+    [ -x "$venv/bin/python" ] || make_venv "$venv"
+    say "installing disc-stream[$extras] into $venv (torch is large: this can take some minutes)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+}
+
+# Debian keeps mosquitto in /usr/sbin, which is not on every user's PATH.
+has() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1; }
+
+package_of() {
+    case $1 in
+    chromedriver) echo chromium-driver ;;
+    *) echo "$1" ;;
+    esac
+}
+
+missing_tools() {
+    for tool in "$@"; do has "$tool" || printf '%s ' "$tool"; done
+}
+
+system() {
+    missing=$(missing_tools "$@")
+    [ -n "$missing" ] || return 0
+    packages=$(for tool in $missing; do package_of "$tool"; done | tr '\n' ' ')
+    say "installing the system packages: $packages"
+    # shellcheck disable=SC2086 # a list of words is meant
+    apt_install $packages || true
+    missing=$(missing_tools "$@")
+    [ -z "$missing" ] && return 0
+    say "not installed, and could not be: $missing- install the packages $packages(apt-get, dnf, brew …) and run this again"
+    return 1
+}
+
+command=$1
+shift
+case $command in
+install) install "$@" ;;
+system) system "$@" ;;
+system-optional) system "$@" || say "going on without" ;;
+*)
+    say "unknown command $command"
+    exit 2
+    ;;
+esac
