@@ -1,0 +1,73 @@
+"""What holds for every command of `disc-stream`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = [
+    ("demo",),
+    ("data", "list"),
+    ("data", "info"),
+    ("data", "import"),
+    ("data", "windows"),
+    ("train",),
+    ("export",),
+    ("serve",),
+    ("label",),
+    ("watch",),
+    ("edge", "publish"),
+]
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "disc_stream", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_shows_an_example(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.returncode == 0, result.stderr
+    assert f"disc-stream {' '.join(command)} " in result.stdout.split("Usage:", 1)[1].split("\n", 1)[1], (
+        "the help page has no example of the command in use"
+    )
+
+
+@pytest.mark.parametrize("command", [(), *COMMANDS], ids=lambda c: " ".join(c) or "root")
+def test_an_unknown_option_is_a_usage_error(command: tuple[str, ...]) -> None:
+    result = run(*command, "--no-such-option")
+    assert result.returncode == 2
+    assert "no-such-option" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    result = run("dmeo")
+    assert result.returncode == 2
+    assert "dmeo" in result.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from disc_stream.cli.app import app; "
+        "heavy = {'numpy', 'torch', 'pydantic', 'paho', 'sklearn', 'scipy', 'onnxruntime', 'starlette', 'cbor2'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    result = run("--version")
+    assert result.stdout.split() == ["disc-stream", version("disc-stream")]
