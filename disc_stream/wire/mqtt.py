@@ -2,9 +2,10 @@
 
 The edge, the server and the command line all talk through this class (docs/adr/0003). What it settles:
 a fixed client id with ``clean_start=False`` keeps the broker's queue for us; a Receive Maximum makes the
-broker hold back when we are slow; subscriptions are renewed on every connect; an exception in a handler
-is logged instead of killing paho's network thread; acknowledgements of an earlier connection are not
-sent on a later one, because brokers re-use message ids.
+broker hold back when we are slow; subscriptions are renewed on every connect and a refused one is an
+error; an exception in a handler is logged instead of killing paho's network thread; acknowledgements of
+an earlier connection are not sent on a later one, because brokers re-use message ids; two clients that
+throw each other out with one id are told so instead of fighting for ever; no call waits without an end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +31,7 @@ from disc_stream.wire.broker import Broker
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
+_SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class MqttLink:
         on_message: called on the network thread for every message; must be quick.
         on_up: called on the network thread after each (re)connect, once subscriptions were renewed.
         on_down: called on the network thread with the reason when a connection is lost.
+        on_fatal: called on the network thread when going on is pointless (another client took our id);
+            without it the link goes on trying.
         session_expiry_s: how long the broker keeps queue and subscriptions; 0 starts clean.
         receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
         manual_ack: whether messages are acknowledged by ``ack`` instead of by paho.
@@ -87,6 +93,7 @@ class MqttLink:
         on_message: Handler | None = None,
         on_up: Callable[[], None] | None = None,
         on_down: Callable[[str], None] | None = None,
+        on_fatal: Callable[[BrokerError], None] | None = None,
         session_expiry_s: int = 0,
         receive_maximum: int = 1000,
         manual_ack: bool = False,
@@ -95,13 +102,19 @@ class MqttLink:
         self.broker = broker
         self.client_id = client_id
         self._on_message, self._on_up, self._on_down = on_message, on_up, on_down
+        self._on_fatal = on_fatal
         self._session_expiry_s = session_expiry_s
         self._receive_maximum = receive_maximum
         self._epoch = 0
+        self._ack_lock = threading.Lock()  # an acknowledgement goes to the connection it belongs to
         self._subscriptions: dict[str, int] = {}
-        self._answered = threading.Event()  # CONNACK came, or the connection broke before it
+        self._subscribing: dict[int, str] = {}  # message id -> filter not yet granted
+        self._unconfirmed: deque[paho.MQTTMessageInfo] = deque()
+        self._unconfirmed_lock = threading.Lock()
+        self._answered = threading.Event()  # connected and subscribed, refused, or broken before that
         self._connected = threading.Event()
         self._refusal: str | None = None
+        self._refused_publishing: set[str] = set()  # reasons said already
         self._closing = False
         self._client = self._make_client(manual_ack)
         if will is not None:
@@ -131,6 +144,8 @@ class MqttLink:
         client.on_connect_fail = self._handle_connect_fail
         client.on_disconnect = self._handle_disconnect
         client.on_message = self._handle_message
+        client.on_subscribe = self._handle_subscribe
+        client.on_publish = self._handle_publish
         return client
 
     # -- life ---------------------------------------------------------------------------------------
@@ -141,7 +156,9 @@ class MqttLink:
         return self._connected.is_set()
 
     def connect(self, timeout_s: float = 10.0) -> None:
-        """Connect and wait for the broker's answer; later breaks are healed in the background.
+        """Connect and wait for the broker's answer, also to the subscriptions made so far.
+
+        Later breaks are healed in the background.
 
         Raises:
             BrokerError: if the broker cannot be reached, refuses, or does not answer in time.
@@ -171,27 +188,30 @@ class MqttLink:
             ) from error
         self._client.loop_start()
         if not self._answered.wait(timeout_s):
-            self._stop_loop()
+            self.close()
             raise BrokerError(
                 f"the broker at {self.broker} did not answer within {timeout_s:g} s",
                 remedy="Check that an MQTT broker listens there",
             )
         if self._refusal is not None:
-            self._stop_loop()
+            self.close()
             raise BrokerError(
-                f"the broker at {self.broker} refused the connection: {self._refusal}",
-                remedy="Check user name, password, client id and MQTT version",
+                f"the broker at {self.broker} refused {self._refusal}",
+                remedy="Check user name, password, client id, MQTT version and access rights",
             )
 
-    def close(self) -> None:
-        """Disconnect cleanly (no last will) and stop the network thread. May be called twice."""
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Disconnect cleanly (no last will) and stop the network thread. May be called twice.
+
+        A broker that hangs does not make this hang: after ``timeout_s`` the (daemon) thread is left alone.
+        """
         self._closing = True
         self._client.disconnect()
-        self._stop_loop()
-
-    def _stop_loop(self) -> None:
-        self._closing = True
-        self._client.loop_stop()
+        stopper = threading.Thread(target=self._client.loop_stop, name="mqtt-close", daemon=True)
+        stopper.start()
+        stopper.join(timeout_s)
+        if stopper.is_alive():
+            log.warning("the connection to broker %s did not close within %g s", self.broker, timeout_s)
 
     # -- use ----------------------------------------------------------------------------------------
 
@@ -213,18 +233,42 @@ class MqttLink:
         """Queue a message; with QoS 1 it is kept and sent again until the broker has confirmed it.
 
         Returns:
-            paho's handle: ``is_published()`` and ``wait_for_publish(timeout)``.
+            paho's handle: ``is_published()`` and ``wait_for_publish(timeout)``; see ``is_lost``.
         """
         properties = None
         if content_type is not None and self.broker.protocol == "5":
             properties = _properties(PacketTypes.PUBLISH)
             properties.ContentType = content_type
-        return self._client.publish(topic, payload, qos, retain, properties)
+        info = self._client.publish(topic, payload, qos, retain, properties)
+        if qos > 0 and not is_lost(info):
+            # paho says "no connection" although it keeps the message and sends it later.
+            info.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+            self._first_unconfirmed(info)
+        return info
+
+    def _first_unconfirmed(self, new: paho.MQTTMessageInfo | None = None) -> paho.MQTTMessageInfo | None:
+        """Forget what the broker has confirmed meanwhile; returns the oldest message that is left."""
+        with self._unconfirmed_lock:
+            if new is not None:
+                self._unconfirmed.append(new)
+            while self._unconfirmed and self._unconfirmed[0].is_published():
+                self._unconfirmed.popleft()
+            return self._unconfirmed[0] if self._unconfirmed else None
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
+        deadline = time.monotonic() + timeout_s
+        while (waiting := self._first_unconfirmed()) is not None:
+            waiting.wait_for_publish(max(0.0, deadline - time.monotonic()))
+            if not waiting.is_published():
+                return False
+        return True
 
     def ack(self, message: Message) -> None:
         """Acknowledge a QoS 1 message (``manual_ack``); one from an earlier connection is passed over."""
-        if message.qos > 0 and message.epoch == self._epoch:
-            self._client.ack(message.mid, message.qos)
+        with self._ack_lock:
+            if message.qos > 0 and message.epoch == self._epoch:
+                self._client.ack(message.mid, message.qos)
 
     # -- paho's callbacks, on the network thread ------------------------------------------------------
 
@@ -237,23 +281,60 @@ class MqttLink:
         _properties: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._refusal = str(reason)
+            self._refusal = f"the connection: {reason}"
             log.error("broker %s refused the connection: %s", self.broker, reason)
             self._answered.set()
             return
-        self._refusal = None
-        self._epoch += 1
+        self._next_epoch()
         self._connected.set()
+        self._subscribing.clear()
         for topic_filter, qos in self._subscriptions.items():
             self._send_subscription(topic_filter, qos)
-        self._answered.set()
+        if not self._subscribing:
+            self._answered.set()
         self._guarded("on_up", self._on_up)
+
+    def _next_epoch(self) -> None:
+        """From here on, acknowledgements of messages received so far are passed over."""
+        with self._ack_lock:
+            self._epoch += 1
 
     def _send_subscription(self, topic_filter: str, qos: int) -> None:
         if self.broker.protocol == "5":
-            self._client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
+            _, mid = self._client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
         else:
-            self._client.subscribe(topic_filter, qos=qos)
+            _, mid = self._client.subscribe(topic_filter, qos=qos)
+        if mid is not None:
+            self._subscribing[mid] = topic_filter
+
+    def _handle_subscribe(
+        self,
+        _client: paho.Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        topic_filter = self._subscribing.pop(mid, "a topic")
+        for reason in reasons:
+            if reason.is_failure:
+                log.error("broker %s refused to subscribe us to %s: %s", self.broker, topic_filter, reason)
+                if not self._answered.is_set():
+                    self._refusal = f"to subscribe us to {topic_filter}: {reason}"
+        if not self._subscribing:
+            self._answered.set()
+
+    def _handle_publish(
+        self,
+        _client: paho.Client,
+        _userdata: object,
+        _mid: int,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure and str(reason) not in self._refused_publishing:
+            self._refused_publishing.add(str(reason))
+            log.error("broker %s refuses messages of ours: %s", self.broker, reason)
 
     def _handle_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
         if not self._closing:
@@ -269,15 +350,32 @@ class MqttLink:
     ) -> None:
         was_connected = self._connected.is_set()
         self._connected.clear()
-        if not self._answered.is_set() and self._refusal is None:
-            self._refusal = f"the connection was closed ({reason})"
+        self._next_epoch()
+        if not self._answered.is_set():
+            if self._refusal is None:
+                self._refusal = f"the connection: closed by the broker ({reason})"
             self._answered.set()
         if self._closing or not was_connected:
+            return
+        if reason.value == _SESSION_TAKEN_OVER and self._on_fatal is not None:
+            self._give_up()
             return
         log.warning("connection to broker %s lost: %s; reconnecting", self.broker, reason)
         if self._on_down is not None:
             on_down = self._on_down
             self._guarded("on_down", lambda: on_down(str(reason)))
+
+    def _give_up(self) -> None:
+        """Stay disconnected: whoever took our client id would be thrown out by us in turn."""
+        self._closing = True
+        self._client.disconnect()
+        error = BrokerError(
+            f"another client took over the id {self.client_id!r} at {self.broker}",
+            remedy="Stop one of the two, or give each its own id with --client-id",
+        )
+        on_fatal = self._on_fatal
+        if on_fatal is not None:
+            self._guarded("on_fatal", lambda: on_fatal(error))
 
     def _handle_message(self, _client: paho.Client, _userdata: object, raw: paho.MQTTMessage) -> None:
         if self._on_message is None:

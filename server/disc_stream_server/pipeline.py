@@ -1,0 +1,179 @@
+"""From sample batches to labels, without any transport: what ``serve`` and ``label`` both run.
+
+Synchronous and without threads. Windows of all devices that wait are encoded together; which windows
+share a batch does not change their labels, since the graph treats every row alike and smoothing goes by
+device and in order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from disc_stream.artifacts.manifest import Manifest
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.types import Float32Array, Label, SampleBatch, SoftLabel
+from disc_stream_server.sessions import Sessions
+from disc_stream_server.shards import InProcessRouter, ReadyInput, ShardRouter
+
+log = logging.getLogger(__name__)
+
+
+class Encoded(Protocol):
+    """What the encoder makes of B windows."""
+
+    @property
+    def q(self) -> Float32Array:
+        """Soft assignment, (B, K)."""
+        ...
+
+    @property
+    def distance(self) -> Float32Array:
+        """Squared Euclidean distance to each centroid, (B, K)."""
+        ...
+
+
+class Encoder(Protocol):
+    """Anything that encodes windows; ``disc_stream.artifacts.runtime.OnnxEncoder`` is one."""
+
+    def encode(self, x: Float32Array) -> Encoded:
+        """Encode windows (B, input_samples, n_channels) float32."""
+        ...
+
+
+def open_sessions(manifest: Manifest, *, stay: float = 0.8, max_devices: int = 20_000) -> Sessions:
+    """Empty sessions that fit a model."""
+    return Sessions(
+        [channel.channel() for channel in manifest.channels],
+        manifest.fs,
+        manifest.window.spec(),
+        n_clusters=len(manifest.clusters),
+        stay=stay,
+        max_devices=max_devices,
+    )
+
+
+class Pipeline:
+    """Batches in, labels out.
+
+    Args:
+        manifest: of the model.
+        encoder: runs the model.
+        router: finds the sessions of a device; default: this process keeps them all.
+        clock: for the labels' ``published_us``.
+        top_k: soft labels in each label; at most K are given.
+        max_batch: windows encoded at once.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        encoder: Encoder,
+        *,
+        router: ShardRouter | None = None,
+        clock: Clock | None = None,
+        top_k: int = 3,
+        max_batch: int = 256,
+    ) -> None:
+        self._encoder = encoder
+        self._router = router or InProcessRouter(open_sessions(manifest))
+        self._clock = clock or SystemClock()
+        self._top_k = min(top_k, len(manifest.clusters))
+        self._max_batch = max_batch
+        self._version = manifest.version
+        self._window_us = round(manifest.window.samples * 1e6 / manifest.fs)
+        clusters = sorted(manifest.clusters, key=lambda cluster: cluster.id)
+        self._names = [cluster.name for cluster in clusters]
+        self._q95 = [cluster.distance_q95 for cluster in clusters]
+        self._waiting: list[ReadyInput] = []
+        self.windows = 0
+        self.failed = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of windows that wait to be encoded."""
+        return len(self._waiting)
+
+    def accept(self, batch: SampleBatch) -> bool:
+        """Take the next batch of a device; False if it is a repetition or came too late.
+
+        Raises:
+            StreamMismatchError: if the batch does not fit the model.
+        """
+        ready = self._router.shard_of(batch.device).push(batch)
+        if ready is None:
+            return False
+        self._waiting += ready
+        return True
+
+    def run(self) -> list[Label]:
+        """Label every window that waits; those of one device come in order.
+
+        A window that cannot be encoded even alone has no label; it is logged and counted in ``failed``.
+        """
+        ready, self._waiting = self._waiting, []
+        labels = []
+        for start in range(0, len(ready), self._max_batch):
+            labels += self._label(ready[start : start + self._max_batch])
+        return labels
+
+    def _label(self, group: Sequence[ReadyInput]) -> list[Label]:
+        self.windows += len(group)
+        try:
+            return self._encode(group)
+        except Exception:
+            log.exception("encoding %d windows failed; trying each alone", len(group))
+        labels = []
+        for ready in group:
+            try:
+                labels += self._encode([ready])
+            except Exception as error:  # noqa: BLE001 - whatever the runtime throws; the stream goes on
+                self.failed += 1
+                log.error("no label for window %d of %s: %s", ready.window, ready.device, error)  # noqa: TRY400
+        return labels
+
+    def _encode(self, group: Sequence[ReadyInput]) -> list[Label]:
+        encoded = self._encoder.encode(np.stack([ready.samples for ready in group]))
+        q, distance = encoded.q, encoded.distance
+        if not bool(np.isfinite(q).all() and np.isfinite(distance).all()):
+            raise ValueError("the encoder's output is not finite")
+        order = np.argsort(-q, axis=1, kind="stable")[:, : self._top_k]
+        now = self._clock.unix_us()
+        return [
+            self._make(ready, q[row], float(distance[row, order[row, 0]]), order[row], now)
+            for row, ready in enumerate(group)
+        ]
+
+    def _make(
+        self,
+        ready: ReadyInput,
+        q: npt.NDArray[np.floating],
+        distance: float,
+        order: npt.NDArray[np.intp],
+        now_us: int,
+    ) -> Label:
+        soft = tuple(self._soft(int(k), q) for k in order)
+        p = self._router.shard_of(ready.device).smooth(ready, q)
+        q95 = self._q95[soft[0].label]
+        return Label(
+            device=ready.device,
+            boot=ready.boot,
+            window=ready.window,
+            t0_us=ready.t0_us,
+            t1_us=ready.t0_us + self._window_us,
+            best=soft[0],
+            soft=soft,
+            smoothed=self._soft(int(p.argmax()), p),
+            distance=distance,
+            novelty=distance / q95 if q95 else None,
+            model=self._version,
+            seq=ready.seq,
+            published_us=now_us,
+        )
+
+    def _soft(self, k: int, p: npt.NDArray[np.floating]) -> SoftLabel:
+        return SoftLabel(k, self._names[k], float(p[k]))
