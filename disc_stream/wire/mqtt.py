@@ -31,6 +31,7 @@ from disc_stream.wire.broker import Broker
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
+_MOST_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
 
 
@@ -129,7 +130,6 @@ class MqttLink:
             clean_session=None if v5 else self._session_expiry_s == 0,
             manual_ack=manual_ack,
         )
-        client.max_inflight_messages_set(self._receive_maximum)
         client.reconnect_delay_set(min_delay=1, max_delay=15)
         if self.broker.username is not None:
             client.username_pw_set(self.broker.username, self.broker.password)
@@ -258,9 +258,9 @@ class MqttLink:
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
         deadline = time.monotonic() + timeout_s
-        while (waiting := self._first_unconfirmed()) is not None:
-            waiting.wait_for_publish(max(0.0, deadline - time.monotonic()))
-            if not waiting.is_published():
+        while (oldest := self._first_unconfirmed()) is not None:
+            oldest.wait_for_publish(max(0.0, deadline - time.monotonic()))
+            if not oldest.is_published():
                 return False
         return True
 
@@ -278,13 +278,16 @@ class MqttLink:
         _userdata: object,
         _flags: paho.ConnectFlags,
         reason: ReasonCode,
-        _properties: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._refusal = f"the connection: {reason}"
             log.error("broker %s refused the connection: %s", self.broker, reason)
             self._answered.set()
             return
+        # paho passes over the broker's limit, and its setter works before the connection only.
+        limit = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        self._client._max_inflight_messages = min(limit, _MOST_IN_FLIGHT)  # noqa: SLF001
         self._next_epoch()
         self._connected.set()
         self._subscribing.clear()

@@ -1,0 +1,117 @@
+"""Sample payloads: bytes to ``SampleBatch`` and back, in three encodings (docs/reference/wire.md).
+
+================  =========================================  ==========================  ==============
+encoding          for                                        content type                first byte
+================  =========================================  ==========================  ==============
+``cbor``          gateways and anything with a CBOR library  application/cbor            0xA0..0xBF
+``packed``        microcontrollers                           application/vnd.disc-…      0xD5
+``json``          people                                     application/json            ``{`` or space
+================  =========================================  ==========================  ==============
+
+Whatever the bytes are, ``decode_batch`` returns a batch that is within ``disc_stream.wire.limits`` or raises
+``PayloadError`` with one of the reasons in ``REASONS``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from disc_stream.errors import PayloadError
+from disc_stream.types import DeviceMeta, SampleBatch
+from disc_stream.wire.codecs import cbor, json_text, packed
+from disc_stream.wire.codecs.fields import REASONS, Fields, build_batch, check_batch
+
+__all__ = ["CONTENT_TYPES", "MAX_BYTES", "REASONS", "Encoding", "decode_batch", "encode_batch"]
+
+MAX_BYTES = 262_144
+
+
+class Encoding(StrEnum):
+    """How a sample batch is written into bytes."""
+
+    CBOR = "cbor"
+    PACKED = "packed"
+    JSON = "json"
+
+
+CONTENT_TYPES: dict[Encoding, str] = {
+    Encoding.CBOR: "application/cbor",
+    Encoding.PACKED: "application/vnd.disc-stream.packed",
+    Encoding.JSON: "application/json",
+}
+_BY_CONTENT_TYPE = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
+
+
+def encode_batch(batch: SampleBatch, encoding: Encoding, *, describe_channels: bool) -> bytes:
+    """Write a batch.
+
+    Args:
+        batch: samples int16, int32 or float32.
+        encoding: one of the three.
+        describe_channels: whether channel names, units and scales go into the message (CBOR and JSON); packed
+            messages never carry them, so the device must have a retained ``meta``.
+
+    Raises:
+        PayloadError: if the batch is outside the limits, so that nothing is sent that would be refused.
+    """
+    check_batch(batch)
+    match encoding:
+        case Encoding.CBOR:
+            return cbor.encode(batch, describe_channels=describe_channels)
+        case Encoding.PACKED:
+            return packed.encode(batch)
+        case Encoding.JSON:
+            return json_text.encode(batch, describe_channels=describe_channels)
+
+
+def decode_batch(
+    payload: bytes,
+    *,
+    device: str,
+    content_type: str = "",
+    meta: DeviceMeta | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> SampleBatch:
+    """Read a payload and check everything in it.
+
+    Args:
+        payload: bytes as received.
+        device: device id, from the topic.
+        content_type: MQTT 5 content type; "" tells the encoding by the first byte.
+        meta: the device's retained description, used where the message describes no channels.
+        max_bytes: larger payloads are refused undecoded.
+
+    Raises:
+        PayloadError: with a reason from ``REASONS``; no other exception, whatever the bytes.
+    """
+    if not payload:
+        raise PayloadError("empty", "the payload is empty")
+    if len(payload) > max_bytes:
+        raise PayloadError("oversized", f"the payload has {len(payload)} bytes, the limit is {max_bytes}")
+    fields = _decode_fields(payload, _encoding_of(payload[0], content_type))
+    return build_batch(fields, device, meta)
+
+
+def _decode_fields(payload: bytes, encoding: Encoding) -> Fields:
+    match encoding:
+        case Encoding.CBOR:
+            return cbor.decode(payload)
+        case Encoding.PACKED:
+            return packed.decode(payload)
+        case Encoding.JSON:
+            return json_text.decode(payload)
+
+
+def _encoding_of(first: int, content_type: str) -> Encoding:
+    if content_type:
+        plain = content_type.partition(";")[0].strip().lower()
+        if plain not in _BY_CONTENT_TYPE:
+            raise PayloadError("encoding", f"content type {content_type[:80]!r} is not known")
+        return _BY_CONTENT_TYPE[plain]
+    if first == packed.MAGIC:
+        return Encoding.PACKED
+    if first in cbor.FIRST_BYTES:
+        return Encoding.CBOR
+    if first in json_text.FIRST_BYTES:
+        return Encoding.JSON
+    raise PayloadError("encoding", f"first byte 0x{first:02x} starts none of the three encodings")
