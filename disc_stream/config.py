@@ -27,4 +27,6 @@ class ServeConfig(BaseModel):
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")
     threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all cores")
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")
+    status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
+    max_devices: int = Field(20_000, ge=1, title="Devices remembered; the longest silent is forgotten first")
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")

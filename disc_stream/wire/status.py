@@ -53,13 +53,20 @@ class ServerStatus:
         state: online or offline.
         since_us: when it came about, Unix microseconds; None in the last will.
         model: version of the bundle that serves, "" if unknown.
-        counters: named totals since the start, such as messages, windows, labels.
+        provider: what runs the model, such as ``CPUExecutionProvider``, "" if unknown.
+        updated_us: when this message was made, Unix microseconds; None in the last will.
+        counters: named totals since the start, such as messages, windows, labels, and current numbers such
+            as devices, queue.
+        rejected: messages refused since the start, by reason.
     """
 
     state: State
     since_us: int | None
     model: str = ""
     counters: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    provider: str = ""
+    updated_us: int | None = None
 
 
 def encode_device_status(status: DeviceStatus) -> bytes:
@@ -81,7 +88,7 @@ def decode_device_status(payload: bytes) -> DeviceStatus:
         PayloadError: with a reason of the codecs; no other exception, whatever the bytes.
     """
     message = _load(payload, DEVICE_SCHEMA)
-    return DeviceStatus(_state(message), read_int(message, "boot", MAX_UINT32), _since(message))
+    return DeviceStatus(_state(message), read_int(message, "boot", MAX_UINT32), _time(message, "since"))
 
 
 def encode_server_status(status: ServerStatus) -> bytes:
@@ -91,8 +98,11 @@ def encode_server_status(status: ServerStatus) -> bytes:
             "schema": SERVER_SCHEMA,
             "state": status.state.value,
             "since": status.since_us,
+            "updated": status.updated_us,
             "model": status.model,
+            "provider": status.provider,
             "counters": dict(status.counters),
+            "rejected": dict(status.rejected),
         }
     )
 
@@ -104,11 +114,15 @@ def decode_server_status(payload: bytes) -> ServerStatus:
         PayloadError: with a reason of the codecs; no other exception, whatever the bytes.
     """
     message = _load(payload, SERVER_SCHEMA)
-    model, counters = message.get("model", ""), message.get("counters", {})
-    if not isinstance(model, str) or not isinstance(counters, dict):
-        raise PayloadError("type", "model must be text and counters an object")
-    totals = {name: read_int(counters, name, MAX_T0_US) for name in counters}
-    return ServerStatus(_state(message), _since(message), model, totals)
+    return ServerStatus(
+        state=_state(message),
+        since_us=_time(message, "since"),
+        model=_text(message, "model"),
+        counters=_totals(message, "counters"),
+        rejected=_totals(message, "rejected"),
+        provider=_text(message, "provider"),
+        updated_us=_time(message, "updated") if "updated" in message else None,
+    )
 
 
 def _dump(message: Mapping[str, Any]) -> bytes:
@@ -133,7 +147,21 @@ def _state(message: Mapping[str, Any]) -> State:
         raise PayloadError("range", "state must be 'online' or 'offline'") from None
 
 
-def _since(message: Mapping[str, Any]) -> int | None:
-    if message.get("since", 0) is None:
+def _time(message: Mapping[str, Any], name: str) -> int | None:
+    if message.get(name, 0) is None:
         return None
-    return read_int(message, "since", MAX_T0_US)
+    return read_int(message, name, MAX_T0_US)
+
+
+def _text(message: Mapping[str, Any], name: str) -> str:
+    value = message.get(name, "")
+    if not isinstance(value, str):
+        raise PayloadError("type", f"{name} must be text, got {type(value).__name__}")
+    return value
+
+
+def _totals(message: Mapping[str, Any], name: str) -> dict[str, int]:
+    totals = message.get(name, {})
+    if not isinstance(totals, dict):
+        raise PayloadError("type", f"{name} must be an object, got {type(totals).__name__}")
+    return {key: read_int(totals, key, MAX_T0_US) for key in totals}

@@ -1,0 +1,64 @@
+"""Who looks on while the server works, such as the live page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from disc_stream.types import Label, SampleBatch
+from disc_stream.wire.status import ServerStatus
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Is told of everything, on the worker thread: its methods must return at once."""
+
+    def on_batch(self, batch: SampleBatch) -> None:
+        """A new batch was taken (repetitions and refused ones are not told)."""
+        ...
+
+    def on_label(self, label: Label) -> None:
+        """A label was handed to the broker connection."""
+        ...
+
+    def on_status(self, status: ServerStatus) -> None:
+        """The server's status was published."""
+        ...
+
+
+class Observers:
+    """Tells all observers; the failure of one is logged once and troubles nobody else.
+
+    Args:
+        observers: whom to tell.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._failed: set[str] = set()
+
+    def on_batch(self, batch: SampleBatch) -> None:
+        """A new batch was taken."""
+        for observer in self._observers:
+            self._tell(observer.on_batch, batch)
+
+    def on_label(self, label: Label) -> None:
+        """A label was handed to the broker connection."""
+        for observer in self._observers:
+            self._tell(observer.on_label, label)
+
+    def on_status(self, status: ServerStatus) -> None:
+        """The status was published."""
+        for observer in self._observers:
+            self._tell(observer.on_status, status)
+
+    def _tell(self, method: Callable[[Any], None], value: Any) -> None:
+        try:
+            method(value)
+        except Exception:
+            name = getattr(method, "__qualname__", repr(method))
+            if name not in self._failed:
+                self._failed.add(name)
+                log.exception("observer %s failed; the server goes on", name)

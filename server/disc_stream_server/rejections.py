@@ -1,0 +1,55 @@
+"""What was refused and why: counted by reason, said without flooding the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from disc_stream.clock import Clock
+
+log = logging.getLogger(__name__)
+
+SUMMARY_S = 60.0
+_MOST_SAID = 10_000  # (device, reason) pairs remembered
+
+
+class Rejections:
+    """Counts refusals; the first of each device and reason is logged in full, the others in summaries.
+
+    Args:
+        clock: tells when a summary is due.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self._clock = clock
+        self._said: set[tuple[str, str]] = set()
+        self._unsaid: Counter[str] = Counter()
+        self._last_summary = clock.monotonic()
+
+    def add(self, device: str, reason: str, message: str) -> None:
+        """Count one refusal.
+
+        Args:
+            device: device id, or the topic where that is not known.
+            reason: stable code.
+            message: one line for a person.
+        """
+        self.by_reason[reason] += 1
+        key = (device, reason)
+        if key in self._said or len(self._said) >= _MOST_SAID:
+            self._unsaid[reason] += 1
+            return
+        self._said.add(key)
+        log.warning("refused a message of %s (%s): %s", device, reason, message)
+
+    def summarise(self) -> None:
+        """Log what was refused since the last summary, if one is due and there was anything."""
+        now = self._clock.monotonic()
+        if now - self._last_summary < SUMMARY_S:
+            return
+        self._last_summary = now
+        if self._unsaid:
+            parts = ", ".join(f"{count} × {reason}" for reason, count in self._unsaid.most_common())
+            log.warning("refused further messages: %s", parts)
+            self._unsaid.clear()
