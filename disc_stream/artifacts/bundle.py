@@ -1,0 +1,281 @@
+"""Bundles: one model, ready to be served, as a folder or a zip.
+
+::
+
+    BUNDLE/
+      manifest.json    Manifest: what the model expects and gives, where it comes from, sha256 of the rest
+      model.onnx       raw physical samples -> embedding, q, distance
+      manifest.sig     Ed25519 signature of manifest.json (optional)
+
+Opening reads each file once and hashes the very bytes that are then used, so nothing can be exchanged
+between the check and the use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from disc_stream.artifacts.container import is_plain_name, read_files, write_files
+from disc_stream.artifacts.manifest import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SCHEMA_NAME,
+    SCHEMA_VERSION,
+    SIGNATURE_FILE,
+    ClusterInfo,
+    Manifest,
+)
+from disc_stream.artifacts.run import RUN_FILE
+from disc_stream.artifacts.signing import verify
+from disc_stream.errors import BundleError, UsageError
+
+METADATA_KEY = "disc_stream"
+"""Key of the graph's metadata under which its facts stand as JSON."""
+
+_FACTS = {"fs", "window", "channels", "scaler", "embedding_dim", "clusters", "training"}
+_EXPORT_AGAIN = "Export or copy it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose every byte has been checked.
+
+    Args:
+        path: where it was read from.
+        manifest: the parsed ``manifest.json``.
+        model_bytes: the ONNX graph.
+    """
+
+    path: Path
+    manifest: Manifest
+    model_bytes: bytes
+
+    @property
+    def version(self) -> str:
+        """Content hash of the graph and the clusters."""
+        return self.manifest.version
+
+    @classmethod
+    def open(cls, path: Path | str, *, trusted_keys: Sequence[Path] | None = None) -> Bundle:
+        """Read and check a bundle.
+
+        Args:
+            path: folder or zip.
+            trusted_keys: PEM files of Ed25519 public keys, one of which must have signed it;
+                None asks for no signature.
+
+        Raises:
+            InputNotFoundError: if there is nothing at ``path``.
+            BundleError: if it is no bundle, incomplete, changed, from a newer version, or not signed by
+                a trusted key.
+        """
+        path = Path(path)
+        what = f"bundle {str(path)!r}"
+        files = _read_bundle(path)
+        manifest_bytes = files[MANIFEST_FILE]
+        manifest = parse_manifest(manifest_bytes, what)
+        if trusted_keys is not None:
+            verify(manifest_bytes, files.get(SIGNATURE_FILE), trusted_keys, what)
+        _check_files(files, manifest, what)
+        _check_facts(manifest, what)
+        return cls(path, manifest, files[MODEL_FILE])
+
+
+def write_bundle(
+    out: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    sign: Callable[[bytes], bytes] | None = None,
+) -> Manifest:
+    """Write a bundle whole or not at all.
+
+    Args:
+        out: folder to make, or a zip if it ends with ``.zip``.
+        manifest: with ``files`` and ``version`` empty; they are filled in here.
+        files: name -> bytes of every file but the manifest; ``model.onnx`` must be one.
+        overwrite: replace an older bundle at ``out``; anything else is never replaced.
+        sign: gives the signature of the manifest's bytes, if it is to be signed.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        UsageError: if ``out`` is taken or cannot be written to.
+        BundleError: if the manifest's facts contradict each other.
+    """
+    if MODEL_FILE not in files or not all(map(is_plain_name, files)):
+        raise ValueError(f"a bundle needs {MODEL_FILE} and plain file names, got {sorted(files)}")
+    complete = manifest.model_copy(
+        update={
+            "version": content_version(files[MODEL_FILE], manifest.clusters),
+            "files": {name: _sha256(files[name]) for name in sorted(files)},
+        }
+    )
+    _check_facts(complete, "the new bundle")
+    if overwrite:
+        _check_replaceable(out)
+    manifest_bytes = (complete.model_dump_json(indent=2) + "\n").encode()
+    everything = {**files, MANIFEST_FILE: manifest_bytes}
+    if sign is not None:
+        everything[SIGNATURE_FILE] = sign(manifest_bytes)
+    write_files(out, everything, overwrite=overwrite)
+    return complete
+
+
+def content_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
+    """Version of a model: the first 12 hex digits of a sha256 over the graph and the clusters.
+
+    Exporting the same weights and names again gives the same version; the time of export is not in it.
+    """
+    facts = [cluster.model_dump(mode="json") for cluster in clusters]
+    text = json.dumps([_sha256(model), facts], sort_keys=True, separators=(",", ":"))
+    return _sha256(text.encode())[:12]
+
+
+def graph_facts(manifest: Manifest) -> dict[str, Any]:
+    """What the graph says of itself in its metadata: the manifest without what depends on the export."""
+    return {"schema_version": manifest.schema_version, **manifest.model_dump(mode="json", include=_FACTS)}
+
+
+def parse_manifest(data: bytes, what: str) -> Manifest:
+    """Parse ``manifest.json``.
+
+    Raises:
+        BundleError: if it is no manifest, is from a newer version, or a field is wrong (which is named).
+    """
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{MANIFEST_FILE} of {what} is not JSON: {error}", remedy=_EXPORT_AGAIN) from error
+    name = raw.get("schema_name") if isinstance(raw, dict) else None
+    if name != SCHEMA_NAME:
+        found = f"its schema_name is {name!r}" if name else "it has no schema_name"
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what} is not a manifest of disc-stream: {found}, not {SCHEMA_NAME!r}",
+            remedy="Name a folder or zip that `disc-stream export` wrote",
+        )
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{what} was written by a newer disc-stream (schema {version}, this one knows {SCHEMA_VERSION})",
+            remedy="Upgrade: pip install --upgrade disc-stream",
+        )
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"schema_version of {what} is {version!r}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
+        ) from error
+
+
+def _read_bundle(path: Path) -> dict[str, bytes]:
+    """The files of a bundle; what has no manifest is refused by its names, before much is read."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {MANIFEST_FILE}
+    if MANIFEST_FILE in names:
+        files = read_files(path)
+        names = set(files)
+        if MANIFEST_FILE in names:
+            return files
+    raise BundleError(
+        f"{str(path)!r} is not a bundle: {_describe(names)}",
+        remedy=f"Run: disc-stream export {path} --out BUNDLE"
+        if RUN_FILE in names
+        else "Name a folder or zip that `disc-stream export` wrote",
+    )
+
+
+def _check_files(files: Mapping[str, bytes], manifest: Manifest, what: str) -> None:
+    listed = set(manifest.files)
+    present = set(files) - {MANIFEST_FILE, SIGNATURE_FILE}
+    if MODEL_FILE not in listed | present:
+        raise BundleError(
+            f"{what} has no graph: {MODEL_FILE} is neither there nor listed", remedy=_EXPORT_AGAIN
+        )
+    if missing := sorted(listed - present):
+        raise BundleError(
+            f"{what} lacks {', '.join(missing)}, which its manifest lists", remedy=_EXPORT_AGAIN
+        )
+    if extra := sorted(present - listed):
+        raise BundleError(
+            f"{what} holds {', '.join(extra)}, which its manifest does not list",
+            remedy="Remove what was added",
+        )
+    for name, digest in sorted(manifest.files.items()):
+        if _sha256(files[name]) != digest:
+            raise BundleError(
+                f"{name} of {what} was changed or damaged: its sha256 is not the manifest's",
+                remedy=_EXPORT_AGAIN,
+            )
+    if content_version(files[MODEL_FILE], manifest.clusters) != manifest.version:
+        raise BundleError(
+            f"the clusters in {MANIFEST_FILE} of {what} were changed: they no longer give its version",
+            remedy="To name clusters, export again with --names",
+        )
+
+
+def _check_facts(manifest: Manifest, what: str) -> None:
+    """Check what the fields cannot check one by one."""
+    problem = None
+    names = [channel.name for channel in manifest.channels]
+    try:
+        manifest.window.spec()
+    except ValueError as error:
+        problem = str(error)
+    if [cluster.id for cluster in manifest.clusters] != list(range(len(manifest.clusters))):
+        problem = "cluster ids must be 0, 1, 2, … in the order of the graph's outputs"
+    if len(set(names)) != len(names):
+        problem = "two channels have one name"
+    if not len(manifest.scaler.offset) == len(manifest.scaler.scale) == len(names):
+        problem = f"the scaler is not for {len(names)} channels"
+    if not all(map(math.isfinite, [*manifest.scaler.offset, *manifest.scaler.scale])):
+        problem = "the scaler holds a value that is not finite"
+    if problem:
+        raise BundleError(f"{MANIFEST_FILE} of {what}: {problem}", remedy=_EXPORT_AGAIN)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to replace what is not a bundle: a mistyped --out must never remove someone's files."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        files = _read_bundle(out)
+        manifest = parse_manifest(files[MANIFEST_FILE], str(out))
+        foreign = set(files) - set(manifest.files) - {MANIFEST_FILE, SIGNATURE_FILE}
+    except BundleError:
+        foreign = {"unknown"}
+    if foreign:
+        raise UsageError(
+            f"{str(out)!r} exists and is not an intact bundle, so --force does not replace it",
+            remedy="Name another place, or remove it yourself",
+        )
+
+
+def _describe(names: set[str]) -> str:
+    if not names:
+        return "it is empty"
+    if RUN_FILE in names:
+        return "it is the folder of a training run"
+    if MODEL_FILE in names:
+        return f"it has a graph but no {MANIFEST_FILE}"
+    shown = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+    return f"it has no {MANIFEST_FILE} (it holds {shown})"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
