@@ -1,0 +1,5 @@
+"""The live page: what every device does now, at http://127.0.0.1:8765 by default."""
+
+from disc_stream_server.dashboard.app import Dashboard
+
+__all__ = ["Dashboard"]

@@ -1,0 +1,165 @@
+"""The live page as a part of the server: an observer with its own thread and port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+
+from disc_stream.errors import ConfigError, PortInUseError
+from disc_stream.types import Label, SampleBatch
+from disc_stream_server.dashboard.board import Annotate, Board
+from disc_stream_server.dashboard.hub import Hub
+from disc_stream_server.dashboard.web import PageInfo, Readiness, make_web_app
+
+_GRACE_S = 1  # for open streams, after they were told to end
+
+
+class Dashboard:
+    """Serves the live page; ``on_batch``, ``on_label`` and ``on_status`` are O(1) and never block.
+
+    Args:
+        host: address to listen on; a loopback address keeps the page on this machine.
+        port: TCP port; 0 lets the system choose, ``port`` then tells.
+        broker: address shown on the page, without credentials.
+        prefix: topic prefix shown on the page.
+        notice: a sentence to keep on the page.
+        annotate: text to show beside a device's label; called on the page's thread.
+        ready: for ``/readyz``: None if the service can label, else what it waits for. Default: the last
+            status that came must not be empty.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        *,
+        broker: str = "",
+        prefix: str = "",
+        notice: str = "",
+        annotate: Annotate | None = None,
+        ready: Readiness | None = None,
+    ) -> None:
+        self.host, self.port = host, port
+        self._info = PageInfo(broker=broker, prefix=prefix, notice=notice)
+        self._board = Board(annotate=annotate)
+        self._hub = Hub(self._board)
+        self._ready = ready or self._has_status
+        self._status_came = False
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._up = threading.Event()
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    def bind(self) -> None:
+        """Take the port, so that an occupied one is known before anything else has started.
+
+        Raises:
+            PortInUseError: if it is taken.
+            ConfigError: if the address is not one of this machine's, or the port needs rights we lack.
+        """
+        if self._socket is not None:
+            return
+        try:
+            self._socket = _listen(self.host, self.port)
+        except OSError as error:
+            where = f"{self.host}:{self.port}"
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError(
+                    f"port {self.port} on {self.host} is already in use",
+                    remedy="Choose another one, or stop what listens there",
+                ) from error
+            raise ConfigError(
+                f"cannot listen on {where}: {error.strerror or error}",
+                remedy="Use an address of this machine and a port that you may open, such as 127.0.0.1:8765",
+            ) from error
+        self.port = self._socket.getsockname()[1]
+
+    def start(self) -> None:
+        """Bind (if not done yet) and serve in a thread.
+
+        Raises:
+            PortInUseError: if the port is taken.
+            ConfigError: if the address cannot be used.
+        """
+        self.bind()
+        web = make_web_app(
+            self._hub, host=self.host, info=self._info, ready=self._ready, on_loop=self._note_loop
+        )
+        config = uvicorn.Config(
+            web,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="dashboard", daemon=True
+        )
+        self._thread.start()
+        self._up.wait(10)
+
+    def stop(self) -> None:
+        """End open streams, free the port, end the thread. May be called twice, or without a start."""
+        server, thread, loop = self._server, self._thread, self._loop
+        if server is not None and thread is not None:
+            server.should_exit = True
+            if loop is not None and thread.is_alive():
+                loop.call_soon_threadsafe(self._hub.close)
+            thread.join(_GRACE_S + 4)
+        if self._socket is not None:
+            self._socket.close()
+        self._server = self._thread = self._loop = self._socket = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def _note_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._up.set()
+
+    def _has_status(self) -> str | None:
+        return None if self._status_came else "the first status of the server"
+
+    # -- observer, on the server's thread -----------------------------------------------------------
+
+    def on_batch(self, batch: SampleBatch) -> None:
+        """Draw a batch's samples."""
+        self._board.post(batch)
+
+    def on_label(self, label: Label) -> None:
+        """Show a label."""
+        self._board.post(label)
+
+    def on_status(self, status: dict[str, Any]) -> None:
+        """Show the server's counters."""
+        self._status_came = bool(status)
+        self._board.post(dict(status))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    listener.set_inheritable(False)
+    return listener

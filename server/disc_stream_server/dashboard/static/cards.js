@@ -1,0 +1,214 @@
+// One card per device. Only cards on the screen are drawn; the others keep their data.
+import { drawStrip, drawTrace, stripInWords } from "./draw.js";
+import { colour, inkOn } from "./palette.js";
+
+const STRIP = 120;
+const SILENT_S = 10;
+const LATE_S = 2;
+
+class Card {
+  constructor(template, device) {
+    this.device = device;
+    this.item = template.content.firstElementChild.cloneNode(true);
+    this.parts = {};
+    for (const name of ["device", "age", "badge", "label", "percent", "window", "novelty", "trace", "strip", "note"]) {
+      this.parts[name] = this.item.querySelector(`.${name}`);
+    }
+    this.parts.meter = this.item.querySelector("meter");
+    this.parts.device.textContent = device;
+    this.parts.device.title = device;
+    this.visible = false;
+    this.dirty = true;
+    this.trace = null;
+    this.windows = [];
+    this.label = null;
+    this.note = "";
+    this.seen = performance.now();
+  }
+
+  replace(state) {
+    this.trace = state.trace;
+    this.windows = state.windows;
+    this.label = state.label;
+    this.note = state.note;
+    this.seen = performance.now() - state.age_s * 1000;
+    this.dirty = true;
+  }
+
+  change(change) {
+    this.seen = performance.now();
+    if (change.points && this.trace) {
+      this.trace.points.push(...change.points);
+      this.trace.points.splice(0, this.trace.points.length - this.trace.size);
+    }
+    if (change.label) {
+      this.label = change.label;
+      this.note = change.note;
+      this.windows.push(...change.windows);
+      this.windows.splice(0, this.windows.length - STRIP);
+    }
+    this.dirty = true;
+  }
+
+  matches(words) {
+    const text = `${this.device} ${this.label ? this.label.smoothed.name : ""}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  }
+
+  draw() {
+    this.dirty = false;
+    drawTrace(this.parts.trace, this.trace);
+    drawStrip(this.parts.strip, this.windows);
+    this.parts.note.hidden = this.note === "";
+    setText(this.parts.note, this.note);
+    this.drawLabel();
+  }
+
+  drawLabel() {
+    const { badge, label, percent, window, novelty, meter, strip } = this.parts;
+    if (this.label === null) {
+      badge.hidden = true;
+      setText(label, "waiting for the first window");
+      setText(percent, "");
+      return;
+    }
+    const { smoothed, best, soft } = this.label;
+    badge.hidden = false;
+    setText(badge, String(smoothed.label));
+    badge.style.background = colour(smoothed.label);
+    badge.style.color = inkOn(smoothed.label);
+    setText(label, smoothed.name);
+    setText(percent, inPercent(smoothed.confidence));
+    meter.value = smoothed.confidence;
+    meter.setAttribute("aria-valuetext", inPercent(smoothed.confidence));
+    const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
+    setText(window, `last window: ${best.name} ${inPercent(best.confidence)}${others.join("")}`);
+    novelty.hidden = !(this.label.novelty > 1);
+    strip.setAttribute("aria-label", stripInWords(this.windows));
+  }
+
+  drawAge(now) {
+    const seconds = (now - this.seen) / 1000;
+    const silent = seconds > SILENT_S;
+    this.item.classList.toggle("silent", silent);
+    setText(this.parts.age, seconds < LATE_S ? "live" : `${silent ? "silent for" : "last data"} ${ago(seconds)}`);
+  }
+}
+
+export class Cards {
+  constructor(grid, template) {
+    this.grid = grid;
+    this.template = template;
+    this.cards = new Map();
+    this.words = [];
+    this.order = new Intl.Collator("en", { numeric: true });
+    this.watcher = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        const card = this.cards.get(entry.target.dataset.device);
+        if (card) card.visible = entry.isIntersecting;
+      }
+    }, { rootMargin: "200px" });
+    new ResizeObserver(() => this.markAll()).observe(grid);
+  }
+
+  get size() {
+    return this.cards.size;
+  }
+
+  // How many cards the filter lets through.
+  get shown() {
+    let count = 0;
+    for (const card of this.cards.values()) count += card.item.hidden ? 0 : 1;
+    return count;
+  }
+
+  replaceAll(devices) {
+    const there = new Set(devices.map((d) => d.id));
+    for (const device of [...this.cards.keys()]) if (!there.has(device)) this.remove(device);
+    for (const state of devices) this.replace(state);
+  }
+
+  update(changed, gone) {
+    for (const change of changed) {
+      if ("trace" in change) {
+        this.replace(change);
+      } else {
+        const card = this.cards.get(change.id);
+        if (card) {
+          card.change(change);
+          this.applyFilter(card);
+        }
+      }
+    }
+    for (const device of gone) this.remove(device);
+  }
+
+  replace(state) {
+    let card = this.cards.get(state.id);
+    if (!card) {
+      card = new Card(this.template, state.id);
+      card.item.dataset.device = state.id;
+      this.cards.set(state.id, card);
+      this.insert(card);
+      this.watcher.observe(card.item);
+    }
+    card.replace(state);
+    this.applyFilter(card);
+  }
+
+  insert(card) {
+    const items = this.grid.children;
+    let low = 0;
+    let high = items.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.order.compare(items[middle].dataset.device, card.device) < 0) low = middle + 1;
+      else high = middle;
+    }
+    this.grid.insertBefore(card.item, items[low] || null);
+  }
+
+  remove(device) {
+    const card = this.cards.get(device);
+    if (!card) return;
+    this.watcher.unobserve(card.item);
+    card.item.remove();
+    this.cards.delete(device);
+  }
+
+  setFilter(text) {
+    this.words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const card of this.cards.values()) this.applyFilter(card);
+  }
+
+  applyFilter(card) {
+    card.item.hidden = !card.matches(this.words);
+  }
+
+  markAll() {
+    for (const card of this.cards.values()) card.dirty = true;
+  }
+
+  draw() {
+    const now = performance.now();
+    for (const card of this.cards.values()) {
+      if (!card.visible || card.item.hidden) continue;
+      if (card.dirty) card.draw();
+      card.drawAge(now);
+    }
+  }
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function inPercent(confidence) {
+  return `${Math.round(confidence * 100)} %`;
+}
+
+function ago(seconds) {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}

@@ -1,0 +1,54 @@
+// The connection to the server: states and updates, and whether it is alive.
+
+const DEAF_AFTER_MS = 4000; // the server speaks at least once a second
+const RETRY_MS = 1500;
+
+export function connect({ onState, onUpdate, onUp, onDown }) {
+  let source = null;
+  let lastHeard = performance.now();
+  let up = false;
+
+  function heard() {
+    lastHeard = performance.now();
+    if (!up) {
+      up = true;
+      onUp();
+    }
+  }
+
+  function lost() {
+    if (source) source.close();
+    source = null;
+    if (up) {
+      up = false;
+      onDown();
+    }
+  }
+
+  function open() {
+    lastHeard = performance.now();
+    source = new EventSource("api/stream");
+    source.addEventListener("state", (event) => {
+      heard();
+      onState(JSON.parse(event.data));
+    });
+    source.addEventListener("update", (event) => {
+      heard();
+      onUpdate(JSON.parse(event.data));
+    });
+    source.addEventListener("error", () => {
+      up = true; // the first failure counts as a loss too
+      lost();
+      setTimeout(open, RETRY_MS);
+    });
+  }
+
+  open();
+  setInterval(() => {
+    if (source && performance.now() - lastHeard > DEAF_AFTER_MS) {
+      up = true;
+      lost();
+      setTimeout(open, RETRY_MS);
+    }
+  }, 1000);
+}

@@ -1,0 +1,195 @@
+"""HTTP routes of the live page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from importlib import resources
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from disc_stream_server.dashboard.hub import Hub, dumps
+
+Readiness = Callable[[], str | None]
+
+_FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "main.js": "text/javascript; charset=utf-8",
+    "stream.js": "text/javascript; charset=utf-8",
+    "cards.js": "text/javascript; charset=utf-8",
+    "draw.js": "text/javascript; charset=utf-8",
+    "palette.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PageInfo:
+    """Fixed facts that the page shows.
+
+    Args:
+        broker: address, without credentials.
+        prefix: topic prefix.
+        notice: a sentence to keep on the page, such as where the data comes from.
+    """
+
+    broker: str = ""
+    prefix: str = ""
+    notice: str = ""
+
+
+class SafeHeaders:
+    """Adds the security headers and refuses foreign Host headers (DNS rebinding).
+
+    Args:
+        app: the application inside.
+        host: address we listen on. On a loopback address only loopback names are answered; whoever binds
+            another address has decided to be reached under names that we cannot know.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._host = host
+        self._local = is_loopback(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
+            await send(message)
+
+        if self._local and not is_loopback(_host_header(scope)):
+            refusal = PlainTextResponse("This page answers to loopback names only.\n", 421)
+            await refusal(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive, send_with_headers)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_header(scope: Scope) -> str:
+    value: str = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"host"), "")
+    if value.startswith("["):
+        return value[1:].partition("]")[0]
+    return value.rpartition(":")[0] if ":" in value else value
+
+
+def make_web_app(
+    hub: Hub, *, host: str, info: PageInfo, ready: Readiness, on_loop: Callable[[], None]
+) -> Starlette:
+    """The ASGI application.
+
+    Args:
+        hub: source of states and updates.
+        host: address that is listened on.
+        info: fixed facts.
+        ready: None if the service can label, else what it is waiting for.
+        on_loop: called once on the event loop before requests are taken.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        on_loop()
+        ticking = asyncio.create_task(hub.run())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+
+    api = _Api(hub, info, ready)
+    return Starlette(
+        routes=[
+            *_static_routes(),
+            Route("/api/page", api.page),
+            Route("/api/state", api.state),
+            Route("/api/stream", api.stream),
+            Route("/healthz", api.healthz),
+            Route("/readyz", api.readyz),
+        ],
+        middleware=[Middleware(SafeHeaders, host=host)],
+        lifespan=lifespan,
+    )
+
+
+class _Api:
+    """Answers of the JSON and event routes."""
+
+    def __init__(self, hub: Hub, info: PageInfo, ready: Readiness) -> None:
+        self._hub, self._info, self._ready = hub, info, ready
+
+    async def page(self, _request: Request) -> Response:
+        """Facts that do not change while the server runs."""
+        return JSONResponse(asdict(self._info))
+
+    async def state(self, _request: Request) -> Response:
+        """Everything the page shows, once."""
+        self._hub.board.drain()
+        body = {"page": asdict(self._info), **self._hub.board.snapshot()}
+        return Response(dumps(body), media_type="application/json")
+
+    async def stream(self, _request: Request) -> Response:
+        """The same as server-sent events."""
+        if self._hub.full:
+            return PlainTextResponse("Too many open pages.\n", 503)
+        return StreamingResponse(self._hub.events(), media_type="text/event-stream")
+
+    async def healthz(self, _request: Request) -> Response:
+        """Whether this process answers at all."""
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(self, _request: Request) -> Response:
+        """Whether messages become labels now."""
+        waiting_for = self._ready()
+        if waiting_for is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "waiting_for": waiting_for}, 503)
+
+
+def _static_routes() -> list[Route]:
+    """One route per file of the page; no path is ever looked up from a request."""
+    folder = resources.files("disc_stream_server.dashboard") / "static"
+
+    def route(name: str, media_type: str) -> Route:
+        content = (folder / name).read_bytes()
+
+        async def answer(_request: Request) -> Response:
+            return Response(content, media_type=media_type)
+
+        return Route("/" if name == "index.html" else f"/{name}", answer)
+
+    return [route(name, media_type) for name, media_type in _FILES.items()]
