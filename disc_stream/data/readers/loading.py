@@ -9,7 +9,7 @@ from disc_stream.data.readers.base import ALL, Contents, Progress, Reader, Selec
 from disc_stream.data.readers.registry import get_reader
 from disc_stream.data.readers.source import open_source
 from disc_stream.data.types import Recording, Split
-from disc_stream.data.windows import drop_unscored, plan_windows, split_recordings
+from disc_stream.data.windows import WindowPlan, drop_unscored, plan_windows, split_recordings
 from disc_stream.errors import ConfigError, DataError
 
 
@@ -90,11 +90,26 @@ def load_split(
     """
     reader = get_reader(dataset)
     plan = plan_windows(reader.fs, reader.window_s if window_s is None else window_s, overlap)
-    contents = read_dataset(dataset, path, ALL, progress)
-    train, test, protocol = split_recordings(contents.recordings, plan, reader.test_subjects)
-    note = f" ({reader.split_note})" if reader.split_note else ""
-    split = Split(train, test, protocol + note, reader.n_clusters, tuple(reader.scored))
+    if reader.read_windows is None:
+        contents = read_dataset(dataset, path, ALL, progress)
+        train, test, protocol = split_recordings(contents.recordings, plan, reader.test_subjects)
+        protocol += f" ({reader.split_note})" if reader.split_note else ""
+    else:
+        _require_official(reader, plan)
+        official = reader.read_windows(open_source(_require(path, reader), reader.layout), progress)
+        train, test, protocol = official.train, official.test, official.protocol
+    split = Split(train, test, protocol, reader.n_clusters, tuple(reader.scored))
     return split if include_unlabelled else drop_unscored(split)
+
+
+def _require_official(reader: Reader, plan: WindowPlan) -> None:
+    official = plan_windows(reader.fs, reader.window_s, 0.5)
+    if plan != official:
+        raise ConfigError(
+            f"{reader.name!r} comes cut into windows of {official.length} samples every {official.hop}, "
+            f"it cannot be cut into {plan.length} every {plan.hop}",
+            remedy="Leave the window as it is, or use a dataset of continuous recordings such as hapt",
+        )
 
 
 def _require(path: Path | None, reader: Reader) -> Path:
