@@ -91,20 +91,23 @@ def decode_device_status(payload: bytes) -> DeviceStatus:
     return DeviceStatus(_state(message), read_int(message, "boot", MAX_UINT32), _time(message, "since"))
 
 
+def server_status_to_dict(status: ServerStatus) -> dict[str, Any]:
+    """The status as plain JSON values."""
+    return {
+        "schema": SERVER_SCHEMA,
+        "state": status.state.value,
+        "since": status.since_us,
+        "updated": status.updated_us,
+        "model": status.model,
+        "provider": status.provider,
+        "counters": dict(status.counters),
+        "rejected": dict(status.rejected),
+    }
+
+
 def encode_server_status(status: ServerStatus) -> bytes:
     """The status as UTF-8 JSON."""
-    return _dump(
-        {
-            "schema": SERVER_SCHEMA,
-            "state": status.state.value,
-            "since": status.since_us,
-            "updated": status.updated_us,
-            "model": status.model,
-            "provider": status.provider,
-            "counters": dict(status.counters),
-            "rejected": dict(status.rejected),
-        }
-    )
+    return _dump(server_status_to_dict(status))
 
 
 def decode_server_status(payload: bytes) -> ServerStatus:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from disc_stream.types import Label, SampleBatch
-from disc_stream.wire.status import ServerStatus
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +22,25 @@ class Observer(Protocol):
         """A label was handed to the broker connection."""
         ...
 
-    def on_status(self, status: ServerStatus) -> None:
-        """The server's status was published."""
+    def on_status(self, status: dict[str, Any]) -> None:
+        """The server's status: the published message, and ``connected``: whether the broker is there."""
+        ...
+
+
+class Page(Observer, Protocol):
+    """An observer that people look at with a browser; ``dashboard.Dashboard`` is one."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        ...
+
+    def start(self) -> None:
+        """Take the port and serve in the background."""
+        ...
+
+    def stop(self) -> None:
+        """Free the port."""
         ...
 
 
@@ -49,7 +65,7 @@ class Observers:
         for observer in self._observers:
             self._tell(observer.on_label, label)
 
-    def on_status(self, status: ServerStatus) -> None:
+    def on_status(self, status: dict[str, Any]) -> None:
         """The status was published."""
         for observer in self._observers:
             self._tell(observer.on_status, status)

@@ -1,0 +1,195 @@
+"""The server, put together: bundle, encoder, pipeline, ingest and, if wanted, the live page."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import numpy as np
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.config import ServeConfig
+from disc_stream.errors import ConfigError, MissingExtraError
+from disc_stream.wire.broker import Broker
+from disc_stream_server.ingest import Ingest
+from disc_stream_server.observers import Observer, Observers, Page
+from disc_stream_server.pipeline import Pipeline, open_sessions
+from disc_stream_server.shards import InProcessRouter
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Labels what wearables send to a broker, until it is stopped.
+
+    Args:
+        config: settings.
+        observers: are told of batches, labels and status; see ``Observer``.
+        clock: time.
+
+    Raises:
+        InputNotFoundError: if the bundle is not there.
+        BundleError: if it is broken or its graph does not run.
+        MissingExtraError: if onnxruntime or, with ``config.http``, the web server is not installed.
+        ConfigError: if a setting cannot be used here.
+    """
+
+    def __init__(
+        self, config: ServeConfig, *, observers: Sequence[Observer] = (), clock: Clock | None = None
+    ) -> None:
+        self.config = config
+        clock = clock or SystemClock()
+        bundle = Bundle.open(config.bundle)
+        self.manifest = bundle.manifest
+        encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
+        self.provider = encoder.provider
+        window = self.manifest.window.input_samples, len(self.manifest.channels)
+        encoder.encode(np.zeros((1, *window), dtype=np.float32))  # fails now or not at all
+        sessions = open_sessions(self.manifest, stay=config.stay, max_devices=config.max_devices)
+        pipeline = Pipeline(
+            self.manifest,
+            encoder,
+            router=InProcessRouter(sessions),
+            clock=clock,
+            top_k=config.top_k,
+            max_batch=config.max_batch,
+        )
+        self._page = _make_page(config)
+        everyone = [*observers, *([self._page] if self._page is not None else [])]
+        self._ingest = Ingest(
+            config,
+            self.manifest,
+            self.provider,
+            pipeline=pipeline,
+            sessions=sessions,
+            observers=Observers(everyone),
+            clock=clock,
+            on_failure=self._fail,
+        )
+        self._ended = threading.Event()
+        self._failure: Exception | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Address of the live page, None without one."""
+        return self._page.url if self._page is not None else None
+
+    def start(self) -> None:
+        """Take the port, connect to the broker, and work in the background.
+
+        Raises:
+            PortInUseError: if the port of the live page is taken.
+            BrokerError: if the broker cannot be reached or refuses.
+        """
+        if self._page is not None:
+            self._page.start()
+        try:
+            self._ingest.start()
+        except BaseException:
+            if self._page is not None:
+                self._page.stop()
+            raise
+
+    def request_stop(self) -> None:
+        """Let ``wait`` return; may be called from a signal handler."""
+        self._ended.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until a stop is requested or the service cannot go on; False if time ran out before.
+
+        Raises:
+            Exception: what made the service fail.
+        """
+        ended = self._ended.wait(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        return ended
+
+    def stop(self, deadline_s: float | None = None) -> bool:
+        """Finish what has been received, say goodbye, free everything.
+
+        Args:
+            deadline_s: default ``config.shutdown_s``.
+
+        Returns:
+            Whether everything was finished in time; if not, the broker keeps the rest.
+        """
+        self._ended.set()
+        finished = self._ingest.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        if self._page is not None:
+            self._page.stop()
+        return finished
+
+    def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then stop gracefully.
+
+        Args:
+            on_ready: called once labels can come.
+
+        Raises:
+            DiscStreamError: as ``start`` and ``wait``.
+        """
+        with _stop_on_signals(self.request_stop):
+            self.start()
+            try:
+                if on_ready is not None:
+                    on_ready()
+                self.wait()
+            finally:
+                self.stop()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._ended.set()
+
+
+def _make_page(config: ServeConfig) -> Page | None:
+    """The live page, if one is wanted; its libraries are an extra."""
+    if config.http is None:
+        return None
+    host, port = parse_address(config.http)
+    if any(importlib.util.find_spec(module) is None for module in ("starlette", "uvicorn")):
+        error = MissingExtraError("server", "the live page")
+        error.remedy = f"{error.remedy}, or use --no-http"
+        raise error
+    from disc_stream_server.dashboard import Dashboard
+
+    broker = str(Broker.parse(config.broker))
+    return Dashboard(host, port, broker=broker, prefix=config.prefix)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; the host may be an IPv6 address in brackets.
+
+    Raises:
+        ConfigError: if it is not of that form.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(f"address {text!r} is not HOST:PORT", remedy="Use for example 127.0.0.1:8765")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@contextmanager
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into ``stop``; a second one acts as it did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""What the server publishes: labels, its status, and which model serves."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from disc_stream.artifacts.manifest import Manifest
+from disc_stream.types import Label
+from disc_stream.wire.label import encode_label
+from disc_stream.wire.mqtt import MqttLink, Will, is_lost
+from disc_stream.wire.status import ServerStatus, State, encode_server_status
+from disc_stream.wire.topics import Kind, Topics
+
+log = logging.getLogger(__name__)
+
+MODEL_SCHEMA = "disc-stream.model/1"
+
+
+def last_will(topics: Topics, model: str) -> Will:
+    """What the broker says of a server that vanished."""
+    status = ServerStatus(State.OFFLINE, since_us=None, model=model)
+    return Will(topics.server_status, encode_server_status(status))
+
+
+def model_to_dict(manifest: Manifest) -> dict[str, Any]:
+    """The message on ``$server/model``: what a device or a listener must know of the model."""
+    return {
+        "schema": MODEL_SCHEMA,
+        "name": manifest.name,
+        "version": manifest.version,
+        "created": manifest.created,
+        "fs": manifest.fs,
+        "window": manifest.window.model_dump(),
+        "channels": [channel.model_dump() for channel in manifest.channels],
+        "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in manifest.clusters],
+    }
+
+
+class Outbox:
+    """Publishes over the server's link; everything is retained and of QoS 1.
+
+    Args:
+        link: the connection.
+        topics: where to.
+    """
+
+    def __init__(self, link: MqttLink, topics: Topics) -> None:
+        self._link, self._topics = link, topics
+
+    def labels(self, labels: Sequence[Label]) -> int:
+        """Publish labels; returns how many could not even be queued."""
+        lost = 0
+        for label in labels:
+            topic = self._topics.of(label.device, Kind.LABEL)
+            info = self._link.publish(topic, encode_label(label), retain=True)
+            lost += is_lost(info)
+        if lost:
+            log.error("%d labels lost: too many are unconfirmed by the broker", lost)
+        return lost
+
+    def status(self, status: ServerStatus) -> None:
+        """Publish the server's status."""
+        self._link.publish(self._topics.server_status, encode_server_status(status), retain=True)
+
+    def model(self, manifest: Manifest) -> None:
+        """Publish which model serves."""
+        payload = json.dumps(model_to_dict(manifest), separators=(",", ":"), ensure_ascii=False).encode()
+        self._link.publish(self._topics.server_model, payload, retain=True)
