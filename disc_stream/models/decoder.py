@@ -1,0 +1,90 @@
+"""The two conditional decoders: (ȳ_rec, ȳ_fut) = Dec(z), equations 6–10."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from disc_stream.models.config import NetworkConfig
+from disc_stream.models.layers import DenseRecurrence, NormalisedLinear, uniform, weights_of
+from disc_stream.models.scan import paper_step, scan_gru, torch_step
+
+_DECODERS = 2  # reconstruction, future
+
+
+class ConditionalDecoders(nn.Module):
+    """Two GRU decoders, stacked and run together.
+
+    Both start from a context vector (a transformation of the embedding) as hidden state and a zero input,
+    and from then on read what they made themselves: their last hidden state, or their last output.
+
+    Args:
+        config: shape of the network.
+        n_channels: C.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        hidden = config.decoder_hidden
+        self.reset_after = config.reset_after
+        self.feeds_output = config.feedback == "output"
+        self.contexts = nn.ModuleList(
+            NormalisedLinear(config.embedding, hidden, squash=config.squash, generator=generator)
+            for _ in range(_DECODERS)
+        )
+        first = n_channels if self.feeds_output else hidden
+        widths = [first] + [hidden] * (config.decoder_layers - 1)
+        self.layers = nn.ModuleList(DenseRecurrence(_DECODERS, w, hidden, generator) for w in widths)
+        bound = hidden**-0.5
+        self.w_out = uniform((_DECODERS, hidden, n_channels), bound, generator)
+        self.b_out = uniform((_DECODERS, 1, n_channels), bound, generator)
+
+    def forward(self, z: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, d) -> reconstruction and future, each (B, steps, C)."""
+        h0 = torch.stack([context(z) for context in self.contexts])
+        fused = self.reset_after and len(self.layers) == 1
+        states = self._fused(h0, steps) if fused else self._step_by_step(h0, steps)
+        flat = states.flatten(1, 2)
+        outputs = torch.baddbmm(self.b_out, flat, self.w_out).to(z.dtype)
+        y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
+        return y[0], y[1]
+
+    def _fused(self, h0: Tensor, steps: int) -> Tensor:
+        """One layer: what it reads is linear in its state, so both weights become one matrix."""
+        w_ih, w_hh, b_ih, b_hh = weights_of(self.layers)[0]
+        hidden = h0.shape[2]
+        # x_0 = 0: only the input's bias acts in the first step.
+        first_input = b_ih.unsqueeze(1).expand(-1, h0.shape[1], -1)
+        h1 = torch_step(first_input, h0, w_hh.transpose(1, 2), b_hh.unsqueeze(1))
+        if steps == 1:
+            return h1.unsqueeze(1)
+
+        w_x, b_x = w_ih.transpose(1, 2), b_ih.unsqueeze(1)
+        if self.feeds_output:  # x_t = h_{t-1} w_out + b_out
+            w_x, b_x = self.w_out @ w_x, b_x + self.b_out @ w_x
+        w_h, b_h = w_hh.transpose(1, 2), b_hh.unsqueeze(1)
+        cut = 2 * hidden
+        w = torch.cat([w_x[..., :cut] + w_h[..., :cut], w_h[..., cut:], w_x[..., cut:]], dim=2)
+        b = torch.cat([b_x[..., :cut] + b_h[..., :cut], b_h[..., cut:], b_x[..., cut:]], dim=2)
+        rest = scan_gru(None, h1, w, b, steps - 1)
+        return torch.cat([h1.unsqueeze(1), rest], dim=1)
+
+    def _step_by_step(self, h0: Tensor, steps: int) -> Tensor:
+        step = torch_step if self.reset_after else paper_step
+        layers = [
+            (w_ih.transpose(1, 2), w_hh.transpose(1, 2), b_ih.unsqueeze(1), b_hh.unsqueeze(1))
+            for w_ih, w_hh, b_ih, b_hh in weights_of(self.layers)
+        ]
+        hidden = [h0] * len(layers)
+        x = h0.new_zeros(*h0.shape[:2], layers[0][0].shape[1])
+        tops = []
+        for _ in range(steps):
+            below = x
+            for number, (w_ih, w_hh, b_ih, b_hh) in enumerate(layers):
+                gi = torch.baddbmm(b_ih, below, w_ih)
+                below = step(gi, hidden[number], w_hh, b_hh)
+                hidden[number] = below
+            tops.append(below)
+            x = torch.baddbmm(self.b_out, below, self.w_out) if self.feeds_output else below
+        return torch.stack(tops, dim=1)

@@ -1,0 +1,109 @@
+"""The bidirectional recurrent encoder: z = Enc(x), equations 1–5."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from disc_stream.models.config import NetworkConfig
+from disc_stream.models.layers import (
+    ConvRecurrence,
+    DenseRecurrence,
+    GRUWeights,
+    NormalisedLinear,
+    SeededDropout,
+    weights_of,
+)
+from disc_stream.models.scan import product_dtype, scan_gru, scan_gru_paper
+
+_DIRECTIONS = 2
+
+
+class RecurrentEncoder(nn.Module):
+    """Bidirectional multi-layer (convolutional) GRU with a batch-normalised bottleneck.
+
+    Args:
+        config: shape of the network.
+        n_channels: C.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.reset_after = config.reset_after
+        recurrences = _recurrences(config, n_channels, generator)
+        self.layers = nn.ModuleList(recurrences)
+        self.dropout = SeededDropout(config.dropout)
+        top = _DIRECTIONS * recurrences[-1].hidden
+        self.bottleneck = NormalisedLinear(top, config.embedding, squash=config.squash, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised input halves (B, n, C) -> embeddings (B, d)."""
+        z: Tensor = self.bottleneck(self.top_state(x))
+        return z
+
+    def top_state(self, x: Tensor) -> Tensor:
+        """(B, n, C) -> (B, 2H): the last layer's forward state at the end and backward state at the start."""
+        sequence = x.transpose(0, 1)
+        states = None
+        for weights in weights_of(self.layers):
+            if states is not None:
+                sequence = self.dropout(_in_time_order(states))
+            states = run_both_ways(sequence, weights, reset_after=self.reset_after)
+        assert states is not None  # noqa: S101 - there is at least one layer
+        return torch.cat([states[0, -1], states[1, -1]], dim=1)
+
+
+def _recurrences(
+    config: NetworkConfig, n_channels: int, generator: torch.Generator
+) -> list[DenseRecurrence | ConvRecurrence]:
+    if config.layout == "channels":
+        widths = [n_channels] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
+        return [DenseRecurrence(_DIRECTIONS, width, config.hidden, generator) for width in widths]
+    grid = config.grid(n_channels)
+    maps = [1] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
+    return [ConvRecurrence(_DIRECTIONS, m, config.hidden, grid, config.kernel, generator) for m in maps]
+
+
+def run_both_ways(x: Tensor, weights: GRUWeights, *, reset_after: bool) -> Tensor:
+    """Run one bidirectional layer.
+
+    Args:
+        x: (T, B, I), in time order.
+        weights: of the forward and the backward direction.
+        reset_after: see ``NetworkConfig``.
+
+    Returns:
+        (2, T, B, H); the backward direction in the order in which it ran, from the last sample to the first.
+    """
+    if x.device.type == "cuda" and reset_after:
+        return _fused(x, weights)
+    steps, batch, _ = x.shape
+    both = torch.stack([x, x.flip(0)]).flatten(1, 2)
+    dtype = product_dtype(x)
+    gi = torch.bmm(both.to(dtype), weights.w_ih.transpose(1, 2).to(dtype)).to(x.dtype)
+    gi = (gi + weights.b_ih.unsqueeze(1)).view(_DIRECTIONS, steps, batch, -1)
+    h0 = x.new_zeros(_DIRECTIONS, batch, weights.w_hh.shape[2])
+    w, b = weights.w_hh.transpose(1, 2).contiguous(), weights.b_hh.unsqueeze(1)
+    if reset_after:
+        return scan_gru(gi, h0, w, b, steps)
+    return scan_gru_paper(gi, h0, w, b)
+
+
+def _fused(x: Tensor, weights: GRUWeights) -> Tensor:
+    """The same by the library's fused kernel (cuDNN on CUDA)."""
+    dtype, hidden = product_dtype(x), weights.w_hh.shape[2]
+    flat = [part[d].to(dtype) for d in range(_DIRECTIONS) for part in weights]
+    h0 = x.new_zeros(_DIRECTIONS, x.shape[1], hidden, dtype=dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        out, _ = torch.gru(
+            x.to(dtype), h0, flat, has_biases=True, num_layers=1, dropout=0.0, train=torch.is_grad_enabled(),
+            bidirectional=True, batch_first=False,
+        )  # fmt: skip
+    forward, backward = out.to(x.dtype).chunk(_DIRECTIONS, dim=2)
+    return torch.stack([forward, backward.flip(0)])
+
+
+def _in_time_order(states: Tensor) -> Tensor:
+    """(2, T, B, H), backward direction reversed -> (T, B, 2H)."""
+    return torch.cat([states[0], states[1].flip(0)], dim=2)

@@ -1,0 +1,169 @@
+"""Run folders: writing them when training has finished, reading them back.
+
+``run.json`` is written last, by a rename: a folder without it is an unfinished run, never a broken one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save as arrays_to_bytes
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from disc_stream.artifacts.run import (
+    CHECKPOINT_DIR,
+    HISTORY_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+    RUN_SCHEMA_VERSION,
+    SAMPLES_FILE,
+    RunInfo,
+)
+from disc_stream.errors import InputNotFoundError, TrainingError
+from disc_stream.models.autoencoder import MultiTaskAutoencoder
+from disc_stream.models.config import NetworkConfig
+from disc_stream.models.inference import InferenceNet
+from disc_stream.types import Float32Array
+
+MAX_SAMPLES = 512
+_CENTROIDS = "head.centroids"
+_PREFIX = "autoencoder."
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A finished run.
+
+    Args:
+        info: ``run.json``.
+        net: ready to use, in evaluation mode, on the CPU.
+        samples: (N, input_samples, C) float32 real inputs in physical units, N up to 512.
+        autoencoder: the network as it was trained, decoders included.
+    """
+
+    info: RunInfo
+    net: InferenceNet
+    samples: Float32Array
+    autoencoder: MultiTaskAutoencoder
+
+
+def save_run(
+    path: Path,
+    *,
+    info: RunInfo,
+    autoencoder: MultiTaskAutoencoder,
+    centroids: Tensor,
+    samples: Float32Array,
+    history: list[Mapping[str, Any]] | None = None,
+) -> None:
+    """Write a finished run into ``path`` and remove its checkpoint.
+
+    Args:
+        path: the run folder; made if missing.
+        info: what ``run.json`` is to say.
+        autoencoder: the trained network.
+        centroids: (K, d).
+        samples: (N, input_samples, C) float32 real inputs; at most 512 of them, evenly spread, are kept.
+        history: one mapping per epoch.
+
+    Raises:
+        TrainingError: if the disk does not take it.
+    """
+    weights = {
+        _PREFIX + name: value.detach().cpu().contiguous() for name, value in autoencoder.state_dict().items()
+    }
+    weights[_CENTROIDS] = centroids.detach().cpu().contiguous()
+    kept = samples[np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).astype(int)]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / MODEL_FILE, tensors_to_bytes(weights))
+        replace_file(
+            path / SAMPLES_FILE, arrays_to_bytes({"x": np.ascontiguousarray(kept, dtype=np.float32)})
+        )
+        if history is not None:
+            replace_file(path / HISTORY_FILE, "".join(json.dumps(dict(h)) + "\n" for h in history).encode())
+        replace_file(path / RUN_FILE, (info.model_dump_json(indent=2) + "\n").encode())
+        shutil.rmtree(path / CHECKPOINT_DIR, ignore_errors=True)
+    except OSError as error:
+        raise TrainingError(
+            f"the run cannot be written to {str(path)!r}: {error.strerror or error}",
+            remedy="Free some space or choose another --out, then use --resume",
+        ) from error
+
+
+def load_run(path: Path) -> TrainedRun:
+    """Read a finished run.
+
+    Raises:
+        InputNotFoundError: if there is no such folder.
+        TrainingError: if the folder holds no finished run, or a damaged one.
+    """
+    if not path.is_dir():
+        raise InputNotFoundError(f"run folder {str(path)!r} does not exist", remedy="Check the path")
+    info = read_info(path)
+    try:
+        weights = load_tensors(path / MODEL_FILE)
+        samples = load_arrays(path / SAMPLES_FILE)["x"]
+        centroids = weights.pop(_CENTROIDS)
+        network = NetworkConfig(**info.config["network"])
+        autoencoder = MultiTaskAutoencoder(network, len(info.channels), torch.Generator())
+        autoencoder.load_state_dict({name.removeprefix(_PREFIX): value for name, value in weights.items()})
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"run {str(path)!r} is damaged: {reason}", remedy="Train it again") from error
+    autoencoder.eval()
+    net = InferenceNet(autoencoder.encoder, centroids, info.scaler)
+    return TrainedRun(info, net, samples, autoencoder)
+
+
+def read_info(path: Path) -> RunInfo:
+    """Read ``run.json`` of a run folder.
+
+    Raises:
+        TrainingError: if it is missing (the run is unfinished) or not understood.
+    """
+    file = path / RUN_FILE
+    if not file.is_file():
+        unfinished = (path / CHECKPOINT_DIR).is_dir()
+        raise TrainingError(
+            f"{str(path)!r} holds {'an unfinished run' if unfinished else 'no run'}: {RUN_FILE} is missing",
+            remedy="Finish it with: disc-stream train … --resume" if unfinished else "Check the path",
+        )
+    try:
+        info = RunInfo.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise TrainingError(
+            f"{str(file)!r} is not understood: {str(error).splitlines()[0]}", remedy="Train it again"
+        ) from error
+    if info.schema_version > RUN_SCHEMA_VERSION:
+        raise TrainingError(
+            f"{str(file)!r} has schema {info.schema_version}, this version reads up to {RUN_SCHEMA_VERSION}",
+            remedy="Upgrade disc-stream",
+        )
+    return info
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
