@@ -14,7 +14,7 @@ class Card {
     for (const name of ["device", "age", "badge", "label", "percent", "window", "novelty", "trace", "strip", "note"]) {
       this.parts[name] = this.item.querySelector(`.${name}`);
     }
-    this.parts.meter = this.item.querySelector("meter");
+    this.parts.meter = this.item.querySelector(".meter");
     this.parts.device.textContent = device;
     this.parts.device.title = device;
     this.visible = false;
@@ -66,24 +66,27 @@ class Card {
 
   drawLabel() {
     const { badge, label, percent, window, novelty, meter, strip } = this.parts;
-    if (this.label === null) {
-      badge.hidden = true;
-      setText(label, "waiting for the first window");
-      setText(percent, "");
+    const labelled = this.label !== null;
+    this.item.classList.toggle("unlabelled", !labelled);
+    badge.hidden = percent.hidden = !labelled;
+    if (!labelled) {
+      setText(label, "no label yet");
+      strip.setAttribute("aria-label", stripInWords([]));
       return;
     }
     const { smoothed, best, soft } = this.label;
-    badge.hidden = false;
     setText(badge, String(smoothed.label));
     badge.style.background = colour(smoothed.label);
     badge.style.color = inkOn(smoothed.label);
     setText(label, smoothed.name);
     setText(percent, inPercent(smoothed.confidence));
-    meter.value = smoothed.confidence;
-    meter.setAttribute("aria-valuetext", inPercent(smoothed.confidence));
+    meter.firstElementChild.style.width = `${smoothed.confidence * 100}%`;
+    meter.setAttribute("aria-valuenow", String(Math.round(smoothed.confidence * 100)));
     const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
     setText(window, `last window: ${best.name} ${inPercent(best.confidence)}${others.join("")}`);
-    novelty.hidden = !(this.label.novelty > 1);
+    const unusual = this.label.novelty > 1;
+    novelty.hidden = !unusual;
+    this.item.classList.toggle("unusual", unusual);
     strip.setAttribute("aria-label", stripInWords(this.windows));
   }
 
