@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from disc_stream.artifacts.container import is_plain_name, read_files, write_files
+from disc_stream.artifacts.container import is_plain_name, is_taken, list_names, read_files, write_files
 from disc_stream.artifacts.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -35,12 +35,22 @@ from disc_stream.artifacts.manifest import (
 )
 from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.artifacts.signing import verify
-from disc_stream.errors import BundleError, UsageError
+from disc_stream.errors import BundleError, DiscStreamError, UsageError
 
 METADATA_KEY = "disc_stream"
 """Key of the graph's metadata under which its facts stand as JSON."""
 
-_FACTS = {"fs", "window", "channels", "scaler", "embedding_dim", "clusters", "training"}
+_FACTS = {
+    "schema_name",
+    "schema_version",
+    "fs",
+    "window",
+    "channels",
+    "scaler",
+    "embedding_dim",
+    "clusters",
+    "training",
+}
 _EXPORT_AGAIN = "Export or copy it again"
 
 
@@ -122,14 +132,40 @@ def write_bundle(
         }
     )
     _check_facts(complete, "the new bundle")
-    if overwrite:
-        _check_replaceable(out)
+    check_target(out, overwrite=overwrite)
     manifest_bytes = (complete.model_dump_json(indent=2) + "\n").encode()
     everything = {**files, MANIFEST_FILE: manifest_bytes}
     if sign is not None:
         everything[SIGNATURE_FILE] = sign(manifest_bytes)
-    write_files(out, everything, overwrite=overwrite)
+    write_files(out, everything)
     return complete
+
+
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Check that a bundle may be written to ``out``; a mistyped name must never cost someone's files.
+
+    Raises:
+        UsageError: if something is there, unless it is an intact bundle and ``overwrite`` is set.
+    """
+    try:
+        taken = is_taken(out)
+    except OSError as error:
+        raise UsageError(f"{str(out)!r} cannot be read: {error.strerror or error}") from error
+    if not taken:
+        return
+    if not overwrite:
+        raise UsageError(f"{str(out)!r} exists already", remedy="Name another, or replace it with --force")
+    try:
+        files = _read_bundle(out)
+        manifest = parse_manifest(files[MANIFEST_FILE], str(out))
+        intact = set(files) - {SIGNATURE_FILE} == {MANIFEST_FILE, *manifest.files}
+    except DiscStreamError:
+        intact = False
+    if not intact:
+        raise UsageError(
+            f"{str(out)!r} exists and is not an intact bundle, so --force does not replace it",
+            remedy="Name another place, or remove it yourself",
+        )
 
 
 def content_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
@@ -144,7 +180,8 @@ def content_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
 
 def graph_facts(manifest: Manifest) -> dict[str, Any]:
     """What the graph says of itself in its metadata: the manifest without what depends on the export."""
-    return {"schema_version": manifest.schema_version, **manifest.model_dump(mode="json", include=_FACTS)}
+    facts: dict[str, Any] = json.loads(manifest.model_dump_json(include=_FACTS))
+    return facts
 
 
 def parse_manifest(data: bytes, what: str) -> Manifest:
@@ -186,7 +223,7 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
 
 def _read_bundle(path: Path) -> dict[str, bytes]:
     """The files of a bundle; what has no manifest is refused by its names, before much is read."""
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {MANIFEST_FILE}
+    names = list_names(path) if path.is_dir() else {MANIFEST_FILE}
     if MANIFEST_FILE in names:
         files = read_files(path)
         names = set(files)
@@ -247,23 +284,6 @@ def _check_facts(manifest: Manifest, what: str) -> None:
         problem = "the scaler holds a value that is not finite"
     if problem:
         raise BundleError(f"{MANIFEST_FILE} of {what}: {problem}", remedy=_EXPORT_AGAIN)
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse to replace what is not a bundle: a mistyped --out must never remove someone's files."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        files = _read_bundle(out)
-        manifest = parse_manifest(files[MANIFEST_FILE], str(out))
-        foreign = set(files) - set(manifest.files) - {MANIFEST_FILE, SIGNATURE_FILE}
-    except BundleError:
-        foreign = {"unknown"}
-    if foreign:
-        raise UsageError(
-            f"{str(out)!r} exists and is not an intact bundle, so --force does not replace it",
-            remedy="Name another place, or remove it yourself",
-        )
 
 
 def _describe(names: set[str]) -> str:

@@ -28,6 +28,18 @@ def is_plain_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def list_names(folder: Path) -> set[str]:
+    """Names of what a folder holds.
+
+    Raises:
+        BundleError: if it cannot be read.
+    """
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise BundleError(f"folder {str(folder)!r} cannot be read: {error.strerror or error}") from error
+
+
 def read_files(path: Path) -> dict[str, bytes]:
     """Read every file of a folder or a zip into memory, each once.
 
@@ -139,18 +151,22 @@ def pack_zip(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def write_files(out: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+def is_taken(out: Path) -> bool:
+    """Whether anything but an empty folder stands at ``out``."""
+    if out.is_dir() and not out.is_symlink():
+        return any(out.iterdir())
+    return out.exists() or out.is_symlink()
+
+
+def write_files(out: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder, or a zip if ``out`` ends with ``.zip``; either all of it appears or nothing.
 
-    The files go to a hidden sibling which is flushed to disk and renamed. Only the caller can tell
-    whether what stands at ``out`` may be replaced.
+    The files go to a hidden sibling which is flushed to disk and renamed. What stands at ``out`` is
+    replaced: whether it may be is for the caller to know.
 
     Raises:
-        UsageError: if ``out`` is taken and ``overwrite`` is false, or the place cannot be written to.
+        UsageError: if the place cannot be written to.
     """
-    taken = out.is_symlink() or (any(out.iterdir()) if out.is_dir() else out.exists())
-    if taken and not overwrite:
-        raise UsageError(f"{str(out)!r} exists already", remedy="Name another, or replace it with --force")
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

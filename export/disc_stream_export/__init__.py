@@ -1,1 +1,5 @@
-"""From a trained run to a bundle that runs anywhere."""
+"""Turns a trained run into a bundle: one ONNX graph, checked against torch, with its manifest."""
+
+from disc_stream_export.exporter import export_run
+
+__all__ = ["export_run"]

@@ -1,0 +1,150 @@
+"""From a run folder to a bundle that is proven to compute what the run's network computes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from disc_stream import __version__
+from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
+from disc_stream.artifacts.manifest import MODEL_FILE, ClusterInfo, Manifest, ParityInfo, TrainingInfo
+from disc_stream.artifacts.run import RunInfo
+from disc_stream.artifacts.signing import load_private_key
+from disc_stream.errors import ConfigError, TrainingError
+from disc_stream.training.runs import load_run
+from disc_stream_export.graph import build_graph, serialise
+from disc_stream_export.parity import Tolerances, compare
+
+MAX_NAME = 64
+
+Progress = Callable[[str], None]
+
+
+def export_run(
+    run_path: Path | str,
+    out: Path | str,
+    *,
+    name: str | None = None,
+    cluster_names: Mapping[int, str] | None = None,
+    sign_key: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Export a finished run as a bundle.
+
+    The graph is compared with the network on the run's sample windows; unless they agree, nothing is
+    written. The same run and names give the same ``model.onnx``, byte for byte, and the same version.
+
+    Args:
+        run_path: folder that training wrote.
+        out: folder to make, or a zip if it ends with ``.zip``.
+        name: of the model; default DATASET-PRESET.
+        cluster_names: cluster id -> name; the others are called ``cluster ID``.
+        sign_key: PEM file of an Ed25519 private key to sign the manifest with.
+        force: replace an older bundle at ``out``.
+        progress: called with what is about to be done.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        UsageError: if ``run_path`` is missing, ``out`` is taken, or a name or the key is not usable.
+        TrainingError: if the run is unfinished, damaged or from a newer version.
+        ParityError: if the graph does not compute what the network computes.
+    """
+    run_path, out = Path(run_path), Path(out)
+    tell = progress or (lambda _step: None)
+    check_target(out, overwrite=force)
+    key = load_private_key(sign_key) if sign_key else None
+    tell("Reading the run")
+    run = load_run(run_path)
+    info = run.info
+    draft = _draft(info, name, _cluster_infos(info, cluster_names or {}), len(run.net.centroids[0]))
+    tell("Tracing the graph")
+    model = serialise(
+        build_graph(
+            run.net,
+            input_samples=info.window.input_samples,
+            n_channels=len(info.channels),
+            facts=graph_facts(draft),
+        )
+    )
+    draft = draft.model_copy(update={"version": content_version(model, draft.clusters)})
+    tell(f"Comparing with torch on {len(run.samples)} windows")
+    parity = compare(run.net, Bundle(out, draft, model), run.samples, Tolerances())
+    tell("Writing the bundle")
+    return write_bundle(
+        out,
+        draft.model_copy(update={"parity": parity}),
+        {MODEL_FILE: model},
+        overwrite=force,
+        sign=key.sign if key else None,
+    )
+
+
+def _draft(info: RunInfo, name: str | None, clusters: list[ClusterInfo], embedding_dim: int) -> Manifest:
+    """The manifest but for what only the finished graph can tell."""
+    return Manifest(
+        name=_checked_name(name if name is not None else f"{info.dataset}-{info.preset}", "the model"),
+        version="",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        fs=info.fs,
+        window=info.window,
+        channels=info.channels,
+        scaler=info.scaler,
+        embedding_dim=embedding_dim,
+        clusters=clusters,
+        training=TrainingInfo(
+            method=info.method,
+            preset=info.preset,
+            dataset=info.dataset,
+            fingerprint=info.fingerprint,
+            n_windows=info.n_windows,
+            seed=info.seed,
+            metrics=info.metrics,
+        ),
+        parity=ParityInfo(
+            n_windows=0, max_abs_embedding=0.0, max_abs_q=0.0, max_rel_distance=0.0, labels_equal=0.0
+        ),
+        software={
+            "disc-stream": __version__,
+            "python": platform.python_version(),
+            **{part: importlib.metadata.version(part) for part in ("torch", "onnx", "onnxscript")},
+        },
+        files={},
+    )
+
+
+def _cluster_infos(info: RunInfo, names: Mapping[int, str]) -> list[ClusterInfo]:
+    if not len(info.cluster_sizes) == len(info.distance_q95) == info.n_clusters:
+        raise TrainingError(
+            f"the run is damaged: it has {info.n_clusters} clusters, {len(info.cluster_sizes)} sizes "
+            f"and {len(info.distance_q95)} distances",
+            remedy="Train it again",
+        )
+    if unknown := sorted(set(names) - set(range(info.n_clusters))):
+        raise ConfigError(
+            f"the run has clusters 0 to {info.n_clusters - 1}, there is no cluster {unknown[0]} to name",
+            remedy="Correct the ids",
+        )
+    return [
+        ClusterInfo(
+            id=k,
+            name=_checked_name(names.get(k, f"cluster {k}"), f"cluster {k}"),
+            size=info.cluster_sizes[k],
+            distance_q95=info.distance_q95[k],
+        )
+        for k in range(info.n_clusters)
+    ]
+
+
+def _checked_name(name: str, of_what: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise ConfigError(
+            f"{name!r:.80} cannot be the name of {of_what}",
+            remedy=f"Use 1 to {MAX_NAME} printable characters",
+        )
+    return name
