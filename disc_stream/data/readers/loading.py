@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from disc_stream.data.archive import schema_of
 from disc_stream.data.readers.base import ALL, Contents, Progress, Reader, Selection, no_progress
-from disc_stream.data.readers.registry import get_reader
+from disc_stream.data.readers.registry import READERS, get_reader
 from disc_stream.data.readers.source import open_source
 from disc_stream.data.types import Recording, Split
-from disc_stream.data.windows import WindowPlan, drop_unscored, plan_windows, split_recordings
+from disc_stream.data.uniform import read_uniform
+from disc_stream.data.windowfile import SCHEMA as WINDOWS_SCHEMA
+from disc_stream.data.windowfile import read_windows
+from disc_stream.data.windows import (
+    WindowPlan,
+    default_test_subjects,
+    drop_unscored,
+    plan_windows,
+    split_recordings,
+)
 from disc_stream.errors import ConfigError, DataError
 
 
@@ -44,8 +54,9 @@ def load_recordings(
     """The recordings of a dataset, in its own order.
 
     Args:
-        dataset: name of a registered dataset, such as ``hapt``.
-        path: its zip or folder, or a folder that holds either.
+        dataset: name of a registered dataset, such as ``hapt``; or ``uniform``, ``path`` being a file that
+            ``disc-stream data import`` wrote; or that file itself.
+        path: the dataset's zip or folder, or a folder that holds either.
         subjects: only these people; all by default.
         progress: told how far the reading is.
 
@@ -55,7 +66,11 @@ def load_recordings(
         DataError: naming the file and line that is missing or malformed.
     """
     selection = ALL if subjects is None else Selection(subjects=frozenset(subjects))
-    recordings = list(read_dataset(dataset, path, selection, progress).recordings)
+    file = _as_file(dataset, path)
+    if file is not None:
+        recordings = [r for r in read_uniform(file).recordings if selection.wants(r.name, r.subject)]
+    else:
+        recordings = list(read_dataset(dataset, path, selection, progress).recordings)
     if not recordings:
         raise DataError(f"{dataset!r} has no recordings of {sorted(subjects or ())}")
     return recordings
@@ -75,8 +90,9 @@ def load_split(
     The label of a window is the majority of its samples, -1 where most are unlabelled.
 
     Args:
-        dataset: name of a registered dataset.
-        path: its zip or folder, or a folder that holds either.
+        dataset: name of a registered dataset; or ``uniform``, ``path`` being a file that ``disc-stream data
+            import`` or ``data windows`` wrote; or that file itself.
+        path: the dataset's zip or folder, or a folder that holds either.
         window_s: window length in seconds; by default the one the DISC paper uses for the dataset.
         overlap: share of a window that the next one repeats.
         include_unlabelled: keep windows without a scored label (unlabelled, transitions), as learning
@@ -88,18 +104,55 @@ def load_split(
         InputNotFoundError: if ``path`` does not exist.
         DataError: naming the file and line that is missing or malformed.
     """
-    reader = get_reader(dataset)
+    file = _as_file(dataset, path)
+    if file is not None:
+        split = _split_file(file, window_s, overlap)
+    else:
+        split = _split_dataset(get_reader(dataset), path, window_s, overlap, progress)
+    return split if include_unlabelled else drop_unscored(split)
+
+
+def _as_file(dataset: str, path: Path | None) -> Path | None:
+    """The file of ours that is meant, if it is one."""
+    if dataset == "uniform":
+        if path is None:
+            raise ConfigError("'uniform' needs a file", remedy="Give --path FILE.npz")
+        return path
+    return Path(dataset) if dataset not in READERS and dataset.endswith(".npz") else None
+
+
+def _split_file(file: Path, window_s: float | None, overlap: float) -> Split:
+    if schema_of(file) == WINDOWS_SCHEMA:
+        split = read_windows(file)
+        length = split.train.x.shape[1]
+        if window_s is not None and plan_windows(split.train.fs, window_s, overlap).length != length:
+            raise ConfigError(
+                f"{str(file)!r} holds windows of {length} samples, not of {window_s} s",
+                remedy="Cut them again with 'disc-stream data windows'",
+            )
+        return split
+    uniform = read_uniform(file)
+    header = uniform.header
+    plan = plan_windows(header.fs, header.window_s if window_s is None else window_s, overlap)
+    people = header.test_subjects or default_test_subjects([r.subject for r in uniform.recordings])
+    train, test, protocol = split_recordings(uniform.recordings, plan, people)
+    return Split(train, test, protocol, header.n_clusters, tuple(header.scored))
+
+
+def _split_dataset(
+    reader: Reader, path: Path | None, window_s: float | None, overlap: float, progress: Progress
+) -> Split:
     plan = plan_windows(reader.fs, reader.window_s if window_s is None else window_s, overlap)
+    source = open_source(_require(path, reader), reader.layout)
     if reader.read_windows is None:
-        contents = read_dataset(dataset, path, ALL, progress)
+        contents = reader.read(source, ALL, progress)
         train, test, protocol = split_recordings(contents.recordings, plan, reader.test_subjects)
         protocol += f" ({reader.split_note})" if reader.split_note else ""
     else:
         _require_official(reader, plan)
-        official = reader.read_windows(open_source(_require(path, reader), reader.layout), progress)
+        official = reader.read_windows(source, progress)
         train, test, protocol = official.train, official.test, official.protocol
-    split = Split(train, test, protocol, reader.n_clusters, tuple(reader.scored))
-    return split if include_unlabelled else drop_unscored(split)
+    return Split(train, test, protocol, reader.n_clusters, tuple(reader.scored))
 
 
 def _require_official(reader: Reader, plan: WindowPlan) -> None:

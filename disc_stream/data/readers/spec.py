@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from disc_stream.data.csvfile import read_csv
 from disc_stream.data.readers.base import Selection
 from disc_stream.data.readers.loading import read_dataset
 from disc_stream.data.readers.registry import READERS
 from disc_stream.data.types import Recording
+from disc_stream.data.uniform import read_uniform
 from disc_stream.errors import ConfigError
 
+_ARCHIVE = re.compile(r"(.+\.npz)(?::(.+))?")
 _PERSON = re.compile(r"(?:user|subject|sub|person)[-_]?0*(\d+)")
 
 
@@ -25,10 +29,13 @@ def load_recordings_spec(specs: Sequence[str], path: Path | None = None) -> list
         hapt:user02           all recordings of one person (also subject02, sub02, person02)
         hapt:user02,user04    several of these
         hapt                  the whole dataset
+        walk.csv              a plain file, see ``disc_stream.data.csvfile``
+        mine.npz              all recordings of a file that ``disc-stream data import`` wrote
+        mine.npz:NAME         those of its recordings whose names match NAME, a shell pattern
 
     Args:
         specs: at least one specification.
-        path: the datasets' zip or folder, or a folder that holds them.
+        path: the datasets' zip or folder, or a folder that holds them; not needed for files.
 
     Raises:
         ConfigError: if a specification names nothing, or one recording is named twice.
@@ -60,6 +67,11 @@ def open_recording(spec: str, path: Path | None = None) -> Recording:
 
 
 def _expand(spec: str, path: Path | None) -> list[Recording]:
+    if spec.lower().endswith(".csv"):
+        return [read_csv(Path(spec))]
+    archive = _ARCHIVE.fullmatch(spec)
+    if archive:
+        return _select_from_file(Path(archive[1]), archive[2])
     dataset, _, rest = spec.partition(":")
     if dataset not in READERS:
         raise ConfigError(
@@ -67,6 +79,22 @@ def _expand(spec: str, path: Path | None) -> list[Recording]:
             remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, or a .csv or .npz file",
         )
     return [r for part in (rest or "*").split(",") for r in _select(dataset, part, path)]
+
+
+def _select_from_file(file: Path, pattern: str | None) -> list[Recording]:
+    recordings = read_uniform(file).recordings
+    chosen = [r for r in recordings if pattern is None or fnmatchcase(r.name, pattern)]
+    if not chosen:
+        raise ConfigError(
+            f"{str(file)!r} has no recording {pattern!r}",
+            remedy=f"It has: {_some(r.name for r in recordings)}",
+        )
+    return chosen
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
 
 
 def _select(dataset: str, part: str, path: Path | None) -> list[Recording]:
