@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from disc_stream.errors import ConfigError, InputNotFoundError
 
 
 class ServeConfig(BaseModel):
@@ -14,7 +18,9 @@ class ServeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path = Field(title="Bundle", description="folder or zip of the model")
-    broker: str = Field(title="Broker", description="mqtt[s]://[user@]host[:port]", repr=False)
+    broker: str = Field(
+        "mqtt://127.0.0.1:1883", title="Broker", description="mqtt[s]://[user@]host[:port]", repr=False
+    )
     prefix: str = Field("ds/v1", title="Topic prefix")
     client_id: str = Field("disc-stream-server", title="MQTT client id, fixed so that nothing is lost")
     session_expiry_s: int = Field(86_400, ge=0, title="Seconds the broker keeps our queue while we are away")
@@ -30,3 +36,63 @@ class ServeConfig(BaseModel):
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     max_devices: int = Field(20_000, ge=1, title="Devices remembered; the longest silent is forgotten first")
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
+
+
+def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeConfig:
+    """Settings from a YAML file and from the command line, which wins.
+
+    Args:
+        file: YAML with the names of ``ServeConfig`` as keys; None for no file.
+        options: settings given on the command line, by the same names.
+
+    Raises:
+        InputNotFoundError: if there is no such file.
+        ConfigError: naming the key, and the file or the option, that is wrong.
+    """
+    settings = {**(_read_yaml(file) if file is not None else {}), **options}
+    try:
+        return ServeConfig.model_validate(settings)
+    except ValidationError as error:
+        raise _first_problem(error, file, options) from None
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputNotFoundError(
+            f"configuration file {str(file)!r} does not exist", remedy="Check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration file {str(file)!r}: {error}") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise ConfigError(
+            f"{str(file)!r} is not valid YAML{line}", remedy="Use lines of `key: value`"
+        ) from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise ConfigError(f"{str(file)!r} does not hold settings", remedy="Use lines of `key: value`")
+    return settings
+
+
+def _first_problem(error: ValidationError, file: Path | None, options: Mapping[str, Any]) -> ConfigError:
+    """One line about one setting; the value itself is not shown, it may hold a password."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    key = str(problem["loc"][0])
+    where = (
+        f"option --{key.replace('_', '-')}" if key in options or file is None else f"{key!r} in {str(file)!r}"
+    )
+    match problem["type"]:
+        case "extra_forbidden":
+            known = ", ".join(ServeConfig.model_fields)
+            return ConfigError(f"unknown key {where}", remedy=f"Known: {known}")
+        case "missing":
+            option = f"--{key.replace('_', '-')}"
+            return ConfigError(
+                f"the setting {key!r} is missing", remedy=f"Give {option}, or put it into a --config file"
+            )
+        case _:
+            return ConfigError(f"{where} is not usable: {problem['msg']}")

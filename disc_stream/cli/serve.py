@@ -2,6 +2,111 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def serve() -> None:
-    """Placeholder."""
+import typer
+
+from disc_stream.cli.common import DEFAULT_BROKER, JsonOption, VerboseOption, require_extra, setup_logging
+from disc_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from disc_stream_server.app import Server
+
+
+def serve(
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            envvar="DISC_STREAM_BROKER",
+            help="mqtt://host:port or mqtts://…; the password is better put into "
+            f"DISC_STREAM_BROKER_PASSWORD. Default: {DEFAULT_BROKER}",
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file with the same settings.")] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Topic prefix. Default: ds/v1")] = None,
+    client_id: Annotated[
+        str | None,
+        typer.Option(
+            "--client-id", help="MQTT client id; the broker keeps a queue for it while we are away."
+        ),
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", help="HOST:PORT of the live page. Default: 127.0.0.1:8765")
+    ] = None,
+    no_http: Annotated[bool, typer.Option("--no-http", help="No live page.")] = False,
+    max_batch: Annotated[int | None, typer.Option("--max-batch", help="Windows encoded at once.")] = None,
+    max_delay_ms: Annotated[
+        float | None, typer.Option("--max-delay-ms", help="Longest wait for windows to encode together.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Soft labels in each message.")] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="auto, cpu or cuda.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads of the encoder.")] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Label what wearables send to an MQTT broker, live.
+
+    Reads samples from PREFIX/DEVICE/raw, publishes labels (JSON, retained) on PREFIX/DEVICE/label and shows
+    them on a live page. SIGTERM or Ctrl-C finishes what was received and stops. With --json, stdout gets one
+    JSON object a line: ready, status, stopped.
+
+    Example: disc-stream serve --bundle bundles/hapt --broker mqtt://127.0.0.1:1883
+    """
+    require_extra("cpu", "disc-stream serve")
+    from disc_stream.config import load_serve_config
+    from disc_stream_server.app import Server
+
+    setup_logging(verbose)
+    given: dict[str, Any] = {
+        "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
+        "max_batch": max_batch, "max_delay_ms": max_delay_ms, "top_k": top_k, "provider": provider,
+        "threads": threads,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    if no_http and http is not None:
+        raise ConfigError("--http and --no-http exclude each other", remedy="Give one of them")
+    if no_http:
+        options["http"] = None
+    settings = load_serve_config(config, options)
+    report = _JsonReport() if as_json else None
+    server = Server(settings, observers=[report] if report is not None else [])
+    server.run(on_ready=lambda: _say_ready(server, as_json))
+    if as_json:
+        _print_line({"event": "stopped"})
+
+
+class _JsonReport:
+    """An observer that prints every status as one line of JSON."""
+
+    def on_batch(self, batch: object) -> None:
+        """Not reported."""
+
+    def on_label(self, label: object) -> None:
+        """Not reported; subscribe to the label topics for them."""
+
+    def on_status(self, status: dict[str, Any]) -> None:
+        """One line."""
+        _print_line({"event": "status", **status})
+
+
+def _say_ready(server: Server, as_json: bool) -> None:
+    from disc_stream.wire.broker import Broker
+
+    manifest, broker = server.manifest, str(Broker.parse(server.config.broker))
+    if as_json:
+        facts = {"model": manifest.version, "provider": server.provider, "broker": broker, "http": server.url}
+        _print_line({"event": "ready", **facts})
+        return
+    page = f"; live page at {server.url}" if server.url else ""
+    typer.echo(f"serving {manifest.name} {manifest.version} ({server.provider}) on {broker}{page}")
+
+
+def _print_line(value: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(value, allow_nan=False))

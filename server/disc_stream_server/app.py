@@ -75,6 +75,7 @@ class Server:
         )
         self._ended = threading.Event()
         self._failure: Exception | None = None
+        self._stopped = False
 
     @property
     def url(self) -> str | None:
@@ -113,7 +114,7 @@ class Server:
         return ended
 
     def stop(self, deadline_s: float | None = None) -> bool:
-        """Finish what has been received, say goodbye, free everything.
+        """Finish what has been received, say goodbye, free everything. May be called twice.
 
         Args:
             deadline_s: default ``config.shutdown_s``.
@@ -122,6 +123,9 @@ class Server:
             Whether everything was finished in time; if not, the broker keeps the rest.
         """
         self._ended.set()
+        if self._stopped:
+            return True
+        self._stopped = True
         finished = self._ingest.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
         if self._page is not None:
             self._page.stop()

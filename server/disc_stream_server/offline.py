@@ -1,0 +1,119 @@
+"""Labels of whole recordings, by the same code that labels live streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from disc_stream.artifacts.manifest import Manifest
+from disc_stream.clock import Clock
+from disc_stream.data.types import UNLABELLED, Recording
+from disc_stream.data.windows import WindowPlan, majority_labels
+from disc_stream.types import Label, SampleBatch
+from disc_stream_server.pipeline import Encoder, Pipeline, open_sessions
+from disc_stream_server.shards import InProcessRouter
+
+BOOT = 1
+
+
+def recording_batches(recording: Recording, samples: int = 50) -> Iterator[SampleBatch]:
+    """A recording as its device would send it: ``samples`` at a time, the clock starting at 0."""
+    for seq, start in enumerate(range(0, len(recording.samples), samples)):
+        yield SampleBatch(
+            device=recording.name,
+            boot=BOOT,
+            seq=seq,
+            t0_us=round(start * 1e6 / recording.fs),
+            fs=recording.fs,
+            channels=recording.channels,
+            samples=recording.samples[start : start + samples],
+        )
+
+
+def label_recording(
+    recording: Recording,
+    manifest: Manifest,
+    encoder: Encoder,
+    *,
+    samples: int = 50,
+    top_k: int = 3,
+    stay: float = 0.8,
+    max_batch: int = 256,
+    clock: Clock | None = None,
+) -> Iterator[list[Label]]:
+    """Label a recording, some windows at a time.
+
+    Args:
+        recording: what to label.
+        manifest: of the model.
+        encoder: runs the model.
+        samples: per batch; the labels do not depend on it.
+        top_k: soft labels in each label.
+        stay: probability of staying in an activity, for smoothing.
+        max_batch: windows encoded at once.
+        clock: for the labels' ``published_us``.
+
+    Raises:
+        StreamMismatchError: if the recording's rate, channels or units do not fit the model.
+    """
+    router = InProcessRouter(open_sessions(manifest, stay=stay))
+    pipeline = Pipeline(manifest, encoder, router=router, clock=clock, top_k=top_k, max_batch=max_batch)
+    for batch in recording_batches(recording, samples):
+        pipeline.accept(batch)
+        if pipeline.waiting >= max_batch:
+            yield pipeline.run()
+    yield pipeline.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Successive windows with the same smoothed label.
+
+    Args:
+        name: of the cluster.
+        start_s: seconds from the recording's start.
+        duration_s: seconds until the next segment, or the end of the last window's input.
+        windows: number of windows.
+        confidence: mean of the smoothed labels' probabilities.
+    """
+
+    name: str
+    start_s: float
+    duration_s: float
+    windows: int
+    confidence: float
+
+
+def segments(labels: Sequence[Label], manifest: Manifest) -> list[Segment]:
+    """The timeline of one recording."""
+    hop_s = manifest.window.hop / manifest.fs
+    found = []
+    for _, group in groupby(labels, key=lambda label: label.smoothed.label):
+        members = list(group)
+        found.append(
+            Segment(
+                name=members[0].smoothed.name,
+                start_s=members[0].t0_us / 1e6,
+                duration_s=len(members) * hop_s,
+                windows=len(members),
+                confidence=float(np.mean([label.smoothed.confidence for label in members])),
+            )
+        )
+    return found
+
+
+def truth_of(recording: Recording, labels: Sequence[Label], manifest: Manifest) -> npt.NDArray[np.int64]:
+    """The activity that most samples of each label's window have, (n_labels,).
+
+    ``UNLABELLED`` where most have none, and for a window whose second half the recording lacks.
+    """
+    plan = WindowPlan(manifest.window.samples, manifest.window.hop)
+    majority = majority_labels(recording.labels, plan, len(recording.label_names))
+    return np.array(
+        [int(majority[label.window]) if label.window < len(majority) else UNLABELLED for label in labels],
+        dtype=np.int64,
+    )

@@ -1,0 +1,153 @@
+"""Labels on a real broker: once per window, in order, whatever else comes over the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.types import Channel, Label
+from disc_stream.wire.codecs import Encoding
+from disc_stream_server.pipeline import Pipeline
+from tests.integration.conftest import StartServer
+from tests.support.device import LEFT, REST, RIGHT, Sender, constant, make_batch
+from tests.support.listener import Listener
+
+pytestmark = pytest.mark.broker
+
+
+def key(label: Label) -> tuple[str, int, int]:
+    return label.device, label.window, label.t0_us
+
+
+def test_every_window_has_one_label_and_it_is_the_offline_one(
+    start_server: StartServer, sender: Sender, listener: Listener, tiny_bundle
+) -> None:
+    rng = np.random.default_rng(7)
+    devices = [f"watch-{i}" for i in range(5)]
+    batches = [
+        make_batch(device, seq, rng.normal(5, 5, (5, 3)).astype(np.float32))
+        for seq in range(40)
+        for device in devices
+    ]
+    start_server()
+    for batch in batches:
+        sender.send(batch)
+    listener.wait_for_labels(125)  # 200 samples a device, 8 a window
+    listener.wait_for_count("messages", 200)
+
+    bundle = Bundle.open(tiny_bundle)
+    pipeline = Pipeline(bundle.manifest, OnnxEncoder(bundle, "cpu"))
+    offline: dict[tuple[str, int, int], Label] = {}
+    for batch in batches:
+        pipeline.accept(batch)
+        offline |= {key(label): label for label in pipeline.run()}
+    assert len(listener.labels) == len(offline) == 125
+    for label in listener.labels:
+        expected = offline[key(label)]
+        assert label.best.label == expected.best.label
+        assert label.smoothed.label == expected.smoothed.label
+        assert [s.confidence for s in label.soft] == pytest.approx(
+            [s.confidence for s in expected.soft], abs=1e-5
+        )
+    for device in devices:
+        windows = [label.window for label in listener.labels if label.device == device]
+        assert windows == list(range(25)), "labels of one device come in order"
+
+
+def test_label_names_follow_the_movement(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    start_server()
+    for seq, mean in enumerate([REST, REST, LEFT, LEFT, RIGHT]):
+        sender.send(make_batch("watch", seq, constant(mean, 8)))
+    listener.wait_for_labels(5)
+    assert [label.best.name for label in listener.labels] == ["rest", "rest", "left", "left", "right"]
+    assert [label.t0_us for label in listener.labels] == [0, 160_000, 320_000, 480_000, 640_000]
+    assert listener.labels[0].t1_us == 320_000, "a label speaks for its whole window of 16 samples"
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_every_encoding_in_other_units_and_order(
+    start_server: StartServer, sender: Sender, listener: Listener, encoding: Encoding
+) -> None:
+    channels = (Channel("acc_z", "mg"), Channel("acc_y", "mg"), Channel("acc_x", "mg", scale=2.0))
+    start_server()
+    sender.meta("watch", channels)
+    left = np.tile(np.array([0, 0, 510], dtype=np.int16), (8, 1))  # 510 counts of 2 mg are 10.003 m/s²
+    sender.send(make_batch("watch", 0, left, channels=channels), encoding, describe=False)
+    listener.wait_for_labels(1)
+    assert listener.labels[0].best.name == "left"
+
+
+def test_packed_samples_wait_for_their_meta(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    start_server()
+    for seq in range(3):
+        sender.send(make_batch("watch", seq, constant(LEFT, 8)), Encoding.PACKED)
+    listener.wait_for_count("messages", 3)
+    assert not listener.labels
+    sender.meta("watch")
+    listener.wait_for_labels(3)
+    assert [label.window for label in listener.labels] == [0, 1, 2]
+
+
+def test_gaps_repetitions_and_reboots_are_counted(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    start_server()
+    for boot, seq in [(1, 0), (1, 1), (1, 1), (1, 5), (2, 0), (1, 6)]:
+        sender.send(make_batch("watch", seq, constant(REST, 8), boot=boot))
+    listener.wait_for_labels(4)
+    listener.wait_for_count("messages", 6)
+    counters = listener.status["counters"]
+    assert [counters[name] for name in ("batches", "gaps", "missing", "duplicates", "late", "boots")] == [
+        4, 1, 3, 1, 1, 2,
+    ]  # fmt: skip
+    assert [(label.boot, label.window) for label in listener.labels] == [(1, 0), (1, 1), (1, 2), (2, 0)]
+
+
+def test_poison_is_counted_and_the_stream_goes_on(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    start_server(max_payload_bytes=4096)
+    sender.raw("bad", b"")
+    sender.raw("bad", b"\xffnonsense")
+    sender.raw("bad", b"x" * 5000)
+    sender.raw("bad", b'{"boot": 1')
+    sender.send(make_batch("slow", 0, constant(REST, 8), fs=20.0))
+    sender.send(make_batch("heart", 0, constant((1.0,), 8), channels=(Channel("ecg", "mV"),)), Encoding.JSON)
+    sender.link.publish("ds/v1/-bad-/raw", b"x")
+    sender.send(make_batch("good", 0, constant(RIGHT, 8)))
+    listener.wait_for_labels(1)
+    listener.wait_for_rejected("channels", 1)
+    listener.wait_for_count("messages", 8)
+    assert listener.status["rejected"] == {
+        "empty": 1, "encoding": 1, "oversized": 1, "malformed": 1, "rate": 1, "channels": 1, "topic": 1,
+    }  # fmt: skip
+    assert [label.device for label in listener.labels] == ["good"]
+
+
+def test_the_server_says_which_model_serves(start_server: StartServer, listener: Listener) -> None:
+    server = start_server()
+    listener.wait(lambda: bool(listener.model) and listener.status.get("state") == "online")
+    assert listener.model["version"] == listener.status["model"] == server.manifest.version
+    assert [cluster["name"] for cluster in listener.model["clusters"]] == ["rest", "left", "right"]
+    assert listener.status["provider"] == "cpu"
+
+
+def test_an_observer_that_fails_does_not_stop_the_labels(
+    start_server: StartServer, sender: Sender, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def on_batch(self, batch: object) -> None:
+            raise RuntimeError("broken on purpose")
+
+        on_label = on_status = on_batch
+
+    start_server(observers=[Broken()])
+    sender.send(make_batch("watch", 0, constant(REST, 16)))
+    listener.wait_for_labels(2)
+    assert "broken on purpose" in caplog.text

@@ -1,0 +1,75 @@
+"""A real Mosquitto of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A broker process that can be stopped and started again on the same port.
+
+    Args:
+        folder: for its configuration and its saved state.
+        settings: further lines of ``mosquitto.conf``; without any, everybody may do everything.
+    """
+
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true") -> None:
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\n"
+            f"persistence true\npersistence_location {folder}/\n"
+            f"max_queued_messages 0\nmax_packet_size 1048576\n{settings}\n"
+        )
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and wait until it listens."""
+        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        if not Path(program).exists():
+            pytest.skip("there is no mosquitto on PATH")
+        self._process = subprocess.Popen(
+            [program, "-c", str(self._config)], stderr=subprocess.PIPE, text=True, bufsize=1
+        )
+        self._said, self._running = [], threading.Event()
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        if not self._running.wait(10):
+            pytest.fail("mosquitto did not start:\n" + "".join(self._said))
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Read its log for ever, or it would stand still once the pipe is full."""
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self._said.append(line)
+                if "running" in line:
+                    self._running.set()
+
+    def stop(self) -> None:
+        """Stop it; it saves its sessions and retained messages."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait(timeout=10)
+
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
