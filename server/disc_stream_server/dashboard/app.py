@@ -29,8 +29,8 @@ class Dashboard:
         prefix: topic prefix shown on the page.
         notice: a sentence to keep on the page.
         annotate: text to show beside a device's label; called on the page's thread.
-        ready: for ``/readyz``: None if the service can label, else what it waits for. Default: the last
-            status that came must not be empty.
+        ready: for ``/readyz``: None if the service can label, else what it waits for. Default: goes by
+            the last status.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Dashboard:
         self._info = PageInfo(broker=broker, prefix=prefix, notice=notice)
         self._board = Board(annotate=annotate)
         self._hub = Hub(self._board)
-        self._ready = ready or self._has_status
-        self._status_came = False
+        self._ready = ready or self._waits_for
+        self._status: dict[str, Any] = {}
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._up = threading.Event()
@@ -132,8 +132,12 @@ class Dashboard:
         self._loop = asyncio.get_running_loop()
         self._up.set()
 
-    def _has_status(self) -> str | None:
-        return None if self._status_came else "the first status of the server"
+    def _waits_for(self) -> str | None:
+        if not self._status:
+            return "the first status of the server"
+        if self._status.get("connected") is False:
+            return "the broker"
+        return None if self._status.get("state") == "online" else "the server to be online"
 
     # -- observer, on the server's thread -----------------------------------------------------------
 
@@ -146,9 +150,9 @@ class Dashboard:
         self._board.post(label)
 
     def on_status(self, status: dict[str, Any]) -> None:
-        """Show the server's counters."""
-        self._status_came = bool(status)
-        self._board.post(dict(status))
+        """Show the server's status: its message on the broker, and ``connected``."""
+        self._status = dict(status)
+        self._board.post(self._status)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -14,7 +14,10 @@ function showServer(server) {
   $("fact-devices").textContent = String(server.devices);
   $("fact-rate").textContent = server.labels_per_s.toFixed(1);
   $("fact-gaps").textContent = String(counters.gaps ?? "–");
-  $("fact-rejected").textContent = String(counters.rejected ?? "–");
+  $("fact-gaps").title = `${counters.missing ?? 0} messages missing in them`;
+  const rejected = Object.entries(status.rejected || {});
+  $("fact-rejected").textContent = String(rejected.reduce((sum, [, count]) => sum + count, 0));
+  $("fact-rejected").title = rejected.map(([reason, count]) => `${reason}: ${count}`).join(", ");
   const noBroker = status.connected === false;
   $("trouble").hidden = !noBroker;
   if (noBroker) $("trouble").textContent = "The server has lost its broker and is reconnecting: nothing new can come.";

@@ -1,0 +1,124 @@
+"""Listening to labels on a broker until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+
+from disc_stream.cli.watching.book import Book
+from disc_stream.cli.watching.events import DeviceFilter, Event, LinkChanged, read_message
+from disc_stream.cli.watching.views import View, open_view
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.topics import Kind, Topics
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 10_000  # events not yet shown; beyond it paho waits, and the broker with it
+_SLICE_S = 0.25
+
+
+class Listener:
+    """Hears labels and the server's status.
+
+    Args:
+        broker: where.
+        topics: under which prefix.
+        wanted: which devices.
+    """
+
+    def __init__(self, broker: Broker, topics: Topics, wanted: DeviceFilter) -> None:
+        self._topics, self._wanted = topics, wanted
+        self._events: queue.Queue[Event] = queue.Queue(_BACKLOG)
+        self._was_down = False
+        self._link = MqttLink(
+            broker,
+            f"disc-stream-watch-{uuid.uuid4().hex[:12]}",
+            on_message=self._hear,
+            on_up=self._on_up,
+            on_down=self._on_down,
+        )
+        self._link.subscribe(topics.all_of(Kind.LABEL))
+        self._link.subscribe(topics.server_status)
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            BrokerError: if the broker cannot be reached or refuses.
+        """
+        self._link.connect()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._link.close()
+
+    def next(self, timeout_s: float) -> Event | None:
+        """The next event, None if none came in time."""
+        try:
+            return self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _hear(self, message: Message) -> None:
+        event = read_message(message, self._topics, self._wanted)
+        if event is not None:
+            self._put(event)
+
+    def _on_up(self) -> None:
+        if self._was_down:
+            self._put(LinkChanged(up=True))
+
+    def _on_down(self, reason: str) -> None:
+        self._was_down = True
+        self._put(LinkChanged(up=False, reason=reason))
+
+    def _put(self, event: Event) -> None:
+        """Queue an event; a reader that has stopped must not hold up the network thread for ever."""
+        try:
+            self._events.put(event, timeout=5)
+        except queue.Full:
+            log.warning("output is too slow; an event is left out")
+
+
+def watch_labels(
+    broker: Broker,
+    topics: Topics,
+    wanted: DeviceFilter,
+    *,
+    as_json: bool,
+    stop: threading.Event,
+    duration_s: float | None = None,
+    clock: Clock | None = None,
+) -> Book:
+    """Show labels until ``stop`` is set or the time is over.
+
+    Returns:
+        What was seen last.
+
+    Raises:
+        BrokerError: if the broker cannot be reached or refuses at the start; later losses are shown.
+    """
+    clock = clock or SystemClock()
+    book = Book(clock)
+    listener = Listener(broker, topics, wanted)
+    listener.open()
+    hint = f"Waiting for a server to label what devices send to {broker}: disc-stream serve --broker {broker}"
+    try:
+        with open_view(book, hint, as_json=as_json) as view:
+            end = None if duration_s is None else clock.monotonic() + duration_s
+            while not stop.is_set() and (end is None or clock.monotonic() < end):
+                left = _SLICE_S if end is None else min(_SLICE_S, end - clock.monotonic())
+                _take_one(listener, book, view, max(0.0, left))
+    finally:
+        listener.close()
+    return book
+
+
+def _take_one(listener: Listener, book: Book, view: View, timeout_s: float) -> None:
+    event = listener.next(timeout_s)
+    if event is not None and book.take(event):
+        view.show(event)

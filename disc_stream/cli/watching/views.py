@@ -1,0 +1,113 @@
+"""Three ways to show what was heard: a live table, lines of text, lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from disc_stream.cli.watching.book import Book
+from disc_stream.cli.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable, printable
+from disc_stream.cli.watching.table import BookTable, bar, novelty_text
+from disc_stream.wire.label import label_to_dict
+
+REFRESH_HZ = 4
+
+
+class View(Protocol):
+    """Shows events; ``show`` is called for those that tell something new."""
+
+    def show(self, event: Event) -> None:
+        """One event."""
+        ...
+
+
+class TableView:
+    """A table that draws itself anew; the book is all it needs."""
+
+    def show(self, event: Event) -> None:
+        """Nothing to do: the table is drawn from the book."""
+
+
+class LineView:
+    """One line per label on stdout; what is about the connection goes to stderr.
+
+    Args:
+        out: for labels.
+        err: for everything else.
+    """
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out, self._err = out or sys.stdout, err or sys.stderr
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        match event:
+            case LabelSeen():
+                print(label_line(event), file=self._out, flush=True)
+            case ServerSeen(status):
+                self._say(f"server is {status.state}, model {printable(status.model) or 'unknown'}")
+            case LinkChanged(up, reason):
+                self._say("broker is back" if up else f"broker lost ({printable(reason)}); reconnecting")
+            case Unreadable(topic, reason):
+                self._say(f"unreadable message on {topic}: {reason}")
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._err, flush=True)
+
+
+def label_line(event: LabelSeen) -> str:
+    """A label in one line of text."""
+    label = event.label
+    return (
+        f"{label.device} window {label.window} {printable(label.best.name, 40)} "
+        f"{label.best.confidence:.0%} {bar(label.best.confidence, unicode=False)} "
+        f"smoothed {printable(label.smoothed.name, 40)} {label.smoothed.confidence:.0%} "
+        f"novelty {novelty_text(label.novelty)}" + (" (last known)" if event.retained else "")
+    )
+
+
+class JsonView:
+    """One JSON object per line on stdout: label messages as they are on the wire, and other events.
+
+    Args:
+        out: where to.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        print(json.dumps(_as_json(event), allow_nan=False), file=self._out, flush=True)
+
+
+def _as_json(event: Event) -> dict[str, Any]:
+    match event:
+        case LabelSeen(label, retained):
+            return {"event": "label", "retained": retained, **label_to_dict(label)}
+        case ServerSeen(status):
+            return {"event": "server", "state": status.state.value, "model": status.model}
+        case LinkChanged(up, reason):
+            return {"event": "broker", "connected": up, "reason": reason}
+        case Unreadable(topic, reason):
+            return {"event": "unreadable", "topic": topic, "reason": reason}
+
+
+@contextmanager
+def open_view(book: Book, hint: str, *, as_json: bool, console: Console | None = None) -> Iterator[View]:
+    """The view that suits the output: JSON if asked for, a table on a terminal, else lines."""
+    console = console or Console()
+    if as_json:
+        yield JsonView()
+    elif console.is_terminal and not console.is_dumb_terminal:
+        table = BookTable(book, hint)
+        with Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop"):
+            yield TableView()
+    else:
+        yield LineView()
