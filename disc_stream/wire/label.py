@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from disc_stream.errors import PayloadError
@@ -16,7 +17,14 @@ def _soft_to_json(soft: SoftLabel) -> dict[str, Any]:
 
 
 def _soft_from_json(value: dict[str, Any]) -> SoftLabel:
-    return SoftLabel(int(value["label"]), str(value["name"]), float(value["confidence"]))
+    return SoftLabel(int(value["label"]), str(value["name"]), _finite(value["confidence"]))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
 
 
 def label_to_dict(label: Label) -> dict[str, Any]:
@@ -63,11 +71,11 @@ def decode_label(payload: bytes) -> Label:
             best=_soft_from_json(value),
             soft=tuple(_soft_from_json(s) for s in value["soft"]),
             smoothed=_soft_from_json(value["smoothed"]),
-            distance=float(value["distance"]),
-            novelty=None if value["novelty"] is None else float(value["novelty"]),
+            distance=_finite(value["distance"]),
+            novelty=None if value["novelty"] is None else _finite(value["novelty"]),
             model=str(value["model"]),
             seq=int(value["seq"]),
             published_us=int(value["published"]),
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PayloadError("label", f"not a label message: {error!r}") from error
