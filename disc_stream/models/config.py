@@ -22,6 +22,8 @@ class NetworkConfig:
         kernel: odd side of the convolution kernel, for ``grid``.
         hidden: hidden units per direction; per cell of the grid for ``grid``.
         layers: encoder layers.
+        frame: consecutive samples that one step of the recurrences takes (and makes) together; the paper has
+            1, a larger one is that many times faster.
         reset_after: apply the reset gate after the recurrent product (PyTorch, cuDNN) instead of before
             it (the paper's equation 3).
         dropout: between encoder layers.
@@ -37,6 +39,7 @@ class NetworkConfig:
     kernel: int = 3
     hidden: int = 256
     layers: int = 2
+    frame: int = 1
     reset_after: bool = True
     dropout: float = 0.2
     embedding: int = 256
@@ -55,7 +58,17 @@ class NetworkConfig:
             raise ConfigError(f"layout must be 'channels' or 'grid', got {self.layout!r}")
         if self.feedback not in ("hidden", "output"):
             raise ConfigError(f"feedback must be 'hidden' or 'output', got {self.feedback!r}")
-        for name in ("axes", "kernel", "hidden", "layers", "embedding", "decoder_hidden", "decoder_layers"):
+        sizes = (
+            "axes",
+            "kernel",
+            "hidden",
+            "layers",
+            "frame",
+            "embedding",
+            "decoder_hidden",
+            "decoder_layers",
+        )
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.kernel % 2 == 0:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.layers import DenseRecurrence, NormalisedLinear, uniform, weights_of
-from disc_stream.models.scan import paper_step, scan_gru, torch_step
+from disc_stream.models.scan import own_precision, paper_step, product, scan_gru, torch_step
 
 _DECODERS = 2  # reconstruction, future
 
@@ -26,31 +26,34 @@ class ConditionalDecoders(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
         super().__init__()
-        hidden = config.decoder_hidden
+        hidden, width = config.decoder_hidden, config.frame * n_channels
+        self.frame = config.frame
         self.reset_after = config.reset_after
         self.feeds_output = config.feedback == "output"
         self.contexts = nn.ModuleList(
             NormalisedLinear(config.embedding, hidden, squash=config.squash, generator=generator)
             for _ in range(_DECODERS)
         )
-        first = n_channels if self.feeds_output else hidden
+        first = width if self.feeds_output else hidden
         widths = [first] + [hidden] * (config.decoder_layers - 1)
         self.layers = nn.ModuleList(DenseRecurrence(_DECODERS, w, hidden, generator) for w in widths)
         bound = hidden**-0.5
-        self.w_out = uniform((_DECODERS, hidden, n_channels), bound, generator)
-        self.b_out = uniform((_DECODERS, 1, n_channels), bound, generator)
+        self.w_out = uniform((_DECODERS, hidden, width), bound, generator)
+        self.b_out = uniform((_DECODERS, 1, width), bound, generator)
 
-    def forward(self, z: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, d) -> reconstruction and future, each (B, steps, C)."""
-        h0 = torch.stack([context(z) for context in self.contexts])
+    def forward(self, z: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, d) -> reconstruction and future, each (B, n_samples, C)."""
+        steps = -(-n_samples // self.frame)
         fused = self.reset_after and len(self.layers) == 1
-        states = self._fused(h0, steps) if fused else self._step_by_step(h0, steps)
-        flat = states.flatten(1, 2)
-        outputs = torch.baddbmm(self.b_out, flat, self.w_out).to(z.dtype)
+        with own_precision(z) as dtype:
+            h0 = torch.stack([context(z) for context in self.contexts])
+            states = (self._fused if fused else self._step_by_step)(h0, steps, dtype)
+            outputs = product(self.b_out, states.flatten(1, 2), self.w_out.to(dtype))
         y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
-        return y[0], y[1]
+        rec, fut = y.reshape(_DECODERS, z.shape[0], steps * self.frame, -1)[:, :, :n_samples]
+        return rec, fut
 
-    def _fused(self, h0: Tensor, steps: int) -> Tensor:
+    def _fused(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
         """One layer: what it reads is linear in its state, so both weights become one matrix."""
         w_ih, w_hh, b_ih, b_hh = weights_of(self.layers)[0]
         hidden = h0.shape[2]
@@ -67,24 +70,29 @@ class ConditionalDecoders(nn.Module):
         cut = 2 * hidden
         w = torch.cat([w_x[..., :cut] + w_h[..., :cut], w_h[..., cut:], w_x[..., cut:]], dim=2)
         b = torch.cat([b_x[..., :cut] + b_h[..., :cut], b_h[..., cut:], b_x[..., cut:]], dim=2)
-        rest = scan_gru(None, h1, w, b, steps - 1)
+        rest = scan_gru(None, h1, w, b, steps - 1, dtype)
         return torch.cat([h1.unsqueeze(1), rest], dim=1)
 
-    def _step_by_step(self, h0: Tensor, steps: int) -> Tensor:
+    def _step_by_step(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
         step = torch_step if self.reset_after else paper_step
         layers = [
-            (w_ih.transpose(1, 2), w_hh.transpose(1, 2), b_ih.unsqueeze(1), b_hh.unsqueeze(1))
+            (
+                w_ih.transpose(1, 2).to(dtype),
+                w_hh.transpose(1, 2).to(dtype),
+                b_ih.unsqueeze(1),
+                b_hh.unsqueeze(1),
+            )
             for w_ih, w_hh, b_ih, b_hh in weights_of(self.layers)
         ]
-        hidden = [h0] * len(layers)
+        hidden, w_out = [h0] * len(layers), self.w_out.to(dtype)
         x = h0.new_zeros(*h0.shape[:2], layers[0][0].shape[1])
         tops = []
         for _ in range(steps):
             below = x
             for number, (w_ih, w_hh, b_ih, b_hh) in enumerate(layers):
-                gi = torch.baddbmm(b_ih, below, w_ih)
+                gi = product(b_ih, below, w_ih)
                 below = step(gi, hidden[number], w_hh, b_hh)
                 hidden[number] = below
             tops.append(below)
-            x = torch.baddbmm(self.b_out, below, self.w_out) if self.feeds_output else below
+            x = product(self.b_out, below, w_out) if self.feeds_output else below
         return torch.stack(tops, dim=1)

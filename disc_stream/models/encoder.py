@@ -14,7 +14,7 @@ from disc_stream.models.layers import (
     SeededDropout,
     weights_of,
 )
-from disc_stream.models.scan import product_dtype, scan_gru, scan_gru_paper
+from disc_stream.models.scan import own_precision, scan_gru, scan_gru_paper
 
 _DIRECTIONS = 2
 
@@ -30,6 +30,7 @@ class RecurrentEncoder(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
         super().__init__()
+        self.frame = config.frame
         self.reset_after = config.reset_after
         recurrences = _recurrences(config, n_channels, generator)
         self.layers = nn.ModuleList(recurrences)
@@ -39,18 +40,20 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised input halves (B, n, C) -> embeddings (B, d)."""
-        z: Tensor = self.bottleneck(self.top_state(x))
+        top = self.top_state(x)
+        with own_precision(x):
+            z: Tensor = self.bottleneck(top)
         return z
 
     def top_state(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, 2H): the last layer's forward state at the end and backward state at the start."""
-        sequence = x.transpose(0, 1)
-        states = None
-        for weights in weights_of(self.layers):
-            if states is not None:
+        first, *others = weights_of(self.layers)
+        with own_precision(x) as dtype:
+            sequence = frames(x, self.frame).transpose(0, 1)
+            states = run_both_ways(sequence, first, dtype, reset_after=self.reset_after)
+            for weights in others:
                 sequence = self.dropout(_in_time_order(states))
-            states = run_both_ways(sequence, weights, reset_after=self.reset_after)
-        assert states is not None  # noqa: S101 - there is at least one layer
+                states = run_both_ways(sequence, weights, dtype, reset_after=self.reset_after)
         return torch.cat([states[0, -1], states[1, -1]], dim=1)
 
 
@@ -58,50 +61,57 @@ def _recurrences(
     config: NetworkConfig, n_channels: int, generator: torch.Generator
 ) -> list[DenseRecurrence | ConvRecurrence]:
     if config.layout == "channels":
-        widths = [n_channels] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
+        widths = [config.frame * n_channels] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
         return [DenseRecurrence(_DIRECTIONS, width, config.hidden, generator) for width in widths]
     grid = config.grid(n_channels)
-    maps = [1] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
+    maps = [config.frame] + [_DIRECTIONS * config.hidden] * (config.layers - 1)
     return [ConvRecurrence(_DIRECTIONS, m, config.hidden, grid, config.kernel, generator) for m in maps]
 
 
-def run_both_ways(x: Tensor, weights: GRUWeights, *, reset_after: bool) -> Tensor:
+def run_both_ways(x: Tensor, weights: GRUWeights, dtype: torch.dtype, *, reset_after: bool) -> Tensor:
     """Run one bidirectional layer.
 
     Args:
         x: (T, B, I), in time order.
         weights: of the forward and the backward direction.
+        dtype: of the matrix products.
         reset_after: see ``NetworkConfig``.
 
     Returns:
         (2, T, B, H); the backward direction in the order in which it ran, from the last sample to the first.
     """
     if x.device.type == "cuda" and reset_after:
-        return _fused(x, weights)
+        return _fused(x, weights, dtype)
     steps, batch, _ = x.shape
     both = torch.stack([x, x.flip(0)]).flatten(1, 2)
-    dtype = product_dtype(x)
     gi = torch.bmm(both.to(dtype), weights.w_ih.transpose(1, 2).to(dtype)).to(x.dtype)
     gi = (gi + weights.b_ih.unsqueeze(1)).view(_DIRECTIONS, steps, batch, -1)
     h0 = x.new_zeros(_DIRECTIONS, batch, weights.w_hh.shape[2])
     w, b = weights.w_hh.transpose(1, 2).contiguous(), weights.b_hh.unsqueeze(1)
     if reset_after:
-        return scan_gru(gi, h0, w, b, steps)
-    return scan_gru_paper(gi, h0, w, b)
+        return scan_gru(gi, h0, w, b, steps, dtype)
+    return scan_gru_paper(gi, h0, w.to(dtype), b)
 
 
-def _fused(x: Tensor, weights: GRUWeights) -> Tensor:
+def _fused(x: Tensor, weights: GRUWeights, dtype: torch.dtype) -> Tensor:
     """The same by the library's fused kernel (cuDNN on CUDA)."""
-    dtype, hidden = product_dtype(x), weights.w_hh.shape[2]
+    hidden = weights.w_hh.shape[2]
     flat = [part[d].to(dtype) for d in range(_DIRECTIONS) for part in weights]
     h0 = x.new_zeros(_DIRECTIONS, x.shape[1], hidden, dtype=dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        out, _ = torch.gru(
-            x.to(dtype), h0, flat, has_biases=True, num_layers=1, dropout=0.0, train=torch.is_grad_enabled(),
-            bidirectional=True, batch_first=False,
-        )  # fmt: skip
+    out, _ = torch.gru(
+        x.to(dtype), h0, flat, has_biases=True, num_layers=1, dropout=0.0, train=torch.is_grad_enabled(),
+        bidirectional=True, batch_first=False,
+    )  # fmt: skip
     forward, backward = out.to(x.dtype).chunk(_DIRECTIONS, dim=2)
     return torch.stack([forward, backward.flip(0)])
+
+
+def frames(x: Tensor, size: int) -> Tensor:
+    """Join ``size`` consecutive samples: (B, n, C) -> (B, ⌈n / size⌉, size · C), the last sample repeated."""
+    missing = -x.shape[1] % size
+    if missing:
+        x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
+    return x.reshape(x.shape[0], x.shape[1] // size, size * x.shape[2])
 
 
 def _in_time_order(states: Tensor) -> Tensor:

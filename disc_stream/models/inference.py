@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.models.encoder import RecurrentEncoder
+from disc_stream.models.encoder import RecurrentEncoder, frames
 from disc_stream.models.layers import GRUWeights, weights_of
 from disc_stream.models.scan import paper_step
 
@@ -36,6 +36,7 @@ class InferenceNet(nn.Module):
         layers = [detached(weights) for weights in weights_of(encoder.layers)]
         self.recurrence = as_torch_gru(layers) if encoder.reset_after else PaperRecurrence(layers)
         self.project, self.shift = _folded_bottleneck(encoder)
+        self.frame = encoder.frame
         self.squash = encoder.bottleneck.squash
         self.register_buffer("offset", torch.tensor(np.array(scaler.offset, dtype=np.float32)))
         self.register_buffer("scale", torch.tensor(np.array(scaler.scale, dtype=np.float32)))
@@ -57,7 +58,7 @@ class InferenceNet(nn.Module):
         Returns:
             embedding (B, d); q (B, K), equation 13; squared Euclidean distance to each centroid (B, K).
         """
-        _, top = self.recurrence((x - self.offset) * self.scale)
+        _, top = self.recurrence(frames((x - self.offset) * self.scale, self.frame))
         z = torch.cat([top[-2], top[-1]], dim=1) @ self.project + self.shift
         if self.squash:
             z = torch.tanh(z)

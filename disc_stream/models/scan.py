@@ -11,6 +11,8 @@ Gates are in PyTorch's order: r (reset), z (update), n (candidate).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,7 +25,17 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def scan_gru(gi: Tensor | None, h0: Tensor, w: Tensor, b: Tensor, steps: int) -> Tensor:
+@contextmanager
+def own_precision(x: Tensor) -> Iterator[torch.dtype]:
+    """Take over from autocast: yields its type for the large products, all else stays as it is."""
+    dtype = product_dtype(x)
+    with torch.autocast(x.device.type, enabled=False):
+        yield dtype
+
+
+def scan_gru(
+    gi: Tensor | None, h0: Tensor, w: Tensor, b: Tensor, steps: int, dtype: torch.dtype | None = None
+) -> Tensor:
     """States of D stacked GRUs in PyTorch's form (reset gate after the recurrent product).
 
     ::
@@ -40,14 +52,13 @@ def scan_gru(gi: Tensor | None, h0: Tensor, w: Tensor, b: Tensor, steps: int) ->
             the reset gate because it reads its own state as input.
         b: (D, 1, 3H) or (D, 1, 4H).
         steps: T.
+        dtype: of the matrix products; that of ``h0`` if None.
 
     Returns:
         (D, T, B, H).
     """
-    dtype = product_dtype(h0)
-    with torch.autocast(h0.device.type, enabled=False):
-        states: Tensor = _Scan.apply(gi, h0, w, b, steps, dtype)  # type: ignore[no-untyped-call]
-        return states
+    states: Tensor = _Scan.apply(gi, h0, w, b, steps, dtype or h0.dtype)  # type: ignore[no-untyped-call]
+    return states
 
 
 class _Scan(torch.autograd.Function):
@@ -65,7 +76,7 @@ class _Scan(torch.autograd.Function):
         gi_at = gi.unbind(1) if gi is not None else None
         for t in range(steps):
             h, a_t = state_at[t], a_at[t]
-            _product(b, h, low, out=a_t)
+            product(b, h, low, out=a_t)
             gates, a_n, *a_x = _split(a_t, 2 * hidden, *[hidden] * (w.shape[2] // hidden - 2))
             if gi_at is not None:
                 gi_gates, gi_n = _split(gi_at[t], 2 * hidden, hidden)
@@ -106,10 +117,11 @@ class _Scan(torch.autograd.Function):
         for t in reversed(range(steps)):
             dh = torch.add(grad_at[t], carry, out=dh_at[t])
             da = factor_at[t].mul_(dh.unsqueeze(2))  # the factors become the gradients, in place
-            carry = _product(dh * z_at[t], da.flatten(2), back)
+            carry = product(dh * z_at[t], da.flatten(2), back)
 
         da_all = factors.view(d, steps * batch, blocks * hidden)
-        grad_w = torch.bmm(previous.reshape(d, steps * batch, hidden).transpose(1, 2), da_all)
+        inputs = previous.reshape(d, steps * batch, hidden).transpose(1, 2)
+        grad_w = torch.bmm(inputs.to(ctx.dtype), da_all.to(ctx.dtype)).to(w.dtype)
         grad_b = da_all.sum(1, keepdim=True)
         grad_gi = None
         if ctx.has_input:
@@ -124,12 +136,11 @@ def _split(x: Tensor, *widths: int) -> tuple[Tensor, ...]:
     return blocks
 
 
-def _product(base: Tensor, h: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
+def product(base: Tensor, h: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
     """Base + h w, with the product in the type of ``w`` and the sum in that of ``base``."""
     if h.dtype == w.dtype:
-        return torch.baddbmm(base, h, w, out=out) if out is not None else torch.baddbmm(base, h, w)
-    product = torch.bmm(h.to(w.dtype), w)
-    return torch.add(base, product, out=out) if out is not None else base + product
+        return torch.baddbmm(base, h, w, out=out)
+    return torch.add(base, torch.bmm(h.to(w.dtype), w), out=out)
 
 
 def scan_gru_paper(gi: Tensor, h0: Tensor, w: Tensor, b: Tensor) -> Tensor:
@@ -156,8 +167,8 @@ def paper_step(gi: Tensor, h: Tensor, w: Tensor, b: Tensor) -> Tensor:
     w_gates, w_n = _split(w, 2 * hidden, hidden)
     b_gates, b_n = _split(b, 2 * hidden, hidden)
     gi_gates, gi_n = _split(gi, 2 * hidden, hidden)
-    r, z = torch.sigmoid(gi_gates + torch.baddbmm(b_gates, h, w_gates)).chunk(2, dim=2)
-    n = torch.tanh(gi_n + torch.baddbmm(b_n, r * h, w_n))
+    r, z = torch.sigmoid(gi_gates + product(b_gates, h, w_gates)).chunk(2, dim=2)
+    n = torch.tanh(gi_n + product(b_n, r * h, w_n))
     return torch.lerp(n, h, z)
 
 
@@ -165,7 +176,7 @@ def torch_step(gi: Tensor, h: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """One step of ``scan_gru`` with three blocks, differentiated by autograd."""
     hidden = h.shape[2]
     gi_gates, gi_n = _split(gi, 2 * hidden, hidden)
-    a_gates, a_n = _split(torch.baddbmm(b, h, w), 2 * hidden, hidden)
+    a_gates, a_n = _split(product(b, h, w), 2 * hidden, hidden)
     r, z = torch.sigmoid(gi_gates + a_gates).chunk(2, dim=2)
     n = torch.tanh(torch.addcmul(gi_n, r, a_n))
     return torch.lerp(n, h, z)
