@@ -1,12 +1,210 @@
-"""``disc-stream data``."""
+"""``disc-stream data``: look at datasets, bring them into one format, cut them into windows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Placeholder.")
+from disc_stream.cli.common import JsonOption, print_json
+from disc_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from disc_stream.data.summary import Summary
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look at datasets, bring them into one format, cut them into windows.\n\n"
+    "Example: disc-stream data info hapt --path ~/data",
+)
+
+DatasetArgument = Annotated[
+    str, typer.Argument(help="Name of a dataset ('disc-stream data list'), or a .npz of 'data import'.")
+]
+PathOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--path",
+        envvar="DISC_STREAM_DATA",
+        help="The dataset's zip or folder, or a folder that holds either.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The .npz file to write.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 
-@app.command()
-def placeholder() -> None:
-    """Placeholder."""
+@app.command("list")
+def list_datasets(as_json: JsonOption = False) -> None:
+    """List the datasets that can be read.
+
+    Example: disc-stream data list
+    """
+    from disc_stream.data.readers import READERS
+
+    if as_json:
+        datasets = [
+            {
+                "name": r.name,
+                "title": r.title,
+                "kind": r.kind,
+                "fs": r.fs,
+                "channels": len(r.channels),
+                "labels": list(r.label_names),
+                "n_clusters": r.n_clusters,
+                "window_s": r.window_s,
+                "citation": r.citation,
+                "terms": r.terms,
+                "files": [r.layout.folder, *r.layout.archives],
+            }
+            for r in READERS.values()
+        ]
+        print_json({"datasets": datasets})
+        return
+    width = max(map(len, READERS))
+    for r in READERS.values():
+        typer.echo(f"{r.name:<{width}}  {r.fs:3g} Hz  {len(r.channels):2d} channels  {r.title}")
+
+
+@app.command("info")
+def info(
+    dataset: DatasetArgument,
+    path: PathOption = None,
+    recordings: Annotated[
+        bool, typer.Option("--recordings", help="List every recording, as --replay names it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a dataset, check it, and say what is in it.
+
+    Example: disc-stream data info hapt --path ~/data
+    """
+    from disc_stream.data.summary import summarise
+
+    with _progress(f"reading {dataset}") as progress:
+        summary = summarise(dataset, path, progress)
+    if as_json:
+        print_json(summary.to_json())
+        return
+    _print_summary(summary)
+    if recordings:
+        typer.echo("recordings:")
+        for name, subject, seconds in summary.recordings:
+            typer.echo(f"  {name}  person {subject}  {seconds:.1f} s")
+
+
+@app.command("import")
+def import_(
+    dataset: Annotated[
+        str, typer.Argument(help="Name of a dataset ('disc-stream data list'), or csv for your own files.")
+    ],
+    out: OutOption,
+    path: PathOption = None,
+    si: Annotated[bool, typer.Option("--si", help="Convert to m/s² and rad/s.")] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset's recordings to one file in the uniform format.
+
+    Examples: disc-stream data import hapt --path ~/data --out hapt.npz
+
+    disc-stream data import csv --path my-recordings/ --out mine.npz
+    """
+    from disc_stream.data.importing import import_dataset
+
+    _require_free(out, force)
+    with _progress(f"reading {dataset}") as progress:
+        header = import_dataset(dataset, path, out, si=si, progress=progress)
+    if as_json:
+        print_json({"file": str(out), "header": header.model_dump()})
+        return
+    samples = sum(r.samples for r in header.recordings)
+    units = ", ".join(f"{c.name} [{c.unit}]" for c in header.channels)
+    typer.echo(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
+
+
+@app.command("windows")
+def windows(
+    dataset: DatasetArgument,
+    out: OutOption,
+    path: PathOption = None,
+    window_s: Annotated[
+        float | None, typer.Option("--window", help="Window length in seconds; default the dataset's own.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Share of a window that the next one repeats.")] = 0.5,
+    labelled_only: Annotated[
+        bool, typer.Option("--labelled-only", help="Drop windows without a scored label from both parts.")
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut a dataset into windows and split them into training and test parts.
+
+    Example: disc-stream data windows hapt --path ~/data --out hapt-windows.npz
+    """
+    from disc_stream.data.readers import load_split
+    from disc_stream.data.windowfile import write_windows
+
+    _require_free(out, force)
+    with _progress(f"reading {dataset}") as progress:
+        split = load_split(
+            dataset,
+            path,
+            window_s=window_s,
+            overlap=overlap,
+            include_unlabelled=not labelled_only,
+            progress=progress,
+        )
+    header = write_windows(out, split, dataset=dataset)
+    shape = split.train.x.shape[1:]
+    if as_json:
+        sizes = {"train": len(split.train), "test": len(split.test), "window": list(shape)}
+        print_json({"file": str(out), **sizes, "header": header.model_dump()})
+        return
+    typer.echo(f"{out}: {len(split.train):,} training and {len(split.test):,} test windows of {shape}")
+    typer.echo(f"split: {split.protocol}")
+    typer.echo(f"fingerprint of the training windows: {header.train_fingerprint}")
+
+
+def _print_summary(summary: Summary) -> None:
+    typer.echo(f"{summary.name}: {summary.title}")
+    typer.echo(f"people {summary.people}, recordings {len(summary.recordings)}, {summary.hours:.2f} h")
+    units = ", ".join(f"{c.name} [{c.unit}]" for c in summary.channels)
+    typer.echo(f"{summary.fs:g} Hz, {len(summary.channels)} channels: {units}")
+    typer.echo("samples per label:")
+    total = max(1, sum(summary.samples_per_label.values()))
+    for name, count in summary.samples_per_label.items():
+        typer.echo(f"  {name:<24} {count:>10,}  {count / total:6.1%}")
+    for check in summary.checks:
+        typer.echo(f"{'ok     ' if check.ok else 'DIFFERS'} {check}")
+    for dropped in summary.dropped:
+        typer.echo(f"left out {dropped.rows:,} rows: {dropped.reason}")
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"cite: {summary.citation or 'not stated'}")
+    typer.echo(f"terms: {summary.terms or 'not stated'}")
+
+
+def _require_free(out: Path, force: bool) -> None:
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {str(out)!r} must end in .npz")
+    if out.exists() and not force:
+        raise ConfigError(
+            f"{str(out)!r} exists already", remedy="Give another name, or --force to replace it"
+        )
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"the folder {str(out.parent)!r} does not exist", remedy="Make it first")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

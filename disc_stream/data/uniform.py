@@ -123,9 +123,7 @@ def write_uniform(
         fs=model.fs,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in model.channels],
         label_names=list(model.label_names),
-        recordings=[
-            RecordingInfo(name=r.name, subject=r.subject, samples=len(r.samples)) for r in recordings
-        ],
+        recordings=infos,
         n_clusters=n_clusters,
         window_s=window_s,
         test_subjects=list(test_subjects),

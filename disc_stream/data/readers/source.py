@@ -12,7 +12,7 @@ from typing import Protocol
 
 from disc_stream.errors import DataError, InputNotFoundError
 
-_DEPTH = 3  # how far below the given folder a dataset's own folder may lie
+_DEPTH = 2  # how far below the given folder a dataset's own folder may lie
 _NESTED_ZIP_LIMIT = 2 << 30  # bytes; UCI's downloads are zips inside a zip
 
 
@@ -136,10 +136,11 @@ def open_source(path: Path, layout: Layout) -> Source:
     if root is not None:
         return FolderSource(root)
     known = {name.lower() for name in layout.archives}
-    for candidate in sorted(path.iterdir()):
+    children = _children(path)
+    for candidate in children:
         if candidate.is_file() and candidate.name.lower() in known:
             return _open_zip(candidate, layout)
-    raise _not_found(str(path), [p.name + "/" * p.is_dir() for p in sorted(path.iterdir())], layout)
+    raise _not_found(str(path), [p.name + "/" * p.is_dir() for p in children], layout)
 
 
 def _find_root(path: Path, layout: Layout) -> Path | None:
@@ -148,8 +149,15 @@ def _find_root(path: Path, layout: Layout) -> Path | None:
         for folder in level:
             if (folder / layout.marker).is_file():
                 return folder
-        level = [child for folder in level for child in sorted(folder.iterdir()) if child.is_dir()]
+        level = [child for folder in level for child in _children(folder) if child.is_dir()]
     return None
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except PermissionError:
+        return []  # what we may not look into is not the dataset
 
 
 def _open_zip(path: Path, layout: Layout) -> ZipSource:
