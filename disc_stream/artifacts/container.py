@@ -167,9 +167,17 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         UsageError: if the place cannot be written to.
     """
-    partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _write_and_rename(out, files)
+        _sync(out.parent)
+    except OSError as error:
+        raise UsageError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
+
+
+def _write_and_rename(out: Path, files: Mapping[str, bytes]) -> None:
+    partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
+    try:
         if out.suffix == ".zip":
             _write_durably(partial, pack_zip(files))
             partial.replace(out)
@@ -179,9 +187,6 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> None:
                 _write_durably(partial / name, files[name])
             _sync(partial)
             _put_folder(partial, out)
-        _sync(out.parent)
-    except OSError as error:
-        raise UsageError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
