@@ -112,10 +112,14 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Type into an element as a person would."""
-        found = self._call(
-            "POST", f"{self._session}/element", {"using": "css selector", "value": selector}
-        )
+        found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
         self._call("POST", f"{self._session}/element/{found[_ELEMENT]}/value", {"text": text})
+
+    def press(self, key: str) -> None:
+        """Press a key (a character, or one of the protocol's codes for special keys)."""
+        strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        keyboard = {"type": "key", "id": "keyboard", "actions": strokes}
+        self._call("POST", f"{self._session}/actions", {"actions": [keyboard]})
 
     def resize(self, width: int, height: int) -> None:
         """Show the page as on a screen of this size, which may be narrower than a window can be."""

@@ -99,11 +99,11 @@ def _server_line(book: Book) -> str:
     rate = f"{len(book.devices)} devices, {book.labels_per_s():.1f} labels/s"
     if server is None:
         return f"server: no status yet; {rate}"
-    state = "online" if server.state is State.ONLINE else "OFFLINE"
-    counters = server.counters
-    counts = ", ".join(f"{name} {counters[name]}" for name in ("gaps", "duplicates") if name in counters)
-    rejected = sum(server.rejected.values())
-    return f"server: {state}, model {printable(server.model) or '?'}; {rate}; {counts}, rejected {rejected}"
+    if server.state is State.OFFLINE:
+        return f"server: OFFLINE, these are the last known labels; {rate}"
+    counts = [f"{name} {server.counters[name]}" for name in ("gaps", "duplicates") if name in server.counters]
+    counts.append(f"rejected {sum(server.rejected.values())}")
+    return f"server: online, model {printable(server.model) or 'unknown'}; {rate}; {', '.join(counts)}"
 
 
 def bar(share: float, *, unicode: bool = True) -> str:

@@ -1,0 +1,197 @@
+"""What ``disc-stream watch`` makes of messages, and how it shows it."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from disc_stream.cli.watching.book import Book
+from disc_stream.cli.watching.events import (
+    DeviceFilter,
+    Event,
+    LabelSeen,
+    LinkChanged,
+    ServerSeen,
+    Unreadable,
+    read_message,
+)
+from disc_stream.cli.watching.table import BookTable, bar, status_lines
+from disc_stream.cli.watching.views import JsonView, LineView
+from disc_stream.clock import ManualClock
+from disc_stream.errors import ConfigError
+from disc_stream.types import Label, SoftLabel
+from disc_stream.wire.label import encode_label
+from disc_stream.wire.mqtt import Message
+from disc_stream.wire.status import ServerStatus, State, encode_server_status
+from disc_stream.wire.topics import Topics
+
+TOPICS = Topics()
+EVERY = DeviceFilter()
+
+
+def label(window: int, *, device: str = "d1", name: str = "cluster-3", novelty: float = 0.5) -> Label:
+    best = SoftLabel(3, name, 0.8)
+    smoothed = SoftLabel(1, "cluster-1", 0.65)
+    return Label(device, 1, window, 0, 0, best, (best,), smoothed, 1.0, novelty, "m1", window, 0)
+
+
+def message(topic: str, payload: bytes, *, retained: bool = False) -> Message:
+    return Message(topic, payload, "", 1, retained, 1, 1)
+
+
+def heard(payload: bytes, *, device: str = "d1", wanted: DeviceFilter = EVERY) -> Event | None:
+    return read_message(message(f"ds/v1/{device}/label", payload), TOPICS, wanted)
+
+
+class TestMessages:
+    def test_a_label_is_read(self) -> None:
+        assert heard(encode_label(label(4))) == LabelSeen(label(4), retained=False)
+
+    def test_the_servers_status_is_read(self) -> None:
+        status = ServerStatus(State.OFFLINE, None, "m1")
+        event = read_message(message(TOPICS.server_status, encode_server_status(status)), TOPICS, EVERY)
+        assert event == ServerSeen(status)
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"\xff\x00\x01",
+            b"{}",
+            b"[" * 100_000,
+            b'{"schema": "disc-stream.label/1"}',
+            b"x" * 70_000,
+            encode_label(label(0)).replace(b"0.8", b"NaN"),
+            encode_label(label(0)).replace(b'"window":0', b'"window":1e999'),
+            encode_label(label(0, device="somebody-else")),
+        ],
+        ids=["binary", "empty", "deep", "incomplete", "oversized", "nan", "infinite", "other device"],
+    )
+    def test_poison_is_an_event_and_not_an_exception(self, payload: bytes) -> None:
+        assert isinstance(heard(payload), Unreadable)
+
+    def test_what_a_terminal_would_obey_is_not_shown(self) -> None:
+        event = heard(b'{"schema": "\\u001b[2Jgone"}')
+        assert isinstance(event, Unreadable)
+        assert event.reason.isprintable()
+        out = io.StringIO()
+        LineView(out, out).show(LabelSeen(label(0, name="\x1b]0;title\x07"), retained=False))
+        assert "\x1b" not in out.getvalue()
+        assert "\x07" not in out.getvalue()
+
+    def test_a_withdrawn_retained_message_says_nothing(self) -> None:
+        assert heard(b"") is None
+
+    def test_only_wanted_devices_are_heard(self) -> None:
+        wanted = DeviceFilter.parse("left-*, hip")
+        assert heard(encode_label(label(0, device="left-7")), device="left-7", wanted=wanted) is not None
+        assert heard(encode_label(label(0, device="hip")), device="hip", wanted=wanted) is not None
+        assert heard(encode_label(label(0, device="hip-2")), device="hip-2", wanted=wanted) is None
+
+    def test_an_empty_pattern_is_a_usage_error(self) -> None:
+        with pytest.raises(ConfigError, match="empty pattern"):
+            DeviceFilter.parse("a,,b")
+
+
+class TestBook:
+    def test_a_label_that_came_twice_is_news_once(self) -> None:
+        book = Book(ManualClock())
+        assert book.take(LabelSeen(label(0), retained=False))
+        assert not book.take(LabelSeen(label(0), retained=False))
+        assert book.take(LabelSeen(label(1), retained=False))
+        assert book.devices["d1"].windows == 2
+
+    def test_a_retained_label_is_as_old_as_it_says(self) -> None:
+        clock = ManualClock(now_us=90_000_000)
+        book = Book(clock)
+        book.take(LabelSeen(label(0), retained=True))  # published at 0
+        assert clock.monotonic() - book.devices["d1"].heard_at == 90.0
+        assert book.devices["d1"].windows == 0
+        assert book.labels_per_s() == 0.0
+
+    def test_the_rate_is_of_the_last_ten_seconds(self) -> None:
+        clock = ManualClock()
+        book = Book(clock)
+        for window in range(40):
+            book.take(LabelSeen(label(window), retained=False))
+            clock.advance(0.5)
+        assert book.labels_per_s() == pytest.approx(2.0)
+
+    def test_server_and_broker_states_are_said_in_words(self) -> None:
+        book = Book(ManualClock())
+        assert "no status yet" in status_lines(book)[0]
+        online = ServerStatus(State.ONLINE, 1, "m1", {"gaps": 2}, {"truncated": 3, "topic": 1})
+        assert book.take(ServerSeen(online))
+        assert not book.take(ServerSeen(online))
+        assert "online, model m1" in status_lines(book)[0]
+        assert "gaps 2, rejected 4" in status_lines(book)[0]
+        assert book.take(ServerSeen(ServerStatus(State.OFFLINE, None)))
+        assert "OFFLINE" in status_lines(book)[0]
+        book.take(LinkChanged(up=False, reason="keep alive timeout"))
+        assert "BROKER LOST (keep alive timeout)" in status_lines(book)[1]
+        book.take(LinkChanged(up=True))
+        assert len(status_lines(book)) == 1
+
+
+class TestViews:
+    def drawn(self, book: Book, *, width: int = 120, height: int = 30) -> str:
+        out = io.StringIO()
+        console = Console(file=out, width=width, height=height, color_system=None)
+        console.print(BookTable(book, "Start a server."))
+        return out.getvalue()
+
+    def test_without_labels_the_table_says_what_to_do(self) -> None:
+        assert "No label yet. Start a server." in self.drawn(Book(ManualClock()))
+
+    def test_the_table_tells_everything_without_colour(self) -> None:
+        clock = ManualClock()
+        book = Book(clock)
+        book.take(LabelSeen(label(0, novelty=1.5), retained=False))
+        clock.advance(12)
+        book.take(LabelSeen(label(0, device="d2"), retained=False))
+        lines = self.drawn(book).splitlines()
+        row = next(line for line in lines if "d1" in line)
+        for cell in ("cluster-3", "████████··  80%", "cluster-1  65%", "1.50 unusual", "silent 12 s", "m1"):
+            assert cell in row
+        assert "silent" not in next(line for line in lines if "d2" in line)
+
+    @pytest.mark.parametrize("width", [60, 80, 200])
+    def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
+        book = Book(ManualClock())
+        book.take(LabelSeen(label(0, device="a" * 64), retained=False))
+        assert all(len(line) <= width for line in self.drawn(book, width=width).splitlines())
+
+    def test_more_devices_than_lines_are_counted(self) -> None:
+        book = Book(ManualClock())
+        for i in range(50):
+            book.take(LabelSeen(label(0, device=f"d{i:02d}"), retained=False))
+        text = self.drawn(book, height=20)
+        assert len(text.splitlines()) <= 20
+        assert "and 38 more devices" in text
+
+    def test_lines_are_one_per_label_and_the_rest_goes_to_stderr(self) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        view = LineView(out, err)
+        view.show(LabelSeen(label(7), retained=True))
+        view.show(LinkChanged(up=False, reason="gone"))
+        view.show(Unreadable("ds/v1/x/label", "not JSON"))
+        (line,) = out.getvalue().splitlines()
+        assert line.startswith("d1 window 7 cluster-3 80% ########..")
+        assert line.endswith("(last known)")
+        assert len(err.getvalue().splitlines()) == 2
+
+    def test_json_lines_carry_the_label_message(self) -> None:
+        out = io.StringIO()
+        view = JsonView(out)
+        view.show(LabelSeen(label(7), retained=False))
+        view.show(ServerSeen(ServerStatus(State.ONLINE, 1, "m1")))
+        first, second = map(json.loads, out.getvalue().splitlines())
+        assert first.items() >= json.loads(encode_label(label(7))).items()
+        assert (first["event"], second["event"]) == ("label", "server")
+
+    @pytest.mark.parametrize(("share", "full"), [(0.0, 0), (0.04, 0), (0.5, 5), (1.0, 10), (7.0, 10)])
+    def test_bars_have_ten_characters(self, share: float, full: int) -> None:
+        assert bar(share, unicode=False) == "#" * full + "." * (10 - full)
+        assert len(bar(share)) == 10
