@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
 _MOST_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
+_SHORT_LIFE_S, _MANY_SHORT_LIVES = 5.0, 3
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
 
 
@@ -116,7 +117,11 @@ class MqttLink:
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._refused_publishing: set[str] = set()  # reasons said already
+        self.refused = 0
+        """QoS 1 messages that the broker answered with a refusal."""
         self._closing = False
+        self._connected_at = 0.0
+        self._short_lives = 0
         self._client = self._make_client(manual_ack)
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
@@ -289,6 +294,7 @@ class MqttLink:
         limit = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
         self._client._max_inflight_messages = min(limit, _MOST_IN_FLIGHT)  # noqa: SLF001
         self._next_epoch()
+        self._connected_at = time.monotonic()
         self._connected.set()
         self._subscribing.clear()
         for topic_filter, qos in self._subscriptions.items():
@@ -335,7 +341,10 @@ class MqttLink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if reason.is_failure and str(reason) not in self._refused_publishing:
+        if not reason.is_failure:
+            return
+        self.refused += 1
+        if str(reason) not in self._refused_publishing:
             self._refused_publishing.add(str(reason))
             log.error("broker %s refuses messages of ours: %s", self.broker, reason)
 
@@ -364,9 +373,20 @@ class MqttLink:
             self._give_up()
             return
         log.warning("connection to broker %s lost: %s; reconnecting", self.broker, reason)
+        self._note_life_span()
         if self._on_down is not None:
             on_down = self._on_down
             self._guarded("on_down", lambda: on_down(str(reason)))
+
+    def _note_life_span(self) -> None:
+        """Older brokers do not say that another client took our id; connections that last a second do."""
+        short = time.monotonic() - self._connected_at < _SHORT_LIFE_S
+        self._short_lives = self._short_lives + 1 if short else 0
+        if self._short_lives == _MANY_SHORT_LIVES:
+            log.warning(
+                "connections to broker %s keep breaking at once; does another client use the id %r too?",
+                self.broker, self.client_id,
+            )  # fmt: skip
 
     def _give_up(self) -> None:
         """Stay disconnected: whoever took our client id would be thrown out by us in turn."""

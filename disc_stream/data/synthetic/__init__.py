@@ -11,7 +11,12 @@ from __future__ import annotations
 from disc_stream.data.synthetic.dropout import MessageLoss
 from disc_stream.data.synthetic.movements import LABEL_NAMES, Activity, Placement
 from disc_stream.data.synthetic.sensor import CHANNELS, SensorModel
-from disc_stream.data.synthetic.wearable import SyntheticWearable, device_names, synthetic_recordings
+from disc_stream.data.synthetic.wearable import (
+    SyntheticWearable,
+    device_names,
+    placements,
+    synthetic_recordings,
+)
 
 __all__ = [
     "CHANNELS",
@@ -22,5 +27,6 @@ __all__ = [
     "SensorModel",
     "SyntheticWearable",
     "device_names",
+    "placements",
     "synthetic_recordings",
 ]

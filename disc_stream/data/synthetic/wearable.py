@@ -97,6 +97,13 @@ def device_names(n: int) -> list[str]:
     return [f"wearable-{i + 1:03d}" for i in range(n)]
 
 
+def placements(placement: Placement | str, n: int) -> list[Placement]:
+    """Where each of ``n`` devices is worn: all in one place, or taking turns if it is ``mixed``."""
+    if placement == "mixed":
+        return [_MIXED[i % len(_MIXED)] for i in range(n)]
+    return [Placement(placement)] * n
+
+
 def synthetic_recordings(
     n_devices: int,
     seconds: float,
@@ -119,8 +126,8 @@ def synthetic_recordings(
         sensor: kind of sensor.
     """
     recordings = []
-    for number, device in enumerate(device_names(n_devices)):
-        worn = _MIXED[number % len(_MIXED)] if placement == "mixed" else placement
+    worn_at = placements(placement, n_devices)
+    for number, (device, worn) in enumerate(zip(device_names(n_devices), worn_at, strict=True)):
         wearable = SyntheticWearable(device, seed, fs=fs, placement=worn, dwell=dwell, sensor=sensor)
         samples, labels = wearable.read(round(seconds * fs))
         recordings.append(Recording(device, number + 1, float(fs), CHANNELS, samples, labels, LABEL_NAMES))

@@ -19,9 +19,25 @@ from enum import StrEnum
 from disc_stream.errors import PayloadError
 from disc_stream.types import DeviceMeta, SampleBatch
 from disc_stream.wire.codecs import cbor, json_text, packed
-from disc_stream.wire.codecs.fields import REASONS, Fields, build_batch, check_batch
+from disc_stream.wire.codecs.fields import (
+    REASONS,
+    Fields,
+    build_batch,
+    check_batch,
+    check_channels,
+    read_channels,
+)
 
-__all__ = ["CONTENT_TYPES", "MAX_BYTES", "REASONS", "Encoding", "decode_batch", "encode_batch"]
+__all__ = [
+    "CONTENT_TYPES",
+    "MAX_BYTES",
+    "REASONS",
+    "Encoding",
+    "check_channels",
+    "decode_batch",
+    "encode_batch",
+    "read_channels",
+]
 
 MAX_BYTES = 262_144
 

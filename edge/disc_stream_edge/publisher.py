@@ -1,0 +1,261 @@
+"""Sends the samples of one or many devices to the broker, at their pace, and loses none silently."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.errors import ConfigError, PayloadError
+from disc_stream.types import SampleBatch
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
+from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
+from disc_stream_edge.connection import Connection
+from disc_stream_edge.sources import Source
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 256  # beyond, devices share one: every connection costs a thread here and a socket there
+_OPENERS = 16
+_WAIT_FOR_ROOM_S = 0.02
+_FLUSH_S = 30.0
+_FLUSH_STOPPED_S = 3.0  # somebody waits for us to end
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A message that is handed to the connection now.
+
+    Args:
+        device: device id.
+        boot: boot of the device.
+        seq: number of the batch.
+        t0_us: device clock at its first sample.
+        n_samples: samples in it.
+        n_bytes: size of the payload.
+        monotonic: ``time.monotonic()`` at the moment.
+        unix_us: wall-clock time at the moment.
+    """
+
+    device: str
+    boot: int
+    seq: int
+    t0_us: int
+    n_samples: int
+    n_bytes: int
+    monotonic: float
+    unix_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSummary:
+    """What a run of the publisher did.
+
+    Args:
+        devices: number of devices.
+        messages: sample messages sent.
+        samples: samples in them.
+        bytes: payload bytes in them.
+        confirmed: messages that the broker has confirmed.
+        lost: messages sent and not confirmed, or refused by the broker.
+        invalid: batches that were not sent because they hold NaN or values outside the limits.
+        seconds: duration of sending, without connecting.
+        stopped: whether it was told to stop before the sources ended.
+    """
+
+    devices: int
+    messages: int
+    samples: int
+    bytes: int
+    confirmed: int
+    lost: int
+    invalid: int
+    seconds: float
+    stopped: bool
+
+
+@dataclass(slots=True)
+class _Tally:
+    messages: int = 0
+    samples: int = 0
+    bytes: int = 0
+    invalid: int = 0
+
+
+@dataclass(slots=True)
+class _Device:
+    """A source, its connection, and where it stands."""
+
+    connection: Connection
+    topic: str
+    paced: bool
+    batches: Iterator[SampleBatch]
+    start: float  # monotonic time of the device's first sample
+    first_t0_us: int | None = None
+
+    def due(self, batch: SampleBatch, speed: float) -> float:
+        """Monotonic time when the batch's last sample has been taken."""
+        if not self.paced or speed == 0:
+            return self.start
+        if self.first_t0_us is None:
+            self.first_t0_us = batch.t0_us
+        elapsed_s = (batch.t0_us - self.first_t0_us) / 1e6 + len(batch.samples) / batch.fs
+        return self.start + elapsed_s / speed
+
+
+class Publisher:
+    """Publishes sources to a broker over MQTT with QoS 1.
+
+    Each device has its own connection with its own last will, up to ``MAX_CONNECTIONS`` devices; more share
+    one. Messages are sent when their last sample is due. A device with too many unconfirmed messages waits,
+    so that a slow or absent broker holds it back instead of filling the memory.
+
+    Args:
+        broker: where to.
+        prefix: topic prefix.
+        encoding: of the payloads.
+        samples: per message.
+        speed: 1 is real time, 20 is twenty times as fast, 0 as fast as the broker confirms.
+        describe: whether each message carries the channels' names and units (meta has them anyway).
+        max_unconfirmed: messages of one connection that may wait for confirmation.
+        share: one connection for all devices (True), one for each (False), by their number (None).
+        on_publish: called on the sending thread for each message; must be quick.
+        clock: for wall-clock times.
+
+    Raises:
+        ConfigError: if a number is out of range.
+        TopicError: if the prefix is not valid.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        encoding: Encoding = Encoding.CBOR,
+        samples: int = 25,
+        speed: float = 1.0,
+        describe: bool = False,
+        max_unconfirmed: int = 64,
+        share: bool | None = None,
+        on_publish: Callable[[Published], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if samples < 1 or max_unconfirmed < 1:
+            raise ConfigError(f"a message needs at least 1 sample, got {samples}", remedy="Use --samples 25")
+        if not 0 <= speed < float("inf"):
+            raise ConfigError(f"speed must be 0 or more, got {speed}", remedy="Use 1 for real time")
+        self._broker, self._topics = broker, Topics(prefix)
+        self._encoding, self._samples, self._speed = encoding, samples, speed
+        self._describe, self._max_unconfirmed, self._share = describe, max_unconfirmed, share
+        self._on_publish = on_publish
+        self._clock = clock or SystemClock()
+
+    def run(self, sources: Sequence[Source], stop: threading.Event | None = None) -> PublishSummary:
+        """Publish until all sources have ended or ``stop`` is set; then go offline in peace.
+
+        Raises:
+            ConfigError: if there is no source, or two have the same device id.
+            BrokerError: if the broker cannot be reached or refuses us at the start, or if another client
+                takes over a device; later breaks of the connection are waited out.
+        """
+        stop = stop or threading.Event()
+        names = [source.device for source in sources]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError("every source needs its own device id", remedy="Check --device and --replay")
+        tally = _Tally()
+        with self._connections(sources, stop) as connections:
+            begin = time.monotonic()
+            self._send(self._devices(sources, connections, begin), tally, stop)
+        seconds = time.monotonic() - begin
+        opened = set(connections)
+        confirmed = sum(connection.confirmed for connection in opened)
+        return PublishSummary(
+            devices=len(sources),
+            messages=tally.messages,
+            samples=tally.samples,
+            bytes=tally.bytes,
+            confirmed=confirmed,
+            lost=tally.messages - confirmed,
+            invalid=tally.invalid,
+            seconds=seconds,
+            stopped=stop.is_set(),
+        )
+
+    @contextmanager
+    def _connections(self, sources: Sequence[Source], stop: threading.Event) -> Iterator[list[Connection]]:
+        """A connection for each source, in their order; all are closed at the end, whatever happens."""
+        shared = len(sources) > MAX_CONNECTIONS if self._share is None else self._share
+        if shared and len(sources) > 1:
+            log.warning("%d devices share one connection; they have no last will", len(sources))
+        groups = [sources] if shared else [[source] for source in sources]
+        args = self._max_unconfirmed, self._clock
+        opened = [Connection(self._broker, self._topics, group, *args) for group in groups]
+        with ThreadPoolExecutor(_OPENERS) as pool:
+            try:
+                list(pool.map(Connection.open, opened))
+                yield opened * len(sources) if shared else opened
+            finally:
+                limit_s = _FLUSH_STOPPED_S if stop.is_set() else _FLUSH_S
+                list(pool.map(lambda connection: connection.close(limit_s), opened))
+
+    def _devices(
+        self, sources: Sequence[Source], connections: Sequence[Connection], begin: float
+    ) -> list[_Device]:
+        """The devices at their first sample; they start one after another, for a fleet is never in step."""
+        devices = []
+        for number, (source, connection) in enumerate(zip(sources, connections, strict=True)):
+            message_s = self._samples / source.meta.fs / self._speed if self._speed else 0.0
+            start = begin + message_s * number / len(sources)
+            topic = self._topics.of(source.device, Kind.RAW)
+            devices.append(_Device(connection, topic, source.paced, source.batches(self._samples), start))
+        return devices
+
+    def _send(self, devices: list[_Device], tally: _Tally, stop: threading.Event) -> None:
+        """Send batch after batch in the order they are due."""
+        queue: list[tuple[float, int, SampleBatch]] = []
+        for number, device in enumerate(devices):
+            self._push_next(queue, number, device)
+        while queue and not stop.is_set():
+            due, number, batch = queue[0]
+            if stop.wait(max(0.0, due - time.monotonic())):
+                break
+            device = devices[number]
+            if not device.connection.has_room(_WAIT_FOR_ROOM_S):
+                heapq.heapreplace(queue, (time.monotonic(), number, batch))  # let the others go first
+                continue
+            heapq.heappop(queue)
+            self._send_batch(device, batch, tally)
+            self._push_next(queue, number, device)
+
+    def _push_next(self, queue: list[tuple[float, int, SampleBatch]], number: int, device: _Device) -> None:
+        batch = next(device.batches, None)
+        if batch is not None:
+            heapq.heappush(queue, (device.due(batch, self._speed), number, batch))
+
+    def _send_batch(self, device: _Device, batch: SampleBatch, tally: _Tally) -> None:
+        try:
+            payload = encode_batch(batch, self._encoding, describe_channels=self._describe)
+        except PayloadError as error:
+            tally.invalid += 1
+            if tally.invalid == 1:
+                log.warning("batch %d of %s is not sent: %s", batch.seq, batch.device, error)
+            return
+        if self._on_publish is not None:
+            self._on_publish(
+                Published(
+                    batch.device, batch.boot, batch.seq, batch.t0_us, len(batch.samples), len(payload),
+                    time.monotonic(), self._clock.unix_us(),
+                )
+            )  # fmt: skip
+        device.connection.send(device.topic, payload, CONTENT_TYPES[self._encoding])
+        tally.messages += 1
+        tally.samples += len(batch.samples)
+        tally.bytes += len(payload)
