@@ -1,0 +1,199 @@
+"""The two stages of deep clustering: autoencoder training, and refinement with centroids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from disc_stream.models.autoencoder import Autoencoder
+from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
+from disc_stream.training.centroids import split_widest
+from disc_stream.training.presets import TrainingConfig
+from disc_stream.training.trainer import EpochEnd, derived_seed
+from disc_stream.types import Float32Array
+
+log = logging.getLogger(__name__)
+
+_EVAL_BATCH = 1024
+_COLLAPSED = 0.01  # of an equal share of the windows
+
+
+class Pretraining:
+    """Stage 1: minimise the autoencoder's loss (equation 12).
+
+    Args:
+        autoencoder: module to train.
+        windows: (n, T, C) normalised, on the module's device.
+        config: schedule.
+    """
+
+    name = "pretrain"
+
+    def __init__(self, autoencoder: nn.Module, windows: Tensor, config: TrainingConfig) -> None:
+        self._autoencoder = autoencoder
+        self.n_windows = len(windows)
+        self.n_epochs = config.epochs
+        self.batch_size = config.batch_size
+        self.clip_norm = config.clip_norm
+        self.weights: Mapping[str, float] = {}
+        self._windows = windows
+        self._config = config
+
+    @property
+    def module(self) -> nn.Module:
+        """The autoencoder."""
+        return self._autoencoder
+
+    def learning_rate(self, epoch: int) -> float:
+        """Constant, then decayed once."""
+        config = self._config
+        late = epoch >= round(config.decay_after * config.epochs)
+        return config.learning_rate * (config.decay_factor if late else 1.0)
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def losses(self, index: Tensor) -> dict[str, Tensor]:
+        """The autoencoder's own terms."""
+        return cast("Autoencoder", self._autoencoder).encode_with_losses(self._windows[index])[1]
+
+    def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:  # noqa: ARG002
+        """Goes on to the last epoch."""
+        return EpochEnd()
+
+
+class ClusterModel(nn.Module):
+    """Autoencoder and centroids, trained together.
+
+    Args:
+        autoencoder: pretrained.
+        head: with its initial centroids.
+    """
+
+    def __init__(self, autoencoder: nn.Module, head: ClusterHead) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.head = head
+
+
+class Refinement:
+    """Stage 2: minimise γ·KL(P‖Q) + L_AE (equation 16) until the labels settle.
+
+    Args:
+        model: to train.
+        windows: (n, T, C) normalised, on the model's device.
+        config: schedule.
+        seed: of new centroids for collapsed clusters.
+    """
+
+    name = "refine"
+
+    def __init__(self, model: ClusterModel, windows: Tensor, config: TrainingConfig, seed: int) -> None:
+        self._model = model
+        self.n_windows = len(windows)
+        self.n_epochs = config.refine_epochs
+        self.batch_size = config.batch_size
+        self.clip_norm = config.clip_norm
+        self.weights: Mapping[str, float] = {"cah": config.gamma}
+        self._windows = windows
+        self._config = config
+        self._seed = seed
+        self._labels = torch.empty(0, dtype=torch.int64)
+        self._p = torch.empty(0)
+
+    @property
+    def module(self) -> ClusterModel:
+        """Autoencoder and centroids."""
+        return self._model
+
+    def learning_rate(self, epoch: int) -> float:  # noqa: ARG002
+        """Constant."""
+        return self._config.refine_learning_rate
+
+    def prepare(self) -> None:
+        """Labels and target distribution of the weights as they are."""
+        self._assess()
+
+    def losses(self, index: Tensor) -> dict[str, Tensor]:
+        """The autoencoder's terms and ``cah``, the unweighted clustering loss."""
+        autoencoder = cast("Autoencoder", self._model.autoencoder)
+        z, terms = autoencoder.encode_with_losses(self._windows[index])
+        q = self._model.head(z.float())
+        p = self._p[index] if self._config.target == "set" else target_distribution(q.detach())
+        return {**terms, "cah": hardening_loss(q, p)}
+
+    def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
+        """Compare the labels with those of the epoch before; revive clusters that have collapsed."""
+        before = self._labels
+        z = self._assess()
+        change = float((self._labels != before).float().mean())
+        reseeded = self._revive(z, epoch, optimizer)
+        return EpochEnd(change < self._config.tolerance and not reseeded, change, reseeded)
+
+    def _assess(self) -> Tensor:
+        """Recompute labels and P over all windows, in evaluation mode; returns the embeddings."""
+        z = embed(self._model.autoencoder, self._windows)
+        self._assign(z)
+        return z
+
+    def _assign(self, z: Tensor) -> None:
+        q = assign(z, self._model.head.centroids.detach())
+        self._labels = q.argmax(1)
+        self._p = target_distribution(q)
+
+    def _revive(self, z: Tensor, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[int, ...]:
+        """Give clusters (nearly) without windows half of the widest cluster instead."""
+        centroids = self._model.head.centroids
+        n_clusters = len(centroids)
+        counts = torch.bincount(self._labels, minlength=n_clusters)
+        collapsed = (counts <= _COLLAPSED * self.n_windows / n_clusters).nonzero().flatten().tolist()
+        for cluster in collapsed:
+            points, labels = z.cpu().numpy(), self._labels.cpu().numpy()
+            widest, halves = split_widest(points, labels, derived_seed(self._seed, self.name, epoch))
+            with torch.no_grad():
+                centroids[[widest, cluster]] = torch.from_numpy(halves).to(centroids)
+            _forget_moments(optimizer, centroids, [widest, cluster])
+            log.warning("cluster %d had collapsed and was given half of cluster %d", cluster, widest)
+            self._assign(z)
+        return tuple(collapsed)
+
+
+def _forget_moments(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: list[int]) -> None:
+    for name in ("exp_avg", "exp_avg_sq"):
+        if name in optimizer.state[parameter]:
+            optimizer.state[parameter][name][rows] = 0.0
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside, the mode before afterwards."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def embed(autoencoder: nn.Module, windows: Tensor) -> Tensor:
+    """Embeddings (n, d) of normalised windows (n, T, C), in evaluation mode and full precision."""
+    encoder = cast("Autoencoder", autoencoder)
+    with evaluating(autoencoder):
+        return torch.cat([encoder.encode(part) for part in torch.split(windows, _EVAL_BATCH)])
+
+
+def assign(z: Tensor, centroids: Tensor) -> Tensor:
+    """Soft assignment (n, K) of many embeddings, in parts."""
+    return torch.cat([soft_assignment(part, centroids) for part in torch.split(z, _EVAL_BATCH)])
+
+
+def as_numpy(x: Tensor) -> Float32Array:
+    """On the CPU, float32."""
+    return np.asarray(x.detach().cpu().numpy(), dtype=np.float32)

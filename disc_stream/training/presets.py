@@ -1,0 +1,140 @@
+"""Every hyper-parameter of a training, and the named sets of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from disc_stream.errors import ConfigError
+from disc_stream.models.config import NetworkConfig
+
+Init = Literal["kmeans", "ward"]
+ScalerKind = Literal["minmax", "zscore", "none"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "scaler": ("minmax", "zscore", "none"),
+    "init": ("kmeans", "ward"),
+    "target": ("set", "batch"),
+    "precision": ("auto", "fp32", "bf16"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Args:
+        network: its shape.
+        scaler: normalisation per channel with the training windows' statistics.
+        batch_size: windows per step, in both phases; the batches of an epoch are of nearly equal size.
+        epochs: of autoencoder training.
+        learning_rate: of Adam in autoencoder training.
+        decay_after: share of the epochs after which the learning rate is multiplied by ``decay_factor``.
+        decay_factor: see ``decay_after``.
+        clip_norm: largest norm of a step's gradient, or None for no limit.
+        init: how the centroids are found on the autoencoder's embeddings.
+        ward_sample: Ward is run on at most so many windows (its memory grows with their square); the
+            cluster means of the sample then serve all windows.
+        refine_epochs: most epochs of refinement.
+        refine_learning_rate: of a fresh Adam in refinement.
+        gamma: weight of the clustering loss, equation 16.
+        target: the target distribution P (equation 14) is computed over the whole ``set`` before every epoch
+            in evaluation mode, or over every ``batch`` from that batch's own q.
+        tolerance: refinement stops when a smaller share of labels changes from one epoch to the next.
+        precision: of the large matrix products in training; ``auto`` is bf16 for wide networks where the
+            processor has it. Evaluation is always fp32.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    scaler: ScalerKind = "minmax"
+    batch_size: int = 256
+    epochs: int = 100
+    learning_rate: float = 1e-3
+    decay_after: float = 0.7
+    decay_factor: float = 0.1
+    clip_norm: float | None = None
+    init: Init = "kmeans"
+    ward_sample: int = 10_000
+    refine_epochs: int = 200
+    refine_learning_rate: float = 1e-3
+    gamma: float = 0.1
+    target: Literal["set", "batch"] = "set"
+    tolerance: float = 1e-3
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: naming the field, its value and what is possible.
+        """
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name, least in (("batch_size", 2), ("epochs", 1), ("refine_epochs", 0), ("ward_sample", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("learning_rate", "refine_learning_rate", "decay_factor"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
+        for name in ("gamma", "decay_after", "tolerance"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.clip_norm is not None and not self.clip_norm > 0.0:
+            raise ConfigError(f"clip_norm must be above 0, got {self.clip_norm}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: dict[str, TrainingConfig] = {
+    # Section III of the paper. Its learning rate "10" is 1e-3 with the exponent lost.
+    "paper": TrainingConfig(),
+    # What the authors' released code does, without its defects.
+    "released": TrainingConfig(
+        network=NetworkConfig(
+            embedding=64, squash=True, decoder_hidden=256, decoder_layers=2, feedback="output"
+        ),
+        target="batch",
+    ),
+    # Two processor cores and a few minutes.
+    "small": TrainingConfig(
+        network=NetworkConfig(hidden=64, frame=4, embedding=32, decoder_hidden=64, feedback="output"),
+        scaler="zscore",
+        epochs=20,
+        learning_rate=3e-3,
+        clip_norm=1.0,
+        ward_sample=5_000,
+        refine_epochs=10,
+        refine_learning_rate=1e-4,
+    ),
+}
+
+
+def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+    """A preset with some of its values replaced.
+
+    Args:
+        preset: ``paper``, ``released`` or ``small``.
+        overrides: by field name of ``TrainingConfig`` or ``NetworkConfig``; None leaves a value as it is.
+
+    Raises:
+        ConfigError: if the preset or a name is not known, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(PRESETS)}")
+    base = PRESETS[preset]
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    network_names = {f.name for f in dataclasses.fields(NetworkConfig)}
+    training_names = {f.name for f in dataclasses.fields(TrainingConfig)}
+    unknown = sorted(set(given) - network_names - training_names)
+    if unknown:
+        known = ", ".join(sorted((network_names | training_names) - {"network"}))
+        raise ConfigError(f"there is no setting {unknown[0]!r}", remedy=f"Use one of: {known}")
+    network = dataclasses.replace(base.network, **{n: v for n, v in given.items() if n in network_names})
+    training = {n: v for n, v in given.items() if n in training_names}
+    return dataclasses.replace(base, **{"network": network, **training})

@@ -1,0 +1,100 @@
+"""Checks and normalisation of training windows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.types import Float32Array
+
+log = logging.getLogger(__name__)
+
+MIN_SAMPLES = 4
+_EXPECTED = "expected (n_windows, n_samples, n_channels)"
+
+
+def check_windows(x: Any, *, name: str = "x") -> Float32Array:
+    """The windows as a contiguous float32 array.
+
+    Args:
+        x: array-like, (n_windows, n_samples, n_channels), real numbers.
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: naming the argument, what it is and what was expected.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}; {_EXPECTED} float32")
+    if array.ndim != 3:
+        raise ValueError(f"{name} has {array.ndim} dimensions and shape {array.shape}; {_EXPECTED}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty, shape {array.shape}; {_EXPECTED}")
+    windows = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(windows).all():
+        row, sample, channel = np.argwhere(~np.isfinite(windows))[0]
+        raise ValueError(
+            f"{name} has values that are not finite, the first at window {row}, sample {sample}, "
+            f"channel {channel}; shape {array.shape}, expected finite numbers"
+        )
+    return windows
+
+
+def check_training_windows(x: Any, n_clusters: Any) -> Float32Array:
+    """``check_windows``, and that a clustering can be learned from them.
+
+    Raises:
+        ValueError: also for too short or too few windows.
+    """
+    windows = check_windows(x)
+    if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters < 1:
+        raise ValueError(f"n_clusters must be a whole number of at least 1, got {n_clusters!r}")
+    if windows.shape[1] < MIN_SAMPLES:
+        raise ValueError(
+            f"x has windows of {windows.shape[1]} samples, shape {windows.shape}; "
+            f"expected at least {MIN_SAMPLES} samples"
+        )
+    least = max(2, int(n_clusters))
+    if len(windows) < least:
+        raise ValueError(
+            f"x has {len(windows)} windows, shape {windows.shape}; "
+            f"expected at least {least} for n_clusters={n_clusters}"
+        )
+    return windows
+
+
+def fit_scaler(kind: str, windows: Float32Array) -> ScalerInfo:
+    """Statistics per channel for x' = (x - offset) * scale.
+
+    A channel that never changes carries nothing; it is centred and left unscaled.
+
+    Args:
+        kind: ``minmax`` (to 0..1), ``zscore`` or ``none``.
+        windows: (n_windows, n_samples, n_channels).
+    """
+    n_channels = windows.shape[2]
+    if kind == "none":
+        return ScalerInfo(kind=kind, offset=[0.0] * n_channels, scale=[1.0] * n_channels)
+    low = windows.min((0, 1)).astype(np.float64)
+    high = windows.max((0, 1)).astype(np.float64)
+    if kind == "minmax":
+        offset, spread = low, high - low
+    else:
+        offset = windows.mean((0, 1), dtype=np.float64)
+        spread = windows.std((0, 1), dtype=np.float64)
+    constant = high == low
+    if constant.any():
+        log.warning("channels %s never change and carry nothing", np.flatnonzero(constant).tolist())
+        offset = np.where(constant, low, offset)
+    scale = 1.0 / np.where(constant | (spread == 0.0), 1.0, spread)
+    return ScalerInfo(kind=kind, offset=offset.tolist(), scale=scale.tolist())
+
+
+def apply_scaler(scaler: ScalerInfo, windows: Float32Array) -> Float32Array:
+    """Normalised windows; the same arithmetic as in ``InferenceNet``."""
+    offset = np.array(scaler.offset, dtype=np.float32)
+    scale = np.array(scaler.scale, dtype=np.float32)
+    return np.asarray((windows - offset) * scale, dtype=np.float32)
