@@ -100,7 +100,8 @@ def _load(path: Path, *, only_header: bool) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
         raise InputNotFoundError(f"file {str(path)!r} does not exist", remedy="Check the path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or _HEADER not in archive.files:
                 raise DataError(
                     f"{str(path)!r} was not written by disc-stream: it has no header",

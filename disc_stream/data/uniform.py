@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from disc_stream import __version__
 from disc_stream.artifacts.manifest import ChannelInfo
 from disc_stream.data.archive import ArchiveHeader, read_archive, write_archive
-from disc_stream.data.types import Recording
+from disc_stream.data.types import LabelArray, Recording
 from disc_stream.errors import DataError
 from disc_stream.signal.units import conversion_factor
-from disc_stream.types import Channel
+from disc_stream.types import Channel, Float32Array
 
 SCHEMA = "disc-stream.recordings"
 VERSION = 1
@@ -130,6 +130,8 @@ def write_uniform(
         scored=list(scored),
         provenance=provenance or Provenance(),
     )
+    for r in recordings:
+        _check_numbers(r.name, r.samples, r.labels, len(r.label_names))
     arrays = {
         "samples": np.concatenate([r.samples for r in recordings]),
         "labels": np.concatenate([r.labels for r in recordings]),
@@ -153,10 +155,7 @@ def read_uniform(path: Path) -> Uniform:
             found = f"{arrays[name].shape} {arrays[name].dtype}" if name in arrays else "nothing"
             raise DataError(f"{str(path)!r}: {name!r} must be {shape} {np.dtype(dtype)}, got {found}")
     samples, labels = arrays["samples"], arrays["labels"]
-    if not np.isfinite(samples).all():
-        raise DataError(f"{str(path)!r}: 'samples' has values that are not finite")
-    if n and not -1 <= labels.min() <= labels.max() < len(header.label_names):
-        raise DataError(f"{str(path)!r}: 'labels' must be -1..{len(header.label_names) - 1}")
+    _check_numbers(str(path), samples, labels, len(header.label_names))
     borders = np.cumsum([info.samples for info in header.recordings])[:-1]
     recordings = [
         Recording(
@@ -173,3 +172,10 @@ def read_uniform(path: Path) -> Uniform:
         )
     ]
     return Uniform(header, tuple(recordings))
+
+
+def _check_numbers(where: str, samples: Float32Array, labels: LabelArray, n_labels: int) -> None:
+    if not np.isfinite(samples).all():
+        raise DataError(f"{where!r}: 'samples' has values that are not finite")
+    if len(labels) and not -1 <= labels.min() <= labels.max() < n_labels:
+        raise DataError(f"{where!r}: 'labels' must be -1..{n_labels - 1}")

@@ -185,7 +185,7 @@ def _window_pieces(pieces: Sequence[_Piece], plan: WindowPlan) -> WindowSet:
         if len(x):
             parts.append((piece, x))
     if not parts:
-        raise DataError(f"no recording is as long as one window of {plan.length} samples")
+        raise DataError(f"no stretch of the recordings is as long as one window of {plan.length} samples")
     sizes = [len(x) for _, x in parts]
     labels = [
         majority_labels(p.recording.labels[p.start : p.stop], plan, len(model.label_names)) for p, _ in parts

@@ -3,8 +3,8 @@
 Reyes-Ortiz et al., "Transition-Aware Human Activity Recognition Using Smartphones", Neurocomputing
 2015, doi:10.1016/j.neucom.2015.07.085. ``RawData/`` holds one accelerometer and one gyroscope file per
 recording, and ``labels.txt`` with rows *experiment, user, activity, first sample, last sample*. The
-sample numbers count from 1 and include the last: neighbouring spans of the official file follow each
-other as 250–1232, 1233–1392.
+spans include their last sample: neighbours follow each other as 250–1232, 1233–1392. The description
+does not say where counting starts; it is taken to be 1, as no span begins at 0.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def _paint(labels: LabelArray, span: IntArray, at: str) -> None:
     activity, first, last = (int(v) for v in span)
     if not 1 <= first <= last <= len(labels):
         raise DataError(f"{at}: samples {first}..{last} are not within the recording's 1..{len(labels)}")
+    if (labels[first - 1 : last] != UNLABELLED).any():
+        raise DataError(f"{at}: samples {first}..{last} overlap another span of the recording")
     labels[first - 1 : last] = activity - 1
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
 from disc_stream.data.archive import schema_of
 from disc_stream.data.readers.base import ALL, Contents, Progress, Reader, Selection, no_progress
 from disc_stream.data.readers.registry import READERS, get_reader
-from disc_stream.data.readers.source import open_source
+from disc_stream.data.readers.source import Source, open_source
 from disc_stream.data.types import Recording, Split
 from disc_stream.data.uniform import read_uniform
 from disc_stream.data.windowfile import SCHEMA as WINDOWS_SCHEMA
@@ -21,6 +22,8 @@ from disc_stream.data.windows import (
     split_recordings,
 )
 from disc_stream.errors import ConfigError, DataError
+
+_log = logging.getLogger(__name__)
 
 
 def read_dataset(
@@ -41,7 +44,15 @@ def read_dataset(
             that a complete copy does not meet.
     """
     reader = get_reader(dataset)
-    return reader.read(open_source(_require(path, reader), reader.layout), selection, progress)
+    return _read(reader, open_source(_require(path, reader), reader.layout), selection, progress)
+
+
+def _read(reader: Reader, source: Source, selection: Selection, progress: Progress) -> Contents:
+    contents = reader.read(source, selection, progress)
+    for check in contents.checks:
+        if not check.ok:
+            _log.warning("%s is not complete, or not the official copy: %s", reader.name, check)
+    return contents
 
 
 def load_recordings(
@@ -145,7 +156,7 @@ def _split_dataset(
     plan = plan_windows(reader.fs, reader.window_s if window_s is None else window_s, overlap)
     source = open_source(_require(path, reader), reader.layout)
     if reader.read_windows is None:
-        contents = reader.read(source, ALL, progress)
+        contents = _read(reader, source, ALL, progress)
         train, test, protocol = split_recordings(contents.recordings, plan, reader.test_subjects)
         protocol += f" ({reader.split_note})" if reader.split_note else ""
     else:
