@@ -80,7 +80,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _first_problem(error: ValidationError, file: Path | None, options: Mapping[str, Any]) -> ConfigError:
     """One line about one setting; the value itself is not shown, it may hold a password."""
-    problem = error.errors(include_input=False, include_url=False)[0]
+    problems = error.errors(include_input=False, include_url=False)
+    # A mistyped key also leaves the right one missing: it is the mistyped one that helps.
+    problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     key = str(problem["loc"][0])
     where = (
         f"option --{key.replace('_', '-')}" if key in options or file is None else f"{key!r} in {str(file)!r}"

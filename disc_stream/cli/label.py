@@ -2,6 +2,161 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def label() -> None:
-    """Placeholder."""
+import typer
+
+from disc_stream.cli.common import JsonOption, print_json, require_extra, require_path
+from disc_stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from disc_stream.artifacts.manifest import Manifest
+    from disc_stream.data.types import Recording
+    from disc_stream.types import Label
+
+    Labelled = list[tuple[Recording, list[Label]]]
+
+
+def label(
+    recordings: Annotated[
+        list[str],
+        typer.Argument(help="What to label, such as hapt:exp07-user04, hapt:user04 or 'hapt:exp0*'."),
+    ],
+    bundle: Annotated[Path, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", envvar="DISC_STREAM_DATA", help="The dataset's zip or folder, or a folder of these."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the JSON into this file.")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Soft labels of each window.")] = 3,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Samples in a batch; the labels do not depend on it.")
+    ] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Label recordings offline, with the code that labels live streams.
+
+    Prints a timeline of each recording and, where it has labels of its own, ACC and NMI against them. With
+    --json or --out, one JSON object: {"model": …, "recordings": [{"name": …, "labels": [as on the label
+    topic], …}], "metrics": …}.
+
+    Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt --data data/hapt.zip
+    """
+    require_extra("cpu", "disc-stream label")
+    require_path(bundle, "bundle")
+    from disc_stream.artifacts.bundle import Bundle
+    from disc_stream.artifacts.runtime import OnnxEncoder
+    from disc_stream.data.readers import load_recordings_spec
+    from disc_stream_server.offline import label_recording
+
+    opened = Bundle.open(bundle)
+    encoder = OnnxEncoder(opened)
+    found = load_recordings_spec(recordings, data)
+    with _progress(found) as advance:
+        labelled = [
+            (
+                recording,
+                label_recording(
+                    recording, opened.manifest, encoder, samples=samples, top_k=top_k, on_samples=advance
+                ),
+            )
+            for recording in found
+        ]
+    metrics = _score(labelled, opened.manifest)
+    if out is not None:
+        _write(out, _to_json(labelled, metrics, opened.manifest))
+    if as_json:
+        print_json(_to_json(labelled, metrics, opened.manifest))
+    else:
+        _print_text(labelled, metrics, opened.manifest)
+
+
+@contextmanager
+def _progress(found: Sequence[Recording]) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, over samples."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Labelling", total=sum(len(recording.samples) for recording in found))
+        yield lambda n: bar.advance(task, n)
+
+
+def _score(labelled: Labelled, manifest: Manifest) -> dict[str, Any] | None:
+    """ACC and NMI over all recordings together; None without ground truth or scikit-learn."""
+    from importlib.util import find_spec
+
+    from disc_stream_server.offline import score
+
+    if find_spec("sklearn") is None or find_spec("scipy") is None:
+        return None
+    return score(labelled, manifest)
+
+
+def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> dict[str, Any]:
+    from disc_stream.wire.label import label_to_dict
+
+    return {
+        "schema": "disc-stream.labels/1",
+        "model": manifest.version,
+        "recordings": [
+            {
+                "name": recording.name,
+                "seconds": round(recording.seconds, 3),
+                "windows": len(labels),
+                "labels": [label_to_dict(one) for one in labels],
+            }
+            for recording, labels in labelled
+        ],
+        "metrics": metrics,
+    }
+
+
+def _write(out: Path, value: dict[str, Any]) -> None:
+    import json
+
+    try:
+        out.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {str(out)!r}: {error.strerror}", remedy="Name another file"
+        ) from error
+
+
+def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from disc_stream_server.offline import segments
+
+    console = Console()
+    for recording, labels in labelled:
+        table = Table(
+            title=f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s",
+            title_justify="left",
+        )
+        for name in ("start", "duration", "label", "share", "confidence"):
+            table.add_column(name, justify="left" if name == "label" else "right")
+        for segment in segments(labels, manifest):
+            share = segment.windows / len(labels)
+            table.add_row(
+                _clock(segment.start_s), f"{segment.duration_s:.1f} s", segment.name, f"{share:.1%}",
+                f"{segment.confidence:.2f}",
+            )  # fmt: skip
+        console.print(table)
+    if metrics is not None:
+        console.print(
+            f"against the recordings' own labels ({metrics['windows']} windows): "
+            f"ACC {metrics['smoothed']['acc']:.1%}, NMI {metrics['smoothed']['nmi']:.1%}; "
+            f"without smoothing ACC {metrics['acc']:.1%}, NMI {metrics['nmi']:.1%}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes):d}:{rest:04.1f}"

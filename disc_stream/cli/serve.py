@@ -73,15 +73,27 @@ def serve(
     if no_http:
         options["http"] = None
     settings = load_serve_config(config, options)
-    report = _JsonReport() if as_json else None
-    server = Server(settings, observers=[report] if report is not None else [])
-    server.run(on_ready=lambda: _say_ready(server, as_json))
     if as_json:
+        report = _JsonReport()
+        server = Server(settings, observers=[report])
+        server.run(on_ready=lambda: report.ready(server))
         _print_line({"event": "stopped"})
+    else:
+        server = Server(settings)
+        server.run(on_ready=lambda: _say_ready(server))
 
 
 class _JsonReport:
-    """An observer that prints every status as one line of JSON."""
+    """Prints one line of JSON when the server is ready, and one for each status from then on."""
+
+    def __init__(self) -> None:
+        self._is_ready = False
+
+    def ready(self, server: Server) -> None:
+        """The first line."""
+        facts = {"model": server.manifest.version, "provider": server.provider}
+        _print_line({"event": "ready", **facts, "broker": server.broker, "http": server.url})
+        self._is_ready = True
 
     def on_batch(self, batch: object) -> None:
         """Not reported."""
@@ -91,19 +103,14 @@ class _JsonReport:
 
     def on_status(self, status: dict[str, Any]) -> None:
         """One line."""
-        _print_line({"event": "status", **status})
+        if self._is_ready:
+            _print_line({"event": "status", **status})
 
 
-def _say_ready(server: Server, as_json: bool) -> None:
-    from disc_stream.wire.broker import Broker
-
-    manifest, broker = server.manifest, str(Broker.parse(server.config.broker))
-    if as_json:
-        facts = {"model": manifest.version, "provider": server.provider, "broker": broker, "http": server.url}
-        _print_line({"event": "ready", **facts})
-        return
+def _say_ready(server: Server) -> None:
+    manifest = server.manifest
     page = f"; live page at {server.url}" if server.url else ""
-    typer.echo(f"serving {manifest.name} {manifest.version} ({server.provider}) on {broker}{page}")
+    typer.echo(f"serving {manifest.name} {manifest.version} ({server.provider}) on {server.broker}{page}")
 
 
 def _print_line(value: dict[str, Any]) -> None:

@@ -16,8 +16,9 @@ from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig
-from disc_stream.errors import ConfigError, MissingExtraError
+from disc_stream.errors import ConfigError, MissingExtraError, TopicError
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.topics import Topics
 from disc_stream_server.ingest import Ingest
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.pipeline import Pipeline, open_sessions
@@ -46,6 +47,7 @@ class Server:
     ) -> None:
         self.config = config
         clock = clock or SystemClock()
+        self._check_addresses()
         bundle = Bundle.open(config.bundle)
         self.manifest = bundle.manifest
         encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
@@ -76,6 +78,21 @@ class Server:
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._stopped = False
+
+    def _check_addresses(self) -> None:
+        """Refuse what is quickly seen to be wrong before anything is loaded."""
+        Broker.parse(self.config.broker)
+        try:
+            Topics(self.config.prefix)
+        except TopicError as error:
+            raise ConfigError(error.message, remedy=error.remedy) from None
+        if self.config.http is not None:
+            parse_address(self.config.http)
+
+    @property
+    def broker(self) -> str:
+        """Address of the broker, without credentials."""
+        return str(Broker.parse(self.config.broker))
 
     @property
     def url(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The bounded queue between the network thread and the worker."""
+"""The queue between the network thread and the worker."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from disc_stream.wire.mqtt import Message
 class Inbox:
     """Messages in the order of their arrival.
 
-    With MQTT 5 the broker keeps at most Receive Maximum messages unacknowledged, so a capacity of that size
-    never fills. Older brokers know no such limit: then ``put`` waits, nothing more is read from the socket,
-    and TCP holds the broker back.
+    It is bounded without ever making the network thread wait, which has confirmations to read: what must not
+    be lost (QoS 1) is limited by the broker, because nothing is acknowledged before it has left this queue;
+    MQTT 5 brokers keep to our Receive Maximum, older ones to a limit of their own. What nobody promised to
+    deliver (QoS 0) is turned away when the queue is full.
 
     Args:
-        capacity: messages held at most.
+        capacity: messages from which on QoS 0 is turned away.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -26,6 +27,7 @@ class Inbox:
         self._changed = threading.Condition()
         self._open = True
         self._woken = False
+        self.turned_away = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -36,13 +38,15 @@ class Inbox:
         return self._open
 
     def put(self, message: Message) -> bool:
-        """Append a message, waiting for room; False (not taken) once the inbox is closed."""
+        """Append a message; False (not taken) when full, for QoS 0, or closed."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._messages) < self._capacity or not self._open)
             if not self._open:
                 return False
+            if message.qos == 0 and len(self._messages) >= self._capacity:
+                self.turned_away += 1
+                return False
             self._messages.append(message)
-            self._changed.notify_all()
+            self._changed.notify()
             return True
 
     def get(self, timeout_s: float) -> Message | None:
@@ -55,18 +59,16 @@ class Inbox:
                     self._woken = False
                     return None
                 self._changed.wait(remaining)
-            message = self._messages.popleft()
-            self._changed.notify_all()
-            return message
+            return self._messages.popleft()
 
     def wake(self) -> None:
         """Make a waiting ``get`` return."""
         with self._changed:
             self._woken = True
-            self._changed.notify_all()
+            self._changed.notify()
 
     def close(self) -> None:
         """Take no more messages; those inside can still be got."""
         with self._changed:
             self._open = False
-            self._changed.notify_all()
+            self._changed.notify()

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig
-from disc_stream.errors import DiscStreamError, PayloadError, StreamMismatchError, TopicError
+from disc_stream.errors import PayloadError, StreamMismatchError, TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.meta import decode_meta
@@ -129,13 +129,8 @@ class Ingest:
             self._take(message)
         self._link.subscribe(self._topics.all_of(Kind.RAW))
         self._link.subscribe(self._topics.all_of(Kind.META))
+        self._link.connect()
         self._worker.start()
-        try:
-            self._link.connect()
-        except DiscStreamError:
-            self._inbox.close()
-            self._worker.join()
-            raise
 
     def stop(self, timeout_s: float) -> bool:
         """Receive no more, label and acknowledge what has come, say goodbye.

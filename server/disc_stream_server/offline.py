@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.clock import Clock
+from disc_stream.data.readers import READERS
 from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
+from disc_stream.errors import BundleError, StreamMismatchError
 from disc_stream.types import Label, SampleBatch
 from disc_stream_server.pipeline import Encoder, Pipeline, open_sessions
 from disc_stream_server.shards import InProcessRouter
@@ -44,8 +47,9 @@ def label_recording(
     stay: float = 0.8,
     max_batch: int = 256,
     clock: Clock | None = None,
-) -> Iterator[list[Label]]:
-    """Label a recording, some windows at a time.
+    on_samples: Callable[[int], None] = lambda _n: None,
+) -> list[Label]:
+    """Label every window of a recording, in order.
 
     Args:
         recording: what to label.
@@ -56,17 +60,31 @@ def label_recording(
         stay: probability of staying in an activity, for smoothing.
         max_batch: windows encoded at once.
         clock: for the labels' ``published_us``.
+        on_samples: told of the number of samples just taken, for a progress bar.
 
     Raises:
         StreamMismatchError: if the recording's rate, channels or units do not fit the model.
+        BundleError: if the model fails on a window.
     """
     router = InProcessRouter(open_sessions(manifest, stay=stay))
     pipeline = Pipeline(manifest, encoder, router=router, clock=clock, top_k=top_k, max_batch=max_batch)
-    for batch in recording_batches(recording, samples):
-        pipeline.accept(batch)
-        if pipeline.waiting >= max_batch:
-            yield pipeline.run()
-    yield pipeline.run()
+    labels: list[Label] = []
+    try:
+        for batch in recording_batches(recording, samples):
+            pipeline.accept(batch)
+            if pipeline.waiting >= max_batch:
+                labels += pipeline.run()
+            on_samples(len(batch.samples))
+    except StreamMismatchError as error:
+        raise StreamMismatchError(
+            error.reason,
+            f"recording {recording.name!r} does not fit the model: {error.message}",
+            remedy=error.remedy,
+        ) from None
+    labels += pipeline.run()
+    if pipeline.failed:
+        raise BundleError(f"the model failed on {pipeline.failed} windows of recording {recording.name!r}")
+    return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +135,38 @@ def truth_of(recording: Recording, labels: Sequence[Label], manifest: Manifest) 
         [int(majority[label.window]) if label.window < len(majority) else UNLABELLED for label in labels],
         dtype=np.int64,
     )
+
+
+def score(labelled: Sequence[tuple[Recording, Sequence[Label]]], manifest: Manifest) -> dict[str, Any] | None:
+    """ACC and NMI of all recordings together, of the labels as they are and smoothed.
+
+    Returns:
+        ``{"windows", "acc", "nmi", "smoothed": {"acc", "nmi"}}``, each metric in 0..1; None if no window has
+        a label of its own. Activities that the dataset does not score are left out.
+    """
+    from disc_stream.clustering.metrics import accuracy, nmi
+
+    truth = np.concatenate([_scored_truth(recording, labels, manifest) for recording, labels in labelled])
+    known = truth != UNLABELLED
+    if not known.any():
+        return None
+    every = [label for _, labels in labelled for label in labels]
+
+    def metrics(found: list[int]) -> dict[str, float]:
+        predicted = np.array(found)[known]
+        return {"acc": accuracy(truth[known], predicted), "nmi": nmi(truth[known], predicted)}
+
+    return {
+        "windows": int(known.sum()),
+        **metrics([label.best.label for label in every]),
+        "smoothed": metrics([label.smoothed.label for label in every]),
+    }
+
+
+def _scored_truth(recording: Recording, labels: Sequence[Label], manifest: Manifest) -> npt.NDArray[np.int64]:
+    """``truth_of`` without what the dataset's own protocol leaves out."""
+    truth = truth_of(recording, labels, manifest)
+    reader = READERS.get(recording.name.partition("-")[0])
+    if reader is not None and reader.scored:
+        truth[~np.isin(truth, list(reader.scored))] = UNLABELLED
+    return truth

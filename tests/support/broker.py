@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,7 @@ class Mosquitto:
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\n"
+            f"user {getpass.getuser()}\n"  # started by root it would become somebody who cannot write here
             f"persistence true\npersistence_location {folder}/\n"
             f"max_queued_messages 0\nmax_packet_size 1048576\n{settings}\n"
         )
