@@ -1,0 +1,111 @@
+"""The bytes on the wire, pinned: a device built against them must never have to change.
+
+If one of these fails, the format has changed: give it a new version instead. The files were written by
+``python -m tests.golden.test_wire``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.wire.codecs import Encoding, decode_batch, encode_batch
+from disc_stream.wire.meta import decode_meta, encode_meta
+from disc_stream.wire.status import (
+    DeviceStatus,
+    ServerStatus,
+    State,
+    decode_device_status,
+    decode_server_status,
+    encode_device_status,
+    encode_server_status,
+)
+
+FOLDER = Path(__file__).parent / "wire"
+
+COUNTS = np.array([[0, -1, 2048], [32767, -32768, 5]])
+CHANNELS = (
+    Channel("acc_x", "g", 0.00048828125),
+    Channel("acc_y", "g", 0.00048828125),
+    Channel("gyro_z", "rad/s", 0.001),
+)
+META = DeviceMeta(50.0, CHANNELS, placement="left wrist", model="example", firmware="1.2.3")
+PHYSICAL = tuple(Channel(c.name, c.unit) for c in CHANNELS)
+
+
+def batch(dtype: str) -> SampleBatch:
+    samples = COUNTS / 1000 if dtype == "float32" else COUNTS
+    channels = PHYSICAL if dtype == "float32" else CHANNELS
+    return SampleBatch("dev", 7, 4_000_000_000, 1_700_000_000_123_456, 50.0, channels, samples.astype(dtype))
+
+
+KINDS = [(encoding, dtype) for encoding in Encoding for dtype in ("int16", "int32", "float32")]
+ENDINGS = {Encoding.CBOR: "hex", Encoding.PACKED: "hex", Encoding.JSON: "json"}
+# file -> encoding, type of the samples, whether the message describes its channels
+BATCHES = {f"{e}-{dtype}.{ENDINGS[e]}": (e, dtype, False) for e, dtype in KINDS} | {
+    f"{e}-{dtype}-described.{ENDINGS[e]}": (e, dtype, True) for e, dtype in KINDS if e is not Encoding.PACKED
+}
+MESSAGES = {
+    "meta.json": (encode_meta, decode_meta, META),
+    "status-online.json": (
+        encode_device_status,
+        decode_device_status,
+        DeviceStatus(State.ONLINE, 7, 1_700_000_000_000_000),
+    ),
+    "status-will.json": (encode_device_status, decode_device_status, DeviceStatus(State.OFFLINE, 7, None)),
+    "server-status.json": (
+        encode_server_status,
+        decode_server_status,
+        ServerStatus(State.ONLINE, 1_700_000_000_000_000, "v3", {"messages": 12, "labels": 3}),
+    ),
+}
+
+
+def read(name: str) -> bytes:
+    content = (FOLDER / name).read_text(encoding="utf-8")
+    return bytes.fromhex(content) if name.endswith(".hex") else content.rstrip("\n").encode()
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_is_written_as_ever(name: str) -> None:
+    encoding, dtype, described = BATCHES[name]
+    assert encode_batch(batch(dtype), encoding, describe_channels=described) == read(name)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_is_read_as_ever(name: str) -> None:
+    _, dtype, described = BATCHES[name]
+    wanted = batch(dtype)
+    meta = None if described else DeviceMeta(50.0, wanted.channels)
+    got = decode_batch(read(name), device="dev", meta=meta)
+    assert (got.boot, got.seq, got.t0_us, got.fs) == (7, 4_000_000_000, 1_700_000_000_123_456, 50.0)
+    assert got.channels == wanted.channels
+    np.testing.assert_array_equal(got.physical(), wanted.physical())
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_written_and_read_as_ever(name: str) -> None:
+    encode, decode, value = MESSAGES[name]
+    assert encode(value) == read(name)  # type: ignore[operator]
+    assert decode(read(name)) == value  # type: ignore[operator]
+
+
+def test_no_file_is_left_over() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*BATCHES, *MESSAGES}
+
+
+def _write_all() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, (encoding, dtype, described) in BATCHES.items():
+        payload = encode_batch(batch(dtype), encoding, describe_channels=described)
+        in_hex = payload.hex(" ", -16).replace(" ", "\n")
+        (FOLDER / name).write_text((in_hex if name.endswith(".hex") else payload.decode()) + "\n")
+    for name, (encode, _, value) in MESSAGES.items():
+        (FOLDER / name).write_text(encode(value).decode() + "\n")  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    _write_all()
