@@ -41,9 +41,9 @@ def label(
 ) -> None:
     """Label recordings offline, with the code that labels live streams.
 
-    Prints a timeline of each recording and, where it has labels of its own, ACC and NMI against them. With
-    --json or --out, one JSON object: {"model": …, "recordings": [{"name": …, "labels": [as on the label
-    topic], …}], "metrics": …}.
+    Prints a timeline of each recording and, where it has labels of its own, ACC and NMI against them.
+    With --json or --out it gives one JSON object whose "recordings" each hold their "labels", in the form
+    of the live label messages.
 
     Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt --data data/hapt.zip
     """
@@ -82,7 +82,8 @@ def _progress(found: Sequence[Recording]) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Labelling", total=sum(len(recording.samples) for recording in found))
         yield lambda n: bar.advance(task, n)
 
@@ -139,6 +140,8 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
         table = Table(
             title=f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s",
             title_justify="left",
+            caption=_shares(labels),
+            caption_justify="left",
         )
         for name in ("start", "duration", "label", "share", "confidence"):
             table.add_column(name, justify="left" if name == "label" else "right")
@@ -155,6 +158,14 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
             f"ACC {metrics['smoothed']['acc']:.1%}, NMI {metrics['smoothed']['nmi']:.1%}; "
             f"without smoothing ACC {metrics['acc']:.1%}, NMI {metrics['nmi']:.1%}"
         )
+
+
+def _shares(labels: Sequence[Label]) -> str:
+    """How much of the time each label has, the most frequent first."""
+    from collections import Counter
+
+    counts = Counter(one.smoothed.name for one in labels).most_common()
+    return ", ".join(f"{name} {count / len(labels):.1%}" for name, count in counts)
 
 
 def _clock(seconds: float) -> str:
