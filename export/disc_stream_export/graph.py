@@ -72,7 +72,6 @@ def check_structure(model: onnx.ModelProto, recurrences: list[GRUOperator]) -> N
     Raises:
         ParityError: naming what is wrong.
     """
-    onnx.checker.check_model(model, full_check=True)
     nodes = list(model.graph.node)
     if len(nodes) > MAX_NODES or model.functions:
         raise ParityError(f"the graph has {len(nodes)} nodes: a part of it was unrolled or not inlined")
@@ -89,6 +88,10 @@ def check_structure(model: onnx.ModelProto, recurrences: list[GRUOperator]) -> N
         raise ParityError(
             f"the graph's GRU nodes have linear_before_reset {forms}, the network needs {wanted}"
         )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ParityError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}") from error
 
 
 def _linear_before_reset(node: onnx.NodeProto) -> int:

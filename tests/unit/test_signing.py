@@ -15,22 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 
 from disc_stream.artifacts.bundle import Bundle, write_bundle
 from disc_stream.artifacts.signing import load_private_key
 from disc_stream.errors import BundleError, ConfigError, InputNotFoundError, MissingExtraError
+from tests.support.keys import make_keys
 from tests.support.tiny_bundle import write_tiny_bundle
-
-
-def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
-    """A private and a public key file."""
-    key = Ed25519PrivateKey.generate()
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return private, public
 
 
 @pytest.fixture
