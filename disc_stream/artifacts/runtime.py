@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ OUTPUTS = ("embedding", "q", "distance")
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_CPU_BUILD = "the installed onnxruntime is the build for CPUs"
 _FLOAT = "tensor(float)"
 _QUIET = 4  # onnxruntime's severity: fatal only; failures reach us as exceptions
 _NORMAL = 2
@@ -121,45 +124,52 @@ def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> on
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
-    if provider != "cpu":
-        session = _open_on_cuda(bundle, options)
-        if session is not None:
-            return session
-        if provider == "cuda":
-            raise ConfigError(
-                "CUDA is asked for, but onnxruntime cannot use it here: " + _why_no_cuda(),
-                remedy="Mend that, or use the provider 'cpu'",
-            )
-        _log.info("no CUDA (%s), using the CPU", _why_no_cuda())
+    if provider == "cpu":
+        return _create(bundle, options, [_CPU])
+    session, why_not = _open_on_cuda(bundle, options)
+    if session is not None:
+        return session
+    if provider == "cuda":
+        raise ConfigError(
+            f"CUDA is asked for, but onnxruntime cannot use it here: {why_not}",
+            remedy="Run: pip uninstall onnxruntime && pip install 'disc-stream[gpu]'; or use 'cpu'"
+            if why_not == _CPU_BUILD
+            else "Mend that, or use the provider 'cpu'",
+        )
+    _log.info("no CUDA (%s), using the CPU", why_not)
     return _create(bundle, options, [_CPU])
 
 
-def _open_on_cuda(bundle: Bundle, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession | None:
-    """A session on CUDA, or None where there is none; onnxruntime itself falls back without a word."""
+def _open_on_cuda(
+    bundle: Bundle, options: onnxruntime.SessionOptions
+) -> tuple[onnxruntime.InferenceSession | None, str]:
+    """A session on CUDA, or None and why not; onnxruntime itself falls back without an error."""
     import onnxruntime
 
     if _CUDA not in onnxruntime.get_available_providers():
-        return None
+        return None, _CPU_BUILD
+    missing = _preload_libraries()
     onnxruntime.set_default_logger_severity(_QUIET)
     try:
-        if hasattr(onnxruntime, "preload_dlls"):  # finds the CUDA libraries that pip installed
-            onnxruntime.preload_dlls()
         # TF32 keeps 10 bits of the fraction: labels would differ from the CPU's.
         session = _create(bundle, options, [(_CUDA, {"use_tf32": "0"}), _CPU])
     finally:
         onnxruntime.set_default_logger_severity(_NORMAL)
-    return session if session.get_providers()[0] == _CUDA else None
+    if session.get_providers()[0] == _CUDA:
+        return session, ""
+    return None, missing or "no GPU, or its driver, CUDA or cuDNN is too old"
 
 
-def _why_no_cuda() -> str:
+def _preload_libraries() -> str:
+    """Load the CUDA libraries that pip installed; what could not be loaded, or an empty text."""
     import onnxruntime
 
-    if _CUDA not in onnxruntime.get_available_providers():
-        return (
-            "the installed onnxruntime is the build for CPUs; "
-            "pip uninstall onnxruntime, then pip install 'disc-stream[gpu]'"
-        )
-    return "no GPU, or its driver, CUDA or cuDNN is missing or too old"
+    if not hasattr(onnxruntime, "preload_dlls"):  # older than 1.21
+        return ""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # it prints, and stdout may be JSON for a machine
+        onnxruntime.preload_dlls()
+    return said.getvalue().partition("\n")[0]
 
 
 def _create(
