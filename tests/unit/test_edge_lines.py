@@ -1,0 +1,134 @@
+"""Samples from standard input."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+
+import pytest
+
+from disc_stream.errors import DataError
+from disc_stream.types import Channel
+from disc_stream_edge.lines import LineSource, read_lines
+
+CSV = "acc_x[g],gyro_z [ rad/s ]"
+JSON = '{"channels": ["acc_x", "gyro_z"], "units": ["g", "rad/s"]}'
+
+
+def source(lines: Iterable[str], fs: float = 100.0) -> LineSource:
+    return LineSource(iter(lines), device="dev", fs=fs, boot=3, start_us=1_000_000)
+
+
+@pytest.mark.parametrize(("header", "rows"), [(CSV, ["1,2", "3.5,-4e0"]), (JSON, ["[1, 2]", "[3.5, -4.0]"])])
+def test_csv_and_json_lines_give_the_same_samples(header: str, rows: list[str]) -> None:
+    lines = source([header, *rows])
+    assert lines.meta.channels == (Channel("acc_x", "g"), Channel("gyro_z", "rad/s"))
+    (batch,) = lines.batches(25)
+    assert batch.samples.tolist() == [[1.0, 2.0], [3.5, -4.0]]
+    assert (batch.boot, batch.seq, batch.t0_us, batch.fs) == (3, 0, 1_000_000, 100.0)
+
+
+def test_a_malformed_line_is_a_lost_sample_and_time_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    # line     2     3     4      5    6     7   8 (blank)  9     10
+    rows = ["0,0", "1,1", "x,2", "", "nan,3", "4", "5,5", "6,6", "7,7"]
+    lines = source([CSV, *rows])
+    batches = list(lines.batches(2))
+    # index    0      1     2          3       4     5      6      7
+    assert [b.samples[:, 0].tolist() for b in batches] == [[0.0, 1.0], [5.0, 6.0], [7.0]]
+    assert [b.t0_us - 1_000_000 for b in batches] == [0, 50_000, 70_000]
+    assert [b.seq for b in batches] == [0, 1, 2]
+    assert lines.malformed == 3
+    assert "line 4 is skipped: not all values are numbers: 'x,2'" in caplog.text
+    assert "line 6 is skipped: a value is NaN, infinite or too large" in caplog.text
+    assert "line 7 is skipped: 1 values for 2 channels" in caplog.text
+
+
+def test_a_malformed_line_ends_the_batch_so_that_no_gap_hides_in_it() -> None:
+    batches = list(source([CSV, "0,0", "bad", "2,2", "3,3"]).batches(25))
+    assert [b.samples[:, 0].tolist() for b in batches] == [[0.0], [2.0, 3.0]]
+    assert [b.t0_us - 1_000_000 for b in batches] == [0, 20_000]
+
+
+@pytest.mark.parametrize(
+    "row", ["[1]", "[1, true]", '["1", 2]', "{}", "[1, 2", "[1e999, 2]", "[1" + "0" * 400 + ",2]"]
+)
+def test_wrong_json_lines_are_counted(row: str) -> None:
+    lines = source([JSON, row, "[1, 2]"])
+    assert [b.samples.tolist() for b in lines.batches(5)] == [[[1.0, 2.0]]]
+    assert lines.malformed == 1
+
+
+def test_only_the_first_malformed_lines_are_described(caplog: pytest.LogCaptureFixture) -> None:
+    lines = source([CSV, *["x"] * 100])
+    assert list(lines.batches(5)) == []
+    assert lines.malformed == 100
+    assert len(caplog.records) == 6
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("", "empty"),
+        ("0.1,0.2", "'0.1' is not name[unit]"),
+        ("acc_x,acc_y", "'acc_x' is not name[unit]"),
+        ("a[g],a[g]", "same name"),
+        ("a[furlong]", "unit 'furlong' of 'a' is not known"),
+        ('{"channels": ["a"]}', "'units' is missing"),
+        ('{"units": "g"}', "without channels"),
+        ("{}", "'channels' is missing"),
+        ('{"channels": "a", "units": "g"}', "list"),
+        ('{"channels": ["a"], "units": "g", "scale": 2}', "scale"),
+        ("{", "does not name channels"),
+    ],
+)
+def test_a_wrong_header_is_an_error(header: str, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        source([header] if header else [])
+    assert said in str(caught.value)
+    assert "acc_x[g]" in str(caught.value) or "Use one of" in str(caught.value)
+
+
+@pytest.fixture
+def pipe() -> Iterable[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+
+
+def test_lines_are_read_as_they_come_and_the_last_needs_no_end(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    lines = read_lines(reader, threading.Event())
+    os.write(writer, b"one\r\ntw")
+    assert next(lines) == "one"
+    os.write(writer, b"o\n\xff\nlast")
+    assert next(lines) == "two"
+    assert next(lines) == "\ufffd"
+    os.close(writer)
+    assert list(lines) == ["last"]
+
+
+def test_reading_ends_when_told_even_if_nothing_arrives(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    stop = threading.Event()
+    timer = threading.Timer(0.05, stop.set)
+    timer.start()
+    assert list(read_lines(reader, stop)) == []
+    os.close(writer)
+    timer.join()
+
+
+def test_an_endless_line_does_not_fill_the_memory(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+
+    def write() -> None:
+        for _ in range(20):
+            os.write(writer, b"x" * 50_000)
+        os.write(writer, b"\n1,2\n")
+        os.close(writer)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    lines = list(read_lines(reader, threading.Event()))
+    thread.join()
+    assert [len(line) for line in lines] == [65_536, 3]
