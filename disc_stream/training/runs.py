@@ -143,17 +143,23 @@ def read_info(path: Path) -> RunInfo:
             remedy="Finish it with: disc-stream train … --resume" if unfinished else "Check the path",
         )
     try:
-        info = RunInfo.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+        raw = json.loads(file.read_bytes())
+        schema = raw.get("schema_version") if isinstance(raw, dict) else None
+        # Before the fields are looked at: a newer run may have fields that are unknown here.
+        if isinstance(schema, int) and schema > RUN_SCHEMA_VERSION:
+            raise TrainingError(
+                f"{str(file)!r} has schema {schema}, this version reads up to {RUN_SCHEMA_VERSION}",
+                remedy="Upgrade disc-stream",
+            )
+        return RunInfo.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its content"
         raise TrainingError(
-            f"{str(file)!r} is not understood: {str(error).splitlines()[0]}", remedy="Train it again"
+            f"{str(file)!r} is not understood: {where}: {first['msg']}", remedy="Train it again"
         ) from error
-    if info.schema_version > RUN_SCHEMA_VERSION:
-        raise TrainingError(
-            f"{str(file)!r} has schema {info.schema_version}, this version reads up to {RUN_SCHEMA_VERSION}",
-            remedy="Upgrade disc-stream",
-        )
-    return info
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{str(file)!r} cannot be read: {error}", remedy="Train it again") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -217,9 +217,11 @@ BROKEN_RUNS: dict[str, tuple[Any, str]] = {
     "truncated samples": (lambda run: truncate(run / "samples.safetensors"), "is damaged"),
     "no weights": (lambda run: (run / "model.safetensors").unlink(), "is damaged"),
     "newer schema": (
-        lambda run: edit_run(run, lambda raw: raw.update(schema_version=9)),
+        lambda run: edit_run(run, lambda raw: raw.update(schema_version=9, novelty={})),
         "schema 9.*Upgrade",
     ),
+    "unknown field": (lambda run: edit_run(run, lambda raw: raw.update(novelty=1)), "novelty: Extra inputs"),
+    "not JSON": (lambda run: truncate(run / "run.json"), r"run\.json' cannot be read"),
     "sizes": (lambda run: edit_run(run, lambda raw: raw["cluster_sizes"].pop()), "5 clusters, 4 sizes"),
     "clusters": (
         lambda run: edit_run(
