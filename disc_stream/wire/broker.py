@@ -47,8 +47,11 @@ class Broker:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise ConfigError(f"broker URL is not valid: {error}", remedy=form) from None
+        except ValueError:  # its text may show a part of the password
+            raise ConfigError(
+                "broker URL is not valid: its port is not a number up to 65535",
+                remedy=f"{form}; in a password, write '/', '@' and ':' as %2F, %40 and %3A",
+            ) from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             shown = f"{parts.scheme}://{parts.hostname or ''}" if parts.scheme else url
             raise ConfigError(f"broker URL {shown!r} is not valid", remedy=form)

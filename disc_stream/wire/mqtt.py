@@ -14,9 +14,7 @@ import logging
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -27,6 +25,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
+
+__all__ = ["Message", "MqttLink", "Will", "is_lost"]
 
 log = logging.getLogger(__name__)
 
@@ -34,37 +35,6 @@ KEEPALIVE_S = 30
 _MOST_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _SHORT_LIFE_S, _MANY_SHORT_LIVES = 5.0, 3
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One received message.
-
-    Args:
-        topic: full topic.
-        payload: bytes as sent.
-        content_type: MQTT 5 content type, "" where the publisher gave none.
-        qos: quality of service it was delivered with.
-        retained: whether the broker kept it from before the subscription.
-        mid: message id, for the acknowledgement.
-        epoch: number of the connection it came over.
-    """
-
-    topic: str
-    payload: bytes
-    content_type: str
-    qos: int
-    retained: bool
-    mid: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker publishes, retained, when the connection breaks."""
-
-    topic: str
-    payload: bytes
 
 
 Handler = Callable[[Message], None]
@@ -111,8 +81,7 @@ class MqttLink:
         self._ack_lock = threading.Lock()  # an acknowledgement goes to the connection it belongs to
         self._subscriptions: dict[str, int] = {}
         self._subscribing: dict[int, str] = {}  # message id -> filter not yet granted
-        self._unconfirmed: deque[paho.MQTTMessageInfo] = deque()
-        self._unconfirmed_lock = threading.Lock()
+        self._unconfirmed = Unconfirmed()
         self._answered = threading.Event()  # connected and subscribed, refused, or broken before that
         self._connected = threading.Event()
         self._refusal: str | None = None
@@ -248,26 +217,12 @@ class MqttLink:
         if qos > 0 and not is_lost(info):
             # paho says "no connection" although it keeps the message and sends it later.
             info.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
-            self._first_unconfirmed(info)
+            self._unconfirmed.add(info)
         return info
-
-    def _first_unconfirmed(self, new: paho.MQTTMessageInfo | None = None) -> paho.MQTTMessageInfo | None:
-        """Forget what the broker has confirmed meanwhile; returns the oldest message that is left."""
-        with self._unconfirmed_lock:
-            if new is not None:
-                self._unconfirmed.append(new)
-            while self._unconfirmed and self._unconfirmed[0].is_published():
-                self._unconfirmed.popleft()
-            return self._unconfirmed[0] if self._unconfirmed else None
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
-        deadline = time.monotonic() + timeout_s
-        while (oldest := self._first_unconfirmed()) is not None:
-            oldest.wait_for_publish(max(0.0, deadline - time.monotonic()))
-            if not oldest.is_published():
-                return False
-        return True
+        return self._unconfirmed.wait(timeout_s)
 
     def ack(self, message: Message) -> None:
         """Acknowledge a QoS 1 message (``manual_ack``); one from an earlier connection is passed over."""
@@ -425,11 +380,6 @@ class MqttLink:
             call()
         except Exception:
             log.exception("error in the %s handler; the connection goes on", name)
-
-
-def is_lost(info: paho.MQTTMessageInfo) -> bool:
-    """Whether paho gave up on a message at once (its queue is full)."""
-    return info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
 
 
 def _properties(packet_type: int) -> Properties:

@@ -119,6 +119,8 @@ class Sessions:
         """
         check_rate(batch.fs, self._fs)
         device = self._devices.get(batch.device)
+        if device is not None:
+            self._devices.move_to_end(batch.device)
         layout = (
             device.layout
             if device is not None and device.channels == batch.channels
@@ -131,7 +133,6 @@ class Sessions:
             device = self._start(batch, layout, device)
         elif not self._continue(device, batch, layout):
             return None
-        self._devices.move_to_end(batch.device)
         return self._window(device, batch)
 
     def smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

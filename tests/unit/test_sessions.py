@@ -1,0 +1,221 @@
+"""Sessions: order, gaps, boots, layouts and exact times."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from disc_stream.errors import StreamMismatchError
+from disc_stream.types import Channel, SampleBatch, WindowSpec
+from disc_stream_server.layout import fit_layout
+from disc_stream_server.sessions import Sessions
+from disc_stream_server.shards import ReadyInput, virtual_shard
+from tests.support.device import constant, make_batch
+from tests.support.tiny_bundle import CHANNELS, FS
+
+SPEC = WindowSpec(8, 4, 4)
+G = 9.80665
+
+
+def new_sessions(**settings: int) -> Sessions:
+    return Sessions(CHANNELS, FS, SPEC, n_clusters=3, **settings)
+
+
+def four(seq: int, **where: int) -> SampleBatch:
+    """Four samples: exactly one input."""
+    return make_batch("watch", seq, constant((seq, 0, 0), 4), **where)
+
+
+def push(sessions: Sessions, *batches: SampleBatch) -> list[ReadyInput]:
+    return [ready for batch in batches for ready in sessions.push(batch) or []]
+
+
+def test_repeated_and_late_batches_are_told_apart() -> None:
+    # arrives   0  1  1  4  2  0
+    #           .  .  dup   late dup       (2 and 3 were counted as missing when 4 came)
+    sessions = new_sessions()
+    found = push(sessions, four(0), four(1), four(1), four(4), four(2), four(0))
+    assert [ready.seq for ready in found] == [0, 1, 4]
+    counts = sessions.counts
+    assert (counts.gaps, counts.missing, counts.duplicates, counts.late) == (1, 2, 2, 1)
+
+
+def test_windows_are_numbered_on_across_a_gap_in_a_new_segment() -> None:
+    sessions = new_sessions()
+    before, after, last = push(sessions, four(0), four(2), four(3))
+    assert [ready.window for ready in (before, after, last)] == [0, 1, 2]
+    assert before.segment != after.segment == last.segment
+
+
+def test_an_unfinished_input_is_given_up_at_a_gap() -> None:
+    sessions = new_sessions()
+    three = make_batch("watch", 0, constant((1, 1, 1), 3))
+    assert push(sessions, three) == []
+    (ready,) = push(sessions, make_batch("watch", 2, constant((2, 2, 2), 4), start=6))
+    assert (ready.samples == 2).all()
+    assert ready.t0_us == 120_000
+
+
+def test_a_new_boot_starts_anew_and_batches_of_the_old_one_are_late() -> None:
+    sessions = new_sessions()
+    found = push(sessions, four(5, boot=7), four(0, boot=3), four(6, boot=7), four(1, boot=3))
+    assert [(ready.boot, ready.window, ready.seq) for ready in found] == [(7, 0, 5), (3, 0, 0), (3, 1, 1)]
+    assert sessions.counts.boots == 2
+    assert sessions.counts.late == 1
+    assert sessions.counts.gaps == 0, "where a boot is joined is no gap"
+
+
+def test_the_sequence_number_wraps() -> None:
+    sessions = new_sessions()
+    found = push(
+        sessions, four(2**32 - 2, start=0), four(2**32 - 1, start=4), four(0, start=8), four(1, start=12)
+    )
+    assert [ready.window for ready in found] == [0, 1, 2, 3]
+    assert sessions.counts.gaps == sessions.counts.duplicates == 0
+    push(sessions, four(2**32 - 1, start=4), four(3, start=20))
+    assert (sessions.counts.duplicates, sessions.counts.missing) == (1, 1)
+
+
+def test_times_come_from_the_batch_that_brought_the_first_sample() -> None:
+    # The device's clock runs 1 % fast against its rate: every batch of 3 says so.
+    # samples  0 1 2 | 3 4 5 | 6 7 8
+    # inputs   |------|------|              t0 of the second: batch 1's t0 plus one sample
+    sessions = new_sessions()
+    batches = [
+        SampleBatch("watch", 1, seq, seq * 60_600, FS, CHANNELS, constant((0, 0, 0), 3)) for seq in range(3)
+    ]
+    first, second = push(sessions, *batches)
+    assert first.t0_us == 0
+    assert second.t0_us == 60_600 + 20_000
+    assert (first.seq, second.seq) == (1, 2)
+
+
+def test_times_are_rounded_once_where_a_sample_takes_no_whole_microseconds() -> None:
+    sessions = Sessions(CHANNELS, 98.0, SPEC, n_clusters=3)
+    samples = constant((0, 0, 0), 400)
+    found = push(sessions, SampleBatch("watch", 1, 0, 0, 98.0, CHANNELS, samples))
+    assert [ready.t0_us for ready in found] == [round(4 * k * 1e6 / 98) for k in range(100)]
+
+
+def test_channels_are_found_by_name_scaled_and_converted() -> None:
+    sessions = new_sessions()
+    channels = (
+        Channel("gyro_x", "deg/s"),
+        Channel("acc_z", "mg"),
+        Channel("acc_x", "g", scale=0.5),
+        Channel("acc_y", "m/s2"),
+    )
+    counts = np.tile(np.array([99, 1000, 4, 3], dtype=np.int16), (4, 1))
+    (ready,) = push(sessions, make_batch("watch", 0, counts, channels=channels))
+    np.testing.assert_allclose(ready.samples[0], [2 * G, 3.0, G], rtol=1e-6)
+    assert ready.samples.dtype == np.float32
+
+
+def test_a_stream_that_fits_is_passed_on_unchanged() -> None:
+    samples = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    (ready,) = push(new_sessions(), make_batch("watch", 0, samples))
+    np.testing.assert_array_equal(ready.samples, samples)
+
+
+def test_a_change_of_channels_within_a_boot_breaks_the_grid() -> None:
+    sessions = new_sessions()
+    push(sessions, make_batch("watch", 0, constant((1, 1, 1), 2)))
+    swapped = (CHANNELS[1], CHANNELS[0], CHANNELS[2])
+    (ready,) = push(sessions, make_batch("watch", 1, constant((5, 6, 7), 4), start=2, channels=swapped))
+    assert ready.samples[0].tolist() == [6, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason", "says"),
+    [
+        (make_batch("watch", 1, constant((0, 0, 0), 4), fs=25.0), "rate", "the stream has 25 samples/s"),
+        (
+            make_batch("watch", 1, constant((0, 0), 4), channels=CHANNELS[:2]),
+            "channels",
+            "needs channels acc_z; the stream has acc_x, acc_y",
+        ),
+        (
+            make_batch(
+                "watch", 1, constant((0, 0, 0), 4), channels=(*CHANNELS[:2], Channel("acc_z", "deg/s"))
+            ),
+            "units",
+            "channel acc_z: 'deg/s' measures angular rate",
+        ),
+        (
+            make_batch(
+                "watch", 1, constant((0, 0, 0), 4), channels=(*CHANNELS[:2], Channel("acc_z", "furlong"))
+            ),
+            "units",
+            "channel acc_z: unit 'furlong' is not known",
+        ),
+    ],
+)
+def test_a_stream_that_does_not_fit_is_refused_and_counts_as_missing(
+    batch: SampleBatch, reason: str, says: str
+) -> None:
+    sessions = new_sessions()
+    push(sessions, four(0))
+    with pytest.raises(StreamMismatchError) as caught:
+        sessions.push(batch)
+    assert caught.value.reason == reason
+    assert says in str(caught.value)
+    (ready,) = push(sessions, four(2))
+    assert ready.window == 1
+    assert sessions.counts.missing == 1
+
+
+def test_a_rate_within_one_percent_fits() -> None:
+    sessions = new_sessions()
+    assert push(sessions, make_batch("watch", 0, constant((0, 0, 0), 4), fs=49.6))
+    with pytest.raises(StreamMismatchError):
+        sessions.push(make_batch("watch", 1, constant((0, 0, 0), 4), fs=49.4))
+
+
+def test_a_doubled_channel_is_refused() -> None:
+    with pytest.raises(StreamMismatchError, match="comes twice"):
+        fit_layout((*CHANNELS, CHANNELS[0]), CHANNELS)
+
+
+def test_devices_do_not_disturb_each_other() -> None:
+    sessions = new_sessions()
+    half = {name: make_batch(name, 0, constant((i, 0, 0), 2)) for i, name in enumerate("ab")}
+    rest = {name: make_batch(name, 1, constant((i, 0, 0), 2)) for i, name in enumerate("ab")}
+    found = push(sessions, half["a"], half["b"], rest["b"], rest["a"])
+    assert [(ready.device, ready.samples[0, 0]) for ready in found] == [("b", 1), ("a", 0)]
+
+
+def test_the_device_that_is_silent_for_longest_is_forgotten_first() -> None:
+    sessions = new_sessions(max_devices=2)
+    half = constant((0, 0, 0), 2)
+    for name in ("a", "b", "a", "c"):  # b is silent for longest when c comes
+        sessions.push(make_batch(name, 0, half))
+    assert len(sessions) == 2
+    assert sessions.counts.evicted == 1
+    assert push(sessions, make_batch("a", 1, half)), "a was kept, with its half input"
+    assert not push(sessions, make_batch("b", 1, half)), "b starts anew"
+
+
+def test_a_device_that_re_uses_its_boot_id_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    sessions = new_sessions()
+    push(sessions, four(1000))
+    with caplog.at_level(logging.WARNING):
+        push(sessions, *(four(seq) for seq in range(200)))
+    (record,) = caplog.records
+    assert "a device that restarts must use a new boot id" in record.getMessage()
+
+
+def test_smoothing_goes_by_device_and_starts_anew_after_a_gap() -> None:
+    sure, unsure = np.array([0.9, 0.05, 0.05]), np.array([0.3, 0.4, 0.3])
+    sessions = new_sessions()
+    first, second, after_gap = push(sessions, four(0), four(1), four(3))
+    (other,) = push(sessions, make_batch("other", 0, constant((0, 0, 0), 4)))
+    assert sessions.smooth(first, sure).argmax() == 0
+    assert sessions.smooth(other, unsure).argmax() == 1, "the first device's past says nothing here"
+    assert sessions.smooth(second, unsure).argmax() == 0, "one unsure window does not end an activity"
+    np.testing.assert_allclose(sessions.smooth(after_gap, unsure), unsure)
+
+
+def test_virtual_shards_are_the_same_in_every_process() -> None:
+    assert [virtual_shard(name) for name in ("watch-1", "watch-2", "hapt-exp01-user01")] == [139, 49, 178]
