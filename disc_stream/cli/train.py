@@ -2,6 +2,183 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def train() -> None:
-    """Placeholder."""
+import typer
+
+from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extra
+from disc_stream.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from disc_stream.artifacts.run import RunInfo
+    from disc_stream.data.types import Split
+
+SYNTHETIC = "synthetic"
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'data windows', or synthetic.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            "--path",
+            envvar="DISC_STREAM_DATA",
+            help="The dataset's zip or folder, or a folder that holds either.",
+        ),
+    ] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Same as --dataset synthetic.")] = False,
+    devices: Annotated[int, typer.Option(min=2, help="Synthetic wearables.")] = 12,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Motion of each synthetic wearable.")] = 10.0,
+    preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
+    clusters: Annotated[
+        int | None, typer.Option(min=1, help="Number of clusters; default the dataset's activities.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="First centroids: kmeans or ward.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of autoencoder training.")] = None,
+    refine_epochs: Annotated[int | None, typer.Option(help="Most epochs of refinement.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of autoencoder training.")] = None,
+    refine_lr: Annotated[float | None, typer.Option(help="Learning rate of refinement.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting, such as layout=grid. Repeatable."
+        ),
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels to use, such as acc_x,acc_y,acc_z; default all.")
+    ] = None,
+    labelled_only: Annotated[
+        bool, typer.Option("--labelled-only", help="Leave out windows without a scored label.")
+    ] = False,
+    seed: SeedOption = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="Of large products in training: auto, fp32 or bf16.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn an encoder and clusters from windows of motion, without labels.
+
+    Labels, where the dataset has them, are used for the metrics alone. A run that was
+    stopped goes on with the same command and --resume, and ends as if it had not been.
+
+    Example: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
+    """
+    require_extra("train", "disc-stream train")
+    settings: dict[str, Any] = {
+        **_parse_settings(setting or []),
+        "init": init,
+        "epochs": epochs,
+        "refine_epochs": refine_epochs,
+        "batch_size": batch_size,
+        "learning_rate": lr,
+        "refine_learning_rate": refine_lr,
+        "precision": precision,
+    }
+    name = _dataset_name(dataset, synthetic)
+    from disc_stream.training.presets import resolve
+    from disc_stream.training.session import TrainingRequest, claim_folder, train_run
+
+    # What can be wrong with the command is said before a large dataset is read.
+    resolve(preset, settings)
+    claim_folder(out, resume=resume)
+    request = TrainingRequest(
+        dataset=_record_name(name),
+        out=out,
+        preset=preset,
+        settings=settings,
+        n_clusters=clusters,
+        channels=None if channels is None else [c.strip() for c in channels.split(",") if c.strip()],
+        seed=seed,
+        device=device,
+        resume=resume,
+    )
+    from disc_stream.cli.training_progress import reading, training
+
+    if name == SYNTHETIC:
+        split = _synthetic_split(devices, minutes, seed)
+    else:
+        split = _load(name, data, labelled_only, reading)
+    with training(name) as callback:
+        info = train_run(split, request, callback)
+    if as_json:
+        print_json({"run": str(out), **info.model_dump(mode="json")})
+    else:
+        _print_text(out, info)
+
+
+def _dataset_name(dataset: str | None, synthetic: bool) -> str:
+    if synthetic and dataset not in (None, SYNTHETIC):
+        raise UsageError(
+            f"--synthetic and --dataset {dataset} contradict each other", remedy="Give one of them"
+        )
+    if dataset is None and not synthetic:
+        raise UsageError("what to learn from is missing", remedy="Give --dataset NAME or --synthetic")
+    return dataset or SYNTHETIC
+
+
+def _record_name(name: str) -> str:
+    """A file's name without its folders: the record must not tell where it lay."""
+    return Path(name).stem if name.endswith(".npz") else name
+
+
+def _parse_settings(pairs: list[str]) -> dict[str, Any]:
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {pair!r} is not NAME=VALUE", remedy="Write it like --set hidden=128")
+        try:
+            settings[name] = json.loads(text)
+        except json.JSONDecodeError:
+            settings[name] = text  # a word, such as grid
+    return settings
+
+
+def _load(name: str, data: Path | None, labelled_only: bool, reading: Any) -> Split:
+    from disc_stream.data.readers import load_split
+
+    with reading(name) as progress:
+        return load_split(name, data, include_unlabelled=not labelled_only, progress=progress)
+
+
+def _synthetic_split(devices: int, minutes: float, seed: int) -> Split:
+    from disc_stream.data.synthetic import LABEL_NAMES, synthetic_recordings
+    from disc_stream.data.types import Split
+    from disc_stream.data.windows import default_test_subjects, plan_windows, split_recordings
+
+    recordings = synthetic_recordings(devices, minutes * 60, seed)
+    people = default_test_subjects([r.subject for r in recordings])
+    train, test, protocol = split_recordings(recordings, plan_windows(recordings[0].fs, 2.56, 0.5), people)
+    return Split(train, test, protocol, n_clusters=len(LABEL_NAMES))
+
+
+def _print_text(out: Path, info: RunInfo) -> None:
+    metrics = info.metrics
+    typer.echo(f"{info.method} ({info.preset}) on {info.dataset}: {info.n_windows:,} windows, "
+               f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
+    epochs = metrics["epochs"]
+    typer.echo(
+        f"{epochs['pretrain']} epochs and {epochs['refine']} of refinement in {metrics['seconds']:.0f} s"
+    )
+    typer.echo("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
+    if "refined" in metrics:
+        typer.echo(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
+        spaces = {f"autoencoder, {init}": parts for init, parts in metrics["autoencoder"].items()}
+        for space, parts in {**spaces, "refined": metrics["refined"]}.items():
+            for part, values in parts.items():
+                row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))
+                typer.echo(f"{space + ' (' + part + ')':<28}{row}")
+    typer.echo(f"\nrun written to {out}; next: disc-stream export {out} --out BUNDLE")
