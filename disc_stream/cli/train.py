@@ -24,7 +24,7 @@ def train(
         str | None,
         typer.Option(
             "--dataset",
-            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'data windows', or synthetic.",
+            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'windows', or synthetic.",
         ),
     ] = None,
     data: Annotated[

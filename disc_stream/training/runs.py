@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def save_run(
     autoencoder: MultiTaskAutoencoder,
     centroids: Tensor,
     samples: Float32Array,
-    history: list[Mapping[str, Any]] | None = None,
+    history: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write a finished run into ``path`` and remove its checkpoint.
 
