@@ -114,7 +114,7 @@ class StreamMismatchError(BundleError):
     """A stream's channels, units or rate do not fit the bundle.
 
     Args:
-        reason: stable code for counters: ``channels``, ``units`` or ``rate``.
+        reason: stable code for counters: ``channels``, ``units``, ``rate``, ``window`` or ``dtype``.
         message: one line for a person.
     """
 
