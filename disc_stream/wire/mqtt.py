@@ -181,11 +181,18 @@ class MqttLink:
         """
         self._closing = True
         self._client.disconnect()
-        stopper = threading.Thread(target=self._client.loop_stop, name="mqtt-close", daemon=True)
+        stopper = threading.Thread(target=self._stop_loop, name="mqtt-close", daemon=True)
         stopper.start()
         stopper.join(timeout_s)
         if stopper.is_alive():
             log.warning("the connection to broker %s did not close within %g s", self.broker, timeout_s)
+
+    def _stop_loop(self) -> None:
+        self._client.loop_stop()
+        # A reconnect that was under way when we disconnected has left a socket that paho forgets.
+        left = self._client.socket()
+        if left is not None:
+            left.close()
 
     # -- use ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,263 @@
+"""What the link makes of a broker's answers, the unusual ones included."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from disc_stream.errors import BrokerError
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import Message, MqttLink
+from tests.support.scripted_broker import (
+    CONNACK,
+    CONNECT,
+    DISCONNECT,
+    PUBACK,
+    PUBLISH,
+    SUBACK,
+    SUBSCRIBE,
+    Connection,
+    ScriptedBroker,
+)
+
+
+@contextmanager
+def linked(broker: ScriptedBroker, **settings: object) -> Iterator[MqttLink]:
+    link = MqttLink(Broker.parse(broker.url), "test", **settings)  # type: ignore[arg-type]
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def until_closed(connection: Connection) -> None:
+    connection.receive(DISCONNECT)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(0x86, "Bad user name or password"), (0x87, "Not authorized"), (0x88, "Server unavailable")],
+)
+def test_a_refusal_is_an_error_with_its_reason(code: int, says: str) -> None:
+    def refuse(connection: Connection) -> None:
+        connection.receive(CONNECT)
+        connection.send(CONNACK, bytes([0, code, 0]))
+
+    with (
+        ScriptedBroker(refuse) as broker,
+        linked(broker) as link,
+        pytest.raises(BrokerError, match=f"refused the connection: {says}"),
+    ):
+        link.connect(5)
+
+
+def test_a_closed_connection_is_an_error() -> None:
+    with (
+        ScriptedBroker(lambda connection: None) as broker,
+        linked(broker) as link,
+        pytest.raises(BrokerError, match="closed by the broker"),
+    ):
+        link.connect(5)
+
+
+def test_silence_is_an_error_after_the_time_given() -> None:
+    enough = threading.Event()
+    with ScriptedBroker(lambda connection: enough.wait(10)) as broker, linked(broker) as link:
+        try:
+            with pytest.raises(BrokerError, match=r"did not answer within 0\.2 s"):
+                link.connect(0.2)
+        finally:
+            enough.set()
+
+
+def test_a_refused_subscription_is_an_error() -> None:
+    def refuse(connection: Connection) -> None:
+        connection.accept()
+        for code in (0x01, 0x87):
+            connection.send(SUBACK, connection.receive(SUBSCRIBE).mid + bytes([0, code]))
+        until_closed(connection)
+
+    with ScriptedBroker(refuse) as broker, linked(broker) as link:
+        link.subscribe("a/meta")
+        link.subscribe("a/raw")
+        with pytest.raises(
+            BrokerError, match=r"refused to subscribe us to a/raw: Not authorized.*access rights"
+        ):
+            link.connect(5)
+
+
+def test_connect_waits_for_the_subscriptions() -> None:
+    granted = threading.Event()
+
+    def grant(connection: Connection) -> None:
+        connection.accept()
+        packet = connection.receive(SUBSCRIBE)
+        granted.set()
+        connection.send(SUBACK, packet.mid + b"\x00\x01")
+        until_closed(connection)
+
+    with ScriptedBroker(grant) as broker, linked(broker) as link:
+        link.subscribe("a/raw")
+        link.connect(5)
+        assert granted.is_set()
+        assert link.connected
+
+
+def test_whoever_takes_our_id_ends_the_link() -> None:
+    errors: list[BrokerError] = []
+    told = threading.Event()
+
+    def take_over(connection: Connection) -> None:
+        connection.accept()
+        connection.send(DISCONNECT, b"\x8e\x00")
+
+    def tell(error: BrokerError) -> None:
+        errors.append(error)
+        told.set()
+
+    with ScriptedBroker(take_over) as broker, linked(broker, on_fatal=tell) as link:
+        link.connect(5)
+        assert told.wait(5)
+        assert not link.connected
+    assert "another client took over the id 'test'" in str(errors[0])
+    assert "--client-id" in str(errors[0])
+
+
+def test_messages_of_an_earlier_connection_are_not_acknowledged_on_a_later_one() -> None:
+    messages: list[Message] = []
+    came, came_again, all_seen = threading.Event(), threading.Event(), threading.Event()
+    acknowledged: list[bytes] = []
+
+    def first(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t", b"old", mid=7)
+        came.wait(5)
+
+    def second(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t", b"new", mid=9)
+        acknowledged.append(connection.receive(PUBACK).mid)
+        all_seen.set()
+        until_closed(connection)
+
+    def take(message: Message) -> None:
+        messages.append(message)
+        (came if message.payload == b"old" else came_again).set()
+
+    with (
+        ScriptedBroker(first, second) as broker,
+        linked(broker, on_message=take, manual_ack=True, session_expiry_s=60) as link,
+    ):
+        link.connect(5)
+        assert came_again.wait(10)
+        for message in messages:
+            link.ack(message)
+        assert all_seen.wait(5)
+    assert [message.payload for message in messages] == [b"old", b"new"]
+    assert acknowledged == [(9).to_bytes(2, "big")]
+
+
+def test_an_exception_in_a_handler_does_not_end_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    second_came = threading.Event()
+
+    def send_two(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t", b"1", mid=1)
+        connection.publish("t", b"2", mid=2)
+        until_closed(connection)
+
+    def take(message: Message) -> None:
+        if message.payload == b"1":
+            raise ValueError("on purpose")
+        second_came.set()
+
+    with ScriptedBroker(send_two) as broker, linked(broker, on_message=take) as link:
+        link.connect(5)
+        assert second_came.wait(5)
+    assert "error in the on_message handler" in caplog.text
+
+
+def test_what_is_published_while_the_connection_is_away_is_sent_later() -> None:
+    payloads: list[bytes] = []
+    is_down = threading.Event()
+
+    def drop(connection: Connection) -> None:
+        connection.accept()
+
+    def confirm(connection: Connection) -> None:
+        connection.accept()
+        packet = connection.receive(PUBLISH)
+        payloads.append(packet.body[-5:])
+        connection.send(PUBACK, packet.body[3:5])
+        until_closed(connection)
+
+    with (
+        ScriptedBroker(drop, confirm) as broker,
+        linked(broker, on_down=lambda _reason: is_down.set()) as link,
+    ):
+        link.connect(5)
+        assert is_down.wait(5)
+        info = link.publish("t", b"later")
+        assert not info.is_published(), "paho's own answer would be an exception"
+        assert not link.flush(0)
+        assert link.flush(10)
+    assert payloads == [b"later"]
+
+
+def test_a_refused_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(connection: Connection) -> None:
+        connection.accept()
+        for _ in range(3):
+            connection.send(PUBACK, connection.receive(PUBLISH).body[3:5] + b"\x87\x00")
+        until_closed(connection)
+
+    with (
+        caplog.at_level(logging.ERROR),
+        ScriptedBroker(refuse) as broker,
+        linked(broker) as link,
+    ):
+        link.connect(5)
+        for _ in range(3):
+            link.publish("t", b"x")
+        assert link.flush(5)
+    assert caplog.text.count("Not authorized") == 1
+
+
+def test_the_broker_s_limit_of_unconfirmed_messages_is_kept() -> None:
+    seen_at_once: list[int] = []
+
+    def limit_two(connection: Connection) -> None:
+        connection.receive(CONNECT)
+        connection.send(CONNACK, b"\x00\x00\x03\x21\x00\x02")  # Receive Maximum 2
+        for _ in range(3):
+            mids = [connection.receive(PUBLISH).body[3:5] for _ in range(2)]
+            connection.socket.settimeout(0.2)
+            try:
+                connection.receive(PUBLISH)
+                seen_at_once.append(3)
+            except TimeoutError:
+                seen_at_once.append(2)
+            connection.socket.settimeout(10)
+            for mid in mids:
+                connection.send(PUBACK, mid)
+        until_closed(connection)
+
+    with ScriptedBroker(limit_two) as broker, linked(broker) as link:
+        link.connect(5)
+        for _ in range(6):
+            link.publish("t", b"x")
+        assert link.flush(10)
+    assert seen_at_once == [2, 2, 2]
+
+
+def test_unreachable() -> None:
+    with ScriptedBroker() as broker:
+        url = broker.url
+    link = MqttLink(Broker.parse(url), "test")
+    with pytest.raises(BrokerError, match="cannot reach the broker at mqtt://127"):
+        link.connect(5)
+    link.close()
