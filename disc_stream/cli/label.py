@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def label(
     recordings: Annotated[
         list[str],
-        typer.Argument(help="What to label, such as hapt:exp07-user04, hapt:user04 or 'hapt:exp0*'."),
+        typer.Argument(help="What to label: recording.csv, hapt:exp07-user04, hapt:user04, 'hapt:exp0*' …"),
     ],
     bundle: Annotated[Path, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")],
     data: Annotated[

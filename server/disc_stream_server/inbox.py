@@ -27,7 +27,7 @@ class Inbox:
         self._changed = threading.Condition()
         self._open = True
         self._woken = False
-        self.turned_away = 0
+        self._turned_away = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -43,7 +43,7 @@ class Inbox:
             if not self._open:
                 return False
             if message.qos == 0 and len(self._messages) >= self._capacity:
-                self.turned_away += 1
+                self._turned_away += 1
                 return False
             self._messages.append(message)
             self._changed.notify()
@@ -60,6 +60,12 @@ class Inbox:
                     return None
                 self._changed.wait(remaining)
             return self._messages.popleft()
+
+    def take_turned_away(self) -> int:
+        """How many messages were turned away since the last call."""
+        with self._changed:
+            count, self._turned_away = self._turned_away, 0
+            return count
 
     def wake(self) -> None:
         """Make a waiting ``get`` return."""

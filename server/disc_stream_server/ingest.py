@@ -269,6 +269,10 @@ class Ingest:
 
     def _housekeep(self) -> None:
         self._give_up_held()
+        turned_away = self._inbox.take_turned_away()
+        if turned_away:
+            text = "messages of QoS 0 came faster than they could be used; publish with QoS 1"
+            self._rejections.add("some device", "overflow", text, count=turned_away)
         self._rejections.summarise()
         announce = self._announce.is_set()
         if announce:
@@ -279,8 +283,8 @@ class Ingest:
 
     def _give_up_held(self, *, everything: bool = False) -> None:
         for device, count in self._metas.expired(everything=everything):
-            for _ in range(count):
-                self._rejections.add(device, "no-meta", "the payload describes no channels and no meta came")
+            text = "the payload describes no channels and no meta came"
+            self._rejections.add(device, "no-meta", text, count=count)
 
     def _publish_status(self, state: State) -> None:
         self._status_at = self._clock.monotonic() + self._config.status_interval_s

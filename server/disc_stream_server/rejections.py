@@ -27,18 +27,19 @@ class Rejections:
         self._unsaid: Counter[str] = Counter()
         self._last_summary = clock.monotonic()
 
-    def add(self, device: str, reason: str, message: str) -> None:
-        """Count one refusal.
+    def add(self, device: str, reason: str, message: str, *, count: int = 1) -> None:
+        """Count refusals.
 
         Args:
             device: device id, or the topic where that is not known.
             reason: stable code.
             message: one line for a person.
+            count: how many.
         """
-        self.by_reason[reason] += 1
+        self.by_reason[reason] += count
         key = (device, reason)
         if key in self._said or len(self._said) >= _MOST_SAID:
-            self._unsaid[reason] += 1
+            self._unsaid[reason] += count
             return
         self._said.add(key)
         log.warning("refused a message of %s (%s): %s", device, reason, message)

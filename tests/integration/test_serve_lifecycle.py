@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,37 @@ def test_a_restart_of_the_broker_is_survived(
     for label in listener.labels:
         assert label == first[label.window], "QoS 1 may deliver a message again, but never another one"
     listener.wait(lambda: listener.status["state"] == "online")
+
+
+def test_a_broker_of_the_older_protocol_keeps_the_queue_too(
+    mosquitto: Mosquitto, start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    url = f"{mosquitto.url}?version=3.1.1"
+    first = start_server(broker=url)
+    sender.send(make_batch("watch", 0, constant(REST, 8)))
+    listener.wait_for_labels(1)
+    assert first.stop()
+    for seq in range(1, 50):
+        sender.send(make_batch("watch", seq, constant(LEFT, 8)))
+    sender.flush()
+    start_server(broker=url, receive_maximum=10)
+    listener.wait_for_labels(50)
+    assert [label.seq for label in listener.labels] == list(range(50))
+
+
+def test_a_broker_that_hangs_delays_the_stop_no_longer_than_the_deadline(
+    mosquitto: Mosquitto, start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    server = start_server()
+    sender.send(make_batch("watch", 0, constant(REST, 8)))
+    listener.wait_for_labels(1)
+    mosquitto.pause()
+    try:
+        began = time.monotonic()
+        assert not server.stop(1.0), "it could not say goodbye"
+        assert time.monotonic() - began < 4.0
+    finally:
+        mosquitto.resume()
 
 
 class Command:
