@@ -99,6 +99,7 @@ class Ingest:
         self._inbox = Inbox(config.receive_maximum)
         self._announce = threading.Event()  # the broker may have lost what we announced
         self._give_up_at = math.inf  # monotonic time at which a graceful stop ends
+        self._unacknowledged: list[Message] = []  # used, and their labels published
         self._since_us = 0
         self._status_at = 0.0
         self._link = MqttLink(
@@ -187,7 +188,7 @@ class Ingest:
         """Take messages until a batch of windows is full, or the first has waited long enough."""
         taken: list[Message] = []
         wait = max(0.0, self._status_at - self._clock.monotonic())
-        most = max(1, self._config.receive_maximum // 2)  # so that the broker need not wait for us
+        most = max(1, self._config.receive_maximum // 4)
         send_at = 0.0
         while len(taken) < most and self._pipeline.waiting < self._config.max_batch:
             message = self._inbox.get(wait)
@@ -255,17 +256,26 @@ class Ingest:
         self._counts.unlabelled += lost
         for label in labels:
             self._observers.on_label(label)
-        if labels and not self._confirmed():
-            return  # the connection broke: the broker sends these messages again, as repetitions
-        for message in taken:
-            self._link.ack(message)
+        self._unacknowledged += taken
+        self._acknowledge()
 
-    def _confirmed(self) -> bool:
-        """Wait until the broker has confirmed the labels; False if it cannot be expected to."""
-        while not self._link.flush(_FLUSH_SLICE_S):
-            if not self._link.connected or self._clock.monotonic() >= self._give_up_at:
-                return False
-        return True
+    def _acknowledge(self) -> None:
+        """Acknowledge everything once the broker has confirmed all labels.
+
+        While there is other work to do this does not wait, unless the broker would soon have to: it sends
+        nothing more when Receive Maximum messages are unacknowledged.
+        """
+        idle = not len(self._inbox) or len(self._unacknowledged) >= self._config.receive_maximum // 2
+        confirmed = self._link.flush(0)
+        while idle and not confirmed and self._clock.monotonic() < self._give_up_at:
+            if not self._link.connected:
+                self._unacknowledged.clear()  # the broker sends them again, as repetitions
+                return
+            confirmed = self._link.flush(_FLUSH_SLICE_S)
+        if confirmed:
+            for message in self._unacknowledged:
+                self._link.ack(message)
+            self._unacknowledged.clear()
 
     def _housekeep(self) -> None:
         self._give_up_held()
