@@ -121,9 +121,7 @@ def train(
 
 def _dataset_name(dataset: str | None, synthetic: bool) -> str:
     if synthetic and dataset not in (None, SYNTHETIC):
-        raise UsageError(
-            f"--synthetic and --dataset {dataset} contradict each other", remedy="Give one of them"
-        )
+        raise UsageError(f"--synthetic contradicts --dataset {dataset}", remedy="Give one of them")
     if dataset is None and not synthetic:
         raise UsageError("what to learn from is missing", remedy="Give --dataset NAME or --synthetic")
     return dataset or SYNTHETIC

@@ -129,14 +129,14 @@ class DISC(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K); ``x`` as in ``predict``."""
-        return infer(self.net_, self._inputs(x))[1]
+        return self._infer(x)[1]
 
     def transform(self, x: Any) -> Float32Array:
         """Embeddings (n_windows, d); ``x`` as in ``predict``."""
-        return infer(self.net_, self._inputs(x))[0]
+        return self._infer(x)[0]
 
-    def _inputs(self, x: Any) -> Float32Array:
-        """The first halves of the windows."""
+    def _infer(self, x: Any) -> tuple[Float32Array, ...]:
+        """Embeddings, soft assignments and distances of whole windows or of their first halves."""
         check_is_fitted(self, "net_")
         windows = check_windows(x)
         n_input = half(self.n_samples_)
@@ -145,7 +145,7 @@ class DISC(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 f"x has shape {windows.shape}; expected (n_windows, {self.n_samples_}, {self.n_channels_}) "
                 f"as in fit, or first halves of {n_input} samples"
             )
-        return windows[:, :n_input]
+        return infer(self.net_, windows[:, :n_input])
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

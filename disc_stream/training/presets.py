@@ -34,7 +34,7 @@ class TrainingConfig:
         learning_rate: of Adam in autoencoder training.
         decay_after: share of the epochs after which the learning rate is multiplied by ``decay_factor``.
         decay_factor: see ``decay_after``.
-        clip_norm: largest norm of a step's gradient, or None for no limit.
+        clip_norm: largest norm of a step's gradient; 0 for no limit.
         init: how the centroids are found on the autoencoder's embeddings.
         ward_sample: Ward is run on at most so many windows (its memory grows with their square); the
             cluster means of the sample then serve all windows.
@@ -55,7 +55,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     decay_after: float = 0.7
     decay_factor: float = 0.1
-    clip_norm: float | None = None
+    clip_norm: float = 0.0
     init: Init = "kmeans"
     ward_sample: int = 10_000
     refine_epochs: int = 200
@@ -83,8 +83,8 @@ class TrainingConfig:
         for name in ("gamma", "decay_after", "tolerance"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if self.clip_norm is not None and not self.clip_norm > 0.0:
-            raise ConfigError(f"clip_norm must be above 0, got {self.clip_norm}")
+        if not self.clip_norm >= 0.0:
+            raise ConfigError(f"clip_norm must be at least 0, got {self.clip_norm}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -130,11 +130,23 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> Training
     base = PRESETS[preset]
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     network_names = {f.name for f in dataclasses.fields(NetworkConfig)}
-    training_names = {f.name for f in dataclasses.fields(TrainingConfig)}
+    training_names = {f.name for f in dataclasses.fields(TrainingConfig)} - {"network"}
     unknown = sorted(set(given) - network_names - training_names)
     if unknown:
-        known = ", ".join(sorted((network_names | training_names) - {"network"}))
+        known = ", ".join(sorted(network_names | training_names))
         raise ConfigError(f"there is no setting {unknown[0]!r}", remedy=f"Use one of: {known}")
+    for name, value in given.items():
+        default = getattr(base.network if name in network_names else base, name)
+        _require_type(name, value, default)
     network = dataclasses.replace(base.network, **{n: v for n, v in given.items() if n in network_names})
     training = {n: v for n, v in given.items() if n in training_names}
     return dataclasses.replace(base, **{"network": network, **training})
+
+
+def _require_type(name: str, value: Any, default: Any) -> None:
+    """A value must be of the kind of the preset's; a whole number also serves as a number."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    accepted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
+        wanted = kinds.get(type(default), type(default).__name__)
+        raise ConfigError(f"{name} must be {wanted}, got {value!r}")

@@ -42,7 +42,7 @@ class Phase(Protocol):
     n_windows: int
     n_epochs: int
     batch_size: int
-    clip_norm: float | None
+    clip_norm: float
     weights: Mapping[str, float]  # of loss terms in the sum; 1 where not named
 
     @property
@@ -179,7 +179,7 @@ class Trainer:
         total = torch.stack([phase.weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        if phase.clip_norm is not None:
+        if phase.clip_norm > 0.0:
             nn.utils.clip_grad_norm_(phase.module.parameters(), phase.clip_norm)
         optimizer.step()
         return {name: value.detach() for name, value in {**terms, "total": total}.items()}

@@ -18,7 +18,7 @@ def grouped_windows(
     groups = rng.permutation(np.repeat(np.arange(n_groups), per_group))
     cycles, amplitude, mean = np.array(_GROUPS)[groups].T
     time = np.arange(n_samples) / n_samples
-    phase = rng.uniform(0, 2 * np.pi, (len(groups), 1, n_channels))
+    phase = rng.uniform(0, 1, (len(groups), 1, n_channels))
     wave = np.sin(2 * np.pi * cycles[:, None, None] * time[None, :, None] + phase)
     x = amplitude[:, None, None] * wave + 0.1 * rng.normal(size=wave.shape)
     x[:, :, 0] += mean[:, None]
