@@ -41,11 +41,11 @@ def label(
 ) -> None:
     """Label recordings offline, with the code that labels live streams.
 
-    Prints a timeline of each recording and, where it has labels of its own, ACC and NMI against them.
-    With --json or --out it gives one JSON object whose "recordings" each hold their "labels", in the form
-    of the live label messages.
+    Prints a timeline of each recording and, where it has labels of its own,
+    ACC and NMI against them. With --json or --out it gives one JSON object
+    whose "recordings" each hold their "labels", in the form of the live ones.
 
-    Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt --data data/hapt.zip
+    Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt
     """
     require_extra("cpu", "disc-stream label")
     require_path(bundle, "bundle")

@@ -51,11 +51,12 @@ def serve(
 ) -> None:
     """Label what wearables send to an MQTT broker, live.
 
-    Reads samples from PREFIX/DEVICE/raw, publishes labels (JSON, retained) on PREFIX/DEVICE/label and shows
-    them on a live page. SIGTERM or Ctrl-C finishes what was received and stops. With --json, stdout gets one
-    JSON object a line: ready, status, stopped.
+    Reads samples from PREFIX/DEVICE/raw, publishes labels (JSON, retained) on
+    PREFIX/DEVICE/label and shows them on a live page. SIGTERM or Ctrl-C
+    finishes what was received and stops. With --json, stdout gets one JSON
+    object a line: ready, status, stopped.
 
-    Example: disc-stream serve --bundle bundles/hapt --broker mqtt://127.0.0.1:1883
+    Example: disc-stream serve --bundle bundles/hapt --broker mqtt://broker
     """
     require_extra("cpu", "disc-stream serve")
     from disc_stream.config import load_serve_config
