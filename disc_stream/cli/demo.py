@@ -2,6 +2,209 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
 
-def demo() -> None:
-    """Placeholder."""
+import typer
+
+from disc_stream.cli.common import (
+    JsonOption,
+    SeedOption,
+    VerboseOption,
+    print_json,
+    require_extra,
+    setup_logging,
+)
+from disc_stream.errors import ConfigError, DiscStreamError
+
+PAGE_PORT = 8765
+_LEARNING, _MACHINERY = "Learning", "Machinery"
+
+
+def demo(
+    devices: Annotated[int, typer.Option("--devices", min=1, max=200, help="Simulated wearables.")] = 8,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option("--replay", metavar="SPEC", help="Recordings instead, such as hapt:user02. Repeatable."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", envvar="DISC_STREAM_DATA", help="Zip or folder of the datasets, for --replay."
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="SECONDS", min=1.0, help="Publish for so long, then sum up."),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.1, max=1000.0, help="1 is real time, 10 ten times as fast.")
+    ] = 1.0,
+    json: JsonOption = False,
+    seed: SeedOption = 0,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Learn even if a model is kept.", rich_help_panel=_LEARNING)
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Where models are kept. Default: ~/.cache/disc-stream/demo",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            "--minutes",
+            min=0.2,
+            max=120.0,
+            help="Motion of each device to learn from.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = 8.0,
+    train_epochs: Annotated[
+        int,
+        typer.Option(
+            "--train-epochs",
+            min=1,
+            max=1000,
+            help="Epochs of autoencoder training.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = 20,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            "--clusters",
+            min=2,
+            max=64,
+            help="Clusters to find. Default: as many as there are activities.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65_535,
+            help=f"Port of the live page, 0 for any. Default: {PAGE_PORT}, and no page with --json.",
+            rich_help_panel=_MACHINERY,
+        ),
+    ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="No live page.", rich_help_panel=_MACHINERY)
+    ] = False,
+    broker_port: Annotated[
+        int | None,
+        typer.Option(
+            "--broker-port",
+            min=1,
+            max=65_535,
+            help="Port of the demo's broker. Default: a free one.",
+            rich_help_panel=_MACHINERY,
+        ),
+    ] = None,
+    embedded_broker: Annotated[
+        bool,
+        typer.Option(
+            "--embedded-broker",
+            help="Do without Mosquitto, for a first look only.",
+            rich_help_panel=_MACHINERY,
+        ),
+    ] = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show the whole product on this machine: unlabelled motion becomes live labels.
+
+    Starts a broker on loopback (Mosquitto if there is one), lets simulated wearables publish through it,
+    learns a small model from their unlabelled streams (less than two minutes the first time), and labels
+    them live, in the terminal and on a page. Ctrl-C ends it and leaves nothing behind.
+
+    With --duration it ends by itself and sums up; exit code 1 if a message was lost or a window has no label.
+
+    Example: disc-stream demo --duration 60 --json
+    """
+    require_extra("demo", "disc-stream demo")
+    require_extra("cpu", "disc-stream demo")
+    if no_page and port is not None:
+        raise ConfigError("--port and --no-page exclude each other", remedy="Give one of them")
+    from disc_stream.cli.demonstration.conduct import Options, run_demo
+    from disc_stream.cli.demonstration.progress import Narrator
+    from disc_stream.cli.signals import stop_on_signals
+
+    _quieten(verbose)
+    options = Options(
+        devices=devices,
+        replay=replay or [],
+        data=data,
+        seed=seed,
+        duration_s=duration,
+        speed=speed,
+        minutes=minutes,
+        epochs=train_epochs,
+        clusters=clusters,
+        retrain=retrain,
+        cache=cache,
+        page_port=_page_port(port, no_page=no_page, headless=json),
+        broker_port=broker_port,
+        embedded=embedded_broker,
+        quiet=json,
+    )
+    with stop_on_signals() as stop:
+        summary = run_demo(options, stop, Narrator())
+    if json:
+        print_json(summary)
+    else:
+        _print_text(summary)
+    _require_complete(summary)
+
+
+def _page_port(port: int | None, *, no_page: bool, headless: bool) -> int | None:
+    if no_page or (headless and port is None):
+        return None
+    return PAGE_PORT if port is None else port
+
+
+def _quieten(verbose: bool) -> None:
+    """Ours at warnings: the parts of the service are not the subject here, their labels are."""
+    import logging
+
+    setup_logging(verbose)
+    if not verbose:
+        for room in ("disc_stream", "disc_stream_server", "disc_stream_edge", "disc_stream_export"):
+            logging.getLogger(room).setLevel(logging.WARNING)
+
+
+def _require_complete(summary: dict[str, Any]) -> None:
+    lost, missing = summary["messages"]["lost"], summary["labels"]["missing"]
+    if lost or missing:
+        raise DiscStreamError(
+            f"{lost} messages were lost and {missing} windows have no label",
+            remedy="Is the machine overloaded? Try fewer --devices or a lower --speed",
+        )
+
+
+def _print_text(summary: dict[str, Any]) -> None:
+    messages, labels, model = summary["messages"], summary["labels"], summary["model"]
+    latency, agreement = summary["latency_ms"], summary["agreement"]
+    typer.echo(
+        f"{summary['devices']} devices, {summary['seconds']:.0f} s, broker {summary['broker']['kind']}: "
+        f"{messages['sent']} messages sent, {messages['received']} received, {messages['lost']} lost; "
+        f"{summary['windows']} windows, {labels['received']} labels, {labels['missing']} missing"
+    )
+    if latency is not None:
+        typer.echo(
+            f"from publishing to label: {latency['p50']:.0f} ms (median), {latency['p99']:.0f} ms (p99), "
+            f"{latency['max']:.0f} ms (longest)"
+        )
+    if agreement is not None:
+        raw, smoothed = agreement["raw"], agreement["smoothed"]
+        typer.echo(
+            f"agreement with the {agreement['truth']}'s truth over {agreement['windows']} windows: "
+            f"ACC {raw['acc']:.0%}, NMI {raw['nmi']:.0%}; smoothed ACC {smoothed['acc']:.0%}, "
+            f"NMI {smoothed['nmi']:.0%}"
+        )
+    typer.echo(f"model {model['version']} of {model['windows']} unlabelled windows: {model['bundle']}")

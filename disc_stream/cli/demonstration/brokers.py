@@ -34,6 +34,10 @@ class LocalBroker(Protocol):
         """What people must know about it, if anything."""
         ...
 
+    def why_dead(self) -> str | None:
+        """Why it has ended, None while it runs."""
+        ...
+
     def stop(self) -> None:
         """End it and free its port."""
         ...

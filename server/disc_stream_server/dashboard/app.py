@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -121,6 +122,10 @@ class Dashboard:
         if self._socket is not None:
             self._socket.close()
         self._server = self._thread = self._loop = self._socket = None
+
+    def describe(self, *, broker: str, notice: str) -> None:
+        """Set what the page says of itself, before ``start``."""
+        self._info = replace(self._info, broker=broker, notice=notice)
 
     @property
     def url(self) -> str:

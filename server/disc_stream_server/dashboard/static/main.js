@@ -41,7 +41,7 @@ async function showPageFacts() {
   $("empty-broker").textContent = page.broker ? ` at ${page.broker}` : "";
   const broker = page.broker ? ` --broker ${page.broker}` : "";
   const prefix = page.prefix && page.prefix !== "ds/v1" ? ` --prefix ${page.prefix}` : "";
-  $("empty-command").textContent = `disc-stream edge publish --devices 3${broker}${prefix}`;
+  $("empty-command").textContent = `disc-stream edge publish --synthetic --devices 3${broker}${prefix}`;
 }
 
 connect({

@@ -1,0 +1,178 @@
+"""The whole demo, from the port of the page to the summary."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.cli.demonstration.brokers import HOST, LocalBroker, start_broker
+from disc_stream.cli.demonstration.fleet import Fleet, ReplayFleet, SyntheticFleet
+from disc_stream.cli.demonstration.learning import Model, Plan, default_cache, prepare_model
+from disc_stream.cli.demonstration.notes import Notes
+from disc_stream.cli.demonstration.progress import Narrator
+from disc_stream.cli.demonstration.service import Service, make_server
+from disc_stream.cli.demonstration.tally import Tally
+from disc_stream.cli.demonstration.truth import Agreement
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.topics import DEFAULT_PREFIX
+from disc_stream_server.dashboard import Dashboard
+
+SCHEMA = "disc-stream.demo/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``disc-stream demo`` was told.
+
+    Args:
+        devices: simulated wearables.
+        replay: recordings instead of them.
+        data: folder of the datasets.
+        seed: of people and training.
+        duration_s: how long to publish; None until stopped.
+        speed: 1 is real time.
+        minutes: of motion per device to learn from.
+        epochs: of autoencoder training.
+        clusters: K; None for as many as there are activities.
+        retrain: learn even where a model is kept.
+        cache: where models are kept; None for the user's cache folder.
+        page_port: of the live page; None for no page.
+        broker_port: of the broker; None for a free one.
+        embedded: use the embedded broker even where there is Mosquitto.
+        quiet: show no labels in the terminal.
+    """
+
+    devices: int
+    replay: Sequence[str]
+    data: Path | None
+    seed: int
+    duration_s: float | None
+    speed: float
+    minutes: float
+    epochs: int
+    clusters: int | None
+    retrain: bool
+    cache: Path | None
+    page_port: int | None
+    broker_port: int | None
+    embedded: bool
+    quiet: bool
+
+
+def run_demo(options: Options, stop: threading.Event, narrator: Narrator) -> dict[str, Any]:
+    """Run the demo until it is stopped or its time is over.
+
+    Returns:
+        The summary, as ``--json`` prints it.
+
+    Raises:
+        DiscStreamError: if something cannot be started, or fails.
+        KeyboardInterrupt: if it was stopped before labels could come.
+    """
+    page = None if options.page_port is None else _Page(options.page_port)
+    with ExitStack() as stack:
+        if page is not None:
+            stack.callback(page.dashboard.stop)
+            page.dashboard.bind()
+        fleet = _fleet(options)
+        local = start_broker(options.broker_port, embedded=options.embedded)
+        stack.callback(local.stop)
+        narrator.say(f"Broker: {local.kind} at {Broker.parse(local.url)}")
+        if local.notice is not None:
+            narrator.say(local.notice)
+        model = prepare_model(
+            Broker.parse(local.url),
+            fleet,
+            Plan(options.minutes * 60, options.epochs, options.clusters, options.seed),
+            cache=options.cache or default_cache(),
+            retrain=options.retrain,
+            narrator=narrator,
+            stop=stop,
+        )
+        if stop.is_set():
+            raise KeyboardInterrupt
+        return _serve(options, fleet, local, model, page, narrator, stop)
+
+
+class _Page:
+    """The live page, which takes its port before it is known what it will show."""
+
+    def __init__(self, port: int) -> None:
+        self.notes: Notes | None = None
+        self.dashboard = Dashboard(HOST, port, prefix=DEFAULT_PREFIX, annotate=self._note)
+
+    def _note(self, label: Any) -> str:
+        return "" if self.notes is None else self.notes.page_note(label)
+
+
+def _fleet(options: Options) -> Fleet:
+    if options.replay:
+        return ReplayFleet(options.replay, options.data)
+    return SyntheticFleet(options.devices, options.seed)
+
+
+def _serve(
+    options: Options,
+    fleet: Fleet,
+    local: LocalBroker,
+    model: Model,
+    page: _Page | None,
+    narrator: Narrator,
+    stop: threading.Event,
+) -> dict[str, Any]:
+    manifest = Bundle.open(model.bundle).manifest
+    spec = manifest.window.spec()
+    agreement = Agreement(
+        n_clusters=len(manifest.clusters), n_activities=len(fleet.label_names), window=spec.samples
+    )
+    notes = Notes(agreement, fleet.label_names, fleet.truth_of, spec.input_samples)
+    tally = Tally(spec)
+    observers: list[Any] = [tally]
+    if page is not None:
+        page.notes = notes
+        page.dashboard.describe(broker=str(Broker.parse(local.url)), notice=_notice(fleet, local))
+        observers.append(page.dashboard)
+    service = Service(
+        local,
+        fleet,
+        make_server(local, model, observers),
+        tally=tally,
+        agreement=agreement,
+        notes=notes,
+        page=None if page is None else page.dashboard,
+        speed=options.speed,
+    )
+    with service:
+        where = "" if page is None else f"; live page at {page.dashboard.url}"
+        end = f"for {options.duration_s:g} s" if options.duration_s is not None else "until Ctrl-C"
+        narrator.say(f"Labelling {fleet.what} {end}{where}")
+        service.run(stop, duration_s=options.duration_s, quiet=options.quiet)
+    return {
+        "schema": SCHEMA,
+        "broker": {"kind": local.kind, "url": str(Broker.parse(local.url)), "notice": local.notice},
+        "seconds": round(service.published_s, 2),
+        **tally.summary(service.published_s),
+        "model": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "clusters": len(manifest.clusters),
+            "reused": model.reused,
+            "bundle": str(model.bundle),
+            **asdict(model.facts),
+            "parity": manifest.parity.model_dump(mode="json"),
+        },
+        "agreement": {"truth": fleet.truth_of, **scores} if (scores := agreement.summary()) else None,
+    }
+
+
+def _notice(fleet: Fleet, local: LocalBroker) -> str:
+    truth = (
+        f"A demonstration with {fleet.what}. Lines that begin with “{fleet.truth_of}:” say what is truly "
+        "done. That is for your eyes only: nothing was learned from it."
+    )
+    return truth if local.notice is None else f"{truth} {local.notice}"

@@ -1,0 +1,256 @@
+"""The second stage: a small model from what was heard, kept for the next start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from disc_stream import __version__
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.cli.demonstration.collect import Lesson, collect
+from disc_stream.cli.demonstration.fleet import Fleet
+from disc_stream.cli.demonstration.progress import Narrator, Step
+from disc_stream.errors import ConfigError, DiscStreamError
+from disc_stream.types import WindowSpec
+from disc_stream.wire.broker import Broker
+
+FACTS_FILE = "lesson.json"
+WINDOW_S = 2.56
+# The preset "small", smaller still: two minutes on two cores must do for everything. Steps of eight samples
+# and small batches give as many updates as possible in the time; Ward's start needs no refinement to be good.
+SETTINGS: dict[str, Any] = {
+    "frame": 8,
+    "hidden": 48,
+    "decoder_hidden": 48,
+    "batch_size": 64,
+    "init": "ward",
+    "refine_epochs": 3,
+}
+_KEY = 16  # hex digits
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be learned; equal plans give equal models.
+
+    Args:
+        seconds: of motion per device.
+        epochs: of autoencoder training.
+        clusters: K; None for the number of different activities there are.
+        seed: of the training.
+    """
+
+    seconds: float
+    epochs: int
+    clusters: int | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How a kept model came about.
+
+    Args:
+        windows: it learned from.
+        motion_s: seconds of motion in them, all devices together.
+        devices: how many they were.
+        messages: they came in.
+        collect_s: seconds that collecting took.
+        training_s: seconds that training and export took.
+    """
+
+    windows: int
+    motion_s: float
+    devices: int
+    messages: int
+    collect_s: float
+    training_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model to serve.
+
+    Args:
+        bundle: where it is.
+        facts: how it came about.
+        reused: whether an earlier demo has learned it.
+    """
+
+    bundle: Path
+    facts: Facts
+    reused: bool
+
+
+def default_cache() -> Path:
+    """The user's cache folder for models of the demo (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "disc-stream" / "demo"
+
+
+def window_spec(fs: float) -> WindowSpec:
+    """Windows of 2.56 s that overlap by half; the first half is encoded."""
+    half = max(2, round(WINDOW_S * fs / 2))
+    return WindowSpec(2 * half, half, half)
+
+
+def prepare_model(
+    broker: Broker,
+    fleet: Fleet,
+    plan: Plan,
+    *,
+    cache: Path,
+    retrain: bool,
+    narrator: Narrator,
+    stop: threading.Event,
+) -> Model:
+    """The model that an earlier demo has kept, or one learned now.
+
+    Raises:
+        DiscStreamError: if collecting, training or export fails, or the folder cannot be written.
+        KeyboardInterrupt: if it was stopped.
+    """
+    folder = cache / cache_key(fleet, plan)
+    kept = None if retrain else _find(folder, narrator)
+    if kept is not None:
+        facts = kept.facts
+        narrator.say(
+            f"Using the model kept in {folder}: learned from {minutes(facts.motion_s)} of unlabelled motion "
+            f"of {facts.devices} devices (--retrain learns anew)"
+        )
+        fleet.skip(plan.seconds)
+        return kept
+    with narrator.stage(
+        f"Collecting: {fleet.what} stream through the broker, unlabelled", "messages"
+    ) as step:
+        lesson = collect(broker, fleet, window_spec(fleet.fs), seconds=plan.seconds, progress=step, stop=stop)
+    return _learn(lesson, fleet, plan, folder, narrator, stop)
+
+
+def cache_key(fleet: Fleet, plan: Plan) -> str:
+    """Changes with everything that changes the model."""
+    facts = {
+        "version": __version__,
+        "fleet": fleet.identity,
+        "channels": [[c.name, c.unit] for c in fleet.channels],
+        "plan": asdict(plan),
+        "settings": SETTINGS,
+        "window_s": WINDOW_S,
+    }
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY]
+
+
+def minutes(seconds: float) -> str:
+    """A duration in words."""
+    whole = round(seconds / 60)
+    return f"{seconds:.0f} seconds" if whole < 2 else f"{whole} minutes"
+
+
+def _find(folder: Path, narrator: Narrator) -> Model | None:
+    if not (folder / FACTS_FILE).is_file():
+        return None
+    try:
+        facts = Facts(**json.loads((folder / FACTS_FILE).read_text(encoding="utf-8")))
+        Bundle.open(folder / "bundle")
+    except (DiscStreamError, OSError, ValueError, TypeError) as error:
+        narrator.say(f"The model kept in {folder} cannot be used ({error}); learning anew")
+        return None
+    return Model(folder / "bundle", facts, reused=True)
+
+
+def _learn(
+    lesson: Lesson, fleet: Fleet, plan: Plan, folder: Path, narrator: Narrator, stop: threading.Event
+) -> Model:
+    """Train and export beside ``folder``, then put it there in one step."""
+    motion_s = len(lesson.windows) * window_spec(fleet.fs).hop / fleet.fs
+    started = time.monotonic()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".learning-") as scratch:
+            new = Path(scratch) / "new"
+            what = f"{minutes(motion_s)} of unlabelled motion of {len(fleet.devices)} devices"
+            with narrator.stage(f"Learning from {what}", "epochs") as step:
+                _train(lesson, fleet, plan, new / "run", step, stop)
+            with narrator.stage("Exporting, and comparing the graph with what was trained") as step:
+                _export(new, step)
+            facts = Facts(
+                windows=len(lesson.windows),
+                motion_s=round(motion_s, 1),
+                devices=len(fleet.devices),
+                messages=lesson.messages,
+                collect_s=round(lesson.seconds, 2),
+                training_s=round(time.monotonic() - started, 2),
+            )
+            (new / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            new.replace(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"the model cannot be kept in {str(folder.parent)!r}: {error.strerror or error}",
+            remedy="Name another folder with --cache",
+        ) from error
+    return Model(folder / "bundle", facts, reused=False)
+
+
+def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop: threading.Event) -> None:
+    import torch
+
+    from disc_stream.data.types import Split
+    from disc_stream.training.session import TrainingRequest, train_run
+
+    windows = lesson.windows
+    nothing = windows.select(windows.group < 0)
+    split = Split(
+        windows, nothing, "all that was heard; no labels exist", n_clusters=len(fleet.label_names) or 6
+    )
+    request = TrainingRequest(
+        dataset="demo",
+        out=out,
+        preset="small",
+        settings={**SETTINGS, "epochs": plan.epochs},
+        n_clusters=plan.clusters,
+        seed=plan.seed,
+        device="cpu",
+    )
+    # Operations this small gain nothing from a second thread, and lose much when the other core is busy.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train_run(split, request, _callback(plan, step, stop))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _callback(plan: Plan, step: Step, stop: threading.Event) -> Callable[[Any], None]:
+    from disc_stream.training.events import EpochEvent, TrainingEvent
+
+    total = plan.epochs + SETTINGS["refine_epochs"]
+
+    def told(event: TrainingEvent) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if isinstance(event, EpochEvent):
+            before = 0 if event.phase == "pretrain" else plan.epochs
+            words = "autoencoder" if event.phase == "pretrain" else "refining the clusters"
+            step(before + event.epoch, total, f"{words}, loss {event.losses['total']:.3f}")
+
+    return told
+
+
+def _export(folder: Path, step: Step) -> None:
+    from disc_stream_export import export_run
+
+    export_run(
+        folder / "run", folder / "bundle", name="demo", progress=lambda text: step(0, None, text.lower())
+    )

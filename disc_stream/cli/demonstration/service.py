@@ -1,0 +1,190 @@
+"""The third stage: the fleet publishes, the server labels, a subscriber listens, people look on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+
+from disc_stream.cli.demonstration.brokers import LocalBroker
+from disc_stream.cli.demonstration.fleet import Fleet
+from disc_stream.cli.demonstration.notes import Notes
+from disc_stream.cli.demonstration.tally import Tally
+from disc_stream.cli.demonstration.truth import Agreement
+from disc_stream.cli.watching.book import Book
+from disc_stream.cli.watching.events import DeviceFilter, Event, LabelSeen, read_message
+from disc_stream.cli.watching.table import BookTable
+from disc_stream.cli.watching.views import REFRESH_HZ, LineView
+from disc_stream.config import ServeConfig
+from disc_stream.errors import BrokerError
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
+from disc_stream_edge.publisher import Publisher
+from disc_stream_server.app import Server
+from disc_stream_server.dashboard import Dashboard
+
+_SLICE_S = 0.1
+_DRAIN_S = 10.0  # without any progress, after publishing has ended
+
+
+class Service:
+    """Everything that runs while labels come; use it in a ``with`` statement.
+
+    Args:
+        local: the broker.
+        fleet: who publishes.
+        server: not started yet.
+        tally: an observer of the server.
+        agreement: takes every label.
+        notes: what the truth says about labels.
+        page: bound to its port, or None.
+        speed: 1 is real time.
+    """
+
+    def __init__(
+        self,
+        local: LocalBroker,
+        fleet: Fleet,
+        server: Server,
+        *,
+        tally: Tally,
+        agreement: Agreement,
+        notes: Notes,
+        page: Dashboard | None,
+        speed: float,
+    ) -> None:
+        self._local, self._fleet, self._server = local, fleet, server
+        self._tally, self._agreement, self._notes, self._page = tally, agreement, notes, page
+        self._speed = speed
+        self._topics = Topics(DEFAULT_PREFIX)
+        self._broker = Broker.parse(local.url)
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._link = MqttLink(
+            self._broker, f"disc-stream-demo-audience-{uuid.uuid4().hex[:12]}", on_message=self._hear
+        )
+        self._link.subscribe(self._topics.all_of(Kind.LABEL))
+        self._link.subscribe(self._topics.server_status)
+        self._silence = threading.Event()  # ends publishing
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="fleet")
+        self._publishing: Future[None] | None = None
+        self._parts = ExitStack()
+        self._started_at = 0.0
+        self.published_s = 0.0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as parts:  # ended in reverse order
+            if self._page is not None:
+                self._page.start()
+                parts.callback(self._page.stop)
+            self._server.start()
+            parts.callback(self._server.stop)
+            parts.callback(self._link.close)
+            self._link.connect()
+            parts.callback(self._end_publishing)
+            self._started_at = time.monotonic()
+            self._publishing = self._threads.submit(self._publish)
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    def _end_publishing(self) -> None:
+        self._silence.set()
+        self._threads.shutdown(wait=True)
+
+    # -- the fleet's thread ---------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Publish until silenced; recordings begin again, as after a reboot of the device."""
+        publisher = Publisher(self._broker, speed=self._speed, on_publish=self._tally.on_publish)
+        boot = int(time.time())
+        while not self._silence.is_set():
+            sources = self._fleet.sources(boot=boot, start_us=time.time_ns() // 1000)
+            self._agreement.follow(self._fleet.truths)
+            publisher.run(sources, self._silence)
+            boot += 1
+
+    # -- the subscriber's thread ----------------------------------------------------------------------
+
+    def _hear(self, message: Message) -> None:
+        now = time.monotonic()
+        event = read_message(message, self._topics, DeviceFilter())
+        if event is None or (isinstance(event, LabelSeen) and not self._tally.hear(event.label, now)):
+            return
+        self._events.put(event)
+
+    # -- the main thread ------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event, *, duration_s: float | None, quiet: bool) -> None:
+        """Show labels until ``stop`` is set or the time is over; then stop publishing and drain.
+
+        Raises:
+            DiscStreamError: if a part of the service fails.
+        """
+        book = Book()
+        console = Console()
+        on_terminal = console.is_terminal and not console.is_dumb_terminal and not quiet
+        lines = None if on_terminal or quiet else LineView()
+        table = BookTable(book, "The first windows are on their way.", self._notes.by_device)
+        live: AbstractContextManager[Any] = (
+            Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop")
+            if on_terminal
+            else nullcontext()
+        )
+        end = None if duration_s is None else self._started_at + duration_s
+        with live:
+            while not stop.is_set() and (end is None or time.monotonic() < end):
+                self._check()
+                left = _SLICE_S if end is None else min(_SLICE_S, max(0.0, end - time.monotonic()))
+                self._take(left, book, lines)
+            self._drain(book, lines)
+
+    def _take(self, timeout_s: float, book: Book, lines: LineView | None) -> None:
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return
+        if isinstance(event, LabelSeen):
+            self._agreement.add(event.label)
+            self._notes.add(event.label)
+        if book.take(event) and lines is not None:
+            lines.show(event)
+
+    def _check(self) -> None:
+        """Raise what has made a part of the service end."""
+        self._server.wait(0)
+        if self._publishing is not None and self._publishing.done():
+            self._publishing.result()
+        if (reason := self._local.why_dead()) is not None:
+            raise BrokerError(f"the demo's broker has ended: {reason}", remedy="Start the demo again")
+
+    def _drain(self, book: Book, lines: LineView | None) -> None:
+        """Publish no more; wait for what is on its way as long as something arrives."""
+        self._end_publishing()
+        self.published_s = time.monotonic() - self._started_at
+        self._check()
+        still_open, deadline = self._tally.open, time.monotonic() + _DRAIN_S
+        while (still_open or not self._events.empty()) and time.monotonic() < deadline:
+            self._take(_SLICE_S, book, lines)
+            if self._tally.open != still_open:
+                still_open, deadline = self._tally.open, time.monotonic() + _DRAIN_S
+
+
+def make_server(local: LocalBroker, model: Any, observers: list[Any]) -> Server:
+    """The server of ``disc-stream serve``, on the demo's broker."""
+    config = ServeConfig(
+        bundle=model.bundle, broker=local.url, client_id="disc-stream-demo", http=None, status_interval_s=1.0
+    )
+    return Server(config, observers=observers)

@@ -1,0 +1,140 @@
+"""What the devices really did, kept apart from everything that learns, and how well labels agree with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from disc_stream.data.types import UNLABELLED, LabelArray
+from disc_stream.types import Label
+
+_REMEMBERED_S = 900  # of each device; labels come within seconds
+
+
+class Truth(Protocol):
+    """The true activities of one device."""
+
+    def majority(self, t0_us: int, n: int) -> int | None:
+        """The activity of most of the ``n`` samples from device time ``t0_us`` on.
+
+        None if they have not all been taken yet, ``UNLABELLED`` if it is not known and never will be.
+        """
+        ...
+
+
+class TruthTape:
+    """Written while a simulated device is read; remembers the last quarter of an hour.
+
+    Args:
+        start_us: device clock at the first sample.
+        fs: samples per second.
+    """
+
+    def __init__(self, start_us: int, fs: float) -> None:
+        self._start_us, self._fs = start_us, fs
+        self._ring = np.full(round(_REMEMBERED_S * fs), UNLABELLED, dtype=np.int16)
+        self._end = 0
+
+    def append(self, labels: LabelArray) -> None:
+        """The labels of the next samples."""
+        kept = labels[-len(self._ring) :]
+        first = self._end + len(labels) - len(kept)
+        self._ring[(first + np.arange(len(kept))) % len(self._ring)] = kept
+        self._end += len(labels)
+
+    def majority(self, t0_us: int, n: int) -> int | None:
+        """See ``Truth``."""
+        first = round((t0_us - self._start_us) * self._fs / 1e6)
+        if first + n > self._end:
+            return None
+        if first < self._end - len(self._ring):
+            return UNLABELLED
+        return majority_of(self._ring[(first + np.arange(n)) % len(self._ring)])
+
+
+class RecordedTruth:
+    """The labels that came with a recording, whose device clock starts at 0.
+
+    Args:
+        labels: (n_samples,) index of the activity or ``UNLABELLED``.
+        fs: samples per second.
+    """
+
+    def __init__(self, labels: LabelArray, fs: float) -> None:
+        self._labels, self._fs = labels, fs
+
+    def majority(self, t0_us: int, n: int) -> int | None:
+        """See ``Truth``."""
+        first = round(t0_us * self._fs / 1e6)
+        span = self._labels[first : first + n]
+        return majority_of(span) if len(span) == n else UNLABELLED
+
+
+def majority_of(labels: npt.NDArray[np.int16]) -> int:
+    """The most frequent label; ``UNLABELLED`` if most samples have none."""
+    known = labels[labels != UNLABELLED]
+    if 2 * len(known) < len(labels):
+        return UNLABELLED
+    return int(np.bincount(known).argmax())
+
+
+class Agreement:
+    """Counts how labels and true activities meet; two small tables, however long it runs.
+
+    Args:
+        n_clusters: K.
+        n_activities: number of true activities.
+        window: samples of a window.
+    """
+
+    def __init__(self, *, n_clusters: int, n_activities: int, window: int) -> None:
+        self._window = window
+        self._truths: Mapping[str, Truth] = {}
+        self._waiting: dict[str, deque[Label]] = defaultdict(deque)
+        shape = (n_activities, n_clusters)
+        self.raw = np.zeros(shape, dtype=np.int64)
+        self.smoothed = np.zeros(shape, dtype=np.int64)
+
+    def follow(self, truths: Mapping[str, Truth]) -> None:
+        """From now on labels are compared with these streams."""
+        self._truths = truths
+
+    def truth(self, label: Label, n: int) -> int | None:
+        """The activity of most of the first ``n`` samples of a label's window; see ``Truth.majority``."""
+        truth = self._truths.get(label.device)
+        return UNLABELLED if truth is None else truth.majority(label.t0_us, n)
+
+    def add(self, label: Label) -> None:
+        """Take a label; it is counted once the rest of its window has been simulated too."""
+        waiting = self._waiting[label.device]
+        waiting.append(label)
+        while waiting:
+            truth = self.truth(waiting[0], self._window)
+            if truth is None:
+                return
+            settled = waiting.popleft()
+            if truth != UNLABELLED:
+                self.raw[truth, settled.best.label] += 1
+                self.smoothed[truth, settled.smoothed.label] += 1
+
+    def summary(self) -> dict[str, Any] | None:
+        """ACC, NMI and ARI of both kinds of labels; None if nothing could be compared."""
+        if not self.raw.any():
+            return None
+        return {
+            "windows": int(self.raw.sum()),
+            "raw": _scores(self.raw),
+            "smoothed": _scores(self.smoothed),
+        }
+
+
+def _scores(table: npt.NDArray[np.int64]) -> dict[str, float]:
+    from disc_stream.clustering.metrics import accuracy, ari, nmi
+
+    truth, clusters = (np.repeat(index.ravel(), table.ravel()) for index in np.indices(table.shape))
+    measured = {"acc": accuracy, "nmi": nmi, "ari": ari}
+    return {name: round(metric(truth, clusters), 4) for name, metric in measured.items()}
