@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -46,7 +47,7 @@ class Mosquitto:
         """Start and wait until it listens."""
         program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
         if not Path(program).exists():
-            pytest.skip("there is no mosquitto on PATH")
+            pytest.fail("there is no mosquitto on PATH; install it, as `make test` does")
         self._process = subprocess.Popen(
             [program, "-c", str(self._config)], stderr=subprocess.PIPE, text=True, bufsize=1
         )
@@ -75,3 +76,13 @@ class Mosquitto:
         """Stop and start on the same port."""
         self.stop()
         self.start()
+
+    def pause(self) -> None:
+        """Freeze the process: connections stay up, nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on where ``pause`` stopped it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
