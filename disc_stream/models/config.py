@@ -28,7 +28,8 @@ class NetworkConfig:
             it (the paper's equation 3).
         dropout: between encoder layers.
         embedding: size d of the embedding z.
-        squash: tanh after the bottleneck's and the context's batch normalisation.
+        squash: tanh after the bottleneck's batch normalisation.
+        context_norm: batch normalisation and tanh after the context's linear map.
         decoder_hidden: hidden units of each decoder.
         decoder_layers: layers of each decoder; all of them start from the context vector.
         feedback: what a decoder reads at t > 0: its last ``hidden`` state or its last ``output``.
@@ -44,6 +45,7 @@ class NetworkConfig:
     dropout: float = 0.2
     embedding: int = 256
     squash: bool = False
+    context_norm: bool = False
     decoder_hidden: int = 512
     decoder_layers: int = 1
     feedback: Feedback = "hidden"

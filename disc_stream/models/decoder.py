@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.models.config import NetworkConfig
-from disc_stream.models.layers import DenseRecurrence, NormalisedLinear, uniform, weights_of
+from disc_stream.models.layers import DenseRecurrence, NormalisedLinear, seeded_linear, uniform, weights_of
 from disc_stream.models.scan import own_precision, paper_step, product, scan_gru, torch_step
 
 _DECODERS = 2  # reconstruction, future
@@ -15,7 +15,7 @@ _DECODERS = 2  # reconstruction, future
 class ConditionalDecoders(nn.Module):
     """Two GRU decoders, stacked and run together.
 
-    Both start from a context vector (a transformation of the embedding) as hidden state and a zero input,
+    Both start from one context vector (a transformation of the embedding) as hidden state and a zero input,
     and from then on read what they made themselves: their last hidden state, or their last output.
 
     Args:
@@ -30,10 +30,7 @@ class ConditionalDecoders(nn.Module):
         self.frame = config.frame
         self.reset_after = config.reset_after
         self.feeds_output = config.feedback == "output"
-        self.contexts = nn.ModuleList(
-            NormalisedLinear(config.embedding, hidden, squash=config.squash, generator=generator)
-            for _ in range(_DECODERS)
-        )
+        self.context = _context(config, generator)
         first = width if self.feeds_output else hidden
         widths = [first] + [hidden] * (config.decoder_layers - 1)
         self.layers = nn.ModuleList(DenseRecurrence(_DECODERS, w, hidden, generator) for w in widths)
@@ -46,7 +43,7 @@ class ConditionalDecoders(nn.Module):
         steps = -(-n_samples // self.frame)
         fused = self.reset_after and len(self.layers) == 1
         with own_precision(z) as dtype:
-            h0 = torch.stack([context(z) for context in self.contexts])
+            h0 = self.context(z).expand(_DECODERS, -1, -1)
             states = (self._fused if fused else self._step_by_step)(h0, steps, dtype)
             outputs = product(self.b_out, states.flatten(1, 2), self.w_out.to(dtype))
         y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
@@ -96,3 +93,10 @@ class ConditionalDecoders(nn.Module):
             tops.append(below)
             x = product(self.b_out, below, w_out) if self.feeds_output else below
         return torch.stack(tops, dim=1)
+
+
+def _context(config: NetworkConfig, generator: torch.Generator) -> nn.Module:
+    """Embedding (B, d) -> context vector (B, decoder_hidden)."""
+    if config.context_norm:
+        return NormalisedLinear(config.embedding, config.decoder_hidden, squash=True, generator=generator)
+    return seeded_linear(config.embedding, config.decoder_hidden, generator)

@@ -151,7 +151,7 @@ class SeededDropout(nn.Module):
 
 
 class NormalisedLinear(nn.Module):
-    """Linear, then batch normalisation, then (optionally) tanh: the bottleneck, and the context vector.
+    """Linear, then batch normalisation, then (optionally) tanh: the bottleneck, and a context vector.
 
     Args:
         inputs: size of the input.

@@ -97,7 +97,12 @@ PRESETS: dict[str, TrainingConfig] = {
     # What the authors' released code does, without its defects.
     "released": TrainingConfig(
         network=NetworkConfig(
-            embedding=64, squash=True, decoder_hidden=256, decoder_layers=2, feedback="output"
+            embedding=64,
+            squash=True,
+            context_norm=True,
+            decoder_hidden=256,
+            decoder_layers=2,
+            feedback="output",
         ),
         target="batch",
     ),

@@ -54,7 +54,7 @@ def test_a_decoder_reads_zero_and_then_itself(feedback: str) -> None:
         for name, value in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
             getattr(cell, name).copy_(value[future])
     z = embeddings()
-    h, x, expected = net.contexts[future](z), torch.zeros(B, width), []
+    h, x, expected = net.context(z), torch.zeros(B, width), []
     for _ in range(N):
         h = cell(x, h)
         y = h @ net.w_out[future] + net.b_out[future]
