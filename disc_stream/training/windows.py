@@ -33,7 +33,8 @@ def check_windows(x: Any, *, name: str = "x") -> Float32Array:
         raise ValueError(f"{name} has {array.ndim} dimensions and shape {array.shape}; {_EXPECTED}")
     if 0 in array.shape:
         raise ValueError(f"{name} is empty, shape {array.shape}; {_EXPECTED}")
-    windows = np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what does not fit into float32 is reported below, as not finite
+        windows = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(windows).all():
         row, sample, channel = np.argwhere(~np.isfinite(windows))[0]
         raise ValueError(

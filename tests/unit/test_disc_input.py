@@ -36,6 +36,7 @@ def with_value(value: float) -> np.ndarray:
             r"x .* not finite, the first at window 7, sample 3, channel 1; shape \(72, 16, 3\)",
         ),
         (with_value(np.inf), r"x .* not finite"),
+        (with_value(1.0).astype(np.float64) * 1e300, r"x .* not finite"),
         (
             windows()[0],
             r"x has 2 dimensions and shape \(16, 3\); expected \(n_windows, n_samples, n_channels\)",
@@ -46,7 +47,7 @@ def with_value(value: float) -> np.ndarray:
         (windows()[:, :3], r"windows of 3 samples, shape \(72, 3, 3\); expected at least 4 samples"),
         (windows()[:, :, :0], r"x is empty, shape \(72, 16, 0\)"),
     ],
-    ids=["nan", "inf", "ndim", "text", "complex", "few", "short", "empty"],
+    ids=["nan", "inf", "overflow", "ndim", "text", "complex", "few", "short", "empty"],
 )
 def test_windows_that_cannot_be_learned_from(x: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
