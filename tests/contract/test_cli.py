@@ -59,7 +59,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from disc_stream.cli.app import app; "
-        "heavy = {'numpy', 'torch', 'pydantic', 'paho', 'sklearn', 'scipy', 'onnxruntime', 'starlette', 'cbor2'}; "
+        "heavy = {'numpy', 'torch', 'pydantic', 'paho', 'sklearn', 'scipy', 'onnxruntime', 'starlette'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
