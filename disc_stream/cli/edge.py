@@ -137,7 +137,7 @@ def publish(
             "--boot",
             min=0,
             max=2**32 - 1,
-            help="Boot id; 1 for a replay, else the time. Servers drop what they have seen of a boot.",
+            help="Boot id; default the time in seconds. Servers drop what they have seen of a boot.",
             rich_help_panel=_SENDING,
         ),
     ] = None,
@@ -231,13 +231,15 @@ def _signals(stop: threading.Event) -> Iterator[list[int]]:
 def _replays(
     specs: Sequence[str], data: Path | None, device: str | None, boot: int | None, dtype: TypeName
 ) -> list[Source]:
+    from disc_stream.clock import SystemClock
     from disc_stream.data.readers import load_recordings_spec
     from disc_stream_edge.sources import ReplaySource
 
     recordings = load_recordings_spec(specs, data)
     if device is not None and len(recordings) > 1:
         raise UsageError(f"--device names one device, but there are {len(recordings)} recordings")
-    number = 1 if boot is None else boot
+    # A replay is a new boot, or a server that has seen the last one would drop this one as a repetition.
+    number = SystemClock().unix_us() // 1_000_000 if boot is None else boot
     return [ReplaySource(r, device=device, boot=number, dtype=dtype.value) for r in recordings]
 
 
