@@ -64,7 +64,9 @@ def _bars(bar: Progress) -> Callback:
             done = event.epoch - 1 + event.batch / event.n_batches
             bar.update(task, completed=done, epoch=epoch)
         else:
-            bar.update(task, completed=event.epoch, epoch=epoch, state=describe(event))
+            settled = event.eta_s == 0.0  # refinement may end before its last epoch
+            total = event.epoch if settled else event.n_epochs
+            bar.update(task, completed=event.epoch, total=total, epoch=epoch, state=describe(event))
 
     return show
 
