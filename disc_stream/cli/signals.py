@@ -20,7 +20,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stopped.set()
 
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, handle)
     try:
         yield stopped

@@ -28,7 +28,7 @@ class EmbeddedBroker:
 
     kind = "embedded"
     notice = (
-        "No Mosquitto: using the small broker inside this process, for a first look only. "
+        "The broker is a small one inside this process, for a first look only. "
         "It speaks MQTT 3.1.1, keeps nothing for a client that is away, and does not send again "
         "what a broken connection has lost. "
         "Install Mosquitto for the real thing (Debian: apt-get install mosquitto)."

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from disc_stream.cli.demonstration.truth import RecordedTruth, Truth, TruthTape
 from disc_stream.data.synthetic import CHANNELS, LABEL_NAMES, SyntheticWearable, device_names
-from disc_stream.data.types import LabelArray, Recording
+from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.errors import DataError
 from disc_stream.types import Channel, Float32Array
 from disc_stream_edge.sources import ReplaySource, Source, SyntheticSource
 
 _SKIP = 5_000  # samples computed at once when winding forward
 _FS = 50.0
+_UNKNOWN_CLUSTERS = 6  # where recordings say nothing of their activities
 
 
 class Fleet(Protocol):
@@ -23,11 +26,11 @@ class Fleet(Protocol):
     fs: float
     channels: tuple[Channel, ...]
     label_names: tuple[str, ...]
+    n_clusters: int  # to look for, unless told otherwise
     devices: list[str]
     what: str  # the devices, in words
     truth_of: str  # whose word the truth is
     identity: dict[str, object]  # what the streams depend on
-    endless: bool
 
     def lesson(self, seconds: float) -> list[Source]:
         """The streams to learn from."""
@@ -70,8 +73,8 @@ class SyntheticFleet:
     fs = _FS
     channels = CHANNELS
     label_names = LABEL_NAMES
+    n_clusters = len(LABEL_NAMES)
     truth_of = "simulator"
-    endless = True
 
     def __init__(self, n: int, seed: int) -> None:
         self.devices = device_names(n)
@@ -119,16 +122,22 @@ class ReplayFleet:
     """
 
     truth_of = "recording"
-    endless = False
 
     def __init__(self, specs: Sequence[str], data: Path | None) -> None:
-        from disc_stream.data.readers import load_recordings_spec
+        from disc_stream.data.readers import READERS, load_recordings_spec
 
         self._recordings = load_recordings_spec(specs, data)
         first = self._recordings[0]
         for other in self._recordings[1:]:
             _require_alike(first, other)
         self.fs, self.channels, self.label_names = first.fs, first.channels, first.label_names
+        reader = READERS.get(specs[0].partition(":")[0])
+        scored = list(reader.scored) if reader is not None else []
+        self._truth = {r.name: _scored(r.labels, scored) for r in self._recordings}
+        used = np.unique(np.concatenate(list(self._truth.values())))
+        self.n_clusters = reader.n_clusters if reader is not None else int((used != UNLABELLED).sum())
+        if self.n_clusters < 2:
+            self.n_clusters = _UNKNOWN_CLUSTERS
         self.devices = [r.name for r in self._recordings]
         n = len(self._recordings)
         self.what = f"{n} replayed recording{'s' if n > 1 else ''}"
@@ -152,7 +161,14 @@ class ReplayFleet:
     @property
     def truths(self) -> dict[str, Truth]:
         """See ``Fleet``."""
-        return {r.name: RecordedTruth(r.labels, r.fs) for r in self._recordings}
+        return {name: RecordedTruth(labels, self.fs) for name, labels in self._truth.items()}
+
+
+def _scored(labels: LabelArray, scored: Sequence[int]) -> LabelArray:
+    """The labels without those that the dataset's own protocol leaves out."""
+    if not scored:
+        return labels
+    return np.where(np.isin(labels, scored), labels, UNLABELLED).astype(np.int16)
 
 
 def _require_alike(first: Recording, other: Recording) -> None:

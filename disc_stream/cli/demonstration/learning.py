@@ -45,7 +45,7 @@ class Plan:
     Args:
         seconds: of motion per device.
         epochs: of autoencoder training.
-        clusters: K; None for the number of different activities there are.
+        clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
     """
 
@@ -143,7 +143,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
         "version": __version__,
         "fleet": fleet.identity,
         "channels": [[c.name, c.unit] for c in fleet.channels],
-        "plan": asdict(plan),
+        "plan": {**asdict(plan), "clusters": plan.clusters or fleet.n_clusters},
         "settings": SETTINGS,
         "window_s": WINDOW_S,
     }
@@ -211,9 +211,7 @@ def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop
 
     windows = lesson.windows
     nothing = windows.select(windows.group < 0)
-    split = Split(
-        windows, nothing, "all that was heard; no labels exist", n_clusters=len(fleet.label_names) or 6
-    )
+    split = Split(windows, nothing, "all that was heard; no labels exist", n_clusters=fleet.n_clusters)
     request = TrainingRequest(
         dataset="demo",
         out=out,

@@ -28,6 +28,7 @@ class Notes:
     ) -> None:
         self._agreement, self._names = agreement, [name.replace("_", " ").lower() for name in label_names]
         self._truth_of, self._n = truth_of, input_samples
+        self.title = truth_of.capitalize()
         self.by_device: dict[str, str] = {}
 
     def add(self, label: Label) -> None:

@@ -137,7 +137,9 @@ class Service:
         console = Console()
         on_terminal = console.is_terminal and not console.is_dumb_terminal and not quiet
         lines = None if on_terminal or quiet else LineView()
-        table = BookTable(book, "The first windows are on their way.", self._notes.by_device)
+        table = BookTable(
+            book, "The first windows are on their way.", self._notes.by_device, self._notes.title
+        )
         live: AbstractContextManager[Any] = (
             Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop")
             if on_terminal

@@ -22,12 +22,15 @@ class BookTable:
     Args:
         book: what to show.
         hint: what to do while there are no labels.
-        notes: one further line per device, such as what the simulator knows; may be empty.
+        notes: text by device for a further column, such as what a simulator knows; None for no such column.
+        notes_title: of that column.
     """
 
-    def __init__(self, book: Book, hint: str, notes: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, book: Book, hint: str, notes: dict[str, str] | None = None, notes_title: str = ""
+    ) -> None:
         self._book, self._hint = book, hint
-        self._notes = notes if notes is not None else {}
+        self._notes, self._notes_title = notes, notes_title
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The status line, then the table or a hint."""
@@ -49,8 +52,8 @@ class BookTable:
             table.add_column("Novelty", no_wrap=True)
         table.add_column("Age", justify="right", no_wrap=True)
         table.add_column("Windows", justify="right")
-        if self._notes:
-            table.add_column("Simulator", no_wrap=True)
+        if self._notes is not None:
+            table.add_column(self._notes_title, no_wrap=True)
         elif roomy:
             table.add_column("Model", no_wrap=True, overflow="ellipsis", max_width=14)
         names = sorted(self._book.devices)
@@ -74,7 +77,7 @@ class BookTable:
         if roomy:
             cells.append(novelty_text(label.novelty))
         cells += [f"{'silent ' if age > _SILENT_S else ''}{age_text(age)}", str(line.windows)]
-        if self._notes:
+        if self._notes is not None:
             cells.append(self._notes.get(name, ""))
         elif roomy:
             cells.append(label.model)

@@ -2,6 +2,7 @@
 import { fill, inkOn } from "./palette.js";
 
 const DASHES = [[], [6, 3], [2, 2]]; // the three axes differ in dash and in colour
+const TOP = 14; // pixels above the trace for its range
 const CELL = 13; // pixels per window in the strip
 
 function prepare(canvas) {
@@ -40,7 +41,8 @@ export function drawTrace(canvas, trace) {
   const range = niceRange(trace.points);
   const gutter = 12; // for the axes' letters at the right
   const x = (i) => ((trace.size - trace.points.length + i) / (trace.size - 1)) * (width - gutter);
-  const y = (v) => height / 2 - (v / range) * (height / 2 - 4);
+  const middle = (TOP + height) / 2;
+  const y = (v) => middle - (v / range) * (middle - TOP);
   g.strokeStyle = style.getPropertyValue("--line");
   g.lineWidth = 1;
   g.beginPath();
@@ -80,7 +82,7 @@ function drawLetters(g, style, trace, y, width, height) {
   const letters = trace.names
     .map((name, axis) => ({ text: name.slice(-1), axis, y: y(last[axis] ?? 0) + 4 }))
     .sort((a, b) => a.y - b.y);
-  let floor = 9;
+  let floor = TOP;
   for (const letter of letters) {
     letter.y = Math.max(letter.y, floor);
     floor = letter.y + 11;
