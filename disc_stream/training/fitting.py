@@ -172,9 +172,8 @@ def use_bf16(config: TrainingConfig, device: torch.device, n_channels: int) -> b
         return config.precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return _is_wide(config, n_channels) and bool(
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )  # noqa: SLF001
+    has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+    return _is_wide(config, n_channels) and bool(has_it)
 
 
 def _is_wide(config: TrainingConfig, n_channels: int) -> bool:
