@@ -65,15 +65,15 @@ def demo(
         ),
     ] = 8.0,
     train_epochs: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--train-epochs",
             min=1,
             max=1000,
-            help="Epochs of autoencoder training.",
+            help="Epochs of autoencoder training. Default: about a thousand updates.",
             rich_help_panel=_LEARNING,
         ),
-    ] = 20,
+    ] = None,
     clusters: Annotated[
         int | None,
         typer.Option(

@@ -37,7 +37,7 @@ class Options:
         duration_s: how long to publish; None until stopped.
         speed: 1 is real time.
         minutes: of motion per device to learn from.
-        epochs: of autoencoder training.
+        epochs: of autoencoder training; None for as many as the data needs.
         clusters: K; None for as many as there are activities.
         retrain: learn even where a model is kept.
         cache: where models are kept; None for the user's cache folder.
@@ -54,7 +54,7 @@ class Options:
     duration_s: float | None
     speed: float
     minutes: float
-    epochs: int
+    epochs: int | None
     clusters: int | None
     retrain: bool
     cache: Path | None

@@ -35,6 +35,8 @@ SETTINGS: dict[str, Any] = {
     "init": "ward",
     "refine_epochs": 3,
 }
+_UPDATES = 1_000
+_MOST_EPOCHS = 200
 _KEY = 16  # hex digits
 
 
@@ -44,13 +46,13 @@ class Plan:
 
     Args:
         seconds: of motion per device.
-        epochs: of autoencoder training.
+        epochs: of autoencoder training; None for as many as make about a thousand updates.
         clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
     """
 
     seconds: float
-    epochs: int
+    epochs: int | None
     clusters: int | None
     seed: int
 
@@ -210,13 +212,14 @@ def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop
     from disc_stream.training.session import TrainingRequest, train_run
 
     windows = lesson.windows
+    epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // len(windows)))
     nothing = windows.select(windows.group < 0)
     split = Split(windows, nothing, "all that was heard; no labels exist", n_clusters=fleet.n_clusters)
     request = TrainingRequest(
         dataset="demo",
         out=out,
         preset="small",
-        settings={**SETTINGS, "epochs": plan.epochs},
+        settings={**SETTINGS, "epochs": epochs},
         n_clusters=plan.clusters,
         seed=plan.seed,
         device="cpu",
@@ -225,21 +228,21 @@ def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train_run(split, request, _callback(plan, step, stop))
+        train_run(split, request, _callback(epochs, step, stop))
     finally:
         torch.set_num_threads(threads)
 
 
-def _callback(plan: Plan, step: Step, stop: threading.Event) -> Callable[[Any], None]:
+def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any], None]:
     from disc_stream.training.events import EpochEvent, TrainingEvent
 
-    total = plan.epochs + SETTINGS["refine_epochs"]
+    total = epochs + SETTINGS["refine_epochs"]
 
     def told(event: TrainingEvent) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         if isinstance(event, EpochEvent):
-            before = 0 if event.phase == "pretrain" else plan.epochs
+            before = 0 if event.phase == "pretrain" else epochs
             words = "autoencoder" if event.phase == "pretrain" else "refining the clusters"
             step(before + event.epoch, total, f"{words}, loss {event.losses['total']:.3f}")
 
