@@ -206,8 +206,6 @@ def _learn(
 
 
 def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop: threading.Event) -> None:
-    import torch
-
     from disc_stream.data.types import Split
     from disc_stream.training.session import TrainingRequest, train_run
 
@@ -224,13 +222,7 @@ def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop
         seed=plan.seed,
         device="cpu",
     )
-    # Operations this small gain nothing from a second thread, and lose much when the other core is busy.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        train_run(split, request, _callback(epochs, step, stop))
-    finally:
-        torch.set_num_threads(threads)
+    train_run(split, request, _callback(epochs, step, stop))
 
 
 def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any], None]:

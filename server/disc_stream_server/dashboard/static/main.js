@@ -64,6 +64,7 @@ connect({
     connected = false;
     $("lost").textContent = "No connection to the server. These are the last known values; trying again.";
     $("lost").hidden = false;
+    $("trouble").hidden = true; // not known any more
     $("fact-state").textContent = "unreachable";
   },
 });
