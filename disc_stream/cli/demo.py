@@ -18,6 +18,7 @@ from disc_stream.cli.common import (
 from disc_stream.errors import ConfigError, DiscStreamError
 
 PAGE_PORT = 8765
+_ALL_MINUTES = 64
 _LEARNING, _MACHINERY = "Learning", "Machinery"
 
 
@@ -55,22 +56,22 @@ def demo(
         ),
     ] = None,
     minutes: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--minutes",
             min=0.2,
             max=120.0,
-            help="Motion of each device to learn from.",
+            help="Motion of each device to learn from. Default: about an hour in all.",
             rich_help_panel=_LEARNING,
         ),
-    ] = 8.0,
+    ] = None,
     train_epochs: Annotated[
         int | None,
         typer.Option(
             "--train-epochs",
             min=1,
             max=1000,
-            help="Epochs of autoencoder training. Default: about a thousand updates.",
+            help="Epochs of autoencoder training. Default: enough for about 600 updates.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -119,11 +120,13 @@ def demo(
 ) -> None:
     """Show the whole product on this machine: unlabelled motion becomes live labels.
 
-    Starts a broker on loopback (Mosquitto if there is one), lets simulated wearables publish through it,
-    learns a small model from their unlabelled streams (less than two minutes the first time), and labels
-    them live, in the terminal and on a page. Ctrl-C ends it and leaves nothing behind.
+    Starts a broker on loopback (Mosquitto if there is one), lets simulated
+    wearables publish through it, learns a small model from their unlabelled
+    streams (less than two minutes the first time), and labels them live, in
+    the terminal and on a page. Ctrl-C ends it and leaves nothing behind.
 
-    With --duration it ends by itself and sums up; exit code 1 if a message was lost or a window has no label.
+    With --duration it ends by itself and sums up; exit code 1 if a message
+    was lost or a window has no label.
 
     Example: disc-stream demo --duration 60 --json
     """
@@ -143,7 +146,7 @@ def demo(
         seed=seed,
         duration_s=duration,
         speed=speed,
-        minutes=minutes,
+        minutes=minutes or min(20.0, max(1.0, _ALL_MINUTES / devices)),
         epochs=train_epochs,
         clusters=clusters,
         retrain=retrain,

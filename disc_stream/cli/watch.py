@@ -31,8 +31,8 @@ def watch(
 ) -> None:
     """Show live labels from a broker.
 
-    On a terminal a table with one row per device; elsewhere one line per label; with --json one JSON
-    object per line. Ctrl-C ends it.
+    On a terminal a table with one row per device; elsewhere one line per
+    label; with --json one JSON object per line. Ctrl-C ends it.
 
     Example: disc-stream watch --broker mqtt://127.0.0.1:1883 --devices 'wearable-*'
     """

@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     "init": "ward",
     "refine_epochs": 3,
 }
-_UPDATES = 1_000
+_UPDATES = 600
 _MOST_EPOCHS = 200
 _KEY = 16  # hex digits
 
@@ -46,7 +46,7 @@ class Plan:
 
     Args:
         seconds: of motion per device.
-        epochs: of autoencoder training; None for as many as make about a thousand updates.
+        epochs: of autoencoder training; None for as many as make about six hundred updates.
         clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
     """
