@@ -1,1 +1,0 @@
-"""Benchmarks: each prints a table, and JSON with --json."""
