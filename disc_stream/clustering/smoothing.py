@@ -6,23 +6,38 @@ import numpy as np
 import numpy.typing as npt
 
 
+def likelihood_exponent(embedding_dim: int) -> float:
+    """Power of q that is the likelihood of an embedding under each cluster.
+
+    The soft assignment of equation 13 falls with (1 + d²)^-1, whatever the dimension D of the embedding. The
+    multivariate Student-t density with one degree of freedom, which it is named after, falls with
+    (1 + d²)^-(1 + D)/2. Up to a factor that all clusters share, the density is therefore q^((1 + D)/2). Taken
+    as it is, q is far too flat to be a likelihood: a filter would then follow a change windows too late.
+    """
+    return (1 + embedding_dim) / 2
+
+
 class StickyFilter:
     """Forward filter of a hidden Markov model whose states are the clusters.
 
-    p_t(j) ∝ q_t(j) · Σ_i A(j|i) p_{t-1}(i), with A = stay on the diagonal and (1 - stay)/(K - 1) beside
-    it (Rabiner 1989, doi:10.1109/5.18626, the scaled forward recursion, with q as the observation's
-    likelihood). It looks only at the past, so the label of a window never changes afterwards.
+    p_t(j) ∝ q_t(j)^s · Σ_i A(j|i) p_{t-1}(i), with A = stay on the diagonal and (1 - stay)/(K - 1) beside it
+    (Rabiner 1989, doi:10.1109/5.18626, the scaled forward recursion). It looks only at the past, so the label
+    of a window never changes afterwards.
 
     Args:
         n_clusters: K.
         stay: probability of staying in the same activity from one window to the next.
+        exponent: s, see ``likelihood_exponent``.
     """
 
-    def __init__(self, n_clusters: int, stay: float = 0.8) -> None:
+    def __init__(self, n_clusters: int, stay: float = 0.8, exponent: float = 1.0) -> None:
         if not 0.0 < stay < 1.0:
             raise ValueError(f"stay must be between 0 and 1, got {stay}")
+        if not exponent > 0.0:
+            raise ValueError(f"exponent must be above 0, got {exponent}")
         self._stay = stay if n_clusters > 1 else 1.0
         self._move = (1.0 - stay) / (n_clusters - 1) if n_clusters > 1 else 0.0
+        self._exponent = exponent
         self._p: npt.NDArray[np.float64] | None = None
 
     def reset(self) -> None:
@@ -31,10 +46,10 @@ class StickyFilter:
 
     def update(self, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Take the soft assignment of the next window, (K,), and return the filtered one, (K,)."""
-        p = q.astype(np.float64)
+        p: npt.NDArray[np.float64] = q.astype(np.float64)
+        p = (p / p.max()) ** self._exponent  # the best is 1, so that no sum can be 0
         if self._p is not None:
-            prior = self._move + (self._stay - self._move) * self._p
-            p = p * prior
+            p = p * (self._move + (self._stay - self._move) * self._p)
         p /= p.sum()
         self._p = p
         return p

@@ -189,10 +189,8 @@ class MqttLink:
 
     def _stop_loop(self) -> None:
         self._client.loop_stop()
-        # A reconnect that was under way when we disconnected has left a socket that paho forgets.
-        left = self._client.socket()
-        if left is not None:
-            left.close()
+        # paho keeps its wake-up sockets, and that of a reconnect which was under way, until it is collected.
+        self._client._reset_sockets()  # noqa: SLF001 - there is no public way to close them
 
     # -- use ----------------------------------------------------------------------------------------
 

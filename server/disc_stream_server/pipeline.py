@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.clock import Clock, SystemClock
+from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.types import Float32Array, Label, SampleBatch, SoftLabel
 from disc_stream_server.sessions import Sessions
 from disc_stream_server.shards import InProcessRouter, ReadyInput, ShardRouter
@@ -53,6 +54,7 @@ def open_sessions(manifest: Manifest, *, stay: float = 0.8, max_devices: int = 2
         manifest.window.spec(),
         n_clusters=len(manifest.clusters),
         stay=stay,
+        exponent=likelihood_exponent(manifest.embedding_dim),
         max_devices=max_devices,
     )
 

@@ -18,6 +18,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,7 @@ class Sessions:
         spec: how streams are cut.
         n_clusters: K, for smoothing.
         stay: probability of staying in an activity, for smoothing.
+        exponent: power of q that is a likelihood, for smoothing.
         max_devices: the device silent for longest is forgotten when there would be more.
     """
 
@@ -95,11 +97,12 @@ class Sessions:
         *,
         n_clusters: int,
         stay: float = 0.8,
+        exponent: float = 1.0,
         max_devices: int = 20_000,
     ) -> None:
         self.counts = SessionCounts()
         self._channels, self._fs, self._spec = tuple(channels), fs, spec
-        self._n_clusters, self._stay = n_clusters, stay
+        self._new_filter = partial(StickyFilter, n_clusters, stay, exponent)
         self._max_devices = max_devices
         self._devices: OrderedDict[str, _Device] = OrderedDict()
         self._segments = itertools.count()
@@ -139,7 +142,7 @@ class Sessions:
         """Filter a window's soft assignment (K,) over its segment; windows of a device come in order."""
         device = self._devices.get(ready.device)
         if device is None:  # evicted since
-            return StickyFilter(self._n_clusters, self._stay).update(q)
+            return self._new_filter().update(q)
         if device.smoothed_segment != ready.segment:
             device.smoothing.reset()
             device.smoothed_segment = ready.segment
@@ -156,7 +159,7 @@ class Sessions:
             channels=batch.channels,
             layout=layout,
             windower=StreamWindower(self._spec, len(self._channels)),
-            smoothing=StickyFilter(self._n_clusters, self._stay),
+            smoothing=self._new_filter(),
             segment=next(self._segments),
             past_boots=past,
         )
