@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from disc_stream.cli.demonstration import brokers
-from disc_stream.cli.demonstration.brokers import find_mosquitto, port_taken, start_broker
+from disc_stream.cli.demonstration.brokers import find_mosquitto, start_broker
 from disc_stream.cli.demonstration.fleet import ReplayFleet, SyntheticFleet
 from disc_stream.cli.demonstration.learning import Plan, cache_key, default_cache, minutes, window_spec
 from disc_stream.cli.demonstration.mosquitto import Mosquitto
+from disc_stream.cli.demonstration.ports import port_taken
 from disc_stream.errors import BrokerError, ConfigError, PortInUseError
 
 PLAN = Plan(seconds=60.0, epochs=2, clusters=None, seed=0)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.cli.demonstration.brokers import HOST, LocalBroker, start_broker
+from disc_stream.cli.demonstration.brokers import LocalBroker, start_broker
 from disc_stream.cli.demonstration.fleet import Fleet, ReplayFleet, SyntheticFleet
 from disc_stream.cli.demonstration.learning import Model, Plan, default_cache, prepare_model
 from disc_stream.cli.demonstration.notes import Notes
+from disc_stream.cli.demonstration.ports import HOST
 from disc_stream.cli.demonstration.progress import Narrator
 from disc_stream.cli.demonstration.service import Service, make_server
 from disc_stream.cli.demonstration.tally import Tally

@@ -9,7 +9,7 @@ import threading
 import warnings
 from typing import Any
 
-from disc_stream.cli.demonstration.brokers import HOST, free_port, wait_until_up
+from disc_stream.cli.demonstration.ports import HOST, free_port, wait_until_up
 from disc_stream.errors import MissingExtraError
 
 _STOP_S = 5.0

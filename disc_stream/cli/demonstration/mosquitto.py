@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from disc_stream.cli.demonstration.brokers import HOST, free_port, wait_until_up
+from disc_stream.cli.demonstration.ports import HOST, free_port, wait_until_up
 from disc_stream.errors import BrokerError
 
 _STOP_S = 5.0
