@@ -20,6 +20,7 @@ from disc_stream.cli.demonstration.learning import Plan, cache_key, default_cach
 from disc_stream.cli.demonstration.mosquitto import Mosquitto
 from disc_stream.cli.demonstration.ports import port_taken
 from disc_stream.errors import BrokerError, ConfigError, PortInUseError
+from disc_stream.wire.broker import Broker
 
 PLAN = Plan(seconds=60.0, epochs=2, clusters=None, seed=0)
 
@@ -87,15 +88,13 @@ def test_without_mosquitto_the_embedded_broker_is_used_and_says_what_it_cannot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(brokers, "find_mosquitto", lambda: None)
-    used = {}
-
-    class Embedded:
-        def __init__(self, port: int | None) -> None:
-            used["port"] = port
-
-    monkeypatch.setattr("disc_stream.cli.demonstration.embedded.EmbeddedBroker", Embedded)
-    start_broker(None)
-    assert used == {"port": None}
+    broker = start_broker(None)
+    try:
+        assert broker.kind == "embedded"
+        assert "first look" in (broker.notice or "")
+        assert port_taken(Broker.parse(broker.url).port)
+    finally:
+        broker.stop()
 
 
 class TestFleet:
