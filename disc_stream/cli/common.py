@@ -14,7 +14,7 @@ import typer
 
 from disc_stream.errors import InputNotFoundError, MissingExtraError
 
-# module that tells whether an extra is there -> the extra
+# extra -> the modules that tell whether it is there
 _PROBES = {
     "train": ("torch", "sklearn", "scipy", "safetensors"),
     "export": ("torch", "onnx", "onnxscript"),
@@ -39,14 +39,19 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, 
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 
 
-def require_extra(extra: str, needed_for: str) -> None:
-    """Check that an optional dependency is installed, without importing it.
+def require_extras(needed_for: str, *extras: str) -> None:
+    """Check that optional dependencies are installed, without importing them.
 
     Raises:
-        MissingExtraError: naming the extra to install.
+        MissingExtraError: naming all the extras to install.
     """
-    if any(importlib.util.find_spec(module) is None for module in _PROBES[extra]):
-        raise MissingExtraError(extra, needed_for)
+    missing = [extra for extra in extras if any(map(_is_missing, _PROBES[extra]))]
+    if missing:
+        raise MissingExtraError(",".join(missing), needed_for)
+
+
+def _is_missing(module: str) -> bool:
+    return importlib.util.find_spec(module) is None
 
 
 def require_path(path: Path, what: str) -> Path:

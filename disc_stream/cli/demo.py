@@ -12,7 +12,7 @@ from disc_stream.cli.common import (
     SeedOption,
     VerboseOption,
     print_json,
-    require_extra,
+    require_extras,
     setup_logging,
 )
 from disc_stream.errors import ConfigError, DiscStreamError
@@ -130,8 +130,7 @@ def demo(
 
     Example: disc-stream demo --duration 60 --json
     """
-    require_extra("demo", "disc-stream demo")
-    require_extra("cpu", "disc-stream demo")
+    require_extras("disc-stream demo", "cpu", "demo")
     if no_page and port is not None:
         raise ConfigError("--port and --no-page exclude each other", remedy="Give one of them")
     from disc_stream.cli.demonstration.conduct import Options, run_demo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extra, require_path
+from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def label(
 
     Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt
     """
-    require_extra("cpu", "disc-stream label")
+    require_extras("disc-stream label", "cpu")
     require_path(bundle, "bundle")
     from disc_stream.artifacts.bundle import Bundle
     from disc_stream.artifacts.runtime import OnnxEncoder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import DEFAULT_BROKER, JsonOption, VerboseOption, require_extra, setup_logging
+from disc_stream.cli.common import DEFAULT_BROKER, JsonOption, VerboseOption, require_extras, setup_logging
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def serve(
 
     Example: disc-stream serve --bundle bundles/hapt --broker mqtt://broker
     """
-    require_extra("cpu", "disc-stream serve")
+    require_extras("disc-stream serve", "cpu")
     from disc_stream.config import load_serve_config
     from disc_stream_server.app import Server
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extra
+from disc_stream.cli.common import JsonOption, SeedOption, print_json
 from disc_stream.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def train(
 
     Example: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
     """
-    require_extra("train", "disc-stream train")
+    require_extras("disc-stream train", "train")
     settings: dict[str, Any] = {
         **_parse_settings(setting or []),
         "init": init,
