@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, print_json
+from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras
 from disc_stream.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
