@@ -79,9 +79,13 @@ class Card {
     badge.style.background = colour(smoothed.label);
     badge.style.color = inkOn(smoothed.label);
     setText(label, smoothed.name);
-    setText(percent, inPercent(smoothed.confidence));
-    meter.firstElementChild.style.width = `${smoothed.confidence * 100}%`;
-    meter.setAttribute("aria-valuenow", String(Math.round(smoothed.confidence * 100)));
+    // How much of the last window speaks for it. The filter's own probability is nearly always close to 1: it
+    // says which cluster, given all that was seen, and not how much the motion is like that cluster.
+    const now = soft.find((s) => s.label === smoothed.label);
+    const share = now ? now.confidence : soft.at(-1).confidence;
+    setText(percent, `${now ? "" : "below "}${inPercent(share)}`);
+    meter.firstElementChild.style.width = `${share * 100}%`;
+    meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
     setText(window, `last window: ${best.name} ${inPercent(best.confidence)}${others.join("")}`);
     const unusual = this.label.novelty > 1;
