@@ -10,7 +10,8 @@ JSON lines: a header object, then one list a line::
     {"channels": ["acc_x", "acc_y", "acc_z"], "units": "g"}
     [0.02, -0.01, 0.99]
 
-A line that cannot be read is a lost sample: it is counted, and the time goes on.
+A line that cannot be read is a lost sample: it is counted, the time goes on, and a batch number is left out,
+so that no window spans the gap.
 """
 
 from __future__ import annotations
@@ -68,19 +69,22 @@ class LineSource:
         self.malformed = 0
 
     def batches(self, n_samples: int) -> Iterator[SampleBatch]:
-        """The samples as they arrive; a malformed line ends a batch early."""
+        """The samples as they arrive; malformed lines end a batch early and leave out one number."""
         rows: list[list[float]] = []
         seq = first = index = 0
+        broken = False  # lines were lost just before this one
         for number, line in enumerate(self._lines, start=2):
             if not line.strip():
                 continue
             row = self._read_row(number, line)
             if row is not None:
+                seq += broken
                 rows.append(row)
             if rows and (row is None or len(rows) == n_samples):
                 yield self._batch(seq, first, rows)
                 seq += 1
                 rows = []
+            broken = row is None
             index += 1
             if not rows:
                 first = index
@@ -111,7 +115,10 @@ def _parse_row(line: str, is_json: bool, n_channels: int) -> list[float]:
         ValueError: saying what is wrong with it.
     """
     if is_json:
-        fields = json.loads(line)
+        try:
+            fields = json.loads(line)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         if not isinstance(fields, list) or not all(type(v) in (int, float) for v in fields):
             raise ValueError("not a list of numbers")
     else:

@@ -37,7 +37,7 @@ def test_a_malformed_line_is_a_lost_sample_and_time_goes_on(caplog: pytest.LogCa
     # index    0      1     2          3       4     5      6      7
     assert [b.samples[:, 0].tolist() for b in batches] == [[0.0, 1.0], [5.0, 6.0], [7.0]]
     assert [b.t0_us - 1_000_000 for b in batches] == [0, 50_000, 70_000]
-    assert [b.seq for b in batches] == [0, 1, 2]
+    assert [b.seq for b in batches] == [0, 2, 3]  # the server sees where samples are missing
     assert lines.malformed == 3
     assert "line 4 is skipped: not all values are numbers: 'x,2'" in caplog.text
     assert "line 6 is skipped: a value is NaN, infinite or too large" in caplog.text
@@ -51,7 +51,9 @@ def test_a_malformed_line_ends_the_batch_so_that_no_gap_hides_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["[1]", "[1, true]", '["1", 2]', "{}", "[1, 2", "[1e999, 2]", "[1" + "0" * 400 + ",2]"]
+    "row",
+    ["[1]", "[1, true]", '["1", 2]', "{}", "[1, 2", "[1e999, 2]", "[1" + "0" * 400 + ",2]", "[" * 60_000],
+    ids=["few", "bool", "text", "object", "open", "infinite", "large", "deep"],
 )
 def test_wrong_json_lines_are_counted(row: str) -> None:
     lines = source([JSON, row, "[1, 2]"])
