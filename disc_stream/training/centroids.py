@@ -19,7 +19,7 @@ def initial_centroids(
         n_clusters: K.
         init: ``kmeans`` or ``ward``.
         seed: of k-means, and of Ward's sample.
-        ward_sample: most embeddings that Ward is run on.
+        ward_sample: most embeddings that Ward is run on; K if that is more.
 
     Returns:
         (K, d).
@@ -37,7 +37,7 @@ def initial_centroids(
     if init == "kmeans":
         centroids = _kmeans(points, n_clusters, seed)
     else:
-        chosen = np.random.default_rng(seed).permutation(len(points))[:ward_sample]
+        chosen = np.random.default_rng(seed).permutation(len(points))[: max(ward_sample, n_clusters)]
         centroids = _ward_means(points[np.sort(chosen)], n_clusters)
     return centroids.astype(np.float32)
 

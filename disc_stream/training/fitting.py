@@ -27,6 +27,7 @@ from disc_stream.training.trainer import Trainer
 from disc_stream.training.windows import apply_scaler, fit_scaler
 from disc_stream.types import Float32Array
 
+MAX_SEED = 2**32 - 1  # scikit-learn takes no larger one
 _WIDE = 128  # hidden units from which bfloat16 products pay off on a CPU
 
 
@@ -81,10 +82,13 @@ def fit_disc(
         options: device, callback, checkpoints.
 
     Raises:
-        ConfigError: if the device or the precision is not there, the layout does not fit the channels, or
-            the checkpoint belongs to another training.
+        ConfigError: if the seed is out of range, the device or the precision is not there, the layout does
+            not fit the channels, or the checkpoint belongs to another training.
         TrainingError: if training cannot go on.
     """
+    seed, n_clusters = int(seed), int(n_clusters)  # torch and JSON take no integers of numpy
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"the seed must be 0 to {MAX_SEED}, got {seed}")
     device = pick_device(options.device)
     with _threads_for(config, windows.shape[2]):
         return _fit(windows, n_clusters, config, seed, device, options)

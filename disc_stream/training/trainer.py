@@ -169,7 +169,7 @@ class Trainer:
         """A permutation of all windows in nearly equal parts, so that none is too small to normalise over."""
         random = np.random.default_rng(derived_seed(self.seed, phase.name, epoch))
         order = random.permutation(phase.n_windows)
-        n_batches = -(-phase.n_windows // phase.batch_size)
+        n_batches = min(-(-phase.n_windows // phase.batch_size), max(1, phase.n_windows // 2))
         for part in np.array_split(order, n_batches):
             yield torch.from_numpy(part).to(self.device)
 

@@ -278,6 +278,19 @@ def test_no_batch_is_too_small_to_normalise_over(monkeypatch: pytest.MonkeyPatch
     assert sizes == [17, 16]
 
 
+def test_odd_numbers_of_windows_leave_no_batch_of_one() -> None:
+    phase = Pretraining(fitting.build_autoencoder(config().network, 3, 0), data()[:5], config(batch_size=2))
+    sizes = [len(index) for index in Trainer(0, CPU)._batches(phase, 0)]
+    assert sizes == [3, 2]
+
+
+def test_numbers_of_numpy_are_taken_where_checkpoints_are_kept(tmp_path: Path) -> None:
+    parameters = {"epochs": 1, "refine_epochs": 0, "settings": TINY}
+    x = grouped_windows()[0]
+    DISC(np.int64(3), random_state=np.int64(1), **parameters).fit(x, checkpoints=tmp_path)  # type: ignore[arg-type]
+    DISC(3, random_state=1, **parameters).fit(x, checkpoints=tmp_path, resume=True)  # type: ignore[arg-type]
+
+
 def test_bfloat16_trains_and_evaluates_in_full_precision() -> None:
     x, _ = grouped_windows()
     exact, rough = disc(settings={"precision": "fp32"}).fit(x), disc(settings={"precision": "bf16"}).fit(x)
