@@ -26,7 +26,7 @@ HELD_BYTES = 16 * 2**20
 
 
 class MetaBook:
-    """Descriptions of devices, by device; the ones heard of longest ago are forgotten first.
+    """Descriptions of devices, by device; the one that was used longest ago is forgotten first.
 
     Args:
         clock: tells how long payloads have waited.
@@ -43,7 +43,10 @@ class MetaBook:
 
     def of(self, device: str) -> DeviceMeta | None:
         """A device's description, if it is known."""
-        return self._metas.get(device)
+        meta = self._metas.get(device)
+        if meta is not None:
+            self._metas.move_to_end(device)
+        return meta
 
     def learn(self, device: str, meta: DeviceMeta) -> deque[Message]:
         """Keep a description; returns the payloads that waited for it, in order."""

@@ -104,6 +104,16 @@ def test_descriptions_are_bounded_and_may_be_withdrawn() -> None:
     assert book.of("a") is None
 
 
+def test_the_description_of_a_device_that_sends_outlives_those_of_silent_ones() -> None:
+    book = MetaBook(ManualClock(), 2)
+    book.learn("sends", META)
+    book.learn("silent", META)
+    assert book.of("sends") == META
+    book.learn("new", META)
+    assert book.of("sends") == META
+    assert book.of("silent") is None
+
+
 def test_refusals_are_counted_and_the_first_of_a_kind_is_said(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     rejections = Rejections(clock)
