@@ -104,7 +104,8 @@ def _draft(info: RunInfo, name: str | None, clusters: list[ClusterInfo], embeddi
             fingerprint=info.fingerprint,
             n_windows=info.n_windows,
             seed=info.seed,
-            metrics=info.metrics,
+            # How long training took says nothing of the model, and would give equal models unequal versions.
+            metrics={name: value for name, value in info.metrics.items() if name != "seconds"},
         ),
         parity=ParityInfo(
             n_windows=0, max_abs_embedding=0.0, max_abs_q=0.0, max_rel_distance=0.0, labels_equal=0.0

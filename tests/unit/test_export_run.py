@@ -98,6 +98,14 @@ def test_the_same_run_gives_the_same_model_and_version(run: Path, tmp_path: Path
     assert first.version == second.version
 
 
+def test_how_long_training_took_does_not_make_it_another_model(run: Path, tmp_path: Path) -> None:
+    for seconds, out in ((10.0, "fast"), (99.0, "slow")):
+        edit_run(run, lambda raw, seconds=seconds: raw["metrics"].update(seconds=seconds))
+        export_run(run, tmp_path / out)
+    fast, slow = (Bundle.open(tmp_path / out).version for out in ("fast", "slow"))
+    assert fast == slow
+
+
 def test_the_steps_are_told_and_torch_is_left_in_its_own_state(run: Path, tmp_path: Path) -> None:
     state, grad = torch.get_rng_state(), torch.is_grad_enabled()
     steps: list[str] = []
