@@ -26,7 +26,7 @@ def load_names(path: Path) -> dict[int, str]:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"names file {str(path)!r} cannot be read as text", remedy=_REMEDY) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date that does not exist
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(f"names file {str(path)!r} is not YAML or JSON{where}", remedy=_REMEDY) from error

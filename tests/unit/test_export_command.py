@@ -125,6 +125,7 @@ def test_names_are_yaml_or_json(text: str, tmp_path: Path) -> None:
         (b"0: 3.5\n", "0: 3.5 is no id and name"),
         (b"'0': a\n0: b\n", "names cluster 0 twice"),
         (b"0: a\n1: [b\n", "is not YAML or JSON at line"),
+        (b"0: 2026-02-30\n", "is not YAML or JSON"),
         (b"\xff\xfe\x00", "cannot be read as text|is not YAML"),
         (b"!!python/object/apply:os.system ['true']", "is not YAML or JSON"),
     ],
