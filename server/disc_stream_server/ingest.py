@@ -143,7 +143,8 @@ class Ingest:
         """
         self._give_up_at = self._clock.monotonic() + timeout_s
         self._inbox.close()
-        self._worker.join(timeout_s)
+        if self._worker.ident is not None:  # it was started
+            self._worker.join(timeout_s)
         finished = not self._worker.is_alive() and not len(self._inbox)
         if not self._worker.is_alive():
             self._publish_status(State.OFFLINE)

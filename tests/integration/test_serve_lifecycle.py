@@ -12,13 +12,24 @@ from pathlib import Path
 
 import pytest
 
+from disc_stream.config import ServeConfig
+from disc_stream.errors import BrokerError
 from disc_stream.wire.codecs import Encoding
+from disc_stream_server.app import Server
 from tests.integration.conftest import StartServer
-from tests.support.broker import Mosquitto
+from tests.support.broker import Mosquitto, free_port
 from tests.support.device import LEFT, REST, RIGHT, Sender, constant, make_batch
 from tests.support.listener import Listener
 
 pytestmark = pytest.mark.broker
+
+
+def test_a_server_that_could_not_start_can_be_stopped(tiny_bundle: Path) -> None:
+    broker = f"mqtt://127.0.0.1:{free_port()}"
+    server = Server(ServeConfig(bundle=tiny_bundle, broker=broker, http=f"127.0.0.1:{free_port()}"))
+    with pytest.raises(BrokerError):
+        server.start()
+    assert server.stop(1.0)
 
 
 def test_what_came_while_the_server_was_away_is_labelled_after_it_is_back(
