@@ -53,7 +53,7 @@ class Broker:
                 remedy=f"{form}; in a password, write '/', '@' and ':' as %2F, %40 and %3A",
             ) from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-            shown = f"{parts.scheme}://{parts.hostname or ''}" if parts.scheme else url
+            shown = f"{parts.scheme}://{parts.hostname or ''}" if parts.scheme else url.rpartition("@")[2]
             raise ConfigError(f"broker URL {shown!r} is not valid", remedy=form)
         query = parse_qs(parts.query, keep_blank_values=True)
         unknown = sorted(set(query) - {"version", "ca"})

@@ -61,7 +61,14 @@ def test_other_urls_are_refused(url: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://me:s3cret@host:1883", "mqtt://me:s3cret/x@host", "mqtt://me:1:s3cret@host:y"]
+    "url",
+    [
+        "http://me:s3cret@host:1883",
+        "mqtt://me:s3cret/x@host",
+        "mqtt://me:1:s3cret@host:y",
+        "//me:s3cret@host",
+        "mqtt_tls://me:s3cret@host",
+    ],
 )
 def test_a_refused_url_does_not_give_the_password_away(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
