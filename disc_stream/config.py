@@ -15,7 +15,7 @@ from disc_stream.errors import ConfigError, InputNotFoundError
 class ServeConfig(BaseModel):
     """Everything ``disc-stream serve`` can be told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bundle: Path = Field(title="Bundle", description="folder or zip of the model")
     broker: str = Field(

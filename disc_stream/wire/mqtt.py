@@ -361,20 +361,20 @@ class MqttLink:
             self._guarded("on_fatal", lambda: on_fatal(error))
 
     def _handle_message(self, _client: paho.Client, _userdata: object, raw: paho.MQTTMessage) -> None:
-        if self._on_message is None:
-            return
-        content_type = getattr(raw.properties, "ContentType", "") if raw.properties else ""
-        message = Message(
+        on_message = self._on_message
+        if on_message is not None:  # reading the topic may raise, too: paho decodes it at that moment
+            self._guarded("on_message", lambda: on_message(self._take(raw)))
+
+    def _take(self, raw: paho.MQTTMessage) -> Message:
+        return Message(
             topic=raw.topic,
             payload=bytes(raw.payload),
-            content_type=content_type,
+            content_type=getattr(raw.properties, "ContentType", "") if raw.properties else "",
             qos=raw.qos,
             retained=raw.retain,
             mid=raw.mid,
             epoch=self._epoch,
         )
-        on_message = self._on_message
-        self._guarded("on_message", lambda: on_message(message))
 
     @staticmethod
     def _guarded(name: str, call: Callable[[], None] | None) -> None:

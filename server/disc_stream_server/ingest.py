@@ -310,6 +310,7 @@ class Ingest:
                 **asdict(self._sessions.counts),
                 "windows": self._pipeline.windows,
                 "failed": self._pipeline.failed,
+                "refused": self._link.refused,  # by the broker, labels mostly: an access list is wrong
                 "devices": len(self._sessions),
                 "queue": len(self._inbox),
             },

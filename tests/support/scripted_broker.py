@@ -57,7 +57,8 @@ class Connection:
         self.send(CONNACK, b"\x00\x00\x00")
 
     def publish(self, topic: str, payload: bytes, mid: int) -> None:
-        name = topic.encode()
+        """Send a message; a lone surrogate such as \\udcff in the topic becomes a byte that is no UTF-8."""
+        name = topic.encode(errors="surrogateescape")
         body = len(name).to_bytes(2, "big") + name + mid.to_bytes(2, "big") + b"\x00" + payload
         self.send(PUBLISH, body, flags=0b0010)
 

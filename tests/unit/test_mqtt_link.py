@@ -181,6 +181,20 @@ def test_an_exception_in_a_handler_does_not_end_the_connection(caplog: pytest.Lo
     assert "error in the on_message handler" in caplog.text
 
 
+def test_a_topic_that_is_no_text_does_not_end_the_connection() -> None:
+    came = threading.Event()
+
+    def send_two(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t/\udcff", b"1", mid=1)
+        connection.publish("t", b"2", mid=2)
+        until_closed(connection)
+
+    with ScriptedBroker(send_two) as broker, linked(broker, on_message=lambda _: came.set()) as link:
+        link.connect(5)
+        assert came.wait(5)
+
+
 def test_what_is_published_while_the_connection_is_away_is_sent_later() -> None:
     payloads: list[bytes] = []
     is_down = threading.Event()

@@ -36,6 +36,7 @@ def test_an_empty_file_is_no_settings(file: Path) -> None:
             "bundle: b\nreceive_maximum: 70000\n",
             r"'receive_maximum' in '.*serve\.yaml' is not usable: .*65535",
         ),
+        ("bundle: b\nshutdown_s: .inf\n", r"'shutdown_s' in '.*serve\.yaml' is not usable: .*finite"),
         ("bundle: b\nprovider: tpu\n", r"'provider' in '.*serve\.yaml' is not usable: .*'cuda'"),
         ("top_k: 3\n", "the setting 'bundle' is missing. Give --bundle"),
         ("- a\n- b\n", "does not hold settings"),
