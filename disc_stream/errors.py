@@ -82,7 +82,9 @@ class WireError(DiscStreamError):
 
 
 class TopicError(WireError):
-    """A topic or a device id is outside the topic grammar."""
+    """A topic or a device id is outside the topic grammar; where it ends a command, the user chose it."""
+
+    exit_code = 2
 
 
 class PayloadError(WireError):

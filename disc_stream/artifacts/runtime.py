@@ -123,6 +123,8 @@ def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> on
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    # Threads that spin between two small batches burn a core while a handful of devices streams.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _QUIET
     if provider == "cpu":
         return _create(bundle, options, [_CPU])

@@ -11,6 +11,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from disc_stream import __version__
 from disc_stream.cli import data, demo, edge, export, label, serve, train, watch
@@ -57,17 +58,30 @@ app.add_typer(edge.app, name="edge")
 def main() -> None:
     """Run the command line; errors meant for a person become one line and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False, prog_name="disc-stream")
+    except TyperException as error:
+        sys.exit(_usage_error(error))
     except DiscStreamError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (as `head` does); that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    sys.exit(code)
+
+
+def _usage_error(error: TyperException) -> int:
+    """Say in one line what is wrong with the command, as our own errors do, instead of in a box."""
+    message = error.format_message().strip()
+    if message:  # without one, the help of a group was asked for and has been shown
+        command = getattr(getattr(error, "ctx", None), "command_path", "disc-stream")
+        end = "" if message[-1] in ".?!" else "."
+        print(f"error: {message}{end} See: {command} --help", file=sys.stderr)
+    return error.exit_code
 
 
 if __name__ == "__main__":

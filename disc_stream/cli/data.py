@@ -28,6 +28,7 @@ PathOption = Annotated[
     Path | None,
     typer.Option(
         "--path",
+        "--data",
         envvar="DISC_STREAM_DATA",
         help="The dataset's zip or folder, or a folder that holds either.",
     ),

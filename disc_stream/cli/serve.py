@@ -39,13 +39,22 @@ def serve(
         str | None, typer.Option("--http", help="HOST:PORT of the live page. Default: 127.0.0.1:8765")
     ] = None,
     no_http: Annotated[bool, typer.Option("--no-http", help="No live page.")] = False,
-    max_batch: Annotated[int | None, typer.Option("--max-batch", help="Windows encoded at once.")] = None,
-    max_delay_ms: Annotated[
-        float | None, typer.Option("--max-delay-ms", help="Longest wait for windows to encode together.")
+    max_batch: Annotated[
+        int | None, typer.Option("--max-batch", help="Windows encoded at once. Default: 256")
     ] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", help="Soft labels in each message.")] = None,
-    provider: Annotated[str | None, typer.Option("--provider", help="auto, cpu or cuda.")] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="Threads of the encoder.")] = None,
+    max_delay_ms: Annotated[
+        float | None,
+        typer.Option("--max-delay-ms", help="Longest wait for windows to encode together. Default: 5"),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="Soft labels in each message. Default: 3")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="auto, cpu or cuda. Default: auto")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
+    ] = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:

@@ -100,7 +100,7 @@ def save_run(
     except OSError as error:
         raise TrainingError(
             f"the run cannot be written to {str(path)!r}: {error.strerror or error}",
-            remedy="Free some space or choose another --out, then use --resume",
+            remedy="Check space and permissions there, then use --resume; or choose another --out",
         ) from error
 
 

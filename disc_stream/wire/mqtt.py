@@ -158,7 +158,8 @@ class MqttLink:
         except (OSError, ValueError) as error:
             raise BrokerError(
                 f"cannot reach the broker at {self.broker}: {error}",
-                remedy="Check that it runs and that host and port are right",
+                remedy="Check that it runs and that host and port are right"
+                + (", and that it speaks TLS on that port" if self.broker.tls else ""),
             ) from error
         self._client.loop_start()
         if not self._answered.wait(timeout_s):
@@ -247,7 +248,8 @@ class MqttLink:
     ) -> None:
         if reason.is_failure:
             self._refusal = f"the connection: {reason}"
-            log.error("broker %s refused the connection: %s", self.broker, reason)
+            if self._answered.is_set():  # before that, `connect` raises it
+                log.error("broker %s refused the connection: %s", self.broker, reason)
             self._answered.set()
             return
         # paho passes over the broker's limit, and its setter works before the connection only.

@@ -12,7 +12,11 @@ from disc_stream.wire.status import State
 
 _BAR = 10
 _SILENT_S = 10.0
-_ROOMY = 100  # columns from which the less important columns are shown
+# Width of the terminal from which a column is shown; those not named always are.
+_FROM_WIDTH = {"Smoothed": 64, "Windows": 80, "Novelty": 100, "Model": 100}
+_BARS_FROM_WIDTH = 90
+_MAX_WIDTH = {"Device": 28, "Model": 14}
+_RIGHT = ("Age", "Windows")
 _AROUND = 8  # lines of the screen that are not devices
 
 
@@ -37,51 +41,53 @@ class BookTable:
         parts: list[RenderableType] = [Text(line) for line in status_lines(self._book)]
         if self._book.devices:
             rows = max(3, (options.height or console.height) - _AROUND)
-            parts.append(self._table(options.max_width >= _ROOMY, rows, options.encoding))
+            parts.append(self._table(options.max_width, rows, options.encoding))
         else:
             parts.append(Text(f"No label yet. {self._hint}"))
         yield Group(*parts)
 
-    def _table(self, roomy: bool, rows: int, encoding: str) -> RenderableType:
-        table = Table(expand=False, pad_edge=False)
-        table.add_column("Device", no_wrap=True, overflow="ellipsis", max_width=28)
-        table.add_column("Label", no_wrap=True)
-        table.add_column("Confidence", no_wrap=True)
-        table.add_column("Smoothed", no_wrap=True)
-        if roomy:
-            table.add_column("Novelty", no_wrap=True)
-        table.add_column("Age", justify="right", no_wrap=True)
-        table.add_column("Windows", justify="right")
-        if self._notes is not None:
-            table.add_column(self._notes_title, no_wrap=True)
-        elif roomy:
-            table.add_column("Model", no_wrap=True, overflow="ellipsis", max_width=14)
+    def _table(self, width: int, rows: int, encoding: str) -> RenderableType:
         names = sorted(self._book.devices)
-        for name in names[:rows]:
-            cells = self._cells(name, self._book.devices[name], roomy, "utf" in encoding)
-            table.add_row(*(Text(printable(cell, 60)) for cell in cells))
+        lines = [
+            self._cells(name, self._book.devices[name], width, "utf" in encoding) for name in names[:rows]
+        ]
+        table = Table(expand=False, pad_edge=False)
+        for title in lines[0]:
+            table.add_column(
+                title,
+                justify="right" if title in _RIGHT else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                max_width=_MAX_WIDTH.get(title),
+            )
+        for cells in lines:
+            table.add_row(*(Text(printable(cell, 60)) for cell in cells.values()))
         if len(names) <= rows:
             return table
         more = Text(f"… and {len(names) - rows} more devices; choose with --devices, or enlarge the window")
         return Group(table, more)
 
-    def _cells(self, name: str, line: DeviceLine, roomy: bool, unicode: bool) -> list[str]:
+    def _cells(self, name: str, line: DeviceLine, width: int, unicode: bool) -> dict[str, str]:
+        """What is shown of a device, by column, as far as it finds room."""
         label = line.label
         age = self._book.clock.monotonic() - line.heard_at
-        cells = [
-            name,
-            label.best.name,
-            f"{bar(label.best.confidence, unicode=unicode)} {label.best.confidence:4.0%}",
-            f"{label.smoothed.name} {label.smoothed.confidence:4.0%}",
-        ]
-        if roomy:
-            cells.append(novelty_text(label.novelty))
-        cells += [f"{'silent ' if age > _SILENT_S else ''}{age_text(age)}", str(line.windows)]
+        percent = f"{label.best.confidence:4.0%}"
+        if width >= _BARS_FROM_WIDTH:
+            percent = f"{bar(label.best.confidence, unicode=unicode)} {percent}"
+        cells = {
+            "Device": name,
+            "Label": label.best.name,
+            "Confidence" if width >= _BARS_FROM_WIDTH else "Conf": percent,
+            "Smoothed": f"{label.smoothed.name} {label.smoothed.confidence:4.0%}",
+            "Novelty": novelty_text(label.novelty),
+            "Age": f"{'silent ' if age > _SILENT_S else ''}{age_text(age)}",
+            "Windows": str(line.windows),
+        }
         if self._notes is not None:
-            cells.append(self._notes.get(name, ""))
-        elif roomy:
-            cells.append(label.model)
-        return cells
+            cells[self._notes_title] = self._notes.get(name, "")
+        else:
+            cells["Model"] = label.model
+        return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
 
 
 def status_lines(book: Book) -> list[str]:

@@ -48,7 +48,11 @@ def read_dataset(
 
 
 def _read(reader: Reader, source: Source, selection: Selection, progress: Progress) -> Contents:
-    contents = reader.read(source, selection, progress)
+    try:
+        contents = reader.read(source, selection, progress)
+    except DataError as error:
+        error.remedy = error.remedy or f"Compare it with the official {reader.name}, or get that again"
+        raise
     for check in contents.checks:
         if not check.ok:
             _log.warning("%s is not complete, or not the official copy: %s", reader.name, check)
