@@ -98,7 +98,7 @@ class Card {
     const seconds = (now - this.seen) / 1000;
     const silent = seconds > SILENT_S;
     this.item.classList.toggle("silent", silent);
-    setText(this.parts.age, seconds < LATE_S ? "live" : silent ? `silent for ${ago(seconds)}` : `${ago(seconds)} ago`);
+    setText(this.parts.age, seconds < LATE_S ? "live" : silent ? `silent ${ago(seconds)}` : `${ago(seconds)} ago`);
   }
 }
 
