@@ -337,8 +337,8 @@ def test_samples_that_the_broker_refuses_are_lost(tmp_path: Path, recordings: li
         (["--replay", "nowhere:x"], 2, "nowhere"),
         (["--replay", "no-such-file.csv"], 2, "no-such-file.csv"),
         (["--synthetic", "--devices", "2", "--device", "x"], 2, "--device names one device"),
-        (["--synthetic", "--device", "a/b"], 1, "device id 'a/b' is not valid"),
-        (["--synthetic", "--prefix", "a/#"], 1, "topic prefix 'a/#' is not valid"),
+        (["--synthetic", "--device", "a/b"], 2, "device id 'a/b' is not valid"),
+        (["--synthetic", "--prefix", "a/#"], 2, "topic prefix 'a/#' is not valid"),
         (["--synthetic", "--encoding", "xml"], 2, "xml"),
     ],
 )  # fmt: skip
