@@ -1,0 +1,165 @@
+"""disc-plus from windows to a network: describe, find candidates, choose, distil."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from disc_stream.errors import TrainingError
+from disc_stream.models.descriptors import DescriptorNet, Descriptors
+from disc_stream.training.events import BatchEvent, Callback, EpochEvent
+from disc_stream.training.plus.candidates import Candidate, principal_components, standardise_by_device
+from disc_stream.training.plus.config import PlusConfig
+from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
+from disc_stream.training.plus.search import Search
+from disc_stream.training.plus.selection import CarryOver
+from disc_stream.types import Float32Array, IntArray
+
+Array = npt.NDArray[np.float64]
+
+PHASE = "candidates"
+_BATCH = 2048
+_GAIN = 1e-6  # a move that gains less than this is noise of the arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPlus:
+    """The result of a training.
+
+    Args:
+        net: for inference, whole windows in.
+        found: (n,) the chosen labelling of the training windows, found with the help of device and time; the
+            network's own labels come from each window alone.
+        span: of the chosen candidate.
+        score: of the chosen candidate: nats that carry over, or its log-likelihood where there are too few
+            devices.
+        history: one entry per candidate.
+    """
+
+    net: DescriptorNet
+    found: IntArray
+    span: int
+    score: float
+    history: list[dict[str, Any]] = field(repr=False)
+
+
+def fit_plus(
+    windows: Float32Array,
+    devices: IntArray,
+    n_clusters: int,
+    config: PlusConfig,
+    *,
+    seed: int,
+    callback: Callback,
+) -> FittedPlus:
+    """Learn clusters without labels, and a network that assigns single windows to them.
+
+    Args:
+        windows: (n, T, C), checked, in physical units; windows of one device in time order.
+        devices: (n,) which device each window came from.
+        n_clusters: K.
+        config: hyper-parameters.
+        seed: same seed, same result.
+        callback: told of every candidate.
+
+    Raises:
+        TrainingError: if the windows do not fall into so many clusters.
+    """
+    # Two threads may sum in another order, and the last bit decides which candidate wins.
+    with threadpool_limits(1):
+        descriptors, x, restore = _describe(windows, config)
+        chosen, history = _choose(x, devices, n_clusters, config, seed, callback)
+        student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, n_clusters)
+    return FittedPlus(_network(descriptors, student, *restore), chosen.labels, chosen.span, chosen.score, history)
+
+
+def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, Array, tuple[Array, Array]]:
+    """Standardised descriptors (n, F), and the mean and factor of each that standardised them."""
+    spread = windows.std((0, 1), dtype=np.float64)
+    scale = torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0))
+    descriptors = Descriptors(windows.shape[1], scale, bands=config.bands, axes=config.axes)
+    with torch.no_grad():
+        parts = [descriptors(part) for part in torch.split(torch.from_numpy(windows), _BATCH)]
+    x = torch.cat(parts).numpy().astype(np.float64)
+    mean, deviation = x.mean(0), x.std(0)
+    factor = 1.0 / np.where(deviation > 1e-6, deviation, 1.0)
+    return descriptors, (x - mean) * factor, (mean, factor)
+
+
+def _choose(
+    x: Array, devices: IntArray, n_clusters: int, config: PlusConfig, seed: int, callback: Callback
+) -> tuple[Candidate, list[dict[str, Any]]]:
+    alike = standardise_by_device(x, devices) if config.per_device else x
+    components = principal_components(alike, config, n_clusters, seed)
+    many = len(np.unique(devices)) >= config.few_devices
+    carry_over = CarryOver(x, devices, config, seed) if many else None
+
+    def score(labels: IntArray, likelihood: float) -> float:
+        return carry_over.score(labels, n_clusters) if carry_over else likelihood
+
+    spans = config.spans if many else (config.few_span,)
+    search = Search(components, devices, n_clusters, spans, config, seed, score)
+    return _run(search, config, callback, n_clusters)
+
+
+def _run(
+    search: Search, config: PlusConfig, callback: Callback, n_clusters: int
+) -> tuple[Candidate, list[dict[str, Any]]]:
+    """From the best start of every span uphill by moves; the best of where that leads."""
+    started = time.perf_counter()
+    history: list[dict[str, Any]] = []
+    total = search.n_starts + len(search.spans) * config.moves
+
+    def look_at(candidate: Candidate, kind: str) -> None:
+        history.append(
+            {"kind": kind, "span": candidate.span, "likelihood": candidate.likelihood, "score": candidate.score}
+        )
+        callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
+
+    best: dict[int, Candidate] = {}
+    for candidate in search.starts():
+        look_at(candidate, "start")
+        if candidate.span not in best or candidate.score > best[candidate.span].score:
+            best[candidate.span] = candidate
+    if not best:
+        raise TrainingError(
+            f"no candidate has windows in each of {n_clusters} clusters",
+            remedy="Use fewer clusters, or more varied recordings",
+        )
+    tops = [_climb(search, candidate, config.moves, look_at) for candidate in best.values()]
+    top = max(tops, key=lambda candidate: candidate.score)
+    seconds = time.perf_counter() - started
+    callback(EpochEvent(PHASE, 1, 1, {"score": top.score}, 0.0, None, (), seconds, 0.0))
+    return top, history
+
+
+def _climb(
+    search: Search, best: Candidate, left: int, look_at: Callable[[Candidate, str], None]
+) -> Candidate:
+    """Take every move that improves, until none does or ``left`` candidates have been looked at."""
+    improved = True
+    while improved and left > 0:
+        improved = False
+        for candidate in islice(search.moves(best), left):
+            look_at(candidate, "move")
+            left -= 1
+            if candidate.score > best.score + _GAIN:
+                best, improved = candidate, True
+                break
+    return best
+
+
+def _network(descriptors: Descriptors, student: Discriminant, mean: Array, factor: Array) -> DescriptorNet:
+    """The standardisation becomes part of the affine map."""
+    project = student.project * factor[:, None]
+    shift = student.shift - mean @ project
+    parts = (torch.from_numpy(part) for part in (project, shift, student.centroids))
+    return DescriptorNet(descriptors, *parts)
