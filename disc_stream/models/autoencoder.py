@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.decoder import ConditionalDecoders
+from disc_stream.models.decoder_free import UnconditionalDecoders
 from disc_stream.models.encoder import RecurrentEncoder
 
 
@@ -35,16 +36,22 @@ def half(n_samples: int) -> int:
 class MultiTaskAutoencoder(nn.Module):
     """DISC's autoencoder: encodes the first half, decodes its time-flip and the second half (equation 11).
 
+    With ``conditional=False`` its decoders read nothing, which makes it DSC's.
+
     Args:
         config: shape of the network.
         n_channels: C.
         generator: source of the initial weights.
+        conditional: whether the decoders read what they made.
     """
 
-    def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: NetworkConfig, n_channels: int, generator: torch.Generator, *, conditional: bool = True
+    ) -> None:
         super().__init__()
+        kind = ConditionalDecoders if conditional else UnconditionalDecoders
         self.encoder = RecurrentEncoder(config, n_channels, generator)
-        self.decoders = ConditionalDecoders(config, n_channels, generator)
+        self.decoders = kind(config, n_channels, generator)
 
     def encode(self, windows: Tensor) -> Tensor:
         """Embeddings (B, d) of whole windows (B, T, C), of which the first half is read."""

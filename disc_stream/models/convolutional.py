@@ -1,0 +1,113 @@
+"""The convolutional autoencoder of DCEC, for windows of any shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from disc_stream.errors import ConfigError
+from disc_stream.models.layers import seeded_linear
+
+_STRIDE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ConvConfig:
+    """Hyper-parameters of the convolutional autoencoder.
+
+    Args:
+        filters: of the strided convolutions.
+        kernels: their lengths in samples, odd.
+        embedding: size d of the embedding.
+    """
+
+    filters: tuple[int, ...] = (32, 64, 128)
+    kernels: tuple[int, ...] = (5, 5, 3)
+    embedding: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: naming the field, its value and what is possible.
+        """
+        if not self.filters or min(self.filters) < 1 or len(self.filters) != len(self.kernels):
+            raise ConfigError(f"filters and kernels must be as many, got {self.filters} and {self.kernels}")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ConfigError(f"kernels must be odd, got {self.kernels}")
+        if self.embedding < 1:
+            raise ConfigError(f"embedding must be at least 1, got {self.embedding}")
+
+
+class ConvAutoencoder(nn.Module):
+    """Three convolutions of stride 2, a dense layer to the embedding, and the way back (Guo et al. 2017, DCEC).
+
+    DCEC convolves over images and asks for sides that its strides divide. A window is a series over time with
+    C channels: the convolutions run along time, and a window whose length 2³ does not divide is continued
+    with its last sample, which the loss then leaves out.
+
+    Args:
+        config: its shape.
+        n_samples: T.
+        n_channels: C.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: ConvConfig, n_samples: int, n_channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        step = _STRIDE ** len(config.filters)
+        self.n_samples = n_samples
+        self.missing = -n_samples % step
+        maps = (n_channels, *config.filters)
+        down, up = [], []
+        for inputs, outputs, kernel in zip(maps[:-1], maps[1:], config.kernels, strict=True):
+            down += [_seeded(nn.Conv1d, inputs, outputs, kernel, generator), nn.ReLU()]
+            up += [nn.ReLU(), _seeded(nn.ConvTranspose1d, outputs, inputs, kernel, generator)]
+        flat = maps[-1] * (n_samples + self.missing) // step
+        self.down = nn.Sequential(*down)
+        self.to_embedding = seeded_linear(flat, config.embedding, generator)
+        self.from_embedding = seeded_linear(config.embedding, flat, generator)
+        # [conv, relu] pairs were collected from the input side; the way back runs them from the other end.
+        self.up = nn.Sequential(*[part for n in range(len(up) - 2, -1, -2) for part in up[n : n + 2]])
+        self.maps = maps[-1]
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Windows (B, T, C) -> embeddings (B, d)."""
+        x = windows.transpose(1, 2)
+        if self.missing:
+            x = nn.functional.pad(x, (0, self.missing), mode="replicate")
+        z: Tensor = self.to_embedding(self.down(x).flatten(1))
+        return z
+
+    def encode_with_losses(self, windows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Embeddings (B, d) and ``rec``, the mean squared error of the reconstruction."""
+        z = self.encode(windows)
+        maps = self.from_embedding(z).view(len(z), self.maps, -1)
+        restored = self.up(maps)[:, :, : self.n_samples].transpose(1, 2)
+        return z, {"rec": nn.functional.mse_loss(restored, windows)}
+
+
+def _seeded(
+    kind: type[nn.Conv1d] | type[nn.ConvTranspose1d],
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    generator: torch.Generator,
+) -> nn.Module:
+    """A strided convolution, or its transpose from ``outputs`` maps back to ``inputs``."""
+    padding = kernel // 2
+    if kind is nn.ConvTranspose1d:
+        layer: nn.Module = nn.ConvTranspose1d(
+            inputs, outputs, kernel, _STRIDE, padding, output_padding=1, device="meta"
+        )
+    else:
+        layer = nn.Conv1d(inputs, outputs, kernel, _STRIDE, padding, device="meta")
+    layer = layer.to_empty(device="cpu")
+    bound = 1.0 / math.sqrt(inputs * kernel)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer
