@@ -43,7 +43,7 @@ class ConvConfig:
 
 
 class ConvAutoencoder(nn.Module):
-    """Three convolutions of stride 2, a dense layer to the embedding, and the way back (Guo et al. 2017, DCEC).
+    """DCEC's (Guo et al. 2017): three convolutions of stride 2, a dense layer, and the way back.
 
     DCEC convolves over images and asks for sides that its strides divide. A window is a series over time with
     C channels: the convolutions run along time, and a window whose length 2³ does not divide is continued
@@ -56,7 +56,9 @@ class ConvAutoencoder(nn.Module):
         generator: source of the initial weights.
     """
 
-    def __init__(self, config: ConvConfig, n_samples: int, n_channels: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: ConvConfig, n_samples: int, n_channels: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         step = _STRIDE ** len(config.filters)
         self.n_samples = n_samples

@@ -15,8 +15,8 @@ _DECODERS = 2  # reconstruction, future
 class UnconditionalDecoders(nn.Module):
     """Two stacked GRU decoders whose input is zero at every step.
 
-    Abedin et al. 2020 ("Towards deep clustering of human activities from wearables", DSC) start both decoders
-    from the embedding and let them run; DISC's paper names the conditional input as the difference of its own.
+    DSC (Abedin et al. 2020, "Towards deep clustering of human activities from wearables") starts both
+    decoders from the embedding and lets them run; DISC's paper names the conditional input as its difference.
 
     Args:
         config: shape of the network; ``feedback`` and ``reset_after`` are not used.
@@ -59,4 +59,3 @@ class UnconditionalDecoders(nn.Module):
             gi = below.view(_DECODERS, steps, h0.shape[1], -1)
             states = scan_gru(gi, h0, w_hh.transpose(1, 2), b_hh.unsqueeze(1), steps, dtype)
         return states
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class StackedAutoencoder(nn.Module):
 
 def _layers(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
     parts: list[nn.Module] = []
-    for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+    for number, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
         parts.append(seeded_linear(inputs, outputs, generator))
         if number < len(sizes) - 1:
             parts.append(nn.ReLU())

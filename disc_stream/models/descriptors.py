@@ -6,6 +6,8 @@ the movement. They are computed by matrix products, so that they run inside an e
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -109,7 +111,7 @@ def band_matrix(n_frequencies: int, n_bands: int) -> np.ndarray:
     edges = np.unique(np.round(np.geomspace(1, n_frequencies, n_bands + 1)).astype(np.int64))
     frequency = np.arange(n_frequencies)
     return np.array(
-        [(frequency >= low) & (frequency < high) for low, high in zip(edges[:-1], edges[1:], strict=True)],
+        [(frequency >= low) & (frequency < high) for low, high in pairwise(edges)],
         dtype=np.float64,
     )
 

@@ -1,4 +1,4 @@
-"""Training of DISC from windows to centroids: the recipe that the estimator and the command share."""
+"""Training from windows to centroids: the recipe that all deep methods share."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.errors import ConfigError
-from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.cluster import ClusterHead
 from disc_stream.models.config import NetworkConfig
-from disc_stream.models.inference import InferenceNet
 from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.events import Callback, ignore
+from disc_stream.training.families import FAMILIES, Family, build_for
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, as_numpy, embed
 from disc_stream.training.presets import TrainingConfig
+from disc_stream.training.pretrained import Pretrained
 from disc_stream.training.trainer import Trainer
-from disc_stream.training.windows import apply_scaler, fit_scaler
+from disc_stream.training.windows import apply_scaler, check_seed, fit_scaler
 from disc_stream.types import Float32Array
 
-MAX_SEED = 2**32 - 1  # scikit-learn takes no larger one
 _WIDE = 128  # hidden units from which bfloat16 products pay off on a CPU
 
 
@@ -61,10 +62,10 @@ class Fitted:
         history: one entry per epoch.
     """
 
-    autoencoder: MultiTaskAutoencoder
+    autoencoder: nn.Module
     centroids: torch.Tensor
-    net: InferenceNet
-    pretrained_net: InferenceNet
+    net: nn.Module
+    pretrained_net: nn.Module
     scaler: ScalerInfo
     history: list[dict[str, Any]] = field(repr=False)
 
@@ -72,79 +73,127 @@ class Fitted:
 def fit_disc(
     windows: Float32Array, n_clusters: int, config: TrainingConfig, *, seed: int, options: FitOptions
 ) -> Fitted:
-    """Train DISC: autoencoder, centroids on its embeddings, refinement of both.
+    """``fit_clusters`` with DISC's autoencoder."""
+    return fit_clusters(FAMILIES["disc"], windows, n_clusters, config, seed=seed, options=options)
+
+
+def fit_clusters(
+    family: Family,
+    windows: Float32Array,
+    n_clusters: int,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    options: FitOptions,
+    pretrained: Pretrained | None = None,
+    start: Pretrained | None = None,
+) -> Fitted:
+    """Train a deep clustering: autoencoder, centroids on its embeddings, refinement of both.
 
     Args:
+        family: kind of autoencoder.
         windows: (n, T, C), checked, in physical units.
         n_clusters: K.
         config: every hyper-parameter.
         seed: same seed, same result on the same machine.
         options: device, callback, checkpoints.
+        pretrained: a trained autoencoder of this family, settings, seed and windows; the result is the same
+            as without, and the time of its training is saved.
+        start: an autoencoder to refine that was trained on more windows than these.
 
     Raises:
         ConfigError: if the seed is out of range, the device or the precision is not there, the layout does
-            not fit the channels, or the checkpoint belongs to another training.
+            not fit the channels, or the checkpoint or ``pretrained`` belongs to another training.
         TrainingError: if training cannot go on.
     """
-    seed, n_clusters = int(seed), int(n_clusters)  # torch and JSON take no integers of numpy
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"the seed must be 0 to {MAX_SEED}, got {seed}")
+    seed, n_clusters = check_seed(seed), int(n_clusters)  # torch and JSON take no integers of numpy
     device = pick_device(options.device)
+    identity = {**_identity(family, windows, config, seed), "n_clusters": n_clusters}
     with _threads_for(config, windows.shape[2]):
-        return _fit(windows, n_clusters, config, seed, device, options)
+        trainer, data, autoencoder, scaler = _set_up(family, windows, config, seed, options, device, identity)
+        if pretrained is not None:
+            pretrained.require(_identity(family, windows, config, seed), config)
+        if (given := pretrained or start) is not None and "pretrain" not in trainer.completed:
+            trainer.completed["pretrain"] = given.state
+            trainer.history = list(given.history)
+            scaler = given.scaler
+            data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
+        trainer.run(Pretraining(autoencoder, data, config))
 
-
-def _fit(
-    windows: Float32Array,
-    n_clusters: int,
-    config: TrainingConfig,
-    seed: int,
-    device: torch.device,
-    options: FitOptions,
-) -> Fitted:
-    n_channels = windows.shape[2]
-    trainer = Trainer(
-        seed=seed,
-        device=device,
-        bf16=use_bf16(config, device, n_channels),
-        callback=options.callback,
-        checkpoints=options.checkpoints,
-        identity={
-            "method": "DISC", "config": config.to_dict(), "seed": seed, "n_clusters": n_clusters,
-            "windows": sha256(windows),
-        },
-    )  # fmt: skip
-    if options.resume:
-        trainer.resume()
-
-    scaler = fit_scaler(config.scaler, windows)
-    data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
-    autoencoder = build_autoencoder(config.network, n_channels, seed).to(device)
-    trainer.run(Pretraining(autoencoder, data, config))
-
-    z = as_numpy(embed(autoencoder, data))
-    start = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
-    head = ClusterHead(torch.from_numpy(start)).to(device)
-    pretrained_net = InferenceNet(autoencoder.encoder, head.centroids, scaler)
-    trainer.run(Refinement(ClusterModel(autoencoder, head), data, config, seed))
+        z = as_numpy(embed(autoencoder, data))
+        first = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
+        head = ClusterHead(torch.from_numpy(first)).to(device)
+        pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
+        kept = len(data) if config.refresh_steps else 0
+        trainer.run(Refinement(ClusterModel(autoencoder, head, kept), data, config, seed))
 
     autoencoder = autoencoder.cpu()
     centroids = head.centroids.detach().cpu()
-    net = InferenceNet(autoencoder.encoder, centroids, scaler)
+    net = family.network_for_use(autoencoder, centroids, scaler)
     return Fitted(autoencoder, centroids, net, pretrained_net, scaler, trainer.history)
 
 
-def build_autoencoder(network: NetworkConfig, n_channels: int, seed: int) -> MultiTaskAutoencoder:
-    """A new autoencoder with initial weights from ``seed``."""
-    return MultiTaskAutoencoder(network, n_channels, torch.Generator().manual_seed(seed))
+def pretrain(
+    family: Family, windows: Float32Array, config: TrainingConfig, *, seed: int, options: FitOptions
+) -> Pretrained:
+    """The first half of ``fit_clusters`` alone: train the autoencoder. Arguments and errors are the same."""
+    seed, device = check_seed(seed), pick_device(options.device)
+    identity = _identity(family, windows, config, seed)
+    with _threads_for(config, windows.shape[2]):
+        trainer, data, autoencoder, scaler = _set_up(family, windows, config, seed, options, device, identity)
+        trainer.run(Pretraining(autoencoder, data, config))
+    return Pretrained(identity, trainer.completed["pretrain"], scaler, trainer.history, config.to_dict())
 
 
-def infer(net: InferenceNet, inputs: Float32Array, batch: int = 1024) -> tuple[Float32Array, ...]:
+def network_of(
+    pretrained: Pretrained, family: Family, config: TrainingConfig, shape: tuple[int, int]
+) -> nn.Module:
+    """The encoder of a pretrained autoencoder, ready to use on windows of ``shape`` (T, C).
+
+    There is one centroid, at 0; only the embeddings mean something.
+    """
+    autoencoder = build_for(family, config, shape, seed=0)
+    autoencoder.load_state_dict(pretrained.state)
+    autoencoder.eval()
+    return family.network_for_use(autoencoder, torch.zeros(1, config.network.embedding), pretrained.scaler)
+
+
+def _set_up(
+    family: Family,
+    windows: Float32Array,
+    config: TrainingConfig,
+    seed: int,
+    options: FitOptions,
+    device: torch.device,
+    identity: dict[str, Any],
+) -> tuple[Trainer, torch.Tensor, nn.Module, ScalerInfo]:
+    """A trainer (resumed, if wanted), the normalised windows on the device, a new autoencoder, the scaler."""
+    trainer = Trainer(
+        seed=seed,
+        device=device,
+        bf16=use_bf16(config, device, windows.shape[2]),
+        callback=options.callback,
+        checkpoints=options.checkpoints,
+        identity=identity,
+    )
+    if options.resume:
+        trainer.resume()
+    scaler = fit_scaler(config.scaler, windows)
+    data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
+    autoencoder = build_for(family, config, (windows.shape[1], windows.shape[2]), seed).to(device)
+    return trainer, data, autoencoder, scaler
+
+
+def _identity(family: Family, windows: Float32Array, config: TrainingConfig, seed: int) -> dict[str, Any]:
+    return {"method": family.name, "config": config.to_dict(), "seed": seed, "windows": sha256(windows)}
+
+
+def infer(net: nn.Module, inputs: Float32Array, batch: int = 1024) -> tuple[Float32Array, ...]:
     """Embeddings (n, d), q (n, K) and squared distances (n, K) of many windows.
 
     Args:
         net: trained network.
-        inputs: (n, input_samples, C) first halves of windows, in physical units.
+        inputs: (n, input_samples, C), what the network reads of each window, in physical units.
         batch: windows at once.
     """
     whole = torch.from_numpy(np.ascontiguousarray(inputs))
@@ -176,11 +225,15 @@ def use_bf16(config: TrainingConfig, device: torch.device, n_channels: int) -> b
         return config.precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not isinstance(config.network, NetworkConfig):
+        return False  # measured: the gain is in the recurrences alone
     has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
     return _is_wide(config, n_channels) and bool(has_it)
 
 
 def _is_wide(config: TrainingConfig, n_channels: int) -> bool:
+    if not isinstance(config.network, NetworkConfig):
+        return True
     rows, columns = config.network.grid(n_channels)
     return config.network.hidden * rows * columns >= _WIDE
 

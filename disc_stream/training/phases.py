@@ -41,6 +41,7 @@ class Pretraining:
         self.n_epochs = config.epochs
         self.batch_size = config.batch_size
         self.clip_norm = config.clip_norm
+        self.optimizer = "adam"
         self.weights: Mapping[str, float] = {}
         self._windows = windows
         self._config = config
@@ -71,15 +72,33 @@ class Pretraining:
 class ClusterModel(nn.Module):
     """Autoencoder and centroids, trained together.
 
+    Where the target distribution serves for several epochs, it is kept here, so that a checkpoint has it.
+
     Args:
         autoencoder: pretrained.
         head: with its initial centroids.
+        n_windows: rows of the target to keep; 0 for none.
     """
 
-    def __init__(self, autoencoder: nn.Module, head: ClusterHead) -> None:
+    labels: Tensor
+    target: Tensor
+
+    def __init__(self, autoencoder: nn.Module, head: ClusterHead, n_windows: int = 0) -> None:
         super().__init__()
         self.autoencoder = autoencoder
         self.head = head
+        device = head.centroids.device
+        self.register_buffer("labels", torch.full((n_windows,), -1, dtype=torch.int64, device=device))
+        self.register_buffer("target", torch.zeros(n_windows, len(head.centroids), device=device))
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a target was kept."""
+        return bool(len(self.labels)) and int(self.labels[0]) >= 0
+
+    def keep_target(self, labels: Tensor, target: Tensor) -> None:
+        """Keep labels (n,) and target distribution (n, K)."""
+        self.labels, self.target = labels, target
 
 
 class Refinement:
@@ -100,7 +119,11 @@ class Refinement:
         self.n_epochs = config.refine_epochs
         self.batch_size = config.batch_size
         self.clip_norm = config.clip_norm
-        self.weights: Mapping[str, float] = {"cah": config.gamma}
+        self.optimizer: str = config.refine_optimizer
+        kept = config.reconstruction
+        self.weights: Mapping[str, float] = {"cah": config.gamma, "rec": kept, "fut": kept}
+        steps = -(-self.n_windows // self.batch_size)
+        self._interval = max(1, round(config.refresh_steps / steps))
         self._windows = windows
         self._config = config
         self._seed = seed
@@ -117,8 +140,11 @@ class Refinement:
         return self._config.refine_learning_rate
 
     def prepare(self) -> None:
-        """Labels and target distribution of the weights as they are."""
-        self._assess()
+        """Labels and target distribution of the weights as they are, or as the checkpoint has them."""
+        if self._interval == 1 or not self._model.has_target:
+            self._assess()
+        else:
+            self._labels, self._p = self._model.labels, self._model.target
 
     def losses(self, index: Tensor) -> dict[str, Tensor]:
         """The autoencoder's terms and ``cah``, the unweighted clustering loss."""
@@ -130,6 +156,8 @@ class Refinement:
 
     def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
         """Compare the labels with those of the epoch before; revive clusters that have collapsed."""
+        if (epoch + 1) % self._interval:
+            return EpochEnd()
         before = self._labels
         z = self._assess()
         change = float((self._labels != before).float().mean())
@@ -146,6 +174,8 @@ class Refinement:
         q = assign(z, self._model.head.centroids.detach())
         self._labels = q.argmax(1)
         self._p = target_distribution(q)
+        if self._interval > 1:
+            self._model.keep_target(self._labels, self._p)
 
     def _revive(self, z: Tensor, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[int, ...]:
         """Give clusters (nearly) without windows half of the widest cluster instead."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.convolutional import ConvConfig
+from disc_stream.models.dense import StackedConfig
+
+Network = NetworkConfig | StackedConfig | ConvConfig
 
 Init = Literal["kmeans", "ward"]
 ScalerKind = Literal["minmax", "zscore", "none"]
@@ -19,6 +23,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "init": ("kmeans", "ward"),
     "target": ("set", "batch"),
     "precision": ("auto", "fp32", "bf16"),
+    "refine_optimizer": ("adam", "sgd"),
 }
 
 
@@ -40,15 +45,19 @@ class TrainingConfig:
             cluster means of the sample then serve all windows.
         refine_epochs: most epochs of refinement.
         refine_learning_rate: of a fresh Adam in refinement.
+        refine_optimizer: ``adam``, or ``sgd`` with a momentum of 0.9 as in DEC.
         gamma: weight of the clustering loss, equation 16.
+        reconstruction: weight of the autoencoder's loss beside it; 0 for DEC.
         target: the target distribution P (equation 14) is computed over the whole ``set`` before every epoch
             in evaluation mode, or over every ``batch`` from that batch's own q.
+        refresh_steps: with a target over the set, steps between two of its updates, rounded to whole epochs;
+            0 for every epoch.
         tolerance: refinement stops when a smaller share of labels changes from one epoch to the next.
         precision: of the large matrix products in training; ``auto`` is bf16 for wide networks where the
             processor has it. Evaluation is always fp32.
     """
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: Network = field(default_factory=NetworkConfig)
     scaler: ScalerKind = "minmax"
     batch_size: int = 256
     epochs: int = 100
@@ -60,8 +69,11 @@ class TrainingConfig:
     ward_sample: int = 10_000
     refine_epochs: int = 200
     refine_learning_rate: float = 1e-3
+    refine_optimizer: Literal["adam", "sgd"] = "adam"
     gamma: float = 0.1
+    reconstruction: float = 1.0
     target: Literal["set", "batch"] = "set"
+    refresh_steps: int = 0
     tolerance: float = 1e-3
     precision: Precision = "auto"
 
@@ -74,13 +86,19 @@ class TrainingConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name, least in (("batch_size", 2), ("epochs", 1), ("refine_epochs", 0), ("ward_sample", 2)):
+        for name, least in (
+            ("batch_size", 2),
+            ("epochs", 1),
+            ("refine_epochs", 0),
+            ("ward_sample", 2),
+            ("refresh_steps", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("learning_rate", "refine_learning_rate", "decay_factor"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
-        for name in ("gamma", "decay_after", "tolerance"):
+        for name in ("gamma", "reconstruction", "decay_after", "tolerance"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if not self.clip_norm >= 0.0:
@@ -122,21 +140,27 @@ PRESETS: dict[str, TrainingConfig] = {
 }
 
 
-def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+def resolve(
+    preset: str,
+    overrides: Mapping[str, Any] | None = None,
+    presets: Mapping[str, TrainingConfig] | None = None,
+) -> TrainingConfig:
     """A preset with some of its values replaced.
 
     Args:
         preset: ``paper``, ``released`` or ``small``.
-        overrides: by field name of ``TrainingConfig`` or ``NetworkConfig``; None leaves a value as it is.
+        overrides: by field name of ``TrainingConfig`` or of its network; None leaves a value as it is.
+        presets: to choose from; default those of DISC.
 
     Raises:
         ConfigError: if the preset or a name is not known, or a value is out of range.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(PRESETS)}")
-    base = PRESETS[preset]
+    presets = PRESETS if presets is None else presets
+    if preset not in presets:
+        raise ConfigError(f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(presets)}")
+    base = presets[preset]
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    network_names = {f.name for f in dataclasses.fields(NetworkConfig)}
+    network_names = {f.name for f in dataclasses.fields(base.network)}
     training_names = {f.name for f in dataclasses.fields(TrainingConfig)} - {"network"}
     unknown = sorted(set(given) - network_names - training_names)
     if unknown:
@@ -145,14 +169,17 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> Training
     for name, value in given.items():
         default = getattr(base.network if name in network_names else base, name)
         _require_type(name, value, default)
-    network = dataclasses.replace(base.network, **{n: v for n, v in given.items() if n in network_names})
+    shape = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in network_names}
+    network: Network = dataclasses.replace(cast("Any", base.network), **shape)
     training = {n: v for n, v in given.items() if n in training_names}
     return dataclasses.replace(base, **{"network": network, **training})
 
 
 def _require_type(name: str, value: Any, default: Any) -> None:
     """A value must be of the kind of the preset's; a whole number also serves as a number."""
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple: "a list"}
+    if isinstance(default, tuple):
+        default, value = (), tuple(value) if isinstance(value, list) else value
     accepted = (int, float) if isinstance(default, float) else type(default)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
         wanted = kinds.get(type(default), type(default).__name__)

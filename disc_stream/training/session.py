@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from torch import nn
 
 from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
 from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo
@@ -18,8 +19,7 @@ from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import ConfigError, DataError
-from disc_stream.models.autoencoder import half
-from disc_stream.models.inference import InferenceNet
+from disc_stream.models.autoencoder import MultiTaskAutoencoder, half
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.fitting import FitOptions, Fitted, fit_disc, infer
@@ -88,7 +88,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     save_run(
         request.out,
         info=info,
-        autoencoder=fitted.autoencoder,
+        autoencoder=cast("MultiTaskAutoencoder", fitted.autoencoder),
         centroids=fitted.centroids,
         samples=source.x[:, :n_input],
         history=fitted.history,
@@ -257,9 +257,9 @@ def _scored(part: WindowSet, scored: Sequence[int]) -> Any:
     return np.isin(part.y, scored) if scored else part.y != UNLABELLED
 
 
-def _embeddings(net: InferenceNet, part: WindowSet) -> Float32Array:
+def _embeddings(net: nn.Module, part: WindowSet) -> Float32Array:
     return infer(net, part.x[:, : half(part.x.shape[1])])[0]
 
 
-def _clusters(net: InferenceNet, part: WindowSet) -> IntArray:
+def _clusters(net: nn.Module, part: WindowSet) -> IntArray:
     return np.asarray(infer(net, part.x[:, : half(part.x.shape[1])])[1].argmax(1), dtype=np.int64)

@@ -26,6 +26,8 @@ from disc_stream.training.checkpoint import (
 )
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent, ignore
 
+_MOMENTUM = 0.9  # of DEC's optimiser
+
 
 class EpochEnd(NamedTuple):
     """What a phase has to say after an epoch."""
@@ -43,6 +45,7 @@ class Phase(Protocol):
     n_epochs: int
     batch_size: int
     clip_norm: float
+    optimizer: str  # "adam", or "sgd" with momentum
     weights: Mapping[str, float]  # of loss terms in the sum; 1 where not named
 
     @property
@@ -118,7 +121,7 @@ class Trainer:
             phase.module.load_state_dict(self.completed[phase.name])
             phase.module.eval()
             return
-        optimizer = torch.optim.Adam(phase.module.parameters(), lr=phase.learning_rate(0))
+        optimizer = _optimizer(phase)
         first, done = self._take_up(phase, optimizer)
         phase.prepare()
         for epoch in range(first, phase.n_epochs):
@@ -195,6 +198,13 @@ class Trainer:
                 completed=self.completed, history=self.history,
             ),
         )  # fmt: skip
+
+
+def _optimizer(phase: Phase) -> torch.optim.Optimizer:
+    rate, parameters = phase.learning_rate(0), phase.module.parameters()
+    if phase.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=_MOMENTUM)
+    return torch.optim.Adam(parameters, lr=rate)
 
 
 def derived_seed(seed: int, phase: str, epoch: int) -> int:

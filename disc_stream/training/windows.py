@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.errors import ConfigError
 from disc_stream.types import Float32Array
 
 log = logging.getLogger(__name__)
 
 MIN_SAMPLES = 4
+MAX_SEED = 2**32 - 1  # scikit-learn takes no larger one
 _EXPECTED = "expected (n_windows, n_samples, n_channels)"
 
 
@@ -58,6 +60,10 @@ def check_training_windows(x: Any, n_clusters: Any) -> Float32Array:
             f"x has windows of {windows.shape[1]} samples, shape {windows.shape}; "
             f"expected at least {MIN_SAMPLES} samples"
         )
+    if n_clusters == 1:
+        raise ValueError("n_clusters is 1: there is nothing to tell apart; expected at least 2")
+    if (windows == windows[:1, :1]).all():
+        raise ValueError(f"x is constant in every channel, shape {windows.shape}; expected motion")
     least = max(2, int(n_clusters))
     if len(windows) < least:
         raise ValueError(
@@ -65,6 +71,18 @@ def check_training_windows(x: Any, n_clusters: Any) -> Float32Array:
             f"expected at least {least} for n_clusters={n_clusters}"
         )
     return windows
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as a Python integer.
+
+    Raises:
+        ConfigError: if it is not a whole number from 0 to 2³² - 1.
+    """
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"the seed must be 0 to {MAX_SEED}, got {seed}")
+    return int(seed)
 
 
 def fit_scaler(kind: str, windows: Float32Array) -> ScalerInfo:

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from disc_stream.training.estimator import DISC
+from disc_stream.training.estimators import DISC
 from tests.support.motion import TINY, grouped_windows
 
 ESTIMATORS = [DISC]

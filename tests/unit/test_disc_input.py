@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disc_stream.errors import ConfigError, TrainingError
-from disc_stream.training.estimator import DISC
+from disc_stream.training.estimators import DISC
 from disc_stream.training.windows import apply_scaler, fit_scaler
 from tests.support.motion import TINY, grouped_windows
 
@@ -118,9 +118,11 @@ def test_a_sample_for_ward_holds_at_least_a_window_for_each_cluster() -> None:
     assert fit(windows(), init="ward", settings={**TINY, "ward_sample": 2}).cluster_centers_.shape[0] == 3
 
 
-def test_one_cluster_is_possible() -> None:
-    for init in ("kmeans", "ward"):
-        assert not fit(windows(), 1, init=init).labels_.any()
+def test_one_cluster_tells_nothing_apart() -> None:
+    with pytest.raises(
+        ValueError, match="n_clusters is 1: there is nothing to tell apart; expected at least 2"
+    ):
+        fit(windows(), 1)
 
 
 @pytest.mark.parametrize(

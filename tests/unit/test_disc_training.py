@@ -12,9 +12,10 @@ import torch
 
 from disc_stream.clustering.metrics import accuracy
 from disc_stream.errors import ConfigError, TrainingError
+from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.cluster import ClusterHead, soft_assignment
 from disc_stream.training import fitting
-from disc_stream.training.estimator import DISC
+from disc_stream.training.estimators import DISC
 from disc_stream.training.events import BatchEvent, EpochEvent, TrainingEvent
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, assign, embed
 from disc_stream.training.presets import TrainingConfig, resolve
@@ -37,10 +38,14 @@ def data(**shape: int) -> torch.Tensor:
     return torch.from_numpy(grouped_windows(**shape)[0])
 
 
+def new_autoencoder(n_channels: int = 3) -> MultiTaskAutoencoder:
+    return MultiTaskAutoencoder(config().network, n_channels, torch.Generator().manual_seed(0))
+
+
 def refinement(**changes: Any) -> Refinement:
     """A refinement over tiny windows whose three centroids are three of the embeddings."""
     windows = data()
-    autoencoder = fitting.build_autoencoder(config().network, windows.shape[2], 0)
+    autoencoder = new_autoencoder(windows.shape[2])
     head = ClusterHead(embed(autoencoder, windows)[:3])
     return Refinement(ClusterModel(autoencoder, head), windows, config(**changes), 0)
 
@@ -271,7 +276,7 @@ def test_no_batch_is_too_small_to_normalise_over(monkeypatch: pytest.MonkeyPatch
     sizes: list[int] = []
     monkeypatch.setattr(Pretraining, "end_epoch", lambda *_: EpochEnd())
     windows = data(per_group=11)  # 33 windows, batches of 32
-    phase = Pretraining(fitting.build_autoencoder(config().network, 3, 0), windows, config(epochs=1))
+    phase = Pretraining(new_autoencoder(), windows, config(epochs=1))
     inner = phase.losses
     monkeypatch.setattr(phase, "losses", lambda index: sizes.append(len(index)) or inner(index))
     Trainer(0, CPU).run(phase)
@@ -279,7 +284,11 @@ def test_no_batch_is_too_small_to_normalise_over(monkeypatch: pytest.MonkeyPatch
 
 
 def test_odd_numbers_of_windows_leave_no_batch_of_one() -> None:
-    phase = Pretraining(fitting.build_autoencoder(config().network, 3, 0), data()[:5], config(batch_size=2))
+    phase = Pretraining(
+        new_autoencoder(),
+        data()[:5],
+        config(batch_size=2),
+    )
     sizes = [len(index) for index in Trainer(0, CPU)._batches(phase, 0)]
     assert sizes == [3, 2]
 

@@ -18,7 +18,7 @@ from disc_stream.artifacts.bundle import Bundle, graph_facts, write_bundle
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.errors import ParityError, TrainingError, UsageError
-from disc_stream.training.estimator import DISC
+from disc_stream.training.estimators import DISC
 from disc_stream.training.runs import load_run, save_run
 from disc_stream_export import export_run, exporter
 from tests.support.tiny_run import INPUT_SAMPLES, N_CLUSTERS, edit_run, tiny_info, write_tiny_run

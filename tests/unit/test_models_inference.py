@@ -12,7 +12,7 @@ import torch
 from disc_stream.errors import InputNotFoundError, TrainingError
 from disc_stream.models.cluster import soft_assignment, squared_distances
 from disc_stream.training import runs
-from disc_stream.training.estimator import DISC
+from disc_stream.training.estimators import DISC
 from disc_stream.training.runs import load_run, save_run
 from disc_stream.training.windows import apply_scaler
 from tests.support.motion import TINY, grouped_windows

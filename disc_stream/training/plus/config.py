@@ -54,8 +54,8 @@ class PlusConfig:
             ConfigError: naming the field, its value and what is possible.
         """
         for name, least in (
-            ("bands", 1), ("axes", 1), ("restarts", 1), ("moves", 0), ("windows_per_component", 1), ("folds", 2), ("lag", 0),
-            ("few_devices", 2), ("few_span", 0),
+            ("bands", 1), ("axes", 1), ("restarts", 1), ("moves", 0), ("windows_per_component", 1),
+            ("folds", 2), ("lag", 0), ("few_devices", 2), ("few_span", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")

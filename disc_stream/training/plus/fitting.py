@@ -78,7 +78,9 @@ def fit_plus(
         descriptors, x, restore = _describe(windows, config)
         chosen, history = _choose(x, devices, n_clusters, config, seed, callback)
         student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, n_clusters)
-    return FittedPlus(_network(descriptors, student, *restore), chosen.labels, chosen.span, chosen.score, history)
+    return FittedPlus(
+        _network(descriptors, student, *restore), chosen.labels, chosen.span, chosen.score, history
+    )
 
 
 def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, Array, tuple[Array, Array]]:
@@ -120,7 +122,12 @@ def _run(
 
     def look_at(candidate: Candidate, kind: str) -> None:
         history.append(
-            {"kind": kind, "span": candidate.span, "likelihood": candidate.likelihood, "score": candidate.score}
+            {
+                "kind": kind,
+                "span": candidate.span,
+                "likelihood": candidate.likelihood,
+                "score": candidate.score,
+            }
         )
         callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
 

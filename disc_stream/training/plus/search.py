@@ -67,7 +67,7 @@ class Search:
                     yield candidate
 
     def moves(self, best: Candidate) -> Iterator[Candidate]:
-        """Candidates next to ``best``: settled at another span; or two clusters joined and a third one cut."""
+        """Candidates next to ``best``: settled at another span; or two clusters joined, a third one cut."""
         for span in self._averaged:
             if span != best.span and (candidate := self._settle(span, best.labels)) is not None:
                 yield candidate

@@ -1,0 +1,70 @@
+"""What all clusterers of windows have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from disc_stream.clustering.assignment import soft_assignment
+from disc_stream.training.windows import check_training_windows, check_windows
+from disc_stream.types import Float32Array, IntArray
+
+_ROWS = 512
+
+
+class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of the clusterers: checks of the input, and labels from soft assignments.
+
+    Windows are (n_windows, n_samples, n_channels), in physical units. After ``fit``:
+
+    Attributes:
+        labels_: (n_windows,) int64, cluster of every training window.
+        cluster_centers_: (K, d) float32.
+        n_samples_: T, samples of a window.
+        n_channels_: C.
+    """
+
+    n_clusters: int
+    labels_: IntArray
+    cluster_centers_: Float32Array
+    n_samples_: int
+    n_channels_: int
+
+    def predict(self, x: Any) -> IntArray:
+        """Cluster of every window, (n_windows,).
+
+        Args:
+            x: as in ``fit``.
+
+        Raises:
+            ValueError: if ``x`` does not fit what was learned from.
+        """
+        return np.asarray(self.predict_proba(x).argmax(1), dtype=np.int64)
+
+    def predict_proba(self, x: Any) -> Float32Array:
+        """Soft assignment q of equation 13 to ``cluster_centers_``, (n_windows, K)."""
+        z = self.transform(x)
+        parts = np.array_split(z, -(-len(z) // _ROWS))  # the differences to all centres take much memory
+        return np.concatenate([soft_assignment(part, self.cluster_centers_) for part in parts])
+
+    def transform(self, x: Any) -> Float32Array:
+        """What the windows are clustered by, (n_windows, d); ``x`` as in ``predict``."""
+        raise NotImplementedError
+
+    def _checked_for_fit(self, x: Any) -> Float32Array:
+        windows = check_training_windows(x, self.n_clusters)
+        self.n_samples_, self.n_channels_ = windows.shape[1:]
+        return windows
+
+    def _checked(self, x: Any) -> Float32Array:
+        check_is_fitted(self, "n_samples_")
+        windows = check_windows(x)
+        if windows.shape[1:] != (self.n_samples_, self.n_channels_):
+            raise ValueError(
+                f"x has shape {windows.shape}; "
+                f"expected (n_windows, {self.n_samples_}, {self.n_channels_}) as in fit"
+            )
+        return windows
