@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disc_stream.errors import InputNotFoundError, MissingExtraError
+from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraError
 
 # extra -> the modules that tell whether it is there
 _PROBES = {
@@ -82,3 +82,21 @@ def setup_logging(verbose: bool) -> None:
     logging.getLogger("disc_stream").setLevel(logging.DEBUG if verbose else logging.INFO)
     for room in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):
         logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """What ``--set NAME=VALUE`` says, by name; a value is JSON, or a word.
+
+    Raises:
+        ConfigError: if one is not of that form.
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {pair!r} is not NAME=VALUE", remedy="Write it like --set hidden=128")
+        try:
+            settings[name] = json.loads(text)
+        except json.JSONDecodeError:
+            settings[name] = text  # a word, such as grid
+    return settings

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras
-from disc_stream.errors import ConfigError, UsageError
+from disc_stream.cli.common import JsonOption, SeedOption, parse_settings, print_json, require_extras
+from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.run import RunInfo
@@ -78,7 +77,7 @@ def train(
     """
     require_extras("disc-stream train", "train")
     settings: dict[str, Any] = {
-        **_parse_settings(setting or []),
+        **parse_settings(setting or []),
         "init": init,
         "epochs": epochs,
         "refine_epochs": refine_epochs,
@@ -130,19 +129,6 @@ def _dataset_name(dataset: str | None, synthetic: bool) -> str:
 def _record_name(name: str) -> str:
     """A file's name without its folders: the record must not tell where it lay."""
     return Path(name).stem if name.endswith(".npz") else name
-
-
-def _parse_settings(pairs: list[str]) -> dict[str, Any]:
-    settings = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"--set {pair!r} is not NAME=VALUE", remedy="Write it like --set hidden=128")
-        try:
-            settings[name] = json.loads(text)
-        except json.JSONDecodeError:
-            settings[name] = text  # a word, such as grid
-    return settings
 
 
 def _load(name: str, data: Path | None, labelled_only: bool, reading: Any) -> Split:

@@ -53,3 +53,43 @@ class StickyFilter:
         p /= p.sum()
         self._p = p
         return p
+
+
+def filter_sequence(
+    q: npt.NDArray[np.floating], *, stay: float = 0.8, exponent: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """``StickyFilter`` over a whole sequence, (n, K) -> (n, K)."""
+    sticky = StickyFilter(q.shape[1], stay, exponent)
+    return np.array([sticky.update(row) for row in q]).reshape(q.shape)
+
+
+def smooth_sequence(
+    q: npt.NDArray[np.floating], *, stay: float = 0.8, exponent: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """Smoothing by what came before and after: the forward-backward algorithm of the same model.
+
+    Not causal: for recordings, not for streams (Rabiner 1989, the scaled recursions).
+
+    Args:
+        q: (n, K) soft assignments of successive windows.
+        stay: as in ``StickyFilter``.
+        exponent: as in ``StickyFilter``.
+
+    Returns:
+        (n, K), rows sum to 1.
+    """
+    forward = filter_sequence(q, stay=stay, exponent=exponent)
+    n, n_clusters = q.shape
+    if n_clusters == 1:
+        return forward
+    likelihood = np.power(q / q.max(1, keepdims=True), exponent, dtype=np.float64)
+    move = (1.0 - stay) / (n_clusters - 1)
+    backward = np.ones(n_clusters)
+    out = forward.copy()
+    for t in range(n - 2, -1, -1):
+        ahead = likelihood[t + 1] * backward
+        backward = move * ahead.sum() + (stay - move) * ahead
+        backward /= backward.sum()
+        out[t] = forward[t] * backward
+        out[t] /= out[t].sum()
+    return out

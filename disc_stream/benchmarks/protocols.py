@@ -1,0 +1,117 @@
+"""The two protocols that methods are scored under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from disc_stream.benchmarks.cells import Protocol
+from disc_stream.clustering.metrics import score
+from disc_stream.clustering.smoothing import filter_sequence, likelihood_exponent, smooth_sequence
+from disc_stream.data.types import Split, WindowSet
+from disc_stream.signal.running import running_standardise
+from disc_stream.training.estimators import SpaceClusterer
+from disc_stream.training.estimators.base import WindowClusterer
+from disc_stream.training.methods import Method
+from disc_stream.types import Float32Array, IntArray
+
+PRIOR_WINDOWS = 50.0
+STAY = 0.8  # as in ``disc-stream serve``
+Soft = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Windows of one part in the order of their devices' time.
+
+    Args:
+        x: (n, T, C).
+        y: (n,) activities.
+        devices: (n,) the people who wore the devices.
+    """
+
+    x: Float32Array = field(repr=False)
+    y: IntArray = field(repr=False)
+    devices: IntArray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A dataset as one protocol sees it."""
+
+    protocol: Protocol
+    train: Part
+    test: Part
+
+
+def protocol_facts(protocol: Protocol, method: Method) -> dict[str, Any]:
+    """What the protocol does, for the record."""
+    if protocol == "paper":
+        return {"protocol": "paper"}
+    facts: dict[str, Any] = {"protocol": "stream", "stay": STAY}
+    return facts if knows_devices(method) else {**facts, "prior_windows": PRIOR_WINDOWS}
+
+
+def knows_devices(method: Method) -> bool:
+    """Whether a method does itself what the ``stream`` protocol's normalisation is for."""
+    return method.group == "ours"
+
+
+def prepare(split: Split, protocol: Protocol, method: Method) -> Prepared:
+    """The windows of both parts, normalised by device where the protocol asks for it."""
+    train, test = _in_time_order(split.train), _in_time_order(split.test)
+    if protocol == "paper" or knows_devices(method):
+        return Prepared(protocol, train, test)
+    mean = train.x.mean((0, 1), dtype=np.float64)
+    variance = train.x.var((0, 1), dtype=np.float64)
+
+    def normalised(part: Part) -> Part:
+        x = running_standardise(part.x, part.devices, mean=mean, variance=variance, weight=PRIOR_WINDOWS)
+        return Part(x, part.y, part.devices)
+
+    return Prepared(protocol, normalised(train), normalised(test))
+
+
+def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str, dict[str, float]]:
+    """Scores of a fitted model, by part; see ``Cell``."""
+    scores = {"train": score(data.train.y, model.labels_)}
+    if data.protocol == "paper":
+        found = _afresh(model, data.test.x) if method.refits else model.predict(data.test.x)
+        return {**scores, "test": score(data.test.y, found)}
+    q = model.predict_proba(data.test.x)
+    exponent = likelihood_exponent(model.cluster_centers_.shape[1])
+    return {
+        **scores,
+        "test": score(data.test.y, q.argmax(1)),
+        "test_causal": score(data.test.y, _smoothed(q, data.test.devices, exponent, filter_sequence)),
+        "test_noncausal": score(data.test.y, _smoothed(q, data.test.devices, exponent, smooth_sequence)),
+    }
+
+
+def _in_time_order(part: WindowSet) -> Part:
+    order = np.lexsort((part.start, part.group, part.subject))
+    return Part(
+        np.ascontiguousarray(part.x[order]), part.y[order].astype(np.int64),
+        part.subject[order].astype(np.int64),
+    )  # fmt: skip
+
+
+def _afresh(model: WindowClusterer, x: Float32Array) -> IntArray:
+    """A clustering of the test windows themselves: agglomerative clustering cannot predict."""
+    if isinstance(model, SpaceClusterer):
+        return np.asarray(model.group_again(x), dtype=np.int64)
+    labels: IntArray = clone(model).fit(x).labels_
+    return labels
+
+
+def _smoothed(q: Soft, devices: IntArray, exponent: float, how: Callable[..., Soft]) -> IntArray:
+    labels = np.empty(len(q), dtype=np.int64)
+    for device in np.unique(devices):
+        rows = devices == device
+        labels[rows] = how(q[rows], stay=STAY, exponent=exponent).argmax(1)
+    return labels
