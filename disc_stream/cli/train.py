@@ -38,7 +38,10 @@ def train(
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Same as --dataset synthetic.")] = False,
     devices: Annotated[int, typer.Option(min=2, help="Synthetic wearables.")] = 12,
     minutes: Annotated[float, typer.Option(min=0.1, help="Motion of each synthetic wearable.")] = 10.0,
-    preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
+    method: Annotated[
+        str, typer.Option(help="disc, dsc, or disc-plus (no network to train, seconds, better labels).")
+    ] = "disc",
+    preset: Annotated[str, typer.Option(help="Of disc and dsc: small, released or paper.")] = "small",
     clusters: Annotated[
         int | None, typer.Option(min=1, help="Number of clusters; default the dataset's activities.")
     ] = None,
@@ -68,7 +71,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn an encoder and clusters from windows of motion, without labels.
+    """Learn clusters, and a network that assigns windows to them, from motion without labels.
 
     Labels, where the dataset has them, are used for the metrics alone. A run that was
     stopped goes on with the same command and --resume, and ends as if it had not been.
@@ -87,15 +90,15 @@ def train(
         "precision": precision,
     }
     name = _dataset_name(dataset, synthetic)
-    from disc_stream.training.presets import resolve
-    from disc_stream.training.session import TrainingRequest, claim_folder, train_run
+    from disc_stream.training.session import TrainingRequest, claim_folder, resolve_method, train_run
 
     # What can be wrong with the command is said before a large dataset is read.
-    resolve(preset, settings)
+    resolve_method(method, preset, settings)
     claim_folder(out, resume=resume)
     request = TrainingRequest(
         dataset=_record_name(name),
         out=out,
+        method=method,
         preset=preset,
         settings=settings,
         n_clusters=clusters,
@@ -153,14 +156,16 @@ def _print_text(out: Path, info: RunInfo) -> None:
     metrics = info.metrics
     typer.echo(f"{info.method} ({info.preset}) on {info.dataset}: {info.n_windows:,} windows, "
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
-    epochs = metrics["epochs"]
-    typer.echo(
-        f"{epochs['pretrain']} epochs and {epochs['refine']} of refinement in {metrics['seconds']:.0f} s"
-    )
+    epochs, seconds = metrics["epochs"], metrics["seconds"]
+    if "candidates" in epochs:
+        typer.echo(f"the best of {epochs['candidates']} candidates in {seconds:.0f} s")
+    else:
+        refined = f"{epochs.get('refine', 0)} of refinement"
+        typer.echo(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
     typer.echo("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
     if "refined" in metrics:
         typer.echo(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
-        spaces = {f"autoencoder, {init}": parts for init, parts in metrics["autoencoder"].items()}
+        spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
         for space, parts in {**spaces, "refined": metrics["refined"]}.items():
             for part, values in parts.items():
                 row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))

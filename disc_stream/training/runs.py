@@ -21,7 +21,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as arrays_to_bytes
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as tensors_to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from disc_stream.artifacts.run import (
     CHECKPOINT_DIR,
@@ -35,10 +35,12 @@ from disc_stream.artifacts.run import (
 from disc_stream.errors import InputNotFoundError, TrainingError
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.models.inference import InferenceNet
 from disc_stream.types import Float32Array
 
 MAX_SAMPLES = 512
+DESCRIPTOR_METHOD = "disc-plus"
 _CENTROIDS = "head.centroids"
 _PREFIX = "autoencoder."
 
@@ -49,22 +51,22 @@ class TrainedRun:
 
     Args:
         info: ``run.json``.
-        net: ready to use, in evaluation mode, on the CPU.
+        net: ready to use, in evaluation mode, on the CPU; has ``centroids`` (K, d).
         samples: (N, input_samples, C) float32 real inputs in physical units, N up to 512.
-        autoencoder: the network as it was trained, decoders included.
+        autoencoder: the network as it was trained, decoders included; disc-plus has none but ``net``.
     """
 
     info: RunInfo
-    net: InferenceNet
+    net: InferenceNet | DescriptorNet
     samples: Float32Array
-    autoencoder: MultiTaskAutoencoder
+    autoencoder: MultiTaskAutoencoder | DescriptorNet
 
 
 def save_run(
     path: Path,
     *,
     info: RunInfo,
-    autoencoder: MultiTaskAutoencoder,
+    autoencoder: nn.Module,
     centroids: Tensor,
     samples: Float32Array,
     history: Sequence[Mapping[str, Any]] | None = None,
@@ -85,7 +87,7 @@ def save_run(
     weights = {
         _PREFIX + name: value.detach().cpu().contiguous() for name, value in autoencoder.state_dict().items()
     }
-    weights[_CENTROIDS] = centroids.detach().cpu().contiguous()
+    weights[_CENTROIDS] = centroids.detach().cpu().clone().contiguous()
     kept = samples[np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).astype(int)]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -118,15 +120,33 @@ def load_run(path: Path) -> TrainedRun:
         weights = load_tensors(path / MODEL_FILE)
         samples = load_arrays(path / SAMPLES_FILE)["x"]
         centroids = weights.pop(_CENTROIDS)
-        network = NetworkConfig(**info.config["network"])
-        autoencoder = MultiTaskAutoencoder(network, len(info.channels), torch.Generator())
-        autoencoder.load_state_dict({name.removeprefix(_PREFIX): value for name, value in weights.items()})
+        state = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
+        autoencoder, net = _rebuild(info, state, centroids)
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"run {str(path)!r} is damaged: {reason}", remedy="Train it again") from error
-    autoencoder.eval()
-    net = InferenceNet(autoencoder.encoder, centroids, info.scaler)
     return TrainedRun(info, net, samples, autoencoder)
+
+
+def _rebuild(
+    info: RunInfo, state: dict[str, Tensor], centroids: Tensor
+) -> tuple[MultiTaskAutoencoder | DescriptorNet, InferenceNet | DescriptorNet]:
+    """The network as trained, and as used."""
+    if info.method == DESCRIPTOR_METHOD:
+        descriptors = Descriptors(
+            info.window.input_samples, state["descriptors.scale"], bands=info.config["bands"],
+            axes=info.config["axes"],
+        )  # fmt: skip
+        net = DescriptorNet(descriptors, state["project"], state["shift"], centroids)
+        net.load_state_dict(state)
+        return net, net
+    network = NetworkConfig(**info.config["network"])
+    autoencoder = MultiTaskAutoencoder(
+        network, len(info.channels), torch.Generator(), conditional=info.method != "DSC"
+    )
+    autoencoder.load_state_dict(state)
+    autoencoder.eval()
+    return autoencoder, InferenceNet(autoencoder.encoder, centroids, info.scaler)
 
 
 def read_info(path: Path) -> RunInfo:

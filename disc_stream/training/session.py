@@ -11,23 +11,29 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
+from disc_stream.artifacts.manifest import ChannelInfo, ScalerInfo, WindowInfo
 from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo
 from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import ConfigError, DataError
-from disc_stream.models.autoencoder import MultiTaskAutoencoder, half
+from disc_stream.models.autoencoder import half
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
-from disc_stream.training.fitting import FitOptions, Fitted, fit_disc, infer
+from disc_stream.training.families import FAMILIES
+from disc_stream.training.fitting import FitOptions, fit_clusters, infer
+from disc_stream.training.plus.config import PlusConfig, resolve_plus
+from disc_stream.training.plus.fitting import fit_plus
 from disc_stream.training.presets import TrainingConfig, resolve
 from disc_stream.training.runs import read_info, save_run
 from disc_stream.training.windows import check_training_windows
 from disc_stream.types import Float32Array, IntArray
 
+PLUS = "disc-plus"
+EXPORTABLE = ("disc", "dsc", PLUS)
+_RECORDED = {"disc": "DISC", "dsc": "DSC"}  # as run.json names them
 _SOFTWARE = ("disc-stream", "torch", "numpy", "scikit-learn")
 
 
@@ -38,7 +44,8 @@ class TrainingRequest:
     Args:
         dataset: name for the records.
         out: run folder.
-        preset: name of the preset.
+        method: ``disc``, ``dsc`` or ``disc-plus``.
+        preset: name of the preset; disc-plus has none.
         settings: values that replace the preset's, by name.
         n_clusters: K, or None for the dataset's usual number of activities.
         channels: names of the channels to use, in this order; None for all.
@@ -49,6 +56,7 @@ class TrainingRequest:
 
     dataset: str
     out: Path
+    method: str = "disc"
     preset: str = "small"
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_clusters: int | None = None
@@ -68,7 +76,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         DataError: if the windows cannot be learned from.
         TrainingError: if training cannot go on, or the disk does not take the run.
     """
-    config = resolve(request.preset, request.settings)
+    config = resolve_method(request.method, request.preset, request.settings)
     split = choose_channels(split, request.channels)
     n_clusters = split.n_clusters if request.n_clusters is None else request.n_clusters
     finished = claim_folder(request.out, resume=request.resume)
@@ -80,20 +88,80 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     except ValueError as error:
         raise DataError(f"{request.dataset!r} cannot be learned from: {error}") from error
 
-    options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
-    fitted = fit_disc(windows, n_clusters, config, seed=request.seed, options=options)
-    info = _describe(fitted, split, config, n_clusters, request)
-    n_input = info.window.input_samples
+    learned = _learn(windows, split.train, n_clusters, config, request, callback)
+    info = _describe(learned, split, n_clusters, request)
     source = split.test if len(split.test) else split.train
     save_run(
         request.out,
         info=info,
-        autoencoder=cast("MultiTaskAutoencoder", fitted.autoencoder),
-        centroids=fitted.centroids,
-        samples=source.x[:, :n_input],
-        history=fitted.history,
+        autoencoder=learned.module,
+        centroids=learned.centroids,
+        samples=source.x[:, : learned.n_input],
+        history=learned.history,
     )
     return info
+
+
+def resolve_method(method: str, preset: str, settings: Mapping[str, Any]) -> TrainingConfig | PlusConfig:
+    """Every hyper-parameter of a method whose runs can be exported.
+
+    Raises:
+        ConfigError: if the method, the preset or a setting is not usable.
+    """
+    if method not in EXPORTABLE:
+        raise ConfigError(
+            f"a run of {method!r} cannot be exported", remedy=f"Use one of: {', '.join(EXPORTABLE)}"
+        )
+    return resolve_plus(settings) if method == PLUS else resolve(preset, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What a training came to, whatever the method.
+
+    Args:
+        module: what is saved.
+        centroids: (K, d).
+        net: for inference; reads the first ``n_input`` samples of a window.
+        before: the same before refinement, where there was one.
+        scaler: normalisation.
+        history: one entry per epoch or candidate.
+        n_input: see ``net``.
+        config: every hyper-parameter.
+    """
+
+    module: nn.Module
+    centroids: Tensor
+    net: nn.Module
+    before: nn.Module | None
+    scaler: ScalerInfo
+    history: list[dict[str, Any]]
+    n_input: int
+    config: TrainingConfig | PlusConfig
+
+
+def _learn(
+    windows: Float32Array,
+    train: WindowSet,
+    n_clusters: int,
+    config: TrainingConfig | PlusConfig,
+    request: TrainingRequest,
+    callback: Callback,
+) -> _Learned:
+    n_samples = windows.shape[1]
+    if isinstance(config, PlusConfig):
+        order = np.lexsort((train.start, train.group, train.subject))
+        devices = train.subject[order].astype(np.int64)
+        plus = fit_plus(windows[order], devices, n_clusters, config, seed=request.seed, callback=callback)
+        net = plus.net
+        return _Learned(net, net.centroids, net, None, net.scaler, plus.history, n_samples, config)
+    options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
+    family = FAMILIES[request.method]
+    fitted = fit_clusters(family, windows, n_clusters, config, seed=request.seed, options=options)
+    return _Learned(
+        fitted.autoencoder, fitted.centroids, fitted.net, fitted.pretrained_net, fitted.scaler,
+        fitted.history, half(n_samples), config,
+    )  # fmt: skip
 
 
 def claim_folder(out: Path, *, resume: bool) -> RunInfo | None:
@@ -146,10 +214,15 @@ def choose_channels(split: Split, names: Sequence[str] | None) -> Split:
 
 
 def _require_same_run(
-    info: RunInfo, config: TrainingConfig, n_clusters: int, split: Split, request: TrainingRequest
+    info: RunInfo,
+    config: TrainingConfig | PlusConfig,
+    n_clusters: int,
+    split: Split,
+    request: TrainingRequest,
 ) -> None:
     same = (
-        info.config == config.to_dict()
+        info.method == _RECORDED.get(request.method, request.method)
+        and info.config == config.to_dict()
         and info.n_clusters == n_clusters
         and info.seed == request.seed
         and info.fingerprint == fingerprint(split.train)
@@ -161,29 +234,27 @@ def _require_same_run(
         )
 
 
-def _describe(
-    fitted: Fitted, split: Split, config: TrainingConfig, n_clusters: int, request: TrainingRequest
-) -> RunInfo:
+def _describe(learned: _Learned, split: Split, n_clusters: int, request: TrainingRequest) -> RunInfo:
     train = split.train
     n_samples = train.x.shape[1]
-    _, q, distance = infer(fitted.net, train.x[:, : half(n_samples)])
+    _, q, distance = infer(learned.net, train.x[:, : learned.n_input])
     labels = q.argmax(1)
     return RunInfo(
-        method="DISC",
-        preset=request.preset,
-        config=config.to_dict(),
+        method=_RECORDED.get(request.method, request.method),
+        preset=request.preset if learned.before is not None else PLUS,
+        config=learned.config.to_dict(),
         dataset=request.dataset,
         fingerprint=fingerprint(train),
         n_windows=len(train),
         seed=request.seed,
         fs=train.fs,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in train.channels],
-        window=WindowInfo(samples=n_samples, hop=_hop(train), input_samples=half(n_samples)),
-        scaler=fitted.scaler,
+        window=WindowInfo(samples=n_samples, hop=_hop(train), input_samples=learned.n_input),
+        scaler=learned.scaler,
         n_clusters=n_clusters,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
         distance_q95=_distance_q95(labels, distance),
-        metrics=_metrics(fitted, split, config, request.seed),
+        metrics=_metrics(learned, split, request.seed),
         software={name: importlib.metadata.version(name) for name in _SOFTWARE}
         | {"python": platform.python_version()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -205,16 +276,18 @@ def _distance_q95(labels: IntArray, distance: Float32Array) -> list[float]:
     return [float(np.quantile(own[labels == k] if (labels == k).any() else own, 0.95)) for k in clusters]
 
 
-def _metrics(fitted: Fitted, split: Split, config: TrainingConfig, seed: int) -> dict[str, Any]:
+def _metrics(learned: _Learned, split: Split, seed: int) -> dict[str, Any]:
     """Agreement with the labels, before and after refinement, on both parts; and the training's own end."""
+    history = learned.history
+    phases = [entry["phase"] for entry in history]
     metrics: dict[str, Any] = {
         "protocol": split.protocol,
         "epochs": {
-            phase: sum(h["phase"] == phase for h in fitted.history) for phase in ("pretrain", "refine")
+            phase: phases.count(phase) for phase in ("pretrain", "refine", "candidates") if phase in phases
         },
-        "seconds": sum(h["seconds"] for h in fitted.history),
-        "loss": fitted.history[-1]["losses"],
-        "label_change": fitted.history[-1]["label_change"],
+        "seconds": sum(entry["seconds"] for entry in history),
+        "loss": history[-1].get("losses"),
+        "label_change": history[-1].get("label_change"),
     }
     parts = {"train": split.train, "test": split.test}
     scored = {name: _scored(part, split.scored) for name, part in parts.items()}
@@ -223,24 +296,26 @@ def _metrics(fitted: Fitted, split: Split, config: TrainingConfig, seed: int) ->
     metrics["scored_windows"] = {name: int(mask.sum()) for name, mask in scored.items()}
     metrics |= {
         "refined": {
-            name: score(part.y[scored[name]], _clusters(fitted.net, part)[scored[name]])
+            name: score(part.y[scored[name]], _clusters(learned, part)[scored[name]])
             for name, part in parts.items()
-        },
-        "autoencoder": _autoencoder_metrics(fitted, parts, scored, config, seed),
+        }
     }
+    if learned.before is not None:
+        metrics["autoencoder"] = _autoencoder_metrics(learned, learned.before, parts, scored, seed)
     return metrics
 
 
 def _autoencoder_metrics(
-    fitted: Fitted,
+    learned: _Learned,
+    before: nn.Module,
     parts: dict[str, WindowSet],
     scored: dict[str, Any],
-    config: TrainingConfig,
     seed: int,
 ) -> dict[str, Any]:
     """Clusters of the embeddings before refinement: found on the training part, the nearest on both."""
-    n_clusters = len(fitted.centroids)
-    z = {name: _embeddings(fitted.pretrained_net, part) for name, part in parts.items()}
+    config = cast("TrainingConfig", learned.config)
+    n_clusters = len(learned.centroids)
+    z = {name: infer(before, part.x[:, : learned.n_input])[0] for name, part in parts.items()}
     result = {}
     for init in ("kmeans", "ward"):
         centroids = initial_centroids(
@@ -257,9 +332,5 @@ def _scored(part: WindowSet, scored: Sequence[int]) -> Any:
     return np.isin(part.y, scored) if scored else part.y != UNLABELLED
 
 
-def _embeddings(net: nn.Module, part: WindowSet) -> Float32Array:
-    return infer(net, part.x[:, : half(part.x.shape[1])])[0]
-
-
-def _clusters(net: nn.Module, part: WindowSet) -> IntArray:
-    return np.asarray(infer(net, part.x[:, : half(part.x.shape[1])])[1].argmax(1), dtype=np.int64)
+def _clusters(learned: _Learned, part: WindowSet) -> IntArray:
+    return np.asarray(infer(learned.net, part.x[:, : learned.n_input])[1].argmax(1), dtype=np.int64)

@@ -121,12 +121,15 @@ def _run(
     total = search.n_starts + len(search.spans) * config.moves
 
     def look_at(candidate: Candidate, kind: str) -> None:
+        spent = sum(entry["seconds"] for entry in history)
         history.append(
             {
+                "phase": PHASE,
                 "kind": kind,
                 "span": candidate.span,
                 "likelihood": candidate.likelihood,
                 "score": candidate.score,
+                "seconds": time.perf_counter() - started - spent,
             }
         )
         callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
