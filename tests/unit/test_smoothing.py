@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 
-from disc_stream.clustering.smoothing import StickyFilter, likelihood_exponent
+from disc_stream.clustering.smoothing import (
+    StickyFilter,
+    filter_sequence,
+    likelihood_exponent,
+    smooth_sequence,
+)
 
 
 def test_two_steps_by_hand() -> None:
@@ -64,3 +71,31 @@ def test_one_cluster_is_certain() -> None:
 def test_impossible_settings_are_refused(stay: float, exponent: float) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         StickyFilter(2, stay, exponent)
+
+
+def brute_force(q: np.ndarray, stay: float, exponent: float) -> np.ndarray:
+    """Marginals of every window from all K^n paths."""
+    n, k = q.shape
+    marginals = np.zeros((n, k))
+    for path in product(range(k), repeat=n):
+        p = np.prod([q[t, state] ** exponent for t, state in enumerate(path)])
+        for before, after in pairwise(path):
+            p *= stay if before == after else (1 - stay) / (k - 1)
+        for t, state in enumerate(path):
+            marginals[t, state] += p
+    return marginals / marginals.sum(1, keepdims=True)
+
+
+def test_smoothing_both_ways_is_the_marginal_over_all_paths() -> None:
+    q = np.random.default_rng(0).dirichlet(np.ones(3), size=5)
+    for exponent in (1.0, 2.5):
+        found = smooth_sequence(q, stay=0.7, exponent=exponent)
+        np.testing.assert_allclose(found, brute_force(q, 0.7, exponent), atol=1e-12)
+
+
+def test_the_last_window_has_no_future() -> None:
+    q = np.random.default_rng(1).dirichlet(np.ones(4), size=9)
+    causal, both = filter_sequence(q, stay=0.9), smooth_sequence(q, stay=0.9)
+    np.testing.assert_allclose(causal[-1], both[-1])
+    assert not np.allclose(causal[0], both[0])
+    assert smooth_sequence(np.ones((3, 1))).tolist() == [[1.0]] * 3

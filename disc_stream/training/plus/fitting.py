@@ -92,6 +92,10 @@ def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, A
         parts = [descriptors(part) for part in torch.split(torch.from_numpy(windows), _BATCH)]
     x = torch.cat(parts).numpy().astype(np.float64)
     mean, deviation = x.mean(0), x.std(0)
+    if not (deviation > 1e-6).any():
+        raise TrainingError(
+            "all windows are alike: there is nothing to tell apart", remedy="Record other motion"
+        )
     factor = 1.0 / np.where(deviation > 1e-6, deviation, 1.0)
     return descriptors, (x - mean) * factor, (mean, factor)
 

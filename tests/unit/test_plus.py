@@ -1,0 +1,194 @@
+"""disc-plus: its parts by hand, and the whole on motion whose answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.mixture import GaussianMixture
+
+from disc_stream.clustering.metrics import accuracy
+from disc_stream.errors import ConfigError, TrainingError
+from disc_stream.models.descriptors import Descriptors, band_matrix
+from disc_stream.training.estimators import DiscPlus
+from disc_stream.training.plus.candidates import average_over_time, standardise_by_device
+from disc_stream.training.plus.config import PlusConfig, resolve_plus
+from disc_stream.training.plus.discriminant import DiscriminantFitter
+from disc_stream.training.plus.mixture import TiedMixture, split_and_merge
+from disc_stream.training.plus.selection import CarryOver, mutual_information
+from disc_stream.types import Float32Array, IntArray
+
+
+def people(n_people: int = 6, seed: int = 0) -> tuple[Float32Array, IntArray, IntArray]:
+    """Windows (n, 32, 3), activities and people: still one way, still another, slow and fast swinging.
+
+    Every person wears the sensor at an angle of their own, which blurs the difference of the postures.
+    """
+    random = np.random.default_rng(seed)
+    t = np.arange(32) / 32.0
+    x, y, who = [], [], []
+    for person in range(n_people):
+        worn = random.normal(size=3) * 0.7
+        for _ in range(2):
+            for activity in random.permutation(4):
+                for _ in range(12):
+                    w = random.normal(size=(32, 3)) * 0.05 + worn
+                    if activity < 2:
+                        w[:, 0] += 2.0 * activity
+                    else:
+                        turns = 2 if activity == 2 else 8
+                        w += np.sin(2 * np.pi * (turns * t + random.uniform()))[:, None]
+                    x.append(w)
+                    y.append(activity)
+                    who.append(person)
+    return np.array(x, dtype=np.float32), np.array(y), np.array(who)
+
+
+def test_descriptors_are_what_numpy_computes() -> None:
+    x = np.random.default_rng(1).normal(size=(2, 16, 4)).astype(np.float32)
+    scale = torch.tensor([1.0, 2.0, 0.5, 1.0])
+    net = Descriptors(16, scale, bands=3, axes=3)  # four channels: no magnitude of three
+    out = net(torch.from_numpy(x)).numpy()
+    s = x.astype(np.float64) * scale.numpy()
+    centred = s - s.mean(1, keepdims=True)
+    power = np.abs(np.fft.rfft(centred * np.hanning(16)[None, :, None], axis=1)) ** 2
+    bands = np.log(np.einsum("bfc,kf->bck", power, band_matrix(9, 3)) + 1e-6)
+    related = np.array([np.corrcoef(w.T)[np.triu_indices(4, 1)] for w in s])
+    parts = [s.mean(1), np.log(centred.var(1) + 1e-8), bands.reshape(2, -1), related]
+    expected = np.concatenate(parts, axis=1)
+    assert out.shape == expected.shape == (2, net.n_descriptors)
+    np.testing.assert_allclose(out, expected, atol=2e-3)
+
+
+def test_magnitudes_do_not_change_when_a_sensor_is_turned() -> None:
+    x = torch.randn(5, 16, 3, generator=torch.Generator().manual_seed(0))
+    net = Descriptors(16, torch.ones(3), bands=4)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
+    per_channel = 3 * (2 + len(net.bands))
+    magnitude = slice(per_channel, per_channel + 2 + len(net.bands))
+    torch.testing.assert_close(net(x)[:, magnitude], net(x @ turn)[:, magnitude], atol=1e-3, rtol=1e-3)
+
+
+def test_bands_share_out_every_frequency_but_the_constant() -> None:
+    for n in (3, 9, 33, 65):
+        matrix = band_matrix(n, 10)
+        assert matrix[:, 0].sum() == 0
+        np.testing.assert_array_equal(matrix[:, 1:].sum(0), 1)
+        assert (matrix.sum(1) > 0).all()
+
+
+def test_averaging_stays_within_a_device_and_shrinks_at_its_ends() -> None:
+    x = np.array([[1.0], [2.0], [6.0], [10.0], [20.0]])
+    averaged = average_over_time(x, np.array([0, 0, 0, 1, 1]), 1)
+    np.testing.assert_allclose(averaged[:, 0], [1.5, 3.0, 4.0, 15.0, 15.0])
+
+
+def test_standardising_by_device_forgets_offset_and_size() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    devices = np.repeat([0, 1], 10)
+    moved = np.where(devices[:, None] == 1, 5.0 + 3.0 * x, x)
+    np.testing.assert_allclose(
+        standardise_by_device(moved, devices), standardise_by_device(x, devices), atol=1e-5
+    )
+
+
+def test_the_mixture_is_scikit_learns_where_that_starts_alike() -> None:
+    random = np.random.default_rng(0)
+    means = np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]])
+    truth = random.integers(0, 3, 600)
+    x = means[truth] + random.normal(size=(600, 2)) @ np.array([[1.0, 0.6], [0.0, 0.5]])
+    labels, likelihood = TiedMixture(x).fit(truth, 3)
+    theirs = GaussianMixture(3, covariance_type="tied", means_init=means, reg_covar=1e-3, tol=1e-6).fit(x)
+    assert likelihood == pytest.approx(theirs.score(x), abs=2e-3)
+    assert accuracy(theirs.predict(x), labels) > 0.99
+
+
+def test_a_move_joins_two_clusters_and_cuts_a_third() -> None:
+    x = np.array([[0.0], [1.0], [5.0], [6.0], [20.0], [30.0]])
+    moved = split_and_merge(x, np.array([0, 0, 1, 1, 2, 2]), (0, 1), 2)
+    assert moved[:4].tolist() == [0, 0, 0, 0]
+    assert sorted(moved[4:].tolist()) == [1, 2]
+
+
+def test_the_discriminant_labels_like_scikit_learns() -> None:
+    random = np.random.default_rng(2)
+    labels = np.repeat([0, 1, 2, 3], [200, 100, 50, 10])
+    x = random.normal(size=(360, 6)) + random.normal(size=(4, 6))[labels]
+    ours = DiscriminantFitter(x, 1e-6).fit(labels, 4)
+    theirs = LinearDiscriminantAnalysis().fit(x, labels)
+    np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+    z = x @ ours.project + ours.shift
+    distance = np.square(z[:, None] - ours.centroids).sum(2)
+    log_odds = -0.5 * (distance - distance[:, :1])
+    np.testing.assert_allclose(
+        log_odds, theirs.decision_function(x) - theirs.decision_function(x)[:, :1], atol=0.2
+    )
+
+
+def test_a_class_without_rows_is_never_predicted() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    ours = DiscriminantFitter(x, 0.01).fit(np.repeat([0, 2], 25), 4)
+    assert set(ours.predict(x).tolist()) <= {0, 2}
+
+
+def test_mutual_information_by_hand() -> None:
+    a = np.array([0, 0, 1, 1])
+    assert mutual_information(a, a, 2) == pytest.approx(np.log(2))
+    assert mutual_information(a, np.array([0, 1, 0, 1]), 2) == pytest.approx(0)
+
+
+def test_what_tells_only_devices_apart_carries_nothing_over() -> None:
+    x, y, who = people()
+    speed = np.abs(np.diff(x, axis=1)).mean((1, 2)).astype(np.float64)[:, None]
+    carry_over = CarryOver((speed - speed.mean()) / speed.std(), who, PlusConfig(), 0)
+    assert carry_over.score(who, 6) == pytest.approx(0)
+    assert carry_over.score(np.random.default_rng(0).integers(0, 4, len(y)), 4) < 0.05
+    fast = np.asarray(y == 3, dtype=np.int64)
+    assert carry_over.score(fast, 2) > 0.3
+
+
+def test_activities_are_found_and_single_windows_assigned_to_them() -> None:
+    x, y, who = people()
+    model = DiscPlus(4, settings={"restarts": 5, "moves": 40}).fit(x, devices=who)
+    assert accuracy(y, model.found_labels_) > 0.9  # what is averaged over time blurs at changes
+    assert accuracy(y, model.labels_) > 0.95
+
+
+def test_moves_only_ever_improve_the_score() -> None:
+    x, _, who = people()
+    still = DiscPlus(4, settings={"restarts": 2, "moves": 0}).fit(x, devices=who)
+    moved = DiscPlus(4, settings={"restarts": 2, "moves": 30}).fit(x, devices=who)
+    assert moved.score_ >= still.score_
+    assert len(moved.history_) > len(still.history_)
+
+
+def test_devices_must_fit_the_windows() -> None:
+    x, _, who = people()
+    for devices in (who[:-1], who.astype(float), who[:, None]):
+        with pytest.raises(ValueError, match=r"devices has shape .*; expected \(576,\) whole numbers"):
+            DiscPlus(4).fit(x, devices=devices)
+
+
+def test_windows_that_are_all_alike_are_refused() -> None:
+    x = np.tile(np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32).repeat(4, 0), (20, 1, 1))
+    with pytest.raises(TrainingError, match="all windows are alike: there is nothing to tell apart"):
+        DiscPlus(3, settings={"restarts": 2}).fit(x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 3}, "disc-plus has no setting 'epochs'"),
+        ({"bands": 0}, "bands must be at least 1, got 0"),
+        ({"spans": []}, "spans must be whole numbers of at least 0"),
+        ({"spans": [1.5]}, "spans must be like"),
+        ({"tied": 1}, "tied must be like True, got 1"),
+        ({"explained": 1.0}, "explained must be between 0 and 1"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_plus(settings)
