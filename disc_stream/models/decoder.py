@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.feedback import run_feedback
 from disc_stream.models.layers import DenseRecurrence, NormalisedLinear, seeded_linear, uniform, weights_of
 from disc_stream.models.scan import own_precision, paper_step, product, scan_gru, torch_step
 
@@ -41,16 +44,24 @@ class ConditionalDecoders(nn.Module):
     def forward(self, z: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
         """Embeddings (B, d) -> reconstruction and future, each (B, n_samples, C)."""
         steps = -(-n_samples // self.frame)
-        fused = self.reset_after and len(self.layers) == 1
         with own_precision(z) as dtype:
             h0 = self.context(z).expand(_DECODERS, -1, -1)
-            states = (self._fused if fused else self._step_by_step)(h0, steps, dtype)
+            states = self._run()(h0, steps, dtype)
             outputs = product(self.b_out, states.flatten(1, 2), self.w_out.to(dtype))
         y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
         rec, fut = y.reshape(_DECODERS, z.shape[0], steps * self.frame, -1)[:, :, :n_samples]
         return rec, fut
 
-    def _fused(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    def _run(self) -> Callable[[Tensor, int, torch.dtype], Tensor]:
+        if not self.reset_after:
+            return self._step_by_step
+        return self._merged if len(self.layers) == 1 else self._stacked
+
+    def _stacked(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+        feed = (self.w_out, self.b_out) if self.feeds_output else None
+        return run_feedback(h0, weights_of(self.layers), feed, steps, dtype)
+
+    def _merged(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
         """One layer: what it reads is linear in its state, so both weights become one matrix."""
         w_ih, w_hh, b_ih, b_hh = weights_of(self.layers)[0]
         hidden = h0.shape[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from disc_stream.models.both_ways import scan_both_ways
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.layers import (
     ConvRecurrence,
@@ -14,7 +15,7 @@ from disc_stream.models.layers import (
     SeededDropout,
     weights_of,
 )
-from disc_stream.models.scan import own_precision, scan_gru, scan_gru_paper
+from disc_stream.models.scan import own_precision, scan_gru_paper
 
 _DIRECTIONS = 2
 
@@ -50,11 +51,11 @@ class RecurrentEncoder(nn.Module):
         first, *others = weights_of(self.layers)
         with own_precision(x) as dtype:
             sequence = frames(x, self.frame).transpose(0, 1)
-            states = run_both_ways(sequence, first, dtype, reset_after=self.reset_after)
+            sequence, last = run_both_ways(sequence, first, dtype, reset_after=self.reset_after)
             for weights in others:
-                sequence = self.dropout(_in_time_order(states))
-                states = run_both_ways(sequence, weights, dtype, reset_after=self.reset_after)
-        return torch.cat([states[0, -1], states[1, -1]], dim=1)
+                sequence = self.dropout(sequence)
+                sequence, last = run_both_ways(sequence, weights, dtype, reset_after=self.reset_after)
+        return torch.cat([last[0], last[1]], dim=1)
 
 
 def _recurrences(
@@ -68,7 +69,9 @@ def _recurrences(
     return [ConvRecurrence(_DIRECTIONS, m, config.hidden, grid, config.kernel, generator) for m in maps]
 
 
-def run_both_ways(x: Tensor, weights: GRUWeights, dtype: torch.dtype, *, reset_after: bool) -> Tensor:
+def run_both_ways(
+    x: Tensor, weights: GRUWeights, dtype: torch.dtype, *, reset_after: bool
+) -> tuple[Tensor, Tensor]:
     """Run one bidirectional layer.
 
     Args:
@@ -78,32 +81,38 @@ def run_both_ways(x: Tensor, weights: GRUWeights, dtype: torch.dtype, *, reset_a
         reset_after: see ``NetworkConfig``.
 
     Returns:
-        (2, T, B, H); the backward direction in the order in which it ran, from the last sample to the first.
+        The states (T, B, 2H) of both directions in time order, in any type; and the last state of each
+        direction (2, B, H), the backward direction's being at the first sample, in the weights' type.
     """
-    if x.device.type == "cuda" and reset_after:
+    if not reset_after:
+        return _papers_form(x, weights, dtype)
+    if x.device.type == "cuda":
         return _fused(x, weights, dtype)
+    return scan_both_ways(x.to(dtype), weights)
+
+
+def _papers_form(x: Tensor, weights: GRUWeights, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     steps, batch, _ = x.shape
     both = torch.stack([x, x.flip(0)]).flatten(1, 2)
-    gi = torch.bmm(both.to(dtype), weights.w_ih.transpose(1, 2).to(dtype)).to(x.dtype)
+    gi = torch.bmm(both.to(dtype), weights.w_ih.transpose(1, 2).to(dtype)).to(weights.w_ih.dtype)
     gi = (gi + weights.b_ih.unsqueeze(1)).view(_DIRECTIONS, steps, batch, -1)
-    h0 = x.new_zeros(_DIRECTIONS, batch, weights.w_hh.shape[2])
-    w, b = weights.w_hh.transpose(1, 2).contiguous(), weights.b_hh.unsqueeze(1)
-    if reset_after:
-        return scan_gru(gi, h0, w, b, steps, dtype)
-    return scan_gru_paper(gi, h0, w.to(dtype), b)
+    h0 = gi.new_zeros(_DIRECTIONS, batch, weights.w_hh.shape[2])
+    w, b = weights.w_hh.transpose(1, 2).to(dtype), weights.b_hh.unsqueeze(1)
+    states = scan_gru_paper(gi, h0, w, b)
+    forward, backward = states
+    return torch.cat([forward, backward.flip(0)], dim=2), states[:, -1]
 
 
-def _fused(x: Tensor, weights: GRUWeights, dtype: torch.dtype) -> Tensor:
+def _fused(x: Tensor, weights: GRUWeights, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The same by the library's fused kernel (cuDNN on CUDA)."""
     hidden = weights.w_hh.shape[2]
     flat = [part[d].to(dtype) for d in range(_DIRECTIONS) for part in weights]
     h0 = x.new_zeros(_DIRECTIONS, x.shape[1], hidden, dtype=dtype)
-    out, _ = torch.gru(
+    sequence, last = torch.gru(
         x.to(dtype), h0, flat, has_biases=True, num_layers=1, dropout=0.0, train=torch.is_grad_enabled(),
         bidirectional=True, batch_first=False,
     )  # fmt: skip
-    forward, backward = out.to(x.dtype).chunk(_DIRECTIONS, dim=2)
-    return torch.stack([forward, backward.flip(0)])
+    return sequence, last.to(weights.w_hh.dtype)
 
 
 def frames(x: Tensor, size: int) -> Tensor:
@@ -112,8 +121,3 @@ def frames(x: Tensor, size: int) -> Tensor:
     if missing:
         x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
     return x.reshape(x.shape[0], x.shape[1] // size, size * x.shape[2])
-
-
-def _in_time_order(states: Tensor) -> Tensor:
-    """(2, T, B, H), backward direction reversed -> (T, B, 2H)."""
-    return torch.cat([states[0], states[1].flip(0)], dim=2)

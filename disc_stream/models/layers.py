@@ -146,8 +146,13 @@ class SeededDropout(nn.Module):
             return x
         if self._generator is None or self._generator.device != x.device:
             self._generator = torch.Generator(x.device).manual_seed(self._seed)
-        keep = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self._generator)
-        return x * keep / (1.0 - self.p)
+        # Sixteen random bits a value, four values a draw: far cheaper than a draw for each. The share kept is
+        # a multiple of 2^-16, and the scale is that share's, so that the mean stays as it is.
+        kept = min(max(round((1.0 - self.p) * 2**16), 1), 2**16 - 1)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        bits = draws.random_(-(2**63), None, generator=self._generator).view(torch.int16)
+        keep = (bits[: x.numel()] < kept - 2**15).view(x.shape)
+        return x * keep.to(x.dtype).mul_(2**16 / kept)
 
 
 class NormalisedLinear(nn.Module):

@@ -35,10 +35,20 @@ def test_the_merged_matrix_is_the_plain_recurrence(feedback: str, steps: int) ->
     net = decoders(feedback=feedback)
     h0 = torch.randn(2, B, 6, generator=generator(2))
     torch.testing.assert_close(
-        net._fused(h0, steps, torch.float32),
+        net._merged(h0, steps, torch.float32),
         net._step_by_step(h0, steps, torch.float32),
         atol=1e-5,
         rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("feedback", ["hidden", "output"])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_stacked_layers_are_the_plain_recurrence(feedback: str, layers: int) -> None:
+    net = decoders(feedback=feedback, decoder_layers=layers)
+    h0 = torch.randn(2, B, 6, generator=generator(2))
+    torch.testing.assert_close(
+        net._stacked(h0, N, torch.float32), net._step_by_step(h0, N, torch.float32), atol=1e-5, rtol=1e-4
     )
 
 

@@ -62,7 +62,16 @@ def test_the_librarys_fused_kernel_gives_the_same() -> None:
     weights = weights_of(encoder().layers)[0]
     x = inputs().transpose(0, 1)
     ours = run_both_ways(x, weights, torch.float32, reset_after=True)
-    torch.testing.assert_close(_fused(x, weights, torch.float32), ours, atol=1e-6, rtol=1e-5)
+    fused = _fused(x, weights, torch.float32)
+    targets = [torch.arange(1.0, 1.0 + part.numel()).view_as(part) for part in ours]
+    gradients = []
+    for result in (ours, fused):
+        loss = sum((part * target).sum() for part, target in zip(result, targets, strict=True))
+        gradients.append(torch.autograd.grad(loss, tuple(weights)))  # type: ignore[arg-type]
+    for got, want in zip(ours, fused, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
+    for got, want in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("grid", [(1, 3), (2, 3), (4, 3), (3, 1)])
