@@ -7,6 +7,7 @@
       model.safetensors      weights of the trained network, with scaler and centroids
       samples.safetensors    a few hundred real input windows ("x"), for the parity check of exports
       history.jsonl          one line per epoch: losses, label change, seconds
+      evidence.safetensors   embeddings and labels of training windows, for figures
       checkpoint/            state to resume from, while training is under way
 """
 
@@ -22,6 +23,7 @@ RUN_FILE = "run.json"
 MODEL_FILE = "model.safetensors"
 SAMPLES_FILE = "samples.safetensors"
 HISTORY_FILE = "history.jsonl"
+EVIDENCE_FILE = "evidence.safetensors"
 CHECKPOINT_DIR = "checkpoint"
 
 RUN_SCHEMA_VERSION = 1

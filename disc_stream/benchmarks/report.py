@@ -17,8 +17,8 @@ _TITLES = {
 _HEAD = """# Table I
 
 Made by `disc-stream benchmark render` from the files in `table1/cells`; the words before the first table are
-written by hand in `table1-notes.md`. Figures are NMI / ACC in percent, mean ± standard deviation over seeds, with
-the paper's figure in brackets.
+written by hand in `table1-notes.md`. Figures are NMI / ACC in percent, mean ± standard deviation over seeds,
+with the paper's figure in brackets.
 """
 _PARTS = {
     "train": "train", "test": "test", "test_causal": "test, causal", "test_noncausal": "test, non-causal",

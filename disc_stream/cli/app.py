@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from disc_stream import __version__
-from disc_stream.cli import benchmark, data, demo, edge, export, label, serve, train, watch
+from disc_stream.cli import benchmark, data, demo, edge, export, label, plot, serve, train, watch
 from disc_stream.errors import DiscStreamError
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(plot.app, name="plot")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ _PROBES = {
     "export": ("torch", "onnx", "onnxscript"),
     "server": ("starlette", "uvicorn"),
     "cpu": ("onnxruntime",),
+    "plot": ("matplotlib",),
     "demo": ("torch", "onnx", "sklearn", "starlette", "uvicorn"),
 }
 

@@ -60,6 +60,7 @@ class Fitted:
         pretrained_net: the network as it was before refinement, with its initial centroids.
         scaler: normalisation.
         history: one entry per epoch.
+        refining: (n, d) embeddings at the first look during refinement, where this process saw it.
     """
 
     autoencoder: nn.Module
@@ -68,6 +69,7 @@ class Fitted:
     pretrained_net: nn.Module
     scaler: ScalerInfo
     history: list[dict[str, Any]] = field(repr=False)
+    refining: Float32Array | None = field(default=None, repr=False)
 
 
 def fit_disc(
@@ -125,12 +127,14 @@ def fit_clusters(
         head = ClusterHead(torch.from_numpy(first)).to(device)
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0
-        trainer.run(Refinement(ClusterModel(autoencoder, head, kept), data, config, seed))
+        refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config, seed)
+        trainer.run(refinement)
 
     autoencoder = autoencoder.cpu()
     centroids = head.centroids.detach().cpu()
     net = family.network_for_use(autoencoder, centroids, scaler)
-    return Fitted(autoencoder, centroids, net, pretrained_net, scaler, trainer.history)
+    seen = None if refinement.after_first is None else as_numpy(refinement.after_first)
+    return Fitted(autoencoder, centroids, net, pretrained_net, scaler, trainer.history, seen)
 
 
 def pretrain(

@@ -127,6 +127,7 @@ class Refinement:
         self._windows = windows
         self._config = config
         self._seed = seed
+        self.after_first: Tensor | None = None  # embeddings after one epoch, for figures
         self._labels = torch.empty(0, dtype=torch.int64)
         self._p = torch.empty(0)
 
@@ -160,6 +161,7 @@ class Refinement:
             return EpochEnd()
         before = self._labels
         z = self._assess()
+        self.after_first = z if self.after_first is None else self.after_first
         change = float((self._labels != before).float().mean())
         reseeded = self._revive(z, epoch, optimizer)
         return EpochEnd(change < self._config.tolerance and not reseeded, change, reseeded)

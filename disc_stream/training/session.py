@@ -22,7 +22,8 @@ from disc_stream.errors import ConfigError, DataError
 from disc_stream.models.autoencoder import half
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
-from disc_stream.training.families import FAMILIES
+from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
+from disc_stream.training.families import FAMILIES, build_for
 from disc_stream.training.fitting import FitOptions, fit_clusters, infer
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
 from disc_stream.training.plus.fitting import fit_plus
@@ -91,6 +92,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     learned = _learn(windows, split.train, n_clusters, config, request, callback)
     info = _describe(learned, split, n_clusters, request)
     source = split.test if len(split.test) else split.train
+    save_evidence(request.out, _evidence(learned, split))
     save_run(
         request.out,
         info=info,
@@ -128,6 +130,8 @@ class _Learned:
         history: one entry per epoch or candidate.
         n_input: see ``net``.
         config: every hyper-parameter.
+        initial: the network with its first weights, where there are such.
+        refining: (n, d) embeddings during refinement.
     """
 
     module: nn.Module
@@ -138,6 +142,8 @@ class _Learned:
     history: list[dict[str, Any]]
     n_input: int
     config: TrainingConfig | PlusConfig
+    initial: nn.Module | None = None
+    refining: Float32Array | None = None
 
 
 def _learn(
@@ -158,10 +164,30 @@ def _learn(
     options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
     family = FAMILIES[request.method]
     fitted = fit_clusters(family, windows, n_clusters, config, seed=request.seed, options=options)
+    first = build_for(family, config, (n_samples, windows.shape[2]), request.seed).eval()
+    initial = family.network_for_use(first, fitted.centroids, fitted.scaler)
     return _Learned(
         fitted.autoencoder, fitted.centroids, fitted.net, fitted.pretrained_net, fitted.scaler,
-        fitted.history, half(n_samples), config,
+        fitted.history, half(n_samples), config, initial, fitted.refining,
     )  # fmt: skip
+
+
+def _evidence(learned: _Learned, split: Split) -> Evidence:
+    """What figures of this training show."""
+    train = split.train
+    points = chosen_points(len(train))
+    inputs = train.x[points][:, : learned.n_input]
+    nets = {"initial": learned.initial, "pretrained": learned.before}
+    stages = {name: infer(net, inputs)[0] for name, net in nets.items() if net is not None}
+    if learned.refining is not None:
+        stages["refining"] = learned.refining[points]
+    stages["final"], q, _ = infer(learned.net, inputs)
+    parts = {}
+    for name, part in (("train", train), ("test", split.test)):
+        chosen = _scored(part, split.scored)
+        parts[name] = (part.y[chosen].astype(np.int64), _clusters(learned, part)[chosen])
+    kinds = np.where(_scored(train, split.scored), train.y, UNLABELLED)[points].astype(np.int64)
+    return Evidence(stages, kinds, q.argmax(1).astype(np.int64), parts, train.label_names)
 
 
 def claim_folder(out: Path, *, resume: bool) -> RunInfo | None:

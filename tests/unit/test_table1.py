@@ -29,8 +29,8 @@ def part(people: list[int], seed: int) -> WindowSet:
     x = random.normal(size=(n, 16, 3)).astype(np.float32) * np.array([0.1, 1.0, 4.0])[y, None, None]
     return WindowSet(
         x.astype(np.float32), y, np.repeat(people, 12).astype(np.int16),
-        np.repeat(people, 12).astype(np.int32), np.tile(np.arange(12) * 8, len(people)).astype(np.int64), 50.0,
-        tuple(Channel(f"acc_{axis}", "g") for axis in "xyz"), ("still", "slow", "fast"),
+        np.repeat(people, 12).astype(np.int32), np.tile(np.arange(12) * 8, len(people)).astype(np.int64),
+        50.0,         tuple(Channel(f"acc_{axis}", "g") for axis in "xyz"), ("still", "slow", "fast"),
     )  # fmt: skip
 
 
