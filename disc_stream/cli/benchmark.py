@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras
+from disc_stream.cli.common import JsonOption, parse_settings, print_json, require_extras
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ def table1(
     require_extras("disc-stream benchmark table1", "train")
     from disc_stream.benchmarks.cells import PROTOCOLS, Cell, unique_in_order
     from disc_stream.benchmarks.grid import Request, run_grid
-    from disc_stream.cli.common import parse_settings
     from disc_stream.training.methods import METHODS, get_method
 
     chosen = unique_in_order(method or list(METHODS))
@@ -186,3 +187,67 @@ def _beside(row: Any, part: str) -> tuple[str, str]:
 def _mean_sd(row: Any, part: str, metric: str) -> str:
     deviation = row.deviation(part, metric)
     return f"{row.mean(part, metric):.2f}" + (f"±{deviation:.1f}" if deviation is not None else "")
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Option(help="released; or paper or small with --set frame=1.")] = "released",
+    dataset: Annotated[str, typer.Option(help="Whose windows to train on.")] = "uci-har",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", envvar="DISC_STREAM_DATA", help="The folder that holds the datasets."),
+    ] = None,
+    batches: Annotated[int, typer.Option(min=1, help="Batches to measure, of each implementation.")] = 5,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting. Repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Time DISC's training against a plain eager implementation in fp32, in the same run.
+
+    Without data, windows of noise of UCI HAR's shape are used: the time does not depend on
+    what is in them. An epoch's seconds are those of a batch times the batches of an epoch.
+
+    Example: disc-stream benchmark train --json
+    """
+    require_extras("disc-stream benchmark train", "train")
+    from disc_stream.benchmarks.training_speed import measure
+    from disc_stream.training.presets import resolve
+
+    config = resolve(preset, parse_settings(setting or []))
+    windows = _windows_of(dataset, data)
+    with _spinner() as say:
+        facts = measure(windows, config, rounds=batches, device_name=device, on_step=say)
+    facts = {"preset": preset, "dataset": dataset if data else "noise", **facts}
+    if as_json:
+        print_json(facts)
+        return
+    for name, title in (("ours", "disc-stream"), ("eager_fp32", "eager, fp32")):
+        speed = facts[name]
+        seconds = f"{speed['batch_s_median']:8.3f} s a batch {speed['epoch_s']:9.1f} s an epoch"
+        typer.echo(f"{title:<12} {seconds}")
+    typer.echo(f"ratio        {facts['ratio']:8.2f}")
+    typer.echo(
+        f"{facts['windows_per_s']:,.0f} windows/s; {facts['gflop_per_s']:,.0f} GFLOP/s, "
+        f"{facts['share_of_peak']:.0%} of the measured {facts['precision']} peak"
+    )
+
+
+def _windows_of(dataset: str, data: Path | None) -> Any:
+    if data is None:
+        import numpy as np
+
+        return np.random.default_rng(0).normal(size=(7352, 128, 9)).astype(np.float32)
+    from disc_stream.data.readers import load_split
+
+    return load_split(dataset, data, include_unlabelled=False).train.x
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[str], None]]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("measuring") as status:
+        yield lambda what: status.update(f"measuring {what}")
