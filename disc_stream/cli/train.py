@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +76,7 @@ def train(
 
     Labels, where the dataset has them, are used for the metrics alone. A run that was
     stopped goes on with the same command and --resume, and ends as if it had not been.
+    Several processes share every batch: torchrun --nproc-per-node 2 -m disc_stream train …
 
     Example: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
     """
@@ -108,13 +110,20 @@ def train(
         resume=resume,
     )
     from disc_stream.cli.training_progress import reading, training
+    from disc_stream.models.together import is_first
+    from disc_stream.training.distributed import joined
+    from disc_stream.training.events import ignore
 
     if name == SYNTHETIC:
         split = _synthetic_split(devices, minutes, seed)
     else:
         split = _load(name, data, labelled_only, reading)
-    with training(name) as callback:
-        info = train_run(split, request, callback)
+    with joined(device):
+        first = is_first()  # of several processes, one talks
+        with training(name) if first else nullcontext(ignore) as callback:
+            info = train_run(split, request, callback)
+    if not first:
+        return
     if as_json:
         print_json({"run": str(out), **info.model_dump(mode="json")})
     else:

@@ -17,9 +17,12 @@ def soft_assignment(z: Tensor, centroids: Tensor) -> Tensor:
     return similarity / similarity.sum(1, keepdim=True)
 
 
-def target_distribution(q: Tensor) -> Tensor:
-    """p_ij of equation 14, over the m rows of ``q`` (m, K): squared, weighted by 1 / cluster frequency."""
-    weight = q.square() / q.sum(0)
+def target_distribution(q: Tensor, frequency: Tensor | None = None) -> Tensor:
+    """p_ij of equation 14, over the m rows of ``q`` (m, K): squared, weighted by 1 / cluster frequency.
+
+    Where ``q`` is a part of the rows, ``frequency`` (K,) is the column sum of all of them.
+    """
+    weight = q.square() / (q.sum(0) if frequency is None else frequency)
     return weight / weight.sum(1, keepdim=True)
 
 

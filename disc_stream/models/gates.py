@@ -1,9 +1,9 @@
 """One step of D stacked GRUs, forward and backward, in place on buffers that stay in the cache.
 
-The recurrences with a hand-written backward pass (``scan``, ``both_ways``, ``feedback``) share it. Inside, the
-blocks of H columns that belong to the gates stand in an order of their own: n, r, z, and last (where there is
-one) x, the part of the candidate outside the reset gate. Then r and z lie side by side, the first three blocks
-are what the state's product gives, and the last three are what the input's product gives.
+The recurrences with a hand-written backward pass (``scan``, ``both_ways``, ``feedback``) share it. In them
+the blocks of H columns that belong to the gates have an order of their own: n, r, z, and last (where there
+is one) x, the part of the candidate outside the reset gate. Then r and z lie side by side, the first three
+blocks are what the state's product gives, and the last three are what the input's product gives.
 """
 
 from __future__ import annotations

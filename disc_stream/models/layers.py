@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from disc_stream.models.together import SharedBatchNorm
+
 
 class GRUWeights(NamedTuple):
     """Weights of D stacked GRUs, in PyTorch's orientation and gate order (r, z, n).
@@ -168,7 +170,7 @@ class NormalisedLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, squash: bool, generator: torch.Generator) -> None:
         super().__init__()
         self.linear = seeded_linear(inputs, outputs, generator)
-        self.norm = nn.BatchNorm1d(outputs)
+        self.norm = SharedBatchNorm(outputs)
         self.squash = squash
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.errors import ConfigError
 from disc_stream.models.cluster import ClusterHead
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.precision import full_float32
+from disc_stream.models.together import agreed
 from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.families import FAMILIES, Family, build_for
@@ -122,9 +124,9 @@ def fit_clusters(
             data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
         trainer.run(Pretraining(autoencoder, data, config))
 
-        z = as_numpy(embed(autoencoder, data))
+        z = as_numpy(agreed(embed(autoencoder, data)))
         first = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
-        head = ClusterHead(torch.from_numpy(first)).to(device)
+        head = ClusterHead(agreed(torch.from_numpy(first).to(device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0
         refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config, seed)
@@ -201,7 +203,7 @@ def infer(net: nn.Module, inputs: Float32Array, batch: int = 1024) -> tuple[Floa
         batch: windows at once.
     """
     whole = torch.from_numpy(np.ascontiguousarray(inputs))
-    with torch.no_grad():
+    with torch.no_grad(), full_float32():
         parts = [net(part) for part in torch.split(whole, batch)]
     return tuple(as_numpy(torch.cat(column)) for column in zip(*parts, strict=True))
 

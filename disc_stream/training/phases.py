@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from disc_stream.models.autoencoder import Autoencoder
 from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
+from disc_stream.models.precision import full_float32
+from disc_stream.models.together import agreed, all_sum
 from disc_stream.training.centroids import split_widest
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.trainer import EpochEnd, derived_seed
@@ -152,8 +154,12 @@ class Refinement:
         autoencoder = cast("Autoencoder", self._model.autoencoder)
         z, terms = autoencoder.encode_with_losses(self._windows[index])
         q = self._model.head(z.float())
-        p = self._p[index] if self._config.target == "set" else target_distribution(q.detach())
+        p = self._p[index] if self._config.target == "set" else self._batch_target(q.detach())
         return {**terms, "cah": hardening_loss(q, p)}
+
+    def _batch_target(self, q: Tensor) -> Tensor:
+        """P of this process's part (B, K) of a batch, by the cluster frequencies of the whole batch."""
+        return target_distribution(q, all_sum(q.sum(0)))
 
     def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
         """Compare the labels with those of the epoch before; revive clusters that have collapsed."""
@@ -168,7 +174,7 @@ class Refinement:
 
     def _assess(self) -> Tensor:
         """Recompute labels and P over all windows, in evaluation mode; returns the embeddings."""
-        z = embed(self._model.autoencoder, self._windows)
+        z = agreed(embed(self._model.autoencoder, self._windows))
         self._assign(z)
         return z
 
@@ -217,7 +223,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def embed(autoencoder: nn.Module, windows: Tensor) -> Tensor:
     """Embeddings (n, d) of normalised windows (n, T, C), in evaluation mode and full precision."""
     encoder = cast("Autoencoder", autoencoder)
-    with evaluating(autoencoder):
+    with evaluating(autoencoder), full_float32():
         return torch.cat([encoder.encode(part) for part in torch.split(windows, _EVAL_BATCH)])
 
 

@@ -20,6 +20,7 @@ from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import ConfigError, DataError
 from disc_stream.models.autoencoder import half
+from disc_stream.models.together import is_first, team_size
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
@@ -78,6 +79,8 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         TrainingError: if training cannot go on, or the disk does not take the run.
     """
     config = resolve_method(request.method, request.preset, request.settings)
+    if request.method == PLUS and team_size() > 1:
+        raise ConfigError(f"{PLUS} learns in one process", remedy="Start it without torchrun")
     split = choose_channels(split, request.channels)
     n_clusters = split.n_clusters if request.n_clusters is None else request.n_clusters
     finished = claim_folder(request.out, resume=request.resume)
@@ -91,6 +94,8 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
 
     learned = _learn(windows, split.train, n_clusters, config, request, callback)
     info = _describe(learned, split, n_clusters, request)
+    if not is_first():  # of several processes, one writes
+        return info
     source = split.test if len(split.test) else split.train
     save_evidence(request.out, _evidence(learned, split))
     save_run(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from disc_stream.errors import TrainingError
 from disc_stream.models.layers import reseed_dropout
+from disc_stream.models.together import all_sum, is_first, rank, sum_gradients
 from disc_stream.training.checkpoint import (
     Checkpoint,
     State,
@@ -24,7 +25,9 @@ from disc_stream.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from disc_stream.training.distributed import own_share, require_shares
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent, ignore
+from disc_stream.training.memory import keep_freed_memory
 
 _MOMENTUM = 0.9  # of DEC's optimiser
 
@@ -123,11 +126,12 @@ class Trainer:
             return
         optimizer = _optimizer(phase)
         first, done = self._take_up(phase, optimizer)
-        phase.prepare()
-        for epoch in range(first, phase.n_epochs):
-            if done:
-                break
-            done = self._epoch(phase, epoch, optimizer)
+        with keep_freed_memory():
+            phase.prepare()
+            for epoch in range(first, phase.n_epochs):
+                if done:
+                    break
+                done = self._epoch(phase, epoch, optimizer)
         phase.module.eval()
         self.completed[phase.name] = copy_of(phase.module)
 
@@ -147,10 +151,10 @@ class Trainer:
             group["lr"] = rate
         sums: dict[str, Tensor] = {}
         phase.module.train()
-        reseed_dropout(phase.module, derived_seed(self.seed, phase.name, epoch))
+        reseed_dropout(phase.module, derived_seed(self.seed, phase.name, epoch, rank()))
         batches = list(self._batches(phase, epoch))
         for number, index in enumerate(batches, start=1):
-            for name, value in self._step(phase, index, optimizer).items():
+            for name, value in self.step(phase, index, optimizer).items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value * len(index)
             self.callback(BatchEvent(phase.name, epoch + 1, phase.n_epochs, number, len(batches)))
         losses = {name: float(total) / phase.n_windows for name, total in sums.items()}
@@ -173,22 +177,28 @@ class Trainer:
         random = np.random.default_rng(derived_seed(self.seed, phase.name, epoch))
         order = random.permutation(phase.n_windows)
         n_batches = min(-(-phase.n_windows // phase.batch_size), max(1, phase.n_windows // 2))
+        require_shares(phase.n_windows, n_batches)
         for part in np.array_split(order, n_batches):
             yield torch.from_numpy(part).to(self.device)
 
-    def _step(self, phase: Phase, index: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    def step(self, phase: Phase, index: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """One step on a batch; where several processes train, each computes its share of the gradient."""
+        share = own_share(index)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            terms = phase.losses(index)
+            terms = phase.losses(share)
         total = torch.stack([phase.weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
+        part = len(share) / len(index)
         optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        (total * part).backward()  # type: ignore[no-untyped-call]
+        sum_gradients(phase.module)
         if phase.clip_norm > 0.0:
             nn.utils.clip_grad_norm_(phase.module.parameters(), phase.clip_norm)
         optimizer.step()
-        return {name: value.detach() for name, value in {**terms, "total": total}.items()}
+        values = all_sum(torch.stack([*terms.values(), total]).detach() * part)
+        return dict(zip([*terms, "total"], values, strict=True))
 
     def _save(self, phase: Phase, epoch: int, done: bool, optimizer: torch.optim.Optimizer) -> None:
-        if self.checkpoints is None:
+        if self.checkpoints is None or not is_first():
             return
         save_checkpoint(
             self.checkpoints,
@@ -207,9 +217,9 @@ def _optimizer(phase: Phase) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=rate)
 
 
-def derived_seed(seed: int, phase: str, epoch: int) -> int:
-    """A seed of its own for every epoch of every phase."""
-    sequence = np.random.SeedSequence([seed, zlib.crc32(phase.encode()), epoch])
+def derived_seed(seed: int, phase: str, epoch: int, process: int = 0) -> int:
+    """A seed of its own for every epoch of every phase, and for what differs between processes."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(phase.encode()), epoch, *[process] * (process > 0)])
     return int(sequence.generate_state(1)[0])
 
 
