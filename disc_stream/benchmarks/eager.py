@@ -1,8 +1,8 @@
 """The reference of the training benchmark: DISC written the plain way, in fp32.
 
 One Python loop over time per direction and layer and one per decoder, convolutions of kernel 1 over a single
-position (as the authors' released code has them) called at every step, autograd through all of it. It is there
-to be measured against, not to be used.
+position (as the authors' released code has them) called at every step, autograd through all of it. It is
+there to be measured against, not to be used.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from pathlib import Path
 from disc_stream.benchmarks.cells import Cell
 from disc_stream.benchmarks.paper import REFERENCE_ONLY
 from disc_stream.benchmarks.summary import Row, rows
-from disc_stream.training.methods import METHODS
 
 _TITLES = {
     "paper": "protocol `paper`: each window on its own",
@@ -57,9 +56,7 @@ def _section(dataset: str, protocol: str, table: Sequence[Row]) -> str:
         figures = " | ".join(_figures(row, part) for part in parts)
         seconds = sum(cell.seconds for cell in row.cells) / len(row.cells)
         seeds = ", ".join(str(cell.seed) for cell in row.cells)
-        lines.append(
-            f"| {METHODS[row.first.method].title} | {figures} | {_schedule(row)} | {seeds} | {seconds:.0f} |"
-        )
+        lines.append(f"| {row.title} | {figures} | {_schedule(row)} | {seeds} | {seconds:.0f} |")
     machines = "; ".join(dict.fromkeys(cell.hardware for row in table for cell in row.cells))
     dates = sorted({cell.date for row in table for cell in row.cells})
     lines.append(f"\nMeasured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))} on {machines}.\n")

@@ -12,6 +12,7 @@ import numpy as np
 from disc_stream.benchmarks.cells import Cell
 from disc_stream.benchmarks.paper import Figures, paper_figures
 from disc_stream.training.methods import METHODS
+from disc_stream.training.plus.config import PlusConfig
 
 METRICS = ("nmi", "acc", "ari", "ami")
 
@@ -32,6 +33,19 @@ class Row:
     def first(self) -> Cell:
         """Any of the cells, for what they have in common."""
         return self.cells[0]
+
+    @property
+    def variant(self) -> str:
+        """What an ablation of disc-plus changes; empty for the method as it is."""
+        if self.first.method != "disc-plus":
+            return ""
+        usual, config = PlusConfig().to_dict(), self.first.config
+        return ", ".join(f"{name}={config[name]}" for name in usual if config.get(name) != usual[name])
+
+    @property
+    def title(self) -> str:
+        """As the table names it."""
+        return METHODS[self.first.method].title + (f", {self.variant}" if self.variant else "")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -72,7 +86,7 @@ class Row:
         first = self.first
         return {
             "dataset": first.dataset, "protocol": first.protocol, "method": first.method,
-            "title": METHODS[first.method].title, "preset": first.preset,
+            "title": self.title, "preset": first.preset,
             "config_hash": first.config_hash, "seeds": [cell.seed for cell in self.cells],
             "epochs": first.epochs, "seconds": round(float(np.mean([c.seconds for c in self.cells])), 1),
             "scores": scores,
@@ -92,7 +106,8 @@ def rows(cells: Iterable[Cell]) -> list[Row]:
         dataset, protocol, method, preset, digest = key
         return (dataset, protocol, order.index(method), preset, digest)
 
-    return [
+    found = [
         Row(tuple(sorted(groups[key], key=lambda c: c.seed)), paper_figures(key[0], key[2]))
         for key in sorted(groups, key=place)
     ]
+    return [row for row in found if not row.variant] + [row for row in found if row.variant]

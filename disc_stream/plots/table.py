@@ -56,7 +56,7 @@ def draw_table(cells: Sequence[Cell], protocol: str = "paper", part: str = "test
 def _one_each(table: Sequence[Row]) -> list[Row]:
     order = ("none", "small", "released", "paper")
     best: dict[str, Row] = {}
-    for row in sorted(table, key=lambda r: (order.index(r.first.preset), -len(r.cells))):
+    for row in sorted(table, key=lambda r: (r.variant, order.index(r.first.preset), -len(r.cells))):
         best.setdefault(row.first.method, row)
     return [best[name] for name in METHODS if name in best]
 

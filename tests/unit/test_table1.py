@@ -17,6 +17,7 @@ from disc_stream.benchmarks.summary import rows
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import DataError
 from disc_stream.training.events import EpochEvent, TrainingEvent
+from disc_stream.training.plus.config import PlusConfig
 from disc_stream.types import Channel
 
 TINY = {"epochs": 3, "refine_epochs": 1, "hidden": 4, "embedding": 3, "decoder_hidden": 4}
@@ -147,11 +148,11 @@ def test_cells_that_share_an_autoencoder_stand_together() -> None:
 
 def cell(method: str, seed: int, nmi: float, dataset: str = "uci-har") -> Cell:
     scores = {p: {"nmi": nmi, "acc": nmi + 0.1, "ari": 0.0, "ami": 0.0} for p in ("train", "test")}
+    config = PlusConfig().to_dict() if method == "disc-plus" else {}
     return Cell(
-        dataset=dataset, protocol="paper", method=method, preset="none", seed=seed, config={},
-        config_hash="0" * 64,
-        fingerprint="f", split="as the authors split it", n_clusters=6, scores=scores, epochs={}, seconds=2.0,
-        hardware="a machine", software={}, date="2026-11-24",
+        dataset=dataset, protocol="paper", method=method, preset="none", seed=seed, config=config,
+        config_hash="0" * 64, fingerprint="f", split="as the authors split it", n_clusters=6, scores=scores,
+        epochs={}, seconds=2.0, hardware="a machine", software={}, date="2026-11-24",
     )  # fmt: skip
 
 
@@ -175,6 +176,14 @@ def test_the_page_shows_rows_in_table_order_with_notes(tmp_path: Path) -> None:
     assert "45.0 ± 7.1 (45.90) / 55.0 ± 7.1 (40.69)" in text
     assert "90.00 / 100.00 | – | 0 |" in text
     assert "a machine" in text
+
+
+def test_an_ablation_says_what_it_changes(tmp_path: Path) -> None:
+    changed = cell("disc-plus", 0, 0.8).model_copy(
+        update={"config": {**PlusConfig().to_dict(), "tied": False}, "config_hash": "1" * 64}
+    )
+    usual = cell("disc-plus", 0, 0.9).model_copy(update={"config": PlusConfig().to_dict()})
+    assert [row.title for row in rows([changed, usual])] == ["disc-plus", "disc-plus, tied=False"]
 
 
 def test_partial_data_is_marked_as_no_like_for_like() -> None:
