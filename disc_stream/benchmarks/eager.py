@@ -1,12 +1,13 @@
 """The reference of the training benchmark: DISC written the plain way, in fp32.
 
-One Python loop over time per direction and layer and one per decoder, convolutions of kernel 1 over a single
-position (as the authors' released code has them) called at every step, autograd through all of it. It is
-there to be measured against, not to be used.
+One Python loop over time per direction and layer and one per decoder, autograd through all of it. As in the
+authors' released code, the encoder's gates are convolutions of kernel 1 over a single position, and the decoders
+are plain GRU cells. It is there to be measured against, not to be used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -16,12 +17,11 @@ from disc_stream.models.autoencoder import half
 from disc_stream.models.config import NetworkConfig
 
 
-class EagerCell(nn.Module):
+class ConvCell(nn.Module):
     """One step of a GRU whose gates are convolutions over a single position."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = hidden
         self.of_input = nn.Conv1d(inputs, 3 * hidden, 1)
         self.of_state = nn.Conv1d(hidden, 3 * hidden, 1)
 
@@ -40,14 +40,17 @@ class EagerAutoencoder(nn.Module):
     Args:
         config: shape of the network.
         n_channels: C.
+        cell: of the encoder; made with (inputs, hidden), called with an input and a state.
     """
 
-    def __init__(self, config: NetworkConfig, n_channels: int) -> None:
+    def __init__(
+        self, config: NetworkConfig, n_channels: int, cell: Callable[[int, int], nn.Module] = ConvCell
+    ) -> None:
         super().__init__()
-        hidden = config.hidden
+        self.hidden = hidden = config.hidden
         widths = [n_channels] + [2 * hidden] * (config.layers - 1)
-        self.forward_cells = nn.ModuleList(EagerCell(w, hidden) for w in widths)
-        self.backward_cells = nn.ModuleList(EagerCell(w, hidden) for w in widths)
+        self.forward_cells = nn.ModuleList(cell(w, hidden) for w in widths)
+        self.backward_cells = nn.ModuleList(cell(w, hidden) for w in widths)
         self.dropout = nn.Dropout(config.dropout)
         self.bottleneck = nn.Sequential(
             nn.Linear(2 * hidden, config.embedding), nn.BatchNorm1d(config.embedding), nn.Tanh()
@@ -55,7 +58,7 @@ class EagerAutoencoder(nn.Module):
         wide = config.decoder_hidden
         self.context = nn.Sequential(nn.Linear(config.embedding, wide), nn.BatchNorm1d(wide), nn.Tanh())
         below = [n_channels] + [wide] * (config.decoder_layers - 1)
-        self.decoders = nn.ModuleList(nn.ModuleList(EagerCell(w, wide) for w in below) for _ in range(2))
+        self.decoders = nn.ModuleList(nn.ModuleList(nn.GRUCell(w, wide) for w in below) for _ in range(2))
         self.outputs = nn.ModuleList(nn.Linear(wide, n_channels) for _ in range(2))
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -69,13 +72,13 @@ class EagerAutoencoder(nn.Module):
 
     def _top(self, sequence: Tensor) -> Tensor:
         for number, (ahead, back) in enumerate(zip(self.forward_cells, self.backward_cells, strict=True)):
-            n, hidden = sequence.shape[1], cast("EagerCell", ahead).hidden
-            h = sequence.new_zeros(len(sequence), hidden)
+            n = sequence.shape[1]
+            h = sequence.new_zeros(len(sequence), self.hidden)
             first = []
             for t in range(n):
                 h = ahead(sequence[:, t], h)
                 first.append(h)
-            h = sequence.new_zeros(len(sequence), hidden)
+            h = sequence.new_zeros(len(sequence), self.hidden)
             second = []
             for t in reversed(range(n)):
                 h = back(sequence[:, t], h)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from disc_stream.benchmarks.cells import hardware
-from disc_stream.benchmarks.eager import EagerAutoencoder
+from disc_stream.benchmarks.eager import ConvCell, EagerAutoencoder
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.training.families import FAMILIES, build_for
 from disc_stream.training.fitting import pick_device, use_bf16
+from disc_stream.training.memory import keep_freed_memory
 from disc_stream.training.phases import Pretraining
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.trainer import Trainer
@@ -57,12 +60,16 @@ def measure(
     device_name: str,
     on_step: Callable[[str], None] = lambda _what: None,
 ) -> dict[str, Any]:
-    """Time training batches of both implementations in turn.
+    """Time training batches of DISC and of the reference in turn.
+
+    The reference has two forms: ``eager_fp32`` with the kernel-1 convolutions of the authors' released code
+    in its encoder, and ``eager_gru_cells``, which has ``torch.nn.GRUCell`` there and is faster.
 
     Args:
         windows: (n, T, C), physical units.
         config: of DISC, with as many layers in each decoder as fed-back output allows.
-        rounds: measured batches of each; one more of each goes before, to warm up.
+        rounds: measured batches of each; before every one goes another that is not measured, so that each
+            finds the caches and the memory as its own last step left them.
         device_name: ``auto``, ``cpu`` or ``cuda``.
         on_step: told what is measured next.
 
@@ -76,16 +83,21 @@ def measure(
     data = torch.from_numpy(apply_scaler(fit_scaler(config.scaler, windows), windows)).to(device)
     batch = min(config.batch_size, len(data))
     bf16 = use_bf16(config, device, windows.shape[2])
-    steps = {"ours": _ours(data, config, device, bf16), "eager": _eager(data, network, device)}
+    steps = {
+        "ours": _ours(data, config, device, bf16),
+        "eager_fp32": _eager(data, EagerAutoencoder(network, data.shape[2], ConvCell)),
+        "eager_gru_cells": _eager(data, EagerAutoencoder(network, data.shape[2], nn.GRUCell)),
+    }
     taken: dict[str, list[float]] = {name: [] for name in steps}
     random = np.random.default_rng(0)
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         index = torch.from_numpy(random.choice(len(data), batch, replace=False)).to(device)
         for name, step in steps.items():
             on_step(name)
-            seconds = _timed(lambda step=step, index=index: step(index), device)  # type: ignore[misc]
-            if number:
-                taken[name].append(seconds)
+            # As the trainer has it; the reference takes its memory as torch does by itself.
+            with keep_freed_memory() if name == "ours" else nullcontext():
+                step(index)
+                taken[name].append(_timed(partial(step, index), device))
     per_epoch = -(-len(data) // config.batch_size)
     speeds = {name: Speed(seconds, per_epoch) for name, seconds in taken.items()}
     return _report(speeds, network, windows, batch, device, bf16)
@@ -99,7 +111,8 @@ def _report(
     device: torch.device,
     bf16: bool,
 ) -> dict[str, Any]:
-    ours, eager = (statistics.median(speeds[name].seconds) for name in ("ours", "eager"))
+    median = {name: statistics.median(speed.seconds) for name, speed in speeds.items()}
+    ours = median["ours"]
     flops = training_flops(network, windows.shape[1], windows.shape[2])
     peak = matrix_peak(device, torch.bfloat16 if bf16 else torch.float32)
     rate = flops * batch / ours
@@ -108,8 +121,9 @@ def _report(
         "windows": len(windows), "shape": list(windows.shape[1:]), "batch_size": batch,
         "batches_per_epoch": speeds["ours"].batches_per_epoch,
         "measured_batches": len(speeds["ours"].seconds),
-        "ours": speeds["ours"].to_dict(), "eager_fp32": speeds["eager"].to_dict(),
-        "ratio": eager / ours, "windows_per_s": batch / ours,
+        **{name: speed.to_dict() for name, speed in speeds.items()},
+        "ratio": median["eager_fp32"] / ours, "ratio_gru_cells": median["eager_gru_cells"] / ours,
+        "threads": torch.get_num_threads(), "windows_per_s": batch / ours,
         "gflop_per_window": flops / 1e9, "gflop_per_s": rate / 1e9, "peak_gflop_per_s": peak / 1e9,
         "share_of_peak": rate / peak,
     }  # fmt: skip
@@ -127,8 +141,8 @@ def _ours(
     return lambda index: trainer.step(phase, index, optimizer)
 
 
-def _eager(data: Tensor, network: NetworkConfig, device: torch.device) -> Callable[[Tensor], object]:
-    model = EagerAutoencoder(network, data.shape[2]).to(device).train()
+def _eager(data: Tensor, model: EagerAutoencoder) -> Callable[[Tensor], object]:
+    model.to(data.device).train()
     optimizer = torch.optim.Adam(model.parameters())
 
     def step(index: Tensor) -> None:

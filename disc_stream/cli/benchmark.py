@@ -223,11 +223,15 @@ def train(
     if as_json:
         print_json(facts)
         return
-    for name, title in (("ours", "disc-stream"), ("eager_fp32", "eager, fp32")):
+    titles = {"ours": "disc-stream", "eager_fp32": "eager, fp32", "eager_gru_cells": "eager, GRU cells"}
+    for name, title in titles.items():
         speed = facts[name]
         seconds = f"{speed['batch_s_median']:8.3f} s a batch {speed['epoch_s']:9.1f} s an epoch"
-        typer.echo(f"{title:<12} {seconds}")
-    typer.echo(f"ratio        {facts['ratio']:8.2f}")
+        typer.echo(f"{title:<17} {seconds}")
+    typer.echo(
+        f"ratio {facts['ratio']:.2f} (against GRU cells {facts['ratio_gru_cells']:.2f}); "
+        f"{facts['measured_batches']} batches of each measured, {facts['batches_per_epoch']} make an epoch"
+    )
     typer.echo(
         f"{facts['windows_per_s']:,.0f} windows/s; {facts['gflop_per_s']:,.0f} GFLOP/s, "
         f"{facts['share_of_peak']:.0%} of the measured {facts['precision']} peak"

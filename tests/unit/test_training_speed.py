@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from disc_stream.benchmarks.eager import EagerAutoencoder
+from disc_stream.benchmarks.eager import ConvCell, EagerAutoencoder
 from disc_stream.benchmarks.training_speed import measure, training_flops
 from disc_stream.errors import ConfigError
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
@@ -27,16 +27,21 @@ def copy_gru(cell: torch.nn.Module, weights: tuple[torch.Tensor, ...], number: i
     """Put the weights of one of our stacked GRUs into a cell of the reference."""
     w_ih, w_hh, b_ih, b_hh = (part[number] for part in weights)
     with torch.no_grad():
+        if isinstance(cell, torch.nn.GRUCell):
+            for name, part in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
+                getattr(cell, name).copy_(part[number])
+            return
         cell.of_input.weight.copy_(w_ih.unsqueeze(2))  # type: ignore[union-attr,operator]
         cell.of_input.bias.copy_(b_ih)  # type: ignore[union-attr,operator]
         cell.of_state.weight.copy_(w_hh.unsqueeze(2))  # type: ignore[union-attr,operator]
         cell.of_state.bias.copy_(b_hh)  # type: ignore[union-attr,operator]
 
 
-def test_the_reference_computes_what_disc_computes() -> None:
+@pytest.mark.parametrize("cell", [ConvCell, torch.nn.GRUCell])
+def test_the_reference_computes_what_disc_computes(cell: type[torch.nn.Module]) -> None:
     config = resolve("released", TINY)
     ours = MultiTaskAutoencoder(config.network, 3, torch.Generator().manual_seed(0)).eval()
-    eager = EagerAutoencoder(config.network, 3).eval()
+    eager = EagerAutoencoder(config.network, 3, cell).eval()
     for number, layer in enumerate(ours.encoder.layers):
         copy_gru(eager.forward_cells[number], layer.weights(), 0)  # type: ignore[operator]
         copy_gru(eager.backward_cells[number], layer.weights(), 1)  # type: ignore[operator]
