@@ -1,8 +1,8 @@
 """The reference of the training benchmark: DISC written the plain way, in fp32.
 
 One Python loop over time per direction and layer and one per decoder, autograd through all of it. As in the
-authors' released code, the encoder's gates are convolutions of kernel 1 over a single position, and the decoders
-are plain GRU cells. It is there to be measured against, not to be used.
+authors' released code, the encoder's gates are convolutions of kernel 1 over a single position, and the
+decoders are plain GRU cells. It is there to be measured against, not to be used.
 """
 
 from __future__ import annotations
