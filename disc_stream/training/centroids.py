@@ -67,16 +67,25 @@ def _ward_means(points: npt.NDArray[np.float64], n_clusters: int) -> npt.NDArray
     return np.asarray([points[labels == k].mean(0) for k in range(n_clusters)], dtype=np.float64)
 
 
-def split_widest(z: Float32Array, labels: IntArray, seed: int) -> tuple[int, Float32Array]:
-    """Cut the cluster with the largest sum of squares in two.
+def farthest_region(z: Float32Array, labels: IntArray, centroids: Float32Array) -> Float32Array:
+    """A centroid for a cluster that has lost its windows: where many windows are far from their own.
+
+    Of the twentieth of all windows that are farthest from their centroid, those count that lie closest
+    together: a lone outlier is far from everything and would be a cluster of one again.
+
+    Args:
+        z: (n, d) embeddings.
+        labels: (n,).
+        centroids: (K, d).
 
     Returns:
-        The cluster, and two centroids (2, d) for its halves.
+        (d,) mean of those windows.
     """
-    clusters = np.unique(labels)
-    spread = [np.square(z[labels == k] - z[labels == k].mean(0)).sum() for k in clusters]
-    widest = int(clusters[int(np.argmax(spread))])
-    members = z[labels == widest]
-    if len(np.unique(members, axis=0)) < 2:
-        return widest, np.repeat(members[:1], 2, axis=0)
-    return widest, _kmeans(members.astype(np.float64), 2, seed).astype(np.float32)
+    far = np.square(z - centroids[labels]).sum(1)
+    wanted = max(2, len(z) // (20 * len(centroids)))
+    candidates = z[np.argsort(-far, kind="stable")[: max(2 * wanted, len(z) // 20)]].astype(np.float64)
+    length = np.square(candidates).sum(1)
+    apart = length[:, None] - 2.0 * candidates @ candidates.T + length
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, :wanted]
+    densest = int(np.take_along_axis(apart, nearest, axis=1).sum(1).argmin())
+    return np.asarray(candidates[nearest[densest]].mean(0), dtype=np.float32)

@@ -129,7 +129,7 @@ def fit_clusters(
         head = ClusterHead(agreed(torch.from_numpy(first).to(device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0
-        refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config, seed)
+        refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config)
         trainer.run(refinement)
 
     autoencoder = autoencoder.cpu()

@@ -15,9 +15,9 @@ from disc_stream.models.autoencoder import Autoencoder
 from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
 from disc_stream.models.precision import full_float32
 from disc_stream.models.together import agreed, all_sum
-from disc_stream.training.centroids import split_widest
+from disc_stream.training.centroids import farthest_region
 from disc_stream.training.presets import TrainingConfig
-from disc_stream.training.trainer import EpochEnd, derived_seed
+from disc_stream.training.trainer import EpochEnd
 from disc_stream.types import Float32Array
 
 log = logging.getLogger(__name__)
@@ -110,12 +110,11 @@ class Refinement:
         model: to train.
         windows: (n, T, C) normalised, on the model's device.
         config: schedule.
-        seed: of new centroids for collapsed clusters.
     """
 
     name = "refine"
 
-    def __init__(self, model: ClusterModel, windows: Tensor, config: TrainingConfig, seed: int) -> None:
+    def __init__(self, model: ClusterModel, windows: Tensor, config: TrainingConfig) -> None:
         self._model = model
         self.n_windows = len(windows)
         self.n_epochs = config.refine_epochs
@@ -128,7 +127,6 @@ class Refinement:
         self._interval = max(1, round(config.refresh_steps / steps))
         self._windows = windows
         self._config = config
-        self._seed = seed
         self.after_first: Tensor | None = None  # embeddings after one epoch, for figures
         self._labels = torch.empty(0, dtype=torch.int64)
         self._p = torch.empty(0)
@@ -169,7 +167,7 @@ class Refinement:
         z = self._assess()
         self.after_first = z if self.after_first is None else self.after_first
         change = float((self._labels != before).float().mean())
-        reseeded = self._revive(z, epoch, optimizer)
+        reseeded = self._revive(z, optimizer)
         return EpochEnd(change < self._config.tolerance and not reseeded, change, reseeded)
 
     def _assess(self) -> Tensor:
@@ -185,19 +183,19 @@ class Refinement:
         if self._interval > 1:
             self._model.keep_target(self._labels, self._p)
 
-    def _revive(self, z: Tensor, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[int, ...]:
-        """Give clusters (nearly) without windows half of the widest cluster instead."""
+    def _revive(self, z: Tensor, optimizer: torch.optim.Optimizer) -> tuple[int, ...]:
+        """Give clusters (nearly) without windows those that are farthest from their own centroids."""
         centroids = self._model.head.centroids
         n_clusters = len(centroids)
         counts = torch.bincount(self._labels, minlength=n_clusters)
         collapsed = (counts <= _COLLAPSED * self.n_windows / n_clusters).nonzero().flatten().tolist()
         for cluster in collapsed:
-            points, labels = z.cpu().numpy(), self._labels.cpu().numpy()
-            widest, halves = split_widest(points, labels, derived_seed(self._seed, self.name, epoch))
+            points, labels = as_numpy(z), self._labels.cpu().numpy()
+            fresh = farthest_region(points, labels, as_numpy(centroids))
             with torch.no_grad():
-                centroids[[widest, cluster]] = torch.from_numpy(halves).to(centroids)
-            _forget_moments(optimizer, centroids, [widest, cluster])
-            log.warning("cluster %d had collapsed and was given half of cluster %d", cluster, widest)
+                centroids[cluster] = torch.from_numpy(fresh).to(centroids)
+            _forget_moments(optimizer, centroids, [cluster])
+            log.warning("cluster %d had collapsed and was given the windows farthest from theirs", cluster)
             self._assign(z)
         return tuple(collapsed)
 

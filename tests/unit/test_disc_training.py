@@ -15,6 +15,7 @@ from disc_stream.errors import ConfigError, TrainingError
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.cluster import ClusterHead, soft_assignment
 from disc_stream.training import fitting
+from disc_stream.training.centroids import farthest_region
 from disc_stream.training.estimators import DISC
 from disc_stream.training.events import BatchEvent, EpochEvent, TrainingEvent
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, assign, embed
@@ -47,7 +48,7 @@ def refinement(**changes: Any) -> Refinement:
     windows = data()
     autoencoder = new_autoencoder(windows.shape[2])
     head = ClusterHead(embed(autoencoder, windows)[:3])
-    return Refinement(ClusterModel(autoencoder, head), windows, config(**changes), 0)
+    return Refinement(ClusterModel(autoencoder, head), windows, config(**changes))
 
 
 def test_the_joint_loss_reaches_encoder_both_decoders_and_centroids() -> None:
@@ -352,3 +353,13 @@ def test_the_learning_rate_decays_once() -> None:
     assert [phase.learning_rate(epoch) for epoch in (0, 69, 70, 99)] == pytest.approx(
         [1e-3, 1e-3, 1e-4, 1e-4]
     )
+
+
+def test_a_new_centroid_goes_where_many_windows_are_far_not_to_an_outlier() -> None:
+    random = np.random.default_rng(0)
+    near = random.normal(size=(300, 2)) * 0.1
+    group = random.normal(size=(30, 2)) * 0.1 + [5.0, 0.0]
+    z = np.concatenate([near, group, [[0.0, 50.0]]]).astype(np.float32)
+    centroids = np.array([[0.0, 0.0], [-90.0, 0.0]], dtype=np.float32)
+    fresh = farthest_region(z, np.zeros(len(z), dtype=np.int64), centroids)
+    np.testing.assert_allclose(fresh, [5.0, 0.0], atol=0.3)
