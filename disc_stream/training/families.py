@@ -88,8 +88,15 @@ def _dsc(network: NetworkConfig, _n_samples: int, n_channels: int, generator: to
 def _on_whole_windows(
     network: StackedConfig | ConvConfig, small: StackedConfig | ConvConfig
 ) -> dict[str, TrainingConfig]:
-    """The public implementations of DEC, IDEC and DCEC train for 200 to 300 epochs with Adam at 1e-3."""
-    full = TrainingConfig(network=network, epochs=300, decay_after=1.0, refine_epochs=200, refresh_steps=140)
+    """The public implementations of DEC, IDEC and DCEC train for 200 to 300 epochs with Adam at 1e-3.
+
+    DEC scales its input so that a value is about 1 in the mean square, which z-scores are. It matters: with
+    min-max scaling, embeddings are so much smaller than the unit of Student's t that q is flat, and IDEC's
+    refinement drew them all into one point.
+    """
+    full = TrainingConfig(
+        network=network, scaler="zscore", epochs=300, decay_after=1.0, refine_epochs=200, refresh_steps=140
+    )
     return {
         "paper": full,
         "released": full,

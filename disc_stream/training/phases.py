@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from disc_stream.errors import TrainingError
 from disc_stream.models.autoencoder import Autoencoder
 from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
 from disc_stream.models.precision import full_float32
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _EVAL_BATCH = 1024
 _COLLAPSED = 0.01  # of an equal share of the windows
+_NO_SPREAD = 1e-3  # in units of Student's t: q is the same for all windows to six digits
 
 
 class Pretraining:
@@ -160,7 +162,11 @@ class Refinement:
         return target_distribution(q, all_sum(q.sum(0)))
 
     def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
-        """Compare the labels with those of the epoch before; revive clusters that have collapsed."""
+        """Compare the labels with those of the look before; revive clusters that have collapsed.
+
+        Raises:
+            TrainingError: if all embeddings have become one.
+        """
         if (epoch + 1) % self._interval:
             return EpochEnd()
         before = self._labels
@@ -189,6 +195,11 @@ class Refinement:
         n_clusters = len(centroids)
         counts = torch.bincount(self._labels, minlength=n_clusters)
         collapsed = (counts <= _COLLAPSED * self.n_windows / n_clusters).nonzero().flatten().tolist()
+        if collapsed and float((z.amax(0) - z.amin(0)).max()) < _NO_SPREAD:
+            raise TrainingError(
+                "refinement has drawn all embeddings into one point",
+                remedy="Use a lower refine_learning_rate or gamma, or the scaler zscore",
+            )
         for cluster in collapsed:
             points, labels = as_numpy(z), self._labels.cpu().numpy()
             fresh = farthest_region(points, labels, as_numpy(centroids))

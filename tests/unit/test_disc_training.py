@@ -363,3 +363,14 @@ def test_a_new_centroid_goes_where_many_windows_are_far_not_to_an_outlier() -> N
     centroids = np.array([[0.0, 0.0], [-90.0, 0.0]], dtype=np.float32)
     fresh = farthest_region(z, np.zeros(len(z), dtype=np.int64), centroids)
     np.testing.assert_allclose(fresh, [5.0, 0.0], atol=0.3)
+
+
+def test_an_embedding_that_has_become_one_point_is_an_error() -> None:
+    phase = refinement()
+    optimizer = torch.optim.Adam(phase.module.parameters())
+    phase.prepare()
+    with torch.no_grad():
+        for parameter in phase.module.autoencoder.encoder.bottleneck.norm.parameters():
+            parameter.zero_()
+    with pytest.raises(TrainingError, match="refinement has drawn all embeddings into one point"):
+        phase.end_epoch(0, optimizer)
