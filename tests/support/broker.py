@@ -70,7 +70,11 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.wait(timeout=10)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:  # Mosquitto 2.0.11 has been seen to miss the signal
+                process.kill()
+                process.wait()
 
     def restart(self) -> None:
         """Stop and start on the same port."""
