@@ -66,6 +66,7 @@ class _BothWays(torch.autograd.Function):
         to_input = w_ih.to(x.dtype)
         by_input = [ProductSum(w_ih.new_zeros(1, 3 * hidden, x.shape[2]), x.dtype) for _ in range(2)]
         grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        read = torch.empty_like(x[0])
         for k in reversed(range(steps)):
             times = (k, steps - 1 - k)
             if grad_sequence is not None:
@@ -76,7 +77,7 @@ class _BothWays(torch.autograd.Function):
                 da = layer.da_input[direction]
                 by_input[direction].add(da.unsqueeze(0), x[time].unsqueeze(0))
                 if grad_x is not None:
-                    grad_x[time].add_(torch.mm(da, to_input[direction]))
+                    grad_x[time].add_(torch.mm(da, to_input[direction], out=read))
         grad_w, grad_b = layer.gradients(4 * hidden)
         grad_ih = torch.cat([part.total for part in by_input])
         return (grad_x, grad_ih, grad_w.transpose(1, 2), *parted_bias(grad_b))

@@ -47,7 +47,7 @@ class ConditionalDecoders(nn.Module):
         with own_precision(z) as dtype:
             h0 = self.context(z).expand(_DECODERS, -1, -1)
             states = self._run()(h0, steps, dtype)
-            outputs = product(self.b_out, states.flatten(1, 2), self.w_out.to(dtype))
+            outputs = product(self.b_out, states.to(dtype).flatten(1, 2), self.w_out.to(dtype))
         y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
         rec, fut = y.reshape(_DECODERS, z.shape[0], steps * self.frame, -1)[:, :, :n_samples]
         return rec, fut

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from disc_stream.models.both_ways import joint_bias, parted_bias
 from disc_stream.models.layers import GRUWeights
-from disc_stream.models.recurrence import PARTS, LayerBackward, LayerForward, ProductSum
+from disc_stream.models.recurrence import PARTS, LayerBackward, LayerForward, ProductSum, Widener
 
 
 def run_feedback(
@@ -112,6 +112,7 @@ class _StackedLayer:
         self._layer = LayerBackward(weights.w_hh.transpose(1, 2), kept)
         self.low = self._layer.low
         self._w_ih = weights.w_ih.to(self.low.dtype)
+        self._widen = Widener(weights.w_ih.dtype)
         self._by_input = ProductSum(torch.zeros_like(weights.w_ih), self.low.dtype)
         self.to_input = self.low.new_empty(0)
 
@@ -121,7 +122,7 @@ class _StackedLayer:
         if x is not None:
             self._by_input.add(self._layer.da_input, x)
         self.to_input = torch.bmm(self._layer.da_input, self._w_ih)
-        return self.to_input
+        return self._widen(self.to_input)
 
     @property
     def carry(self) -> Tensor:

@@ -37,11 +37,6 @@ def _others(w: Tensor, taken: int) -> list[int]:
     return [w.shape[-1] - taken] if w.shape[-1] > taken else []
 
 
-def widened_sum(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
-    """``out`` = x + y, where x may be of a narrower type."""
-    return out.copy_(x).add_(y)
-
-
 def step_forward(a: Tensor, candidate: Tensor, h: Tensor, out: Tensor) -> None:
     """From pre-activations to the next state.
 
@@ -91,4 +86,5 @@ def tanh_(x: Tensor) -> Tensor:
     """Tanh in place; on a CPU by the logistic function, which is five times faster there (error 1e-7)."""
     if x.device.type != "cpu":
         return x.tanh_()
-    return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
+    s = x.mul_(2.0).sigmoid_()
+    return torch.add(x.new_tensor(-1.0), s, alpha=2.0, out=s)

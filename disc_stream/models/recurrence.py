@@ -16,7 +16,6 @@ from disc_stream.models.gates import (
     step_backward,
     step_forward,
     torch_blocks,
-    widened_sum,
 )
 
 PARTS = 4  # tensors that a layer keeps for its backward pass
@@ -51,6 +50,7 @@ class LayerForward:
         kept = steps if learning else 1
         self._a = h0.new_empty(kept, d, batch, 3 * hidden)
         self._n = h0.new_empty(kept, d, batch, hidden)
+        self._widen = Widener(h0.dtype)
         self.states[0] = h0
         self.low[0] = h0
 
@@ -67,14 +67,14 @@ class LayerForward:
         hidden, slot = self._hidden, k % len(self._a)
         a, n = self._a[slot], self._n[slot]
         torch.bmm(self.low[k], self._w, out=self._result)
-        widened_sum(self._a_h, self._b, out=a)
-        parts = [*self._b_x, *self._a_x]
+        a.copy_(self._a_h).add_(self._b)
+        parts = [*self._a_x, *self._b_x]
         if gi is not None:
-            gi_gates, gi_n = split(gi, 2 * hidden, hidden)
+            gi_gates, gi_n = split(self._widen(gi), 2 * hidden, hidden)
             a[..., hidden:].add_(gi_gates)
-            parts.append(gi_n)
-        n.zero_()
-        for part in parts:
+            parts.insert(0, gi_n)
+        n.copy_(parts[0].expand_as(n))
+        for part in parts[1:]:
             n.add_(part)
         step_forward(a, n, self.states[k], out=self.states[k + 1])
         if self.low is not self.states:
@@ -106,6 +106,8 @@ class LayerBackward:
         self.da_input = self.low.new_empty(d, batch, 3 * hidden)
         self._b = self._n.new_zeros(d, 1, 4 * hidden)
         self._w = ProductSum(self._n.new_zeros(d, hidden, w.shape[2]), low)
+        self._product = self.low.new_empty(d, batch, hidden)
+        self._widen = Widener(self._n.dtype)
         self.carry = torch.zeros_like(self._n[0])
 
     def step(self, k: int, above: Tensor) -> None:
@@ -123,12 +125,32 @@ class LayerBackward:
         self._da_state.copy_(da[..., : self._da_state.shape[2]])
         self.da_input.copy_(da[..., self._hidden :])
         self._w.add(self.low[k], self._da_state)
-        self.carry = kept.add_(torch.bmm(self._da_state, self._back))
+        self.carry = kept.add_(self._widen(torch.bmm(self._da_state, self._back, out=self._product)))
 
     def gradients(self, bias_width: int) -> tuple[Tensor, Tensor]:
         """Of ``w`` and of a ``b`` with so many columns."""
         grad_b = torch_blocks(self._b[..., :bias_width], self._hidden)
         return torch_blocks(self._w.total, self._hidden), grad_b
+
+
+class Widener:
+    """Copies into scratch memory of another type; torch's own mixed sums take fresh memory every time.
+
+    Args:
+        dtype: to copy to.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._scratch: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x`` in the wider type, valid until the next call."""
+        if x.dtype == self._dtype:
+            return x
+        if self._scratch is None or self._scratch.shape != x.shape:
+            self._scratch = torch.empty_like(x, dtype=self._dtype)
+        return self._scratch.copy_(x)
 
 
 class ProductSum:
@@ -144,10 +166,11 @@ class ProductSum:
     def __init__(self, total: Tensor, dtype: torch.dtype) -> None:
         self.total = total
         self._product = torch.empty_like(total, dtype=dtype) if dtype != total.dtype else None
+        self._widen = Widener(total.dtype)
 
     def add(self, x: Tensor, g: Tensor) -> None:
         """Add one step's (D, B, I), (D, B, O)."""
         if self._product is None:
             torch.baddbmm(self.total, x.transpose(1, 2), g, out=self.total)
         else:
-            self.total.add_(torch.bmm(x.transpose(1, 2), g, out=self._product))
+            self.total.add_(self._widen(torch.bmm(x.transpose(1, 2), g, out=self._product)))

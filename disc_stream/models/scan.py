@@ -89,7 +89,7 @@ class _Scan(torch.autograd.Function):
 
 def product(base: Tensor, h: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
     """Base + h w, with the product in the type of ``w`` and the sum in that of ``base``."""
-    if h.dtype == w.dtype:
+    if h.dtype == w.dtype == base.dtype:
         return torch.baddbmm(base, h, w, out=out)
     return torch.add(base, torch.bmm(h.to(w.dtype), w), out=out)
 
