@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -113,24 +115,49 @@ def test_a_folder_of_other_things_is_never_touched(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_killed_command_goes_on_with_resume(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """SIGKILL after the first epoch's line; the resumed run has the losses of the uninterrupted one."""
-    out = tmp_path / "killed"
-    command = [sys.executable, "-m", "disc_stream", "train", *QUICK, "--out", str(out)]
+LONGER = (
+    *SMALL, "--epochs", "30", "--refine-epochs", "30", "--batch-size", "8",
+    "--set", "tolerance=0", "--set", "dropout=0.3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def longer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "longer"
+    trained(out, *LONGER)
+    return out
+
+
+def kill_in(phase: str, out: Path, wait_s: float) -> None:
+    """SIGKILL for the command, some time after the first epoch of a phase: within a step or a checkpoint."""
+    command = [sys.executable, "-m", "disc_stream", "train", *LONGER, "--out", str(out)]
     environment = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
+        assert any(f"{phase} 1/30" in line for line in process.stderr)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
         process.send_signal(signal.SIGKILL)
-    assert "autoencoder 1/2" in line
+    assert process.returncode == -signal.SIGKILL, "it had ended before"
+
+
+@pytest.mark.parametrize("phase", ["autoencoder", "refinement"])
+def test_a_killed_command_goes_on_with_resume(phase: str, longer_run: Path, tmp_path: Path) -> None:
+    """The resumed run has the losses and, byte for byte, the model of the one that was never killed."""
+    out = tmp_path / "killed"
+    kill_in(phase, out, random.Random().uniform(0.0, 0.04))
     assert not (out / "run.json").exists()
-    assert "Add --resume" in str(refused(*QUICK, "--out", out))
-    trained(out, *QUICK, "--resume")
+    assert "Add --resume" in str(refused(*LONGER, "--out", out))
+    trained(out, *LONGER, "--resume")
     losses = [
         [json.loads(line)["losses"] for line in (folder / "history.jsonl").read_text().splitlines()]
-        for folder in (out, run[0])
+        for folder in (out, longer_run)
     ]
+    assert len(losses[1]) == 60
     assert losses[0] == losses[1]
+    model = "model.safetensors"
+    assert (out / model).read_bytes() == (longer_run / model).read_bytes()
+    assert {path.name for path in out.iterdir()} == {path.name for path in longer_run.iterdir()}
 
 
 @pytest.mark.parametrize(
