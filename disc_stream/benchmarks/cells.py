@@ -25,7 +25,7 @@ class CellKey:
     """What makes a cell.
 
     Args:
-        dataset: name.
+        dataset: name, or a .npz file.
         protocol: ``paper`` or ``stream``.
         method: name of the method.
         preset: of hyper-parameters; ``none`` for methods without.
@@ -38,10 +38,15 @@ class CellKey:
     preset: str
     seed: int
 
+    @property
+    def dataset_name(self) -> str:
+        """Of a file its name alone, which is the same on every machine and stays inside the results."""
+        return Path(self.dataset).name
+
     def path(self, root: Path, config_hash: str) -> Path:
         """Its file."""
         name = f"{self.method}-{self.preset}-{config_hash[:8]}-seed{self.seed}.json"
-        return root / self.dataset / self.protocol / name
+        return root / self.dataset_name / self.protocol / name
 
 
 class Cell(BaseModel):

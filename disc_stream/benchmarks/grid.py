@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,15 +23,15 @@ from disc_stream.benchmarks.cells import (
     read_cell,
     write_cell,
 )
-from disc_stream.benchmarks.protocols import evaluate, knows_devices, prepare, protocol_facts
+from disc_stream.benchmarks.protocols import StreamSettings, evaluate, knows_devices, prepare, protocol_facts
 from disc_stream.data.types import Split
 from disc_stream.data.windows import fingerprint
-from disc_stream.errors import DiscStreamError
+from disc_stream.errors import DiscStreamError, UsageError
 from disc_stream.training.estimators import DeepClusterer, DiscPlus, SpaceClusterer
 from disc_stream.training.estimators.base import WindowClusterer
-from disc_stream.training.events import Callback, ignore
+from disc_stream.training.events import Callback, EpochEvent, TrainingEvent, ignore
 from disc_stream.training.families import get_family
-from disc_stream.training.fitting import FitOptions, pretrain
+from disc_stream.training.fitting import FitOptions, pretrain, sha256
 from disc_stream.training.methods import Method, get_method
 from disc_stream.training.plus.config import resolve_plus
 from disc_stream.training.presets import TrainingConfig, resolve
@@ -55,7 +56,8 @@ class Request:
         settings: values that replace the preset's, by name.
         out: folder of the cells.
         work: folder of what can be thrown away: autoencoders, checkpoints.
-        force: compute cells that are there already.
+        force: compute cells that are there already; an autoencoder that lies in ``work`` is still used.
+        stream: of the ``stream`` protocol.
     """
 
     datasets: Sequence[str]
@@ -67,6 +69,7 @@ class Request:
     work: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +98,53 @@ def run_grid(
     callback: Callback = ignore,
     on_cell: Callable[[CellKey], None] = lambda _key: None,
 ) -> Iterator[Cell | Failure]:
-    """Compute what is missing, in order; what is there is read.
+    """Compute what is missing, in order; what is there is read. What fails is told, and the rest goes on.
 
     Args:
         request: what is wanted.
         load: dataset name -> its scored windows.
         callback: told of the training under way.
         on_cell: told of each cell before it is computed or read.
+
+    Raises:
+        UsageError: if the only dataset cannot be found.
     """
-    splits: dict[str, Split] = {}
+    splits: dict[str, Split | Exception] = {}
     for key in keys(request):
         on_cell(key)
         if key.dataset not in splits:
-            splits = {key.dataset: load(key.dataset)}  # one at a time: they are large
+            splits = {key.dataset: _loaded(key.dataset, load)}  # one at a time: they are large
+        split = splits[key.dataset]
         try:
-            yield _cell(key, splits[key.dataset], request, callback)
-        except (DiscStreamError, ValueError, MemoryError) as error:
-            log.warning("%s on %s failed: %s", key.method, key.dataset, error)
+            if isinstance(split, Exception):
+                raise split
+            yield _cell(key, split, request, callback)
+        except (DiscStreamError, ValueError, MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+            if isinstance(error, UsageError) and error is split and len(request.datasets) == 1:
+                raise
+            log.warning("%s on %s failed: %s", key.method, key.dataset_name, error)
             yield Failure(key, str(error) or type(error).__name__)
+
+
+def _loaded(dataset: str, load: Load) -> Split | Exception:
+    """The windows, or why there are none: the cells of other datasets do not need them."""
+    try:
+        return load(dataset)
+    except (DiscStreamError, ValueError, MemoryError) as error:
+        return error
+
+
+class _Watch:
+    """Passes events on, and adds up the seconds of the epochs that this process ran."""
+
+    def __init__(self, callback: Callback) -> None:
+        self._callback = callback
+        self.seconds = 0.0
+
+    def __call__(self, event: TrainingEvent) -> None:
+        if isinstance(event, EpochEvent):
+            self.seconds += event.seconds
+        self._callback(event)
 
 
 def _preset(request: Request, method: Method) -> str:
@@ -122,34 +154,44 @@ def _preset(request: Request, method: Method) -> str:
 def _cell(key: CellKey, split: Split, request: Request, callback: Callback) -> Cell:
     method = get_method(key.method)
     model, facts = configuration_of(method, request, n_clusters=split.n_clusters, seed=key.seed)
-    config = {**protocol_facts(key.protocol, method), **facts}
+    config = {**protocol_facts(key.protocol, method, request.stream), **facts}
     marks = fingerprint(split.train)
     digest = hash_of(config, marks)
     path = key.path(request.out, digest)
     if path.is_file() and not request.force:
         return read_cell(path)
 
-    data = prepare(split, key.protocol, method)
-    started = time.perf_counter()
-    how: dict[str, Any] = {"callback": callback} if method.family or method.group == "ours" else {}
+    data = prepare(split, key.protocol, method, request.stream)
+    started, watch = time.perf_counter(), _Watch(callback)
+    how: dict[str, Any] = {"callback": watch} if method.family or method.group == "ours" else {}
     if knows_devices(method):
         how["devices"] = data.train.devices
-    shared = None
     if isinstance(model, (DeepClusterer, SpaceClusterer)):
-        shared, spent = _shared(key, method, model, data.train.x, request, callback)
-        how["pretrained"] = shared
-        started += spent  # only this cell's own time; the autoencoder's is added for all alike
+        how["pretrained"] = _shared(key, method, model, data.train.x, request, watch)
+    own = _work(request, key) / f"{path.stem}-{marks[:8]}"
+    if isinstance(model, DeepClusterer):
+        if request.force:
+            shutil.rmtree(own, ignore_errors=True)
+        how |= {"checkpoints": own, "resume": True}
     model.fit(data.train.x, **how)
     scores = evaluate(model, method, data)
-    seconds = time.perf_counter() - started + (shared.seconds if shared else 0.0)
+    seconds = time.perf_counter() - started
+    if isinstance(model, (DeepClusterer, SpaceClusterer)):
+        # Epochs count as long as they took, also those that another row or a stopped run has computed.
+        seconds += sum(entry["seconds"] for entry in model.history_) - watch.seconds
     cell = Cell(
-        dataset=key.dataset, protocol=key.protocol, method=key.method, preset=key.preset, seed=key.seed,
+        dataset=key.dataset_name, protocol=key.protocol, method=key.method, preset=key.preset, seed=key.seed,
         config=config, config_hash=digest, fingerprint=marks, split=split.protocol,
         n_clusters=split.n_clusters, scores=scores, epochs=_epochs(model), seconds=round(seconds, 2),
         hardware=hardware(), software=_software(), date=datetime.now(UTC).date().isoformat(),
     )  # fmt: skip
     write_cell(path, cell)
+    shutil.rmtree(own, ignore_errors=True)
     return cell
+
+
+def _work(request: Request, key: CellKey) -> Path:
+    return request.work / key.dataset_name / key.protocol
 
 
 def configuration_of(
@@ -184,24 +226,23 @@ def _shared(
     x: Any,
     request: Request,
     callback: Callback,
-) -> tuple[Pretrained, float]:
-    """The autoencoder that the methods of this family share, and the seconds it took just now."""
+) -> Pretrained:
+    """The autoencoder that the methods of this family share, trained on these very windows."""
     family = get_family(method.family)
     config: TrainingConfig = (
         model.configuration()
         if isinstance(model, DeepClusterer)
         else resolve(model.preset, model.settings, family.presets)
     )
-    mark = hash_of({"family": family.name, "config": stage_one(config.to_dict())}, "")[:8]
-    folder = request.work / key.dataset / key.protocol / f"{family.name}-{key.preset}-{mark}-seed{key.seed}"
+    mark = hash_of({"family": family.name, "config": stage_one(config.to_dict())}, sha256(x))[:8]
+    folder = _work(request, key) / f"{family.name}-{key.preset}-{mark}-seed{key.seed}"
     file = folder / "autoencoder.safetensors"
     if file.is_file():
-        return Pretrained.load(file), 0.0
-    started = time.perf_counter()
+        return Pretrained.load(file)
     options = FitOptions("auto", callback, folder / "checkpoint", resume=True)
     pretrained = pretrain(family, x, config, seed=key.seed, options=options)
     pretrained.save(file)
-    return pretrained, time.perf_counter() - started
+    return pretrained
 
 
 def _epochs(model: WindowClusterer) -> dict[str, int]:

@@ -12,17 +12,39 @@ from sklearn.base import clone
 
 from disc_stream.benchmarks.cells import Protocol
 from disc_stream.clustering.metrics import score
-from disc_stream.clustering.smoothing import filter_sequence, likelihood_exponent, smooth_sequence
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
 from disc_stream.data.types import Split, WindowSet
+from disc_stream.errors import ConfigError
 from disc_stream.signal.running import running_standardise
 from disc_stream.training.estimators import SpaceClusterer
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.methods import Method
 from disc_stream.types import Float32Array, IntArray
 
-PRIOR_WINDOWS = 50.0
-STAY = 0.8  # as in ``disc-stream serve``
 Soft = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What the ``stream`` protocol does to every method alike.
+
+    Args:
+        stay: of the smoothing; by default as in ``disc-stream serve``.
+        prior_windows: weight, in windows, of the training windows' statistics in a device's running ones.
+
+    Raises:
+        ConfigError: naming what is not possible.
+    """
+
+    stay: float = 0.8
+    prior_windows: float = 50.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0.0 < self.stay < 1.0:
+            raise ConfigError(f"stay must be between 0 and 1, got {self.stay}")
+        if not 0.0 < self.prior_windows < float("inf"):
+            raise ConfigError(f"prior_windows must be above 0, got {self.prior_windows}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +69,15 @@ class Prepared:
     protocol: Protocol
     train: Part
     test: Part
+    stream: StreamSettings
 
 
-def protocol_facts(protocol: Protocol, method: Method) -> dict[str, Any]:
+def protocol_facts(protocol: Protocol, method: Method, stream: StreamSettings) -> dict[str, Any]:
     """What the protocol does, for the record."""
     if protocol == "paper":
         return {"protocol": "paper"}
-    facts: dict[str, Any] = {"protocol": "stream", "stay": STAY}
-    return facts if knows_devices(method) else {**facts, "prior_windows": PRIOR_WINDOWS}
+    facts: dict[str, Any] = {"protocol": "stream", "stay": stream.stay}
+    return facts if knows_devices(method) else {**facts, "prior_windows": stream.prior_windows}
 
 
 def knows_devices(method: Method) -> bool:
@@ -62,19 +85,20 @@ def knows_devices(method: Method) -> bool:
     return method.group == "ours"
 
 
-def prepare(split: Split, protocol: Protocol, method: Method) -> Prepared:
+def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSettings) -> Prepared:
     """The windows of both parts, normalised by device where the protocol asks for it."""
     train, test = _in_time_order(split.train), _in_time_order(split.test)
     if protocol == "paper" or knows_devices(method):
-        return Prepared(protocol, train, test)
+        return Prepared(protocol, train, test, stream)
     mean = train.x.mean((0, 1), dtype=np.float64)
     variance = train.x.var((0, 1), dtype=np.float64)
 
     def normalised(part: Part) -> Part:
-        x = running_standardise(part.x, part.devices, mean=mean, variance=variance, weight=PRIOR_WINDOWS)
+        weight = stream.prior_windows
+        x = running_standardise(part.x, part.devices, mean=mean, variance=variance, weight=weight)
         return Part(x, part.y, part.devices)
 
-    return Prepared(protocol, normalised(train), normalised(test))
+    return Prepared(protocol, normalised(train), normalised(test), stream)
 
 
 def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str, dict[str, float]]:
@@ -85,11 +109,15 @@ def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str
         return {**scores, "test": score(data.test.y, found)}
     q = model.predict_proba(data.test.x)
     exponent = likelihood_exponent(model.cluster_centers_.shape[1])
+
+    def smoothed(how: Callable[..., Soft]) -> dict[str, float]:
+        return score(data.test.y, _smoothed(q, data.test.devices, data.stream.stay, exponent, how))
+
     return {
         **scores,
         "test": score(data.test.y, q.argmax(1)),
-        "test_causal": score(data.test.y, _smoothed(q, data.test.devices, exponent, filter_sequence)),
-        "test_noncausal": score(data.test.y, _smoothed(q, data.test.devices, exponent, smooth_sequence)),
+        "test_causal": smoothed(filter_sequence),
+        "test_noncausal": smoothed(forward_backward),
     }
 
 
@@ -109,9 +137,9 @@ def _afresh(model: WindowClusterer, x: Float32Array) -> IntArray:
     return labels
 
 
-def _smoothed(q: Soft, devices: IntArray, exponent: float, how: Callable[..., Soft]) -> IntArray:
+def _smoothed(q: Soft, devices: IntArray, stay: float, exponent: float, how: Callable[..., Soft]) -> IntArray:
     labels = np.empty(len(q), dtype=np.int64)
     for device in np.unique(devices):
         rows = devices == device
-        labels[rows] = how(q[rows], stay=STAY, exponent=exponent).argmax(1)
+        labels[rows] = how(q[rows], stay=stay, exponent=exponent).argmax(1)
     return labels

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from disc_stream.benchmarks.cells import Cell
-from disc_stream.benchmarks.paper import Figures, paper_figures
+from disc_stream.benchmarks.paper import REFERENCE_ONLY, Figures, paper_figures
 from disc_stream.training.methods import METHODS
 from disc_stream.training.plus.config import PlusConfig
 
@@ -89,6 +89,7 @@ class Row:
             "title": self.title, "preset": first.preset,
             "config_hash": first.config_hash, "seeds": [cell.seed for cell in self.cells],
             "epochs": first.epochs, "seconds": round(float(np.mean([c.seconds for c in self.cells])), 1),
+            "paper_is_of": REFERENCE_ONLY.get(first.dataset, first.dataset) if self.paper else None,
             "scores": scores,
         }  # fmt: skip
 

@@ -15,6 +15,7 @@ from disc_stream.errors import UsageError
 if TYPE_CHECKING:
     from disc_stream.benchmarks.cells import Cell
     from disc_stream.benchmarks.grid import Failure, Request
+    from disc_stream.data.types import Split
 
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, training speed.")
 
@@ -48,19 +49,28 @@ def table1(
     work: Annotated[Path, typer.Option(help="Folder of autoencoders and checkpoints, to go on from.")] = Path(
         "runs/table1"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Compute cells again that are there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force/--resume", help="Compute again the cells that are there; or keep them.")
+    ] = False,
+    stay: Annotated[
+        float, typer.Option(help="Protocol stream: chance that an activity goes on in the next window.")
+    ] = 0.8,
+    prior_windows: Annotated[
+        float, typer.Option(help="Protocol stream: weight of the training windows in a device's statistics.")
+    ] = 50.0,
     as_json: JsonOption = False,
 ) -> None:
     """Compute Table I of the paper, beside the paper's figures.
 
     Every finished cell is kept in a file of its own and not computed again; a run that was
-    stopped goes on with the same command, an autoencoder's training from its last epoch.
+    stopped goes on with the same command, a training from its last epoch.
 
     Example: disc-stream benchmark table1 --dataset uci-har --method ac-ward --method kmeans --data ~/data
     """
     require_extras("disc-stream benchmark table1", "train")
     from disc_stream.benchmarks.cells import PROTOCOLS, Cell, unique_in_order
-    from disc_stream.benchmarks.grid import Request, run_grid
+    from disc_stream.benchmarks.grid import Request
+    from disc_stream.benchmarks.protocols import StreamSettings
     from disc_stream.training.methods import METHODS, get_method
 
     chosen = unique_in_order(method or list(METHODS))
@@ -79,17 +89,10 @@ def table1(
         out=out,
         work=work,
         force=force,
+        stream=StreamSettings(stay, prior_windows),
     )
     _check_preset(request)
-    from disc_stream.cli.benchmark_progress import following
-    from disc_stream.data.readers import load_split
-
-    with following(request) as (callback, on_cell):
-        results = list(
-            run_grid(
-                request, lambda name: load_split(name, data, include_unlabelled=False), callback, on_cell
-            )
-        )
+    results = _run(request, data)
     cells = [result for result in results if isinstance(result, Cell)]
     failures = [result for result in results if not isinstance(result, Cell)]
     _report(cells, failures, as_json)
@@ -123,6 +126,24 @@ def render(
         print_json({"page": str(page), "cells": len(cells)})
     else:
         typer.echo(f"{page}: {len(cells)} cells")
+
+
+def _run(request: Request, data: Path | None) -> list[Cell | Failure]:
+    from disc_stream.benchmarks.grid import run_grid
+    from disc_stream.cli.benchmark_progress import following
+    from disc_stream.data.readers import load_split
+
+    def load(name: str) -> Split:
+        return load_split(name, data, include_unlabelled=False)
+
+    results: list[Cell | Failure] = []
+    try:
+        with following(request) as (callback, on_cell):
+            results.extend(run_grid(request, load, callback, on_cell))
+    except KeyboardInterrupt:
+        typer.echo(f"finished cells are kept in {request.out}; the same command goes on", err=True)
+        raise
+    return results
 
 
 def _parse_seeds(text: str) -> list[int]:
@@ -181,7 +202,8 @@ def _beside(row: Any, part: str) -> tuple[str, str]:
     if None in paper:
         return "", ""
     ahead = [row.mean(part, metric) - value for metric, value in zip(("nmi", "acc"), paper, strict=True)]
-    return f"{paper[0]:.2f}/{paper[1]:.2f}", f"{ahead[0]:+.1f}/{ahead[1]:+.1f}"
+    mark = "" if row.first.dataset == row.to_dict()["paper_is_of"] else "~"  # of another dataset: a reference
+    return f"{mark}{paper[0]:.2f}/{paper[1]:.2f}", f"{ahead[0]:+.1f}/{ahead[1]:+.1f}"
 
 
 def _mean_sd(row: Any, part: str, metric: str) -> str:

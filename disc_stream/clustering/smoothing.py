@@ -1,4 +1,4 @@
-"""Causal smoothing of soft assignments over time."""
+"""Smoothing of soft assignments over time: causal for streams, both ways for recordings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def filter_sequence(
     return np.array([sticky.update(row) for row in q]).reshape(q.shape)
 
 
-def smooth_sequence(
+def forward_backward(
     q: npt.NDArray[np.floating], *, stay: float = 0.8, exponent: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """Smoothing by what came before and after: the forward-backward algorithm of the same model.

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from disc_stream.data.types import Split, WindowSet
+from disc_stream.data.windowfile import write_windows
+from disc_stream.types import Channel
 
 
 def run(*arguments: str, cwd: Path, data: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,6 +33,7 @@ def run(*arguments: str, cwd: Path, data: str | None = None) -> subprocess.Compl
         (["table1", "--seeds", "a"], "--seeds 'a' is not a list of whole numbers"),
         (["table1", "--method", "dec", "--preset", "huge"], "there is no preset 'huge'"),
         (["table1", "--method", "dec", "--set", "gamma=7"], "gamma must be between 0 and 1"),
+        (["table1", "--stay", "1"], "stay must be between 0 and 1, got 1"),
         (["table1", "--method", "kmeans"], "where is 'uci-har'?"),
         (["render", "--out", "nothing"], "there are no cells in 'nothing'"),
     ],
@@ -36,6 +43,71 @@ def test_mistakes_are_named_in_one_line(arguments: list[str], message: str, tmp_
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    parts = []
+    for people in ([1, 2], [3]):
+        n = 12 * len(people)
+        y = np.tile(np.repeat([0, 1, 2], 4), len(people)).astype(np.int16)
+        x = (random.normal(size=(n, 16, 3)) * np.array([0.1, 1.0, 4.0])[y, None, None]).astype(np.float32)
+        of = np.repeat(people, 12)
+        start = np.tile(np.arange(12) * 8, len(people)).astype(np.int64)
+        axes = tuple(Channel(f"acc_{axis}", "g") for axis in "xyz")
+        names = ("still", "slow", "fast")
+        parts.append(WindowSet(x, y, of.astype(np.int16), of.astype(np.int32), start, 50.0, axes, names))
+    path = tmp_path / "elsewhere" / "tiny.npz"
+    path.parent.mkdir()
+    write_windows(path, Split(*parts, "person 3 is held out", 3), dataset="tiny")
+    return path
+
+
+def test_a_file_of_windows_at_an_absolute_path_is_a_dataset(tiny: Path, tmp_path: Path) -> None:
+    arguments = ("table1", "--dataset", str(tiny), "--method", "kmeans", "--seeds", "0,1", "--json")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["dataset"], row["seeds"], row["paper_is_of"]) == ("tiny.npz", [0, 1], None)
+    cells = list((tmp_path / "docs/benchmarks/table1/cells/tiny.npz/paper").iterdir())
+    assert len(cells) == 2
+    assert str(tmp_path) not in cells[0].read_text()
+
+
+def test_a_failed_cell_is_told_and_the_rest_is_shown(tiny: Path, tmp_path: Path) -> None:
+    arguments = ("table1", "--dataset", "gone.npz", "--dataset", str(tiny), "--method", "kmeans", "--json")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [row["dataset"] for row in found["rows"]] == ["tiny.npz"]
+    assert "'gone.npz' does not exist" in found["failed"][0]["reason"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stopped_grid_says_how_to_go_on_and_does(tiny: Path, tmp_path: Path) -> None:
+    sizes = [("epochs", 100000), ("hidden", 4), ("embedding", 3), ("decoder_hidden", 4)]
+    settings = [part for name, value in sizes for part in ("--set", f"{name}={value}")]
+    methods = ["--method", "kmeans", "--method", "disc-kmeans"]
+    command = [sys.executable, "-m", "disc_stream", "benchmark", "table1", "--dataset", str(tiny)]
+    with subprocess.Popen(
+        [*command, *methods, *settings], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        begun = [process.stderr.readline(), process.stderr.readline()]
+        process.send_signal(signal.SIGINT)  # the deep cell has begun, so the first is finished
+        rest = process.stderr.read()
+    assert "kmeans none" in begun[0]
+    assert "disc-kmeans small" in begun[1]
+    assert process.returncode == 130
+    assert "the same command goes on" in rest
+    assert "Traceback" not in rest
+    (kept,) = tmp_path.rglob("kmeans-none-*.json")
+    before = kept.stat().st_mtime_ns
+    again = run("table1", "--dataset", str(tiny), "--method", "kmeans", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert kept.stat().st_mtime_ns == before
 
 
 @pytest.mark.real_data

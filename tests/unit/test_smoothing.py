@@ -10,8 +10,8 @@ import pytest
 from disc_stream.clustering.smoothing import (
     StickyFilter,
     filter_sequence,
+    forward_backward,
     likelihood_exponent,
-    smooth_sequence,
 )
 
 
@@ -89,13 +89,13 @@ def brute_force(q: np.ndarray, stay: float, exponent: float) -> np.ndarray:
 def test_smoothing_both_ways_is_the_marginal_over_all_paths() -> None:
     q = np.random.default_rng(0).dirichlet(np.ones(3), size=5)
     for exponent in (1.0, 2.5):
-        found = smooth_sequence(q, stay=0.7, exponent=exponent)
+        found = forward_backward(q, stay=0.7, exponent=exponent)
         np.testing.assert_allclose(found, brute_force(q, 0.7, exponent), atol=1e-12)
 
 
 def test_the_last_window_has_no_future() -> None:
     q = np.random.default_rng(1).dirichlet(np.ones(4), size=9)
-    causal, both = filter_sequence(q, stay=0.9), smooth_sequence(q, stay=0.9)
+    causal, both = filter_sequence(q, stay=0.9), forward_backward(q, stay=0.9)
     np.testing.assert_allclose(causal[-1], both[-1])
     assert not np.allclose(causal[0], both[0])
-    assert smooth_sequence(np.ones((3, 1))).tolist() == [[1.0]] * 3
+    assert forward_backward(np.ones((3, 1))).tolist() == [[1.0]] * 3

@@ -12,11 +12,13 @@ import pytest
 from disc_stream.benchmarks.cells import Cell, CellKey, hash_of, read_cell, read_cells
 from disc_stream.benchmarks.grid import Failure, Request, keys, run_grid
 from disc_stream.benchmarks.paper import best_figures, paper_figures
+from disc_stream.benchmarks.protocols import StreamSettings, protocol_facts
 from disc_stream.benchmarks.report import render, write_page
 from disc_stream.benchmarks.summary import rows
 from disc_stream.data.types import Split, WindowSet
-from disc_stream.errors import DataError
+from disc_stream.errors import ConfigError, DataError
 from disc_stream.training.events import EpochEvent, TrainingEvent
+from disc_stream.training.methods import METHODS
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.types import Channel
 
@@ -138,6 +140,69 @@ def test_the_stream_protocol_scores_both_kinds_of_smoothing(tmp_path: Path) -> N
             assert cell.scores["test_causal"]["acc"] > 0.9
 
 
+def test_other_data_under_the_same_name_gets_its_own_autoencoder(tmp_path: Path) -> None:
+    epochs: list[TrainingEvent] = []
+    other = Split(part([1, 2, 3], 7), part([4, 5], 8), "other recordings", 3)
+    wanted = request(tmp_path, methods=["disc-ae-kmeans", "disc-kmeans"], settings=TINY)
+    run(wanted)
+    results = list(run_grid(wanted, lambda _name: other, callback=epochs.append))
+    assert [type(result).__name__ for result in results] == ["Cell", "Cell"]
+    assert sum(isinstance(e, EpochEvent) and e.phase == "pretrain" for e in epochs) == 3
+
+
+def test_a_killed_refinement_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    wanted = {"methods": ["disc-kmeans"], "settings": {**TINY, "refine_epochs": 4, "tolerance": 0.0}}
+    (whole,) = run(request(tmp_path / "whole", **wanted))
+    refined: list[int] = []
+
+    def kill_after_two(event: TrainingEvent) -> None:
+        if isinstance(event, EpochEvent) and event.phase == "refine":
+            refined.append(event.epoch)
+            if len(refined) == 2:
+                raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run(request(tmp_path / "killed", **wanted), callback=kill_after_two)
+    (resumed,) = run(request(tmp_path / "killed", **wanted), callback=kill_after_two)
+    assert refined == [1, 2, 3, 4]
+    assert isinstance(resumed, Cell)
+    assert isinstance(whole, Cell)
+    assert resumed.scores == whole.scores
+    assert resumed.epochs == {"pretrain": 3, "refine": 4}
+    assert [p.name for p in (tmp_path / "killed/work/tiny/paper").iterdir() if "kmeans" in p.name] == []
+
+
+def test_a_file_keeps_its_name_and_its_cells_stay_in_the_results(tmp_path: Path) -> None:
+    (found,) = run(request(tmp_path, datasets=["/some/where/own.npz"]))
+    assert isinstance(found, Cell)
+    assert found.dataset == "own.npz"
+    assert len(list((tmp_path / "cells/own.npz/paper").iterdir())) == 1
+
+
+def test_a_dataset_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    def load(name: str) -> Split:
+        if name == "broken":
+            raise DataError("'broken' is cut short")
+        return SPLIT
+
+    results = list(run_grid(request(tmp_path, datasets=["broken", "tiny"], seeds=[0, 1]), load))
+    assert [type(result).__name__ for result in results] == ["Failure", "Failure", "Cell", "Cell"]
+
+
+def test_the_protocol_can_be_set_and_its_defaults_are_those_of_the_kept_cells(tmp_path: Path) -> None:
+    kmeans = METHODS["kmeans"]
+    kept = {"protocol": "stream", "stay": 0.8, "prior_windows": 50.0}
+    assert protocol_facts("stream", kmeans, StreamSettings()) == kept
+    assert protocol_facts("paper", kmeans, StreamSettings(stay=0.5)) == {"protocol": "paper"}
+    for stream in (StreamSettings(), StreamSettings(prior_windows=1.0), StreamSettings(stay=0.99)):
+        run(request(tmp_path, protocols=["stream"], stream=stream))
+    found = read_cells(tmp_path / "cells")
+    assert len({cell.config_hash for cell in found}) == 3
+    for wrong in ({"stay": 1.0}, {"prior_windows": 0.0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            StreamSettings(**wrong)
+
+
 def test_cells_that_share_an_autoencoder_stand_together() -> None:
     wanted = request(Path(), methods=["disc-ward", "kmeans", "dsc-ward", "disc-ae-ward"], seeds=[0, 1])
     assert [(k.method, k.seed) for k in keys(wanted)][:4] == [
@@ -176,6 +241,7 @@ def test_the_page_shows_rows_in_table_order_with_notes(tmp_path: Path) -> None:
     assert "45.0 ± 7.1 (45.90) / 55.0 ± 7.1 (40.69)" in text
     assert "90.00 / 100.00 | – | 0 |" in text
     assert "a machine" in text
+    assert "the null class, unlabelled stretches and transitions are left out" in text
 
 
 def test_an_ablation_says_what_it_changes(tmp_path: Path) -> None:
@@ -188,12 +254,20 @@ def test_an_ablation_says_what_it_changes(tmp_path: Path) -> None:
 
 def test_partial_data_is_marked_as_no_like_for_like() -> None:
     assert paper_figures("mhealth-partial", "disc-ae-ward") == paper_figures("mhealth", "disc-ae-ward")
+    (row,) = rows([cell("kmeans", 0, 0.4, "mhealth-partial")])
+    assert row.to_dict()["paper_is_of"] == "mhealth"
     assert "not like for like" in render([cell("kmeans", 0, 0.4, "mhealth-partial")], "")
     assert paper_figures("actrectut", "kmeans") is None
     assert best_figures("uci-har") == (81.91, 87.99)
     assert best_figures("skoda") == (59.06, 54.45)
     assert best_figures("mhealth") == (70.98, 59.52)
     assert best_figures("hapt") is None
+
+
+def test_the_page_says_that_the_paper_knew_no_devices() -> None:
+    stream = cell("kmeans", 0, 0.4).model_copy(update={"protocol": "stream"})
+    assert "which knew neither devices nor time" in render([stream], "")
+    assert "which knew neither" not in render([cell("kmeans", 0, 0.4)], "")
 
 
 def test_a_file_that_is_no_cell_is_named(tmp_path: Path) -> None:
