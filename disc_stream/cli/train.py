@@ -44,7 +44,7 @@ def train(
     ] = "disc",
     preset: Annotated[str, typer.Option(help="Of disc and dsc: small, released or paper.")] = "small",
     clusters: Annotated[
-        int | None, typer.Option(min=1, help="Number of clusters; default the dataset's activities.")
+        int | None, typer.Option(min=2, help="Number of clusters; default the dataset's activities.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="First centroids: kmeans or ward.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of autoencoder training.")] = None,
@@ -175,7 +175,8 @@ def _print_text(out: Path, info: RunInfo) -> None:
     if "refined" in metrics:
         typer.echo(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
         spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
-        for space, parts in {**spaces, "refined": metrics["refined"]}.items():
+        final = "refined" if spaces else "clusters"
+        for space, parts in {**spaces, final: metrics["refined"]}.items():
             for part, values in parts.items():
                 row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))
                 typer.echo(f"{space + ' (' + part + ')':<28}{row}")

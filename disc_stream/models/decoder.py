@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -15,27 +15,26 @@ from disc_stream.models.scan import own_precision, paper_step, product, scan_gru
 _DECODERS = 2  # reconstruction, future
 
 
-class ConditionalDecoders(nn.Module):
-    """Two GRU decoders, stacked and run together.
+class TwinDecoders(nn.Module):
+    """Two stacks of GRUs, run together, that turn an embedding into two series.
 
-    Both start from one context vector (a transformation of the embedding) as hidden state and a zero input,
-    and from then on read what they made themselves: their last hidden state, or their last output.
+    All layers start from one context vector, a transformation of the embedding.
 
     Args:
         config: shape of the network.
         n_channels: C.
+        inputs: I, size of what the bottom layer reads; 0 if it reads nothing.
         generator: source of the initial weights.
     """
 
-    def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: NetworkConfig, n_channels: int, inputs: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         hidden, width = config.decoder_hidden, config.frame * n_channels
         self.frame = config.frame
-        self.reset_after = config.reset_after
-        self.feeds_output = config.feedback == "output"
         self.context = _context(config, generator)
-        first = width if self.feeds_output else hidden
-        widths = [first] + [hidden] * (config.decoder_layers - 1)
+        widths = [inputs] + [hidden] * (config.decoder_layers - 1)
         self.layers = nn.ModuleList(DenseRecurrence(_DECODERS, w, hidden, generator) for w in widths)
         bound = hidden**-0.5
         self.w_out = uniform((_DECODERS, hidden, width), bound, generator)
@@ -46,16 +45,41 @@ class ConditionalDecoders(nn.Module):
         steps = -(-n_samples // self.frame)
         with own_precision(z) as dtype:
             h0 = self.context(z).expand(_DECODERS, -1, -1)
-            states = self._run()(h0, steps, dtype)
+            states = self.states(h0, steps, dtype)
             outputs = product(self.b_out, states.to(dtype).flatten(1, 2), self.w_out.to(dtype))
         y = outputs.view(_DECODERS, steps, z.shape[0], -1).transpose(1, 2)
         rec, fut = y.reshape(_DECODERS, z.shape[0], steps * self.frame, -1)[:, :, :n_samples]
         return rec, fut
 
-    def _run(self) -> Callable[[Tensor, int, torch.dtype], Tensor]:
+    @abstractmethod
+    def states(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+        """States of the top layer (2, steps, B, H); every layer starts from ``h0`` (2, B, H)."""
+
+
+class ConditionalDecoders(TwinDecoders):
+    """DISC's decoders, which read what they made themselves: their last state, or their last output.
+
+    The first input is zero.
+
+    Args:
+        config: shape of the network.
+        n_channels: C.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: NetworkConfig, n_channels: int, generator: torch.Generator) -> None:
+        feeds_output = config.feedback == "output"
+        inputs = config.frame * n_channels if feeds_output else config.decoder_hidden
+        super().__init__(config, n_channels, inputs, generator)
+        self.reset_after = config.reset_after
+        self.feeds_output = feeds_output
+
+    def states(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+        """See ``TwinDecoders``."""
         if not self.reset_after:
-            return self._step_by_step
-        return self._merged if len(self.layers) == 1 else self._stacked
+            return self._step_by_step(h0, steps, dtype)
+        run = self._merged if len(self.layers) == 1 else self._stacked
+        return run(h0, steps, dtype)
 
     def _stacked(self, h0: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
         feed = (self.w_out, self.b_out) if self.feeds_output else None

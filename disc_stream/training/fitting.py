@@ -23,7 +23,7 @@ from disc_stream.models.precision import full_float32
 from disc_stream.models.together import agreed
 from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.events import Callback, ignore
-from disc_stream.training.families import FAMILIES, Family, build_for
+from disc_stream.training.families import Family, build_for
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, as_numpy, embed
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
@@ -72,13 +72,6 @@ class Fitted:
     scaler: ScalerInfo
     history: list[dict[str, Any]] = field(repr=False)
     refining: Float32Array | None = field(default=None, repr=False)
-
-
-def fit_disc(
-    windows: Float32Array, n_clusters: int, config: TrainingConfig, *, seed: int, options: FitOptions
-) -> Fitted:
-    """``fit_clusters`` with DISC's autoencoder."""
-    return fit_clusters(FAMILIES["disc"], windows, n_clusters, config, seed=seed, options=options)
 
 
 def fit_clusters(

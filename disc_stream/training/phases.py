@@ -167,7 +167,8 @@ class Refinement:
         Raises:
             TrainingError: if all embeddings have become one.
         """
-        if (epoch + 1) % self._interval:
+        last = epoch + 1 == self.n_epochs
+        if (epoch + 1) % self._interval and not last:
             return EpochEnd()
         before = self._labels
         z = self._assess()

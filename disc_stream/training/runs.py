@@ -40,7 +40,7 @@ from disc_stream.models.inference import InferenceNet
 from disc_stream.types import Float32Array
 
 MAX_SAMPLES = 512
-DESCRIPTOR_METHOD = "disc-plus"
+PLUS = "disc-plus"
 _CENTROIDS = "head.centroids"
 _PREFIX = "autoencoder."
 
@@ -132,7 +132,7 @@ def _rebuild(
     info: RunInfo, state: dict[str, Tensor], centroids: Tensor
 ) -> tuple[MultiTaskAutoencoder | DescriptorNet, InferenceNet | DescriptorNet]:
     """The network as trained, and as used."""
-    if info.method == DESCRIPTOR_METHOD:
+    if info.method == PLUS:
         descriptors = Descriptors(
             info.window.input_samples, state["descriptors.scale"], bands=info.config["bands"],
             axes=info.config["axes"],

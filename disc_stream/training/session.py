@@ -29,11 +29,10 @@ from disc_stream.training.fitting import FitOptions, fit_clusters, infer
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
 from disc_stream.training.plus.fitting import fit_plus
 from disc_stream.training.presets import TrainingConfig, resolve
-from disc_stream.training.runs import read_info, save_run
+from disc_stream.training.runs import PLUS, read_info, save_run
 from disc_stream.training.windows import check_training_windows
 from disc_stream.types import Float32Array, IntArray
 
-PLUS = "disc-plus"
 EXPORTABLE = ("disc", "dsc", PLUS)
 _RECORDED = {"disc": "DISC", "dsc": "DSC"}  # as run.json names them
 _SOFTWARE = ("disc-stream", "torch", "numpy", "scikit-learn")
@@ -93,11 +92,12 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         raise DataError(f"{request.dataset!r} cannot be learned from: {error}") from error
 
     learned = _learn(windows, split.train, n_clusters, config, request, callback)
-    info = _describe(learned, split, n_clusters, request)
+    found = _Found.of(learned, split)
+    info = _describe(learned, found, split, n_clusters, request)
     if not is_first():  # of several processes, one writes
         return info
     source = split.test if len(split.test) else split.train
-    save_evidence(request.out, _evidence(learned, split))
+    save_evidence(request.out, _evidence(learned, found, split))
     save_run(
         request.out,
         info=info,
@@ -177,7 +177,28 @@ def _learn(
     )  # fmt: skip
 
 
-def _evidence(learned: _Learned, split: Split) -> Evidence:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The clusters of all windows.
+
+    Args:
+        clusters: part -> (n,).
+        distance: (n, K) of the training windows.
+    """
+
+    clusters: Mapping[str, IntArray]
+    distance: Float32Array
+
+    @classmethod
+    def of(cls, learned: _Learned, split: Split) -> _Found:
+        """Run the network over both parts."""
+        _, q, distance = infer(learned.net, split.train.x[:, : learned.n_input])
+        test = infer(learned.net, split.test.x[:, : learned.n_input])[1]
+        labels = {"train": q, "test": test}
+        return cls({name: part.argmax(1).astype(np.int64) for name, part in labels.items()}, distance)
+
+
+def _evidence(learned: _Learned, found: _Found, split: Split) -> Evidence:
     """What figures of this training show."""
     train = split.train
     points = chosen_points(len(train))
@@ -186,13 +207,13 @@ def _evidence(learned: _Learned, split: Split) -> Evidence:
     stages = {name: infer(net, inputs)[0] for name, net in nets.items() if net is not None}
     if learned.refining is not None:
         stages["refining"] = learned.refining[points]
-    stages["final"], q, _ = infer(learned.net, inputs)
+    stages["final"] = infer(learned.net, inputs)[0]
     parts = {}
     for name, part in (("train", train), ("test", split.test)):
         chosen = _scored(part, split.scored)
-        parts[name] = (part.y[chosen].astype(np.int64), _clusters(learned, part)[chosen])
+        parts[name] = (part.y[chosen].astype(np.int64), found.clusters[name][chosen])
     kinds = np.where(_scored(train, split.scored), train.y, UNLABELLED)[points].astype(np.int64)
-    return Evidence(stages, kinds, q.argmax(1).astype(np.int64), parts, train.label_names)
+    return Evidence(stages, kinds, found.clusters["train"][points], parts, train.label_names)
 
 
 def claim_folder(out: Path, *, resume: bool) -> RunInfo | None:
@@ -265,11 +286,11 @@ def _require_same_run(
         )
 
 
-def _describe(learned: _Learned, split: Split, n_clusters: int, request: TrainingRequest) -> RunInfo:
-    train = split.train
+def _describe(
+    learned: _Learned, found: _Found, split: Split, n_clusters: int, request: TrainingRequest
+) -> RunInfo:
+    train, labels = split.train, found.clusters["train"]
     n_samples = train.x.shape[1]
-    _, q, distance = infer(learned.net, train.x[:, : learned.n_input])
-    labels = q.argmax(1)
     return RunInfo(
         method=_RECORDED.get(request.method, request.method),
         preset=request.preset if learned.before is not None else PLUS,
@@ -284,8 +305,8 @@ def _describe(learned: _Learned, split: Split, n_clusters: int, request: Trainin
         scaler=learned.scaler,
         n_clusters=n_clusters,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
-        distance_q95=_distance_q95(labels, distance),
-        metrics=_metrics(learned, split, request.seed),
+        distance_q95=_distance_q95(labels, found.distance),
+        metrics=_metrics(learned, found, split, request.seed),
         software={name: importlib.metadata.version(name) for name in _SOFTWARE}
         | {"python": platform.python_version()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -307,7 +328,7 @@ def _distance_q95(labels: IntArray, distance: Float32Array) -> list[float]:
     return [float(np.quantile(own[labels == k] if (labels == k).any() else own, 0.95)) for k in clusters]
 
 
-def _metrics(learned: _Learned, split: Split, seed: int) -> dict[str, Any]:
+def _metrics(learned: _Learned, found: _Found, split: Split, seed: int) -> dict[str, Any]:
     """Agreement with the labels, before and after refinement, on both parts; and the training's own end."""
     history = learned.history
     phases = [entry["phase"] for entry in history]
@@ -327,7 +348,7 @@ def _metrics(learned: _Learned, split: Split, seed: int) -> dict[str, Any]:
     metrics["scored_windows"] = {name: int(mask.sum()) for name, mask in scored.items()}
     metrics |= {
         "refined": {
-            name: score(part.y[scored[name]], _clusters(learned, part)[scored[name]])
+            name: score(part.y[scored[name]], found.clusters[name][scored[name]])
             for name, part in parts.items()
         }
     }
@@ -361,7 +382,3 @@ def _autoencoder_metrics(
 
 def _scored(part: WindowSet, scored: Sequence[int]) -> Any:
     return np.isin(part.y, scored) if scored else part.y != UNLABELLED
-
-
-def _clusters(learned: _Learned, part: WindowSet) -> IntArray:
-    return np.asarray(infer(learned.net, part.x[:, : learned.n_input])[1].argmax(1), dtype=np.int64)

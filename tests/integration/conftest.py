@@ -24,7 +24,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(folder)
     broker.start()
     yield broker
-    broker.stop()
+    broker.discard()
 
 
 @pytest.fixture

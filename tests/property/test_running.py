@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disc_stream.signal.running import Prior, RunningStatistics, running_standardise, running_zscore
+from disc_stream.signal.running import running_standardise
 
 MEAN, VARIANCE = np.array([1.0, -2.0]), np.array([4.0, 0.25])
 
@@ -49,73 +49,3 @@ def test_devices_do_not_see_each_other() -> None:
 def test_a_prior_must_weigh_something() -> None:
     with pytest.raises(ValueError, match="weight must be above 0, got 0"):
         running_standardise(windows(1, 0), np.zeros(1, int), mean=MEAN, variance=VARIANCE, weight=0.0)
-
-
-@given(cuts=st.lists(st.integers(0, 9), max_size=6), seed=st.integers(0, 99), weight=st.floats(0.1, 100))
-@settings(deadline=None, max_examples=60)
-def test_chunks_give_what_one_shot_gives(cuts: list[int], seed: int, weight: float) -> None:
-    random, n = np.random.default_rng(seed), 30
-    rows, devices = random.normal(1e4, 3.0, size=(n, 2)), random.integers(0, 3, n)
-    prior = Prior(MEAN, VARIANCE, weight)
-    statistics, out = RunningStatistics(prior), np.empty_like(rows)
-    for chunk in np.split(np.arange(n), np.minimum(np.cumsum(cuts), n).astype(int)):
-        for device in np.unique(devices[chunk]):
-            own = chunk[devices[chunk] == device]
-            mean, deviation = statistics.update(int(device), rows[own])
-            out[own] = (rows[own] - mean) / deviation
-    np.testing.assert_allclose(out, running_zscore(rows, devices, prior), rtol=1e-6, atol=1e-9)
-
-
-def test_every_prefix_is_what_numpy_says_of_prior_and_prefix() -> None:
-    # A prior of 4 observations, held as 4 rows with just that mean and variance.
-    rows = np.random.default_rng(0).normal(5.0, 2.0, size=(20, 2))
-    before = MEAN + np.sqrt(VARIANCE) * np.array([[1.0], [-1.0], [1.0], [-1.0]])
-    mean, deviation = RunningStatistics(Prior(MEAN, VARIANCE, 4.0)).update("wrist", rows)
-    for t in range(len(rows)):
-        known = np.concatenate([before, rows[: t + 1]])
-        np.testing.assert_allclose(mean[t], known.mean(0))
-        np.testing.assert_allclose(deviation[t], known.std(0))
-
-
-def test_a_large_offset_costs_no_precision() -> None:
-    rows = 1e8 + np.random.default_rng(0).normal(size=(5000, 1))
-    statistics = RunningStatistics(Prior(np.array([1e8]), np.array([1.0]), 1.0))
-    for chunk in np.split(rows, 50):
-        _, deviation = statistics.update(0, chunk)
-    assert deviation[-1, 0] == pytest.approx(rows.std(), rel=1e-3)
-
-
-def test_a_device_can_be_forgotten_and_refused_rows_change_nothing() -> None:
-    statistics = RunningStatistics(Prior(MEAN, VARIANCE))
-    row = np.array([[7.0, 7.0]])
-    first = statistics.update(0, row)[0]
-    for bad, message in ((np.array([[np.nan, 0.0]]), "NaN or infinity"), (np.zeros((2, 3)), r"\(2, 3\)")):
-        with pytest.raises(ValueError, match=message):
-            statistics.update(0, bad)
-    assert statistics.update(0, np.empty((0, 2)))[0].shape == (0, 2)
-    second = statistics.update(0, row)[0]
-    assert (abs(second - row) < abs(first - row)).all()
-    assert len(statistics) == 1
-    statistics.forget(0)
-    np.testing.assert_array_equal(statistics.update(0, row)[0], first)
-
-
-def test_features_that_never_move_divide_by_something() -> None:
-    rows = np.ones((3, 2))
-    found = running_zscore(rows, np.zeros(3, int), Prior(np.ones(2), np.zeros(2)))
-    np.testing.assert_array_equal(found, np.zeros((3, 2)))
-
-
-@pytest.mark.parametrize(
-    ("mean", "variance", "weight", "message"),
-    [
-        (MEAN, VARIANCE[:1], 1.0, r"\(2,\) and \(1,\)"),
-        (MEAN, -VARIANCE, 1.0, "variance not negative"),
-        (MEAN, VARIANCE, 0.0, "weight must be above 0 and finite, got 0"),
-    ],
-)
-def test_impossible_priors_are_refused(
-    mean: np.ndarray, variance: np.ndarray, weight: float, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        Prior(mean, variance, weight)

@@ -70,11 +70,17 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:  # Mosquitto 2.0.11 has been seen to miss the signal
-                process.kill()
-                process.wait()
+            process.wait(timeout=10)
+
+    def discard(self) -> None:
+        """End it after a test, when nobody needs what it would save."""
+        process = self._process
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:  # Mosquitto 2.0.11 has been seen to miss the signal
+            assert process is not None
+            process.kill()
+            process.wait()
 
     def restart(self) -> None:
         """Stop and start on the same port."""

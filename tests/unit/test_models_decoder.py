@@ -11,6 +11,7 @@ from torch import Tensor
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.decoder import ConditionalDecoders
+from disc_stream.models.decoder_free import UnconditionalDecoders
 from disc_stream.models.layers import weights_of
 
 B, N, C = 4, 7, 3
@@ -113,3 +114,28 @@ def test_only_the_first_half_is_encoded() -> None:
     assert torch.equal(net.encode(x), net.encode(changed))
     changed[:, 3] += 1.0
     assert not torch.allclose(net.encode(x), net.encode(changed))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_unconditional_decoders_are_grus_that_read_zeros(layers: int) -> None:
+    config = NetworkConfig(hidden=5, embedding=4, decoder_hidden=6, decoder_layers=layers)
+    decoders = UnconditionalDecoders(config, 3, torch.Generator().manual_seed(0))
+    z = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    made = decoders(z, 9)
+    context = decoders.context(z).expand(layers, -1, -1).contiguous()
+    for number in range(2):
+        gru = torch.nn.GRU(1, 6, num_layers=layers)
+        with torch.no_grad():
+            for level, layer in enumerate(decoders.layers):
+                w_ih, w_hh, b_ih, b_hh = (part[number] for part in layer.weights())  # type: ignore[operator]
+                if level:  # the bottom layer has no weights for what it does not read
+                    getattr(gru, f"weight_ih_l{level}").copy_(w_ih)
+                getattr(gru, f"weight_hh_l{level}").copy_(w_hh)
+                getattr(gru, f"bias_ih_l{level}").copy_(b_ih)
+                getattr(gru, f"bias_hh_l{level}").copy_(b_hh)
+        states, _ = gru(torch.zeros(9, 7, 1), context)
+        wanted = (states @ decoders.w_out[number] + decoders.b_out[number]).transpose(0, 1)
+        torch.testing.assert_close(made[number], wanted, atol=1e-5, rtol=1e-4)
+        (ours,) = torch.autograd.grad(made[number].square().sum(), z, retain_graph=True)
+        (theirs,) = torch.autograd.grad(wanted.square().sum(), z, retain_graph=True)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)

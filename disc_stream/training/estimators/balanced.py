@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from disc_stream.training.estimators.deep import DEC
-from disc_stream.training.fitting import FitOptions, Fitted, fit_clusters, network_of
+from disc_stream.training.estimators.deep import DEC, DeepClusterer
+from disc_stream.training.fitting import FitOptions, Fitted, fit_clusters, network_of, pretrain
 from disc_stream.training.fitting import infer as run_network
 from disc_stream.training.grouping import group
 from disc_stream.training.pretrained import Pretrained
@@ -14,7 +16,7 @@ from disc_stream.types import Float32Array, IntArray
 _CELLS_PER_CLUSTER = 10
 
 
-class BDEC(DEC):
+class BDEC(DeepClusterer):
     """Balanced Deep Embedded Clustering: a balanced subset is chosen first, then DEC is trained on it.
 
     No implementation of BDEC is public, and the paper of DISC says only that a scalable representative
@@ -27,18 +29,21 @@ class BDEC(DEC):
         subset_: indices of the windows that the clustering was trained on.
     """
 
-    def _train(self, windows: Float32Array, options: FitOptions, pretrained: Pretrained | None) -> Fitted:
-        from disc_stream.training.fitting import pretrain
+    family_name = DEC.family_name
+    method_settings = DEC.method_settings
 
+    def _train(self, windows: Float32Array, options: FitOptions, pretrained: Pretrained | None) -> Fitted:
         config, seed = self.config_, self.random_state
         if pretrained is None:
             pretrained = pretrain(self.family, windows, config, seed=seed, options=options)
         shape = (windows.shape[1], windows.shape[2])
         z = run_network(network_of(pretrained, self.family, config, shape), windows)[0]
         self.subset_ = balanced_subset(z, self.n_clusters, seed)
+        # The autoencoder's checkpoint belongs to all windows, this one to the subset.
+        own = options.checkpoints / "subset" if options.checkpoints else None
         return fit_clusters(
             self.family, np.ascontiguousarray(windows[self.subset_]), self.n_clusters, config, seed=seed,
-            options=FitOptions(options.device, options.callback), start=pretrained,
+            options=replace(options, checkpoints=own), start=pretrained,
         )  # fmt: skip
 
 

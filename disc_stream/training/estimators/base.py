@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from disc_stream.types import Float32Array, IntArray
 _ROWS = 512
 
 
-class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of the clusterers: checks of the input, and labels from soft assignments.
 
     Windows are (n_windows, n_samples, n_channels), in physical units. After ``fit``:
@@ -50,9 +51,9 @@ class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator):  # type: i
         parts = np.array_split(z, -(-len(z) // _ROWS))  # the differences to all centres take much memory
         return np.concatenate([soft_assignment(part, self.cluster_centers_) for part in parts])
 
+    @abstractmethod
     def transform(self, x: Any) -> Float32Array:
         """What the windows are clustered by, (n_windows, d); ``x`` as in ``predict``."""
-        raise NotImplementedError
 
     def _checked_for_fit(self, x: Any) -> Float32Array:
         windows = check_training_windows(x, self.n_clusters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -20,8 +21,9 @@ class FlatWindows(WindowClusterer):
 
     random_state: int
 
+    @abstractmethod
     def _algorithm(self) -> str:
-        raise NotImplementedError
+        """One of ``grouping.ALGORITHMS``."""
 
     def fit(self, x: Any, y: Any = None, *, devices: Any = None) -> Self:  # noqa: ARG002
         """Cluster windows.
