@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
+from disc_stream.wire.netloop import NetworkLoop
 
 __all__ = ["Message", "MqttLink", "Will", "is_lost"]
 
@@ -92,6 +93,7 @@ class MqttLink:
         self._connected_at = 0.0
         self._short_lives = 0
         self._client = self._make_client(manual_ack)
+        self._loop = NetworkLoop(self._client, f"mqtt-{client_id}", self._handle_connect_fail)
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
 
@@ -104,7 +106,6 @@ class MqttLink:
             clean_session=None if v5 else self._session_expiry_s == 0,
             manual_ack=manual_ack,
         )
-        client.reconnect_delay_set(min_delay=1, max_delay=15)
         if self.broker.username is not None:
             client.username_pw_set(self.broker.username, self.broker.password)
         if self.broker.tls:
@@ -115,7 +116,6 @@ class MqttLink:
                     f"cannot use the certificate authority {self.broker.ca_file!r}: {error}"
                 ) from error
         client.on_connect = self._handle_connect
-        client.on_connect_fail = self._handle_connect_fail
         client.on_disconnect = self._handle_disconnect
         client.on_message = self._handle_message
         client.on_subscribe = self._handle_subscribe
@@ -161,7 +161,7 @@ class MqttLink:
                 remedy="Check that it runs and that host and port are right"
                 + (", and that it speaks TLS on that port" if self.broker.tls else ""),
             ) from error
-        self._client.loop_start()
+        self._loop.start()
         if not self._answered.wait(timeout_s):
             self.close()
             raise BrokerError(
@@ -182,16 +182,8 @@ class MqttLink:
         """
         self._closing = True
         self._client.disconnect()
-        stopper = threading.Thread(target=self._stop_loop, name="mqtt-close", daemon=True)
-        stopper.start()
-        stopper.join(timeout_s)
-        if stopper.is_alive():
+        if not self._loop.stop(timeout_s):
             log.warning("the connection to broker %s did not close within %g s", self.broker, timeout_s)
-
-    def _stop_loop(self) -> None:
-        self._client.loop_stop()
-        # paho keeps its wake-up sockets, and that of a reconnect which was under way, until it is collected.
-        self._client._reset_sockets()  # noqa: SLF001 - there is no public way to close them
 
     # -- use ----------------------------------------------------------------------------------------
 
@@ -230,11 +222,17 @@ class MqttLink:
         """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
         return self._unconfirmed.wait(timeout_s)
 
-    def ack(self, message: Message) -> None:
-        """Acknowledge a QoS 1 message (``manual_ack``); one from an earlier connection is passed over."""
+    def ack(self, *messages: Message) -> None:
+        """Acknowledge QoS 1 messages (``manual_ack``); those from an earlier connection are passed over."""
         with self._ack_lock:
-            if message.qos > 0 and message.epoch == self._epoch:
-                self._client.ack(message.mid, message.qos)
+            for message in messages:
+                if message.qos > 0 and message.epoch == self._epoch:
+                    self._client.ack(message.mid, message.qos)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the network thread last came around; a healthy one does every second."""
+        return time.monotonic() - self._loop.ticked
 
     # -- paho's callbacks, on the network thread ------------------------------------------------------
 
@@ -257,6 +255,7 @@ class MqttLink:
         self._client._max_inflight_messages = min(limit, _MOST_IN_FLIGHT)  # noqa: SLF001
         self._next_epoch()
         self._connected_at = time.monotonic()
+        self._loop.connected()
         self._connected.set()
         self._subscribing.clear()
         for topic_filter, qos in self._subscriptions.items():
@@ -310,7 +309,7 @@ class MqttLink:
             self._refused_publishing.add(str(reason))
             log.error("broker %s refuses messages of ours: %s", self.broker, reason)
 
-    def _handle_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
+    def _handle_connect_fail(self) -> None:
         if not self._closing:
             log.warning("broker %s is not reachable; trying again", self.broker)
 
@@ -353,7 +352,7 @@ class MqttLink:
     def _give_up(self) -> None:
         """Stay disconnected: whoever took our client id would be thrown out by us in turn."""
         self._closing = True
-        self._client.disconnect()
+        self._loop.end()
         error = BrokerError(
             f"another client took over the id {self.client_id!r} at {self.broker}",
             remedy="Stop one of the two, or give each its own id with --client-id",
