@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -27,15 +29,34 @@ class ServeConfig(BaseModel):
     receive_maximum: int = Field(1_000, ge=1, le=65_535, title="Unacknowledged messages in flight to us")
     max_payload_bytes: int = Field(262_144, ge=256, title="Larger payloads are rejected undecoded")
     max_batch: int = Field(256, ge=1, title="Windows encoded at once")
-    max_delay_ms: float = Field(5.0, ge=0, title="Longest wait for further windows to encode together")
     top_k: int = Field(3, ge=1, title="Soft labels in each message")
     stay: float = Field(0.8, gt=0, lt=1, title="Probability of staying in an activity, for smoothing")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")
     threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all cores")
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
-    max_devices: int = Field(20_000, ge=1, title="Devices remembered; the longest silent is forgotten first")
+    max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
+    state: Path | None = Field(None, title="State folder", description="default: in the user's state folder")
+    checkpoint_s: float = Field(5.0, gt=0, title="Seconds between two checkpoints")
+    spool_file_bytes: int = Field(256 * 2**20, ge=2**20, title="Size from which the spool begins a new file")
+    keep_days: float = Field(30.0, gt=0, title="Days that labelled messages are kept, for retraining")
+    keep_bytes: int = Field(20 * 2**30, ge=2**20, title="Bytes of labelled messages that are kept")
+    keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
+    reorder: int = Field(32, ge=0, title="Batches of a device that may wait for a missing one")
+    reorder_s: float = Field(5.0, gt=0, title="Longest wait for a missing batch, in seconds")
+    bridge_s: float = Field(
+        0.0, ge=0, le=10, title="Gaps up to this many seconds are filled by straight lines"
+    )
+    stale_s: float = Field(
+        30.0, gt=0, title="With a backlog, windows older than this many seconds are put off"
+    )
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
+
+
+def default_state(client_id: str) -> Path:
+    """Where a server keeps its spool and its state unless told otherwise (XDG base directories)."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "disc-stream" / re.sub(r"[^A-Za-z0-9_.-]", "_", client_id)
 
 
 def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeConfig:

@@ -12,6 +12,8 @@
     │   ├── TopicError
     │   └── PayloadError                carries `reason`, a stable code for counters
     ├── BrokerError                 the broker cannot be reached, or refuses
+    ├── StorageError                the state folder cannot be read or written
+    │   └── SpoolFullError              the disk is full; trying again later may succeed
     ├── PortInUseError              an address that we were asked to listen on is taken
     ├── BundleError                 a model bundle is broken or does not fit
     │   └── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
@@ -102,6 +104,14 @@ class PayloadError(WireError):
 
 class BrokerError(DiscStreamError):
     """The MQTT broker cannot be reached or refuses the connection."""
+
+
+class StorageError(DiscStreamError):
+    """The state folder cannot be read or written."""
+
+
+class SpoolFullError(StorageError):
+    """The disk does not take any more at the moment; trying again later may succeed."""
 
 
 class PortInUseError(DiscStreamError):

@@ -136,6 +136,9 @@ class Label:
         model: version of the bundle that gave the label.
         seq: number of the batch that completed the window's input.
         published_us: server clock when the label was made, Unix microseconds.
+        t0_unix_us: server clock at the window's begin, by the fitted clock of the device; None if not known.
+        bridged: whether a part of the window was made up, to bridge a short gap.
+        deferred: whether the label was put off, because the server had more to do than it could.
     """
 
     device: str
@@ -151,3 +154,6 @@ class Label:
     model: str
     seq: int
     published_us: int
+    t0_unix_us: int | None = None
+    bridged: bool = False
+    deferred: bool = False

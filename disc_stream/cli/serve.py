@@ -42,9 +42,16 @@ def serve(
     max_batch: Annotated[
         int | None, typer.Option("--max-batch", help="Windows encoded at once. Default: 256")
     ] = None,
-    max_delay_ms: Annotated[
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            help="Folder of everything that must survive a crash. Default: in ~/.local/state/disc-stream",
+        ),
+    ] = None,
+    bridge_s: Annotated[
         float | None,
-        typer.Option("--max-delay-ms", help="Longest wait for windows to encode together. Default: 5"),
+        typer.Option("--bridge-s", help="Fill gaps up to so many seconds by straight lines. Default: 0"),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", help="Soft labels in each message. Default: 3")
@@ -74,7 +81,7 @@ def serve(
     setup_logging(verbose)
     given: dict[str, Any] = {
         "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
-        "max_batch": max_batch, "max_delay_ms": max_delay_ms, "top_k": top_k, "provider": provider,
+        "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
         "threads": threads,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}

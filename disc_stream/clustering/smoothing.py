@@ -44,6 +44,14 @@ class StickyFilter:
         """Forget the past, as after a gap in the stream."""
         self._p = None
 
+    def state(self) -> tuple[npt.NDArray[np.float64] | None]:
+        """What the next update depends on, to continue from elsewhere."""
+        return (self._p,)
+
+    def restore(self, state: tuple[npt.NDArray[np.float64] | None]) -> None:
+        """Go on where ``state`` was taken."""
+        (self._p,) = state
+
     def update(self, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Take the soft assignment of the next window, (K,), and return the filtered one, (K,)."""
         p: npt.NDArray[np.float64] = q.astype(np.float64)

@@ -57,11 +57,14 @@ class StreamWindower:
     Args:
         spec: window length, hop and input length, in samples.
         n_channels: columns of every chunk.
+        buffer: (input_samples, n_channels) float32 to work in; None for one of its own.
     """
 
-    def __init__(self, spec: WindowSpec, n_channels: int) -> None:
+    def __init__(self, spec: WindowSpec, n_channels: int, buffer: Float32Array | None = None) -> None:
         self._spec = spec
-        self._buffer = np.empty((spec.input_samples, n_channels), dtype=np.float32)
+        self._buffer = (
+            np.empty((spec.input_samples, n_channels), dtype=np.float32) if buffer is None else buffer
+        )
         self._filled = 0  # samples of the current span in the buffer
         self._skip = 0  # samples to pass over before the next span (hop longer than the input)
         self._window = 0
@@ -85,6 +88,15 @@ class StreamWindower:
         self._filled = 0
         self._skip = 0
         self._next_index = index
+
+    def state(self) -> tuple[int, int, int, int, Float32Array]:
+        """Everything the next spans depend on, to continue from elsewhere."""
+        return self._filled, self._skip, self._window, self._next_index, self._buffer[: self._filled].copy()
+
+    def restore(self, state: tuple[int, int, int, int, Float32Array]) -> None:
+        """Go on where ``state`` was taken."""
+        self._filled, self._skip, self._window, self._next_index, samples = state
+        self._buffer[: self._filled] = samples
 
     def push(self, samples: Float32Array) -> list[Span]:
         """Take the next samples and return the spans they complete.

@@ -44,6 +44,9 @@ def label_to_dict(label: Label) -> dict[str, Any]:
         "model": label.model,
         "seq": label.seq,
         "published": label.published_us,
+        **({} if label.t0_unix_us is None else {"t0_unix": label.t0_unix_us}),
+        **({"bridged": True} if label.bridged else {}),
+        **({"deferred": True} if label.deferred else {}),
     }
 
 
@@ -76,6 +79,9 @@ def decode_label(payload: bytes) -> Label:
             model=str(value["model"]),
             seq=int(value["seq"]),
             published_us=int(value["published"]),
+            t0_unix_us=None if value.get("t0_unix") is None else int(value["t0_unix"]),
+            bridged=bool(value.get("bridged", False)),
+            deferred=bool(value.get("deferred", False)),
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PayloadError("label", f"not a label message: {error!r}") from error

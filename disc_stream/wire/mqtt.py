@@ -222,6 +222,16 @@ class MqttLink:
         """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
         return self._unconfirmed.wait(timeout_s)
 
+    @property
+    def sent(self) -> int:
+        """QoS 1 messages published since the start."""
+        return self._unconfirmed.added
+
+    @property
+    def settled(self) -> int:
+        """How many of them, counted from the first without a hole, the broker has confirmed."""
+        return self._unconfirmed.settled
+
     def ack(self, *messages: Message) -> None:
         """Acknowledge QoS 1 messages (``manual_ack``); those from an earlier connection are passed over."""
         with self._ack_lock:

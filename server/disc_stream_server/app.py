@@ -1,4 +1,4 @@
-"""The server, put together: bundle, encoder, pipeline, ingest and, if wanted, the live page."""
+"""The server, put together: bundle, encoder, service and, if wanted, the live page."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, MissingExtraError, TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
-from disc_stream_server.ingest import Ingest
 from disc_stream_server.observers import Observer, Observers, Page
-from disc_stream_server.pipeline import Pipeline, open_sessions
-from disc_stream_server.shards import InProcessRouter
+from disc_stream_server.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -54,23 +52,13 @@ class Server:
         self.provider = encoder.provider
         window = self.manifest.window.input_samples, len(self.manifest.channels)
         encoder.encode(np.zeros((1, *window), dtype=np.float32))  # fails now or not at all
-        sessions = open_sessions(self.manifest, stay=config.stay, max_devices=config.max_devices)
-        pipeline = Pipeline(
-            self.manifest,
-            encoder,
-            router=InProcessRouter(sessions),
-            clock=clock,
-            top_k=config.top_k,
-            max_batch=config.max_batch,
-        )
         self._page = _make_page(config)
         everyone = [*observers, *([self._page] if self._page is not None else [])]
-        self._ingest = Ingest(
+        self._service = Service(
             config,
             self.manifest,
+            encoder,
             self.provider,
-            pipeline=pipeline,
-            sessions=sessions,
             observers=Observers(everyone),
             clock=clock,
             on_failure=self._fail,
@@ -109,7 +97,7 @@ class Server:
         if self._page is not None:
             self._page.start()
         try:
-            self._ingest.start()
+            self._service.start()
         except BaseException:
             if self._page is not None:
                 self._page.stop()
@@ -143,7 +131,7 @@ class Server:
         if self._stopped:
             return True
         self._stopped = True
-        finished = self._ingest.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
         if self._page is not None:
             self._page.stop()
         return finished

@@ -13,6 +13,8 @@ from disc_stream.signal.units import conversion_factor
 from disc_stream.types import Channel, Float32Array
 
 RATE_TOLERANCE = 0.01  # relative; real sensors differ from their nominal rate by about this much
+# Rates that are converted, in model rates. Slower streams lack most of what the model looks at.
+SLOWEST, FASTEST = 0.35, 64.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,15 @@ def _factor(channel: Channel, wanted: Channel) -> float:
 
 
 def check_rate(fs: float, model_fs: float) -> None:
-    """Check that a stream has the model's sampling rate, within 1 %.
+    """Check that a stream can be brought to the model's sampling rate.
 
     Raises:
         StreamMismatchError: with reason ``rate``.
     """
-    if not abs(fs - model_fs) <= RATE_TOLERANCE * model_fs:
+    if not SLOWEST * model_fs <= fs <= FASTEST * model_fs:
         raise StreamMismatchError(
             "rate",
-            f"the stream has {fs:g} samples/s, the model needs {model_fs:g}",
-            remedy=f"Send {model_fs:g} samples/s, or train a model at {fs:g}",
+            f"the stream has {fs:g} samples/s; the model needs {model_fs:g}, and "
+            f"{SLOWEST * model_fs:g} to {FASTEST * model_fs:g} can be converted to that",
+            remedy="Sample at a rate in that range, or train a model for this one",
         )

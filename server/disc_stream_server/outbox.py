@@ -61,6 +61,20 @@ class Outbox:
             log.error("%d labels lost: too many are unconfirmed by the broker", lost)
         return lost
 
+    @property
+    def barrier(self) -> int:
+        """A mark behind everything published so far; see ``confirmed``."""
+        return self._link.sent
+
+    def confirmed(self, barrier: int) -> bool:
+        """Whether the broker has confirmed everything that was published before the mark."""
+        return self._link.settled >= barrier
+
+    @property
+    def unconfirmed(self) -> int:
+        """Messages on their way."""
+        return self._link.sent - self._link.settled
+
     def status(self, status: ServerStatus) -> None:
         """Publish the server's status."""
         self._link.publish(self._topics.server_status, encode_server_status(status), retain=True)

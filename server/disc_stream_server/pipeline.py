@@ -8,8 +8,8 @@ device and in order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.types import Float32Array, Label, SampleBatch, SoftLabel
 from disc_stream_server.sessions import Sessions
 from disc_stream_server.shards import InProcessRouter, ReadyInput, ShardRouter
+from disc_stream_server.stages import Stages
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ class Encoder(Protocol):
         ...
 
 
-def open_sessions(manifest: Manifest, *, stay: float = 0.8, max_devices: int = 20_000) -> Sessions:
-    """Empty sessions that fit a model."""
+def open_sessions(manifest: Manifest, *, stay: float = 0.8, **settings: Any) -> Sessions:
+    """Empty sessions that fit a model; further settings are those of ``Sessions``."""
     return Sessions(
         [channel.channel() for channel in manifest.channels],
         manifest.fs,
@@ -55,8 +56,25 @@ def open_sessions(manifest: Manifest, *, stay: float = 0.8, max_devices: int = 2
         n_clusters=len(manifest.clusters),
         stay=stay,
         exponent=likelihood_exponent(manifest.embedding_dim),
-        max_devices=max_devices,
+        **settings,
     )
+
+
+class Labelled(NamedTuple):
+    """A window and what it was found to be.
+
+    Args:
+        label: as it is published.
+        ready: the window.
+        q: (K,) float32, its soft assignment.
+    """
+
+    label: Label
+    ready: ReadyInput
+    q: npt.NDArray[np.float32]
+
+
+Smooth = Callable[[ReadyInput, npt.NDArray[np.floating]], npt.NDArray[np.float64]]
 
 
 class Pipeline:
@@ -69,6 +87,7 @@ class Pipeline:
         clock: for the labels' ``published_us``.
         top_k: soft labels in each label; at most K are given.
         max_batch: windows encoded at once.
+        stages: encoding and labelling are timed here.
     """
 
     def __init__(
@@ -80,6 +99,7 @@ class Pipeline:
         clock: Clock | None = None,
         top_k: int = 3,
         max_batch: int = 256,
+        stages: Stages | None = None,
     ) -> None:
         self._encoder = encoder
         self._router = router or InProcessRouter(open_sessions(manifest))
@@ -92,6 +112,7 @@ class Pipeline:
         self._names = [cluster.name for cluster in clusters]
         self._q95 = [cluster.distance_q95 for cluster in clusters]
         self._waiting: list[ReadyInput] = []
+        self.stages = stages or Stages()
         self.windows = 0
         self.failed = 0
 
@@ -113,54 +134,80 @@ class Pipeline:
         return True
 
     def run(self) -> list[Label]:
-        """Label every window that waits; those of one device come in order.
+        """Label every window that was accepted and waits; those of one device come in order."""
+        ready, self._waiting = self._waiting, []
+        return [labelled.label for labelled in self.label(ready)]
+
+    def label(
+        self, ready: Sequence[ReadyInput], smooth: Smooth | None = None, *, deferred: bool = False
+    ) -> list[Labelled]:
+        """Label windows; those of one device in order.
 
         A window that cannot be encoded even alone has no label; it is logged and counted in ``failed``.
-        """
-        ready, self._waiting = self._waiting, []
-        labels = []
-        for start in range(0, len(ready), self._max_batch):
-            labels += self._label(ready[start : start + self._max_batch])
-        return labels
 
-    def _label(self, group: Sequence[ReadyInput]) -> list[Label]:
+        Args:
+            ready: the windows.
+            smooth: smooths their soft assignments; default: the sessions of their devices.
+            deferred: whether these labels were put off, and say so.
+        """
+        smooth = smooth or self._smooth
+        labelled: list[Labelled] = []
+        for start in range(0, len(ready), self._max_batch):
+            labelled += self._label(ready[start : start + self._max_batch], smooth, deferred)
+        return labelled
+
+    def _smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        return self._router.shard_of(ready.device).smooth(ready, q)
+
+    def _label(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
         self.windows += len(group)
         try:
-            return self._encode(group)
+            return self._encode(group, smooth, deferred)
         except Exception:
             log.exception("encoding %d windows failed; trying each alone", len(group))
-        labels = []
+        labelled: list[Labelled] = []
         for ready in group:
             try:
-                labels += self._encode([ready])
+                labelled += self._encode([ready], smooth, deferred)
             except Exception as error:  # noqa: BLE001 - whatever the runtime throws; the stream goes on
                 self.failed += 1
                 log.error("no label for window %d of %s: %s", ready.window, ready.device, error)  # noqa: TRY400
-        return labels
+        return labelled
 
-    def _encode(self, group: Sequence[ReadyInput]) -> list[Label]:
+    def _encode(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
+        self.stages.begin()
         encoded = self._encoder.encode(np.stack([ready.samples for ready in group]))
+        self.stages.end("encode")
         q, distance = encoded.q, encoded.distance
         if not bool(np.isfinite(q).all() and np.isfinite(distance).all()):
             raise ValueError("the encoder's output is not finite")
         order = np.argsort(-q, axis=1, kind="stable")[:, : self._top_k]
+        rows = zip(
+            group, q, np.take_along_axis(q, order, 1).tolist(), order.tolist(),
+            distance[np.arange(len(group)), order[:, 0]].tolist(), strict=True,
+        )  # fmt: skip
         now = self._clock.unix_us()
-        return [
-            self._make(ready, q[row], float(distance[row, order[row, 0]]), order[row], now)
-            for row, ready in enumerate(group)
+        labelled = [
+            Labelled(self._make(ready, smooth(ready, one), top, best, far, now, deferred), ready, one)
+            for ready, one, top, best, far in rows
         ]
+        self.stages.end("label")
+        return labelled
 
     def _make(
         self,
         ready: ReadyInput,
-        q: npt.NDArray[np.floating],
+        smoothed: npt.NDArray[np.float64],
+        top: list[float],
+        order: list[int],
         distance: float,
-        order: npt.NDArray[np.intp],
         now_us: int,
+        deferred: bool,
     ) -> Label:
-        soft = tuple(self._soft(int(k), q) for k in order)
-        p = self._router.shard_of(ready.device).smooth(ready, q)
-        q95 = self._q95[soft[0].label]
+        names = self._names
+        soft = tuple([SoftLabel(k, names[k], p) for k, p in zip(order, top, strict=True)])
+        best = int(smoothed.argmax())
+        q95 = self._q95[order[0]]
         return Label(
             device=ready.device,
             boot=ready.boot,
@@ -169,13 +216,13 @@ class Pipeline:
             t1_us=ready.t0_us + self._window_us,
             best=soft[0],
             soft=soft,
-            smoothed=self._soft(int(p.argmax()), p),
+            smoothed=SoftLabel(best, names[best], float(smoothed[best])),
             distance=distance,
             novelty=distance / q95 if q95 else None,
             model=self._version,
             seq=ready.seq,
             published_us=now_us,
+            t0_unix_us=ready.t0_unix_us,
+            bridged=ready.bridged,
+            deferred=deferred,
         )
-
-    def _soft(self, k: int, p: npt.NDArray[np.floating]) -> SoftLabel:
-        return SoftLabel(k, self._names[k], float(p[k]))

@@ -35,6 +35,10 @@ class ReadyInput:
         seq: number of the batch that completed the input.
         segment: changes wherever the stream is broken (gap, new boot); smoothing starts anew with it.
         samples: (input_samples, n_channels) float32, in the model's units and order.
+        position: of the batch that completed the input, in the spool; 0 where there is none.
+        received_us: server time of that batch's arrival, Unix microseconds.
+        t0_unix_us: server time at the window's first sample, by the device's fitted clock; None if unknown.
+        bridged: whether a part of the samples was made up to bridge a gap.
     """
 
     device: str
@@ -44,6 +48,10 @@ class ReadyInput:
     seq: int
     segment: int
     samples: Float32Array
+    position: int = 0
+    received_us: int = 0
+    t0_unix_us: int | None = None
+    bridged: bool = False
 
 
 class Shard(Protocol):

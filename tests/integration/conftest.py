@@ -48,12 +48,15 @@ StartServer = Callable[..., Server]
 
 
 @pytest.fixture
-def start_server(mosquitto: Mosquitto, tiny_bundle: Path) -> Iterator[StartServer]:
+def start_server(mosquitto: Mosquitto, tiny_bundle: Path, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers within this process, with any settings; they are stopped at the end."""
     servers = []
 
     def start(*, observers: Sequence[Observer] = (), **settings: object) -> Server:
-        defaults = {"bundle": tiny_bundle, "broker": mosquitto.url, "http": None, "status_interval_s": 0.1}
+        defaults = {
+            "bundle": tiny_bundle, "broker": mosquitto.url, "http": None, "status_interval_s": 0.1,
+            "state": tmp_path / "state",
+        }  # fmt: skip
         server = Server(ServeConfig.model_validate({**defaults, **settings}), observers=observers)
         server.start()
         servers.append(server)

@@ -117,7 +117,7 @@ def test_poison_is_counted_and_the_stream_goes_on(
     sender.raw("bad", b"\xffnonsense")
     sender.raw("bad", b"x" * 5000)
     sender.raw("bad", b'{"boot": 1')
-    sender.send(make_batch("slow", 0, constant(REST, 8), fs=20.0))
+    sender.send(make_batch("slow", 0, constant(REST, 8), fs=10.0))
     sender.send(make_batch("heart", 0, constant((1.0,), 8), channels=(Channel("ecg", "mV"),)), Encoding.JSON)
     sender.link.publish("ds/v1/-bad-/raw", b"x")
     sender.send(make_batch("good", 0, constant(RIGHT, 8)))

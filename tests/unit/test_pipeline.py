@@ -243,9 +243,9 @@ def test_no_scores_without_labels(bundle: Bundle, encoder: OnnxEncoder) -> None:
 
 
 def test_a_recording_that_does_not_fit_is_named(bundle: Bundle, encoder: OnnxEncoder) -> None:
-    recording = replace(make_recording([REST]), fs=20.0)
+    recording = replace(make_recording([REST]), fs=10.0)
     with pytest.raises(
-        StreamMismatchError, match="recording 'synthetic-01' does not fit the model: the stream has 20"
+        StreamMismatchError, match="recording 'synthetic-01' does not fit the model: the stream has 10"
     ):
         label_recording(recording, bundle.manifest, encoder)
 

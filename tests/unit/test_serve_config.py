@@ -52,10 +52,8 @@ def test_errors_name_the_key_and_the_file(file: Path, text: str, says: str) -> N
 
 
 def test_errors_name_the_option() -> None:
-    with pytest.raises(
-        ConfigError, match=r"option --max-delay-ms is not usable: .*greater than or equal to 0"
-    ):
-        load_serve_config(None, {"bundle": "b", "max_delay_ms": -1})
+    with pytest.raises(ConfigError, match=r"option --bridge-s is not usable: .*greater than or equal to 0"):
+        load_serve_config(None, {"bundle": "b", "bridge_s": -1})
 
 
 def test_files_that_cannot_be_read(file: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from disc_stream.errors import StreamMismatchError
+from disc_stream.signal.resampling import resample
 from disc_stream.types import Channel, SampleBatch, WindowSpec
 from disc_stream_server.layout import fit_layout
 from disc_stream_server.sessions import Sessions
@@ -130,7 +131,7 @@ def test_a_change_of_channels_within_a_boot_breaks_the_grid() -> None:
 @pytest.mark.parametrize(
     ("batch", "reason", "says"),
     [
-        (make_batch("watch", 1, constant((0, 0, 0), 4), fs=25.0), "rate", "the stream has 25 samples/s"),
+        (make_batch("watch", 1, constant((0, 0, 0), 4), fs=10.0), "rate", "17.5 to 3200 can be converted"),
         (
             make_batch("watch", 1, constant((0, 0), 4), channels=CHANNELS[:2]),
             "channels",
@@ -166,11 +167,24 @@ def test_a_stream_that_does_not_fit_is_refused_and_counts_as_missing(
     assert sessions.counts.missing == 1
 
 
-def test_a_rate_within_one_percent_fits() -> None:
-    sessions = new_sessions()
-    assert push(sessions, make_batch("watch", 0, constant((0, 0, 0), 4), fs=49.6))
-    with pytest.raises(StreamMismatchError):
-        sessions.push(make_batch("watch", 1, constant((0, 0, 0), 4), fs=49.4))
+def test_a_rate_within_one_percent_is_taken_as_it_is_and_others_are_converted() -> None:
+    rng = np.random.default_rng(1)
+    for fs, converted in ((49.6, False), (100.0, True), (32.0, True)):
+        sessions = new_sessions()
+        n = round(fs)
+        samples = rng.normal(size=(4 * n, 3)).astype(np.float32)
+        batches = [
+            make_batch("watch", seq, samples[seq * n : (seq + 1) * n], fs=fs, start=seq * n)
+            for seq in range(4)
+        ]
+        found = push(sessions, *batches)
+        expected = resample(samples, fs, FS) if converted else samples
+        for ready in found:
+            start = 4 * ready.window
+            np.testing.assert_array_equal(ready.samples, expected[start : start + 4])
+            rate = FS if converted else fs
+            assert ready.t0_us == pytest.approx(start * 1e6 / rate, abs=1)
+        assert len(found) >= (4 * n * (FS / fs if converted else 1) - 30) // 4
 
 
 def test_a_doubled_channel_is_refused() -> None:
@@ -194,7 +208,9 @@ def test_the_device_that_is_silent_for_longest_is_forgotten_first() -> None:
     assert len(sessions) == 2
     assert sessions.counts.evicted == 1
     assert push(sessions, make_batch("a", 1, half)), "a was kept, with its half input"
-    assert not push(sessions, make_batch("b", 1, half)), "b starts anew"
+    assert push(sessions, make_batch("b", 1, half)), "b is restored, with its half input"
+    assert sessions.counts.restored == 1
+    assert len(sessions) == 2
 
 
 def test_a_device_that_re_uses_its_boot_id_is_told_so(caplog: pytest.LogCaptureFixture) -> None:

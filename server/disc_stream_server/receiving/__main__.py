@@ -1,0 +1,66 @@
+"""The receiving process: ``python -m disc_stream_server.receiving``, started by the server.
+
+Its settings are the first line on stdin, as JSON, so that no password shows in a list of processes. It
+stops at the line ``stop``, and at once when stdin ends: then the server is gone. Reports are JSON lines on
+stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from disc_stream.errors import DiscStreamError
+from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run until told to stop; 0 if that went well."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a Ctrl-C reaches the whole group: the server decides
+        signal.signal(number, signal.SIG_IGN)
+    told = json.loads(sys.stdin.readline())
+    logging.basicConfig(level=told.pop("log_level"), format="%(levelname)s: %(message)s")
+    lock = threading.Lock()
+
+    def report(event: dict[str, Any]) -> None:
+        with lock:
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+
+    try:
+        receiver = Receiver(ReceiverSettings(**told), report)
+        threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
+        receiver.run()
+    except BrokenPipeError:
+        return 1
+    except DiscStreamError as error:
+        report(
+            {
+                "event": "failed",
+                "kind": type(error).__name__,
+                "message": error.message,
+                "remedy": error.remedy,
+            }
+        )
+        return 1
+    report({"event": "stopped"})
+    return 0
+
+
+def _listen(receiver: Receiver) -> None:
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            receiver.stop()
+            return
+    os._exit(1)  # the server is gone; what is not acknowledged stays with the broker
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""The server's end of the receiving process: starts it, hears it, starts it again when it dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from disc_stream import errors
+from disc_stream.errors import BrokerError, DiscStreamError
+from disc_stream_server.receiving.receiver import ReceiverSettings
+
+log = logging.getLogger(__name__)
+
+_START_S = 40.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 15.0
+_SILENT_S = 45.0  # a process that has reported nothing for so long is taken for dead
+_KILL_S = 2.0
+
+
+class ReceiverProcess:
+    """Keeps one receiving process alive.
+
+    Args:
+        settings: passed to it.
+        on_head: called on a thread of ours whenever rows were added to the spool, or its state changed.
+        on_failure: called once, on a thread of ours, when going on is pointless.
+    """
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        *,
+        on_head: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._on_head, self._on_failure = on_head, on_failure
+        self._process: subprocess.Popen[str] | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._started = threading.Event()
+        self._problem: DiscStreamError | None = None
+        self._heard = time.monotonic()
+        self._before: dict[str, int] = {}  # counts of processes that have ended
+        self._counts: dict[str, int] = {}
+        self.head = 0
+        """Position of the last durable row."""
+        self.connected = False
+        """Whether it has a connection to the broker."""
+        self.blocked = ""
+        """Why nothing is acknowledged at the moment, "" if it is."""
+        self.restarts = 0
+        """How often it had to be started again."""
+
+    def start(self) -> None:
+        """Start it and wait until it receives.
+
+        Raises:
+            BrokerError: if the broker cannot be reached or refuses.
+            StorageError: if the spool cannot be used.
+        """
+        self._spawn()
+        self._thread = threading.Thread(target=self._keep_alive, name="receiver", daemon=True)
+        self._thread.start()
+        self._started.wait(_START_S)
+        if self._problem is not None or not self._started.is_set():
+            self.stop(1.0)
+            raise self._problem or BrokerError(f"the receiving process did not start within {_START_S:g} s")
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let it commit and acknowledge what it has, and end; False if it had to be killed."""
+        self._stopping.set()
+        process, thread = self._process, self._thread
+        if process is None:
+            return True
+        self._tell(process, "stop")
+        finished = True
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            finished = False
+            process.kill()
+        if thread is not None:
+            thread.join(_KILL_S)
+        return finished
+
+    def check(self) -> None:
+        """The watchdog: kill a process that does not report any more; it is then started again."""
+        process = self._process
+        if process is not None and time.monotonic() - self._heard > _SILENT_S and not self._stopping.is_set():
+            log.error("the receiving process has said nothing for %g s and is killed", _SILENT_S)
+            self._heard = time.monotonic()
+            process.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present process."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Totals over all processes since the start."""
+        return {name: value + self._before.get(name, 0) for name, value in self._counts.items()}
+
+    # -- the process -----------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "disc_stream_server.receiving"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._heard = time.monotonic()
+        level = logging.getLogger().getEffectiveLevel()
+        self._tell(self._process, json.dumps({**asdict(self._settings), "log_level": level}))
+
+    @staticmethod
+    def _tell(process: subprocess.Popen[str], line: str) -> None:
+        assert process.stdin is not None  # noqa: S101 - it was opened so
+        try:
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # it has ended; whoever waits for it sees that
+            return
+
+    def _keep_alive(self) -> None:
+        """Hear the process until it ends, and start another, until we are to stop."""
+        delay_s = _FIRST_DELAY_S
+        while True:
+            began = time.monotonic()
+            self._hear()
+            if self._stopping.is_set() or not self._started.is_set() or self._problem is not None:
+                return
+            if time.monotonic() - began > _LONGEST_DELAY_S:
+                delay_s = _FIRST_DELAY_S
+            log.error("the receiving process ended; starting it again in %g s", delay_s)
+            if self._stopping.wait(delay_s):
+                return
+            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+            self._before, self._counts = self.counts, {}
+            self.restarts += 1
+            self._spawn()
+
+    def _hear(self) -> None:
+        process = self._process
+        assert process is not None and process.stdout is not None and process.stdin is not None  # noqa: S101, PT018
+        with process.stdout, process.stdin:
+            for line in process.stdout:
+                self._heard = time.monotonic()
+                try:
+                    self._note(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    log.exception("the receiving process said something unknown: %.200s", line)
+        process.wait()
+        self.connected = False
+        if not self._started.is_set():
+            self._problem = self._problem or BrokerError(
+                "the receiving process ended before it could receive"
+            )
+            self._started.set()
+        self._on_head()
+
+    def _note(self, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "head":
+                self.head = event["head"]
+                self._on_head()
+            case "ready":
+                self.head, self.connected = event["head"], True
+                self._started.set()
+                self._on_head()
+            case "state":
+                changed = self.connected != event["connected"] or self.blocked != event["blocked"]
+                self.connected, self.blocked = event["connected"], event["blocked"]
+                self.head, self._counts = event["head"], event["counts"]
+                if changed:
+                    self._on_head()
+            case "fatal":
+                self._problem = BrokerError(event["message"], remedy=event["remedy"])
+                self._on_failure(self._problem)
+            case "failed":
+                self._fail(event)
+
+    def _fail(self, event: dict[str, Any]) -> None:
+        """It ended with an error: at the start that is the server's too, later it is started again."""
+        kind = getattr(errors, event["kind"], BrokerError)
+        if not self._started.is_set():
+            self._problem = kind(event["message"], remedy=event["remedy"])
+        else:
+            log.error("the receiving process failed: %s", event["message"])

@@ -1,0 +1,244 @@
+"""Broker, spool, acknowledgement.
+
+::
+
+    network thread ──▶ Inbox ──▶ this thread: commit all that is there (fsync) ──▶ PUBACK in receive order
+
+While one group is being committed the next one gathers, so groups grow with the load by themselves. When
+the disk is full nothing is acknowledged: the broker holds the rest back (Receive Maximum), and the same
+group is tried again until there is space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.errors import BrokerError, SpoolFullError, StorageError
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.topics import Kind, Topics
+from disc_stream_server.metas import fetch_metas
+from disc_stream_server.receiving.arrival import ArrivalClock
+from disc_stream_server.receiving.inbox import Inbox
+from disc_stream_server.storage.spool import Arrival, SpoolWriter
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any]], None]
+
+_RETRY_S = 1.0
+_BEAT_S = 0.5
+_MOST_METAS = 200_000  # descriptions whose last content is remembered
+_DEAD_S = 30.0  # a network thread that has not come around for so long is dead
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """What the receiving process is told; plain values, for they cross a pipe.
+
+    Args:
+        broker: URL; it may hold a password, so it is never logged.
+        prefix: of the topics.
+        client_id: fixed, the broker keeps our queue under it.
+        session_expiry_s: how long it does.
+        receive_maximum: unacknowledged messages in flight to us.
+        spool: folder of the spool.
+        max_file_bytes: size from which on the spool begins a new file.
+        floor: position that is known to have been given away, even if the spool has been removed since.
+    """
+
+    broker: str = field(repr=False)
+    prefix: str
+    client_id: str
+    session_expiry_s: int
+    receive_maximum: int
+    spool: str
+    max_file_bytes: int
+    floor: int = 0
+
+
+@dataclass(slots=True)
+class ReceiverCounts:
+    """Totals since the process began.
+
+    Args:
+        received: messages, repetitions included.
+        received_bytes: their payloads.
+        groups: transactions they were committed in.
+        turned_away: messages of QoS 0 that came faster than they could be committed.
+        retries: commits that failed for want of space.
+        cpu_us_spool: processor time of committing, microseconds.
+        cpu_us_receive: processor time of everything else in this process.
+    """
+
+    received: int = 0
+    received_bytes: int = 0
+    groups: int = 0
+    turned_away: int = 0
+    retries: int = 0
+    cpu_us_spool: int = 0
+    cpu_us_receive: int = 0
+
+
+class Receiver:
+    """Receives until told to stop.
+
+    Args:
+        settings: where from and where to.
+        report: told of ``ready``, ``head``, ``state`` and ``fatal``, as plain values.
+        clock: time.
+
+    Raises:
+        StorageError: if the spool cannot be opened.
+    """
+
+    def __init__(self, settings: ReceiverSettings, report: Report, clock: Clock | None = None) -> None:
+        self._settings, self._report = settings, report
+        self._clock = ArrivalClock(clock or SystemClock())
+        self._topics = Topics(settings.prefix)
+        self._counts = ReceiverCounts()
+        self._inbox = Inbox(settings.receive_maximum)
+        self._known: dict[str, bytes] = {}  # digest of the last description, by topic
+        self._stopping = threading.Event()
+        self._blocked = ""
+        self._beat_at = 0.0
+        self._spool = SpoolWriter(
+            Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
+        )
+        self._link = MqttLink(
+            Broker.parse(settings.broker),
+            settings.client_id,
+            on_message=self._arrive,
+            on_up=self._beat_soon,
+            on_down=lambda _reason: self._beat_soon(),
+            on_fatal=self._give_up,
+            session_expiry_s=settings.session_expiry_s,
+            receive_maximum=settings.receive_maximum,
+            manual_ack=True,
+        )
+
+    def run(self) -> None:
+        """Connect and work until ``stop``.
+
+        Raises:
+            BrokerError: if the broker cannot be reached or refuses at the start.
+            StorageError: if the spool fails for another reason than want of space.
+        """
+        try:
+            metas = fetch_metas(self._link.broker, self._topics, self._settings.client_id)
+            self._commit(metas)
+            self._link.subscribe(self._topics.all_of(Kind.META))
+            self._link.subscribe(self._topics.all_of(Kind.RAW))
+            self._link.connect()
+            self._report({"event": "ready", "head": self._spool.head})
+            while not self._stopping.is_set():
+                self._turn()
+            self._inbox.close()
+            self._commit(self._inbox.take(0))
+            self._beat()
+        finally:
+            self._link.close()
+            self._spool.close()
+
+    def stop(self) -> None:
+        """Let ``run`` commit and acknowledge what is here, and return; from any thread."""
+        self._stopping.set()
+        self._inbox.close()
+
+    def _turn(self) -> None:
+        self._commit(self._inbox.take(_BEAT_S))
+        if time.monotonic() >= self._beat_at:
+            self._beat()
+        if self._link.silent_s > _DEAD_S:
+            raise BrokerError(f"the network thread has not answered for {self._link.silent_s:.0f} s")
+
+    def _arrive(self, message: Message) -> None:
+        self._inbox.put(message)
+
+    # -- commit and acknowledge ---------------------------------------------------------------------
+
+    def _commit(self, messages: Sequence[Message]) -> None:
+        """Make messages durable, then acknowledge them."""
+        if not messages:
+            return
+        now = self._clock.unix_us()
+        arrivals = [
+            Arrival(now, message.topic, message.content_type, message.payload)
+            for message in messages
+            if not (message.retained and self._is_known(message))
+        ]
+        if arrivals and not self._append(arrivals):
+            return  # stopped while there was no space: unacknowledged, the broker keeps them
+        self._link.ack(*messages)
+        self._counts.received += len(messages)
+        self._counts.received_bytes += sum(len(message.payload) for message in messages)
+        if arrivals:
+            self._report({"event": "head", "head": self._spool.head})
+
+    def _append(self, arrivals: Sequence[Arrival]) -> bool:
+        while True:
+            before = time.thread_time()
+            try:
+                self._spool.append(arrivals)
+            except SpoolFullError as error:
+                self._note_full(error)
+                if self._stopping.wait(_RETRY_S):
+                    return False
+                continue
+            finally:
+                self._counts.cpu_us_spool += round((time.thread_time() - before) * 1e6)
+            self._counts.groups += 1
+            if self._blocked:
+                log.warning("there is space again: receiving goes on")
+                self._blocked = ""
+                self._beat()
+            return True
+
+    def _note_full(self, error: StorageError) -> None:
+        self._counts.retries += 1
+        if not self._blocked:
+            log.error("nothing is acknowledged until there is space: %s", error)
+        self._blocked = str(error)
+        self._beat()
+
+    def _is_known(self, message: Message) -> bool:
+        """Whether this is the description we last saw: the broker sends them again on every connection."""
+        digest = hashlib.blake2b(message.payload, digest_size=8).digest()
+        if self._known.get(message.topic) == digest:
+            return True
+        if len(self._known) >= _MOST_METAS:
+            self._known.clear()
+        self._known[message.topic] = digest
+        return False
+
+    # -- what the main process hears -------------------------------------------------------------------
+
+    def _beat_soon(self) -> None:
+        self._beat_at = 0.0
+
+    def _beat(self) -> None:
+        self._beat_at = time.monotonic() + _BEAT_S
+        self._counts.turned_away = self._inbox.turned_away
+        everything = round(time.process_time() * 1e6)
+        self._counts.cpu_us_receive = everything - self._counts.cpu_us_spool
+        self._report(
+            {
+                "event": "state",
+                "connected": self._link.connected,
+                "blocked": self._blocked,
+                "head": self._spool.head,
+                "counts": asdict(self._counts),
+            }
+        )
+
+    def _give_up(self, error: BrokerError) -> None:
+        self._report({"event": "fatal", "message": error.message, "remedy": error.remedy})
+        self.stop()
