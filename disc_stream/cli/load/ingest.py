@@ -1,0 +1,360 @@
+"""``disc-stream benchmark ingest``: the whole server and a bare subscriber, one after the other, alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from disc_stream.artifacts.manifest import WindowInfo
+from disc_stream.cli.load.memory import rss_bytes
+from disc_stream.cli.load.publisher import CHANNELS, Order
+from disc_stream.cli.load.trivial import write_trivial_bundle
+from disc_stream.errors import BrokerError, DiscStreamError
+
+SCHEMA = "disc-stream.ingest/1"
+WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
+_AHEAD = 4_000  # messages that may be in the broker, between a publisher and the subscriber
+_TICK_S = 0.02
+_STALLED_S = 60.0
+_WARM = 0.1  # share of the messages before the clock starts
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to measure.
+
+    Args:
+        devices: number of them.
+        fs: sampling rate in Hz.
+        samples: per message.
+        messages: in total; every device sends the same number.
+        publishers: processes.
+        encoding: of the payloads.
+        receive_maximum: of both subscribers.
+    """
+
+    devices: int
+    fs: float = 50.0
+    samples: int = 50
+    messages: int = 100_000
+    publishers: int = 2
+    encoding: str = "cbor"
+    receive_maximum: int = 1_000
+
+    @property
+    def rounds(self) -> int:
+        """Messages per device."""
+        return max(2, round(self.messages / self.devices))
+
+    @property
+    def total(self) -> int:
+        """Messages in all."""
+        return self.rounds * self.devices
+
+
+class _Fleet:
+    """The publishing processes, held back so that no more than ``_AHEAD`` messages wait in the broker."""
+
+    def __init__(self, broker: str, prefix: str, load: Load) -> None:
+        names = [f"load-{number:06d}" for number in range(load.devices)]
+        self._processes = []
+        self._shares = []
+        for number in range(load.publishers):
+            mine = names[number :: load.publishers]
+            if not mine:
+                continue
+            order = Order(
+                broker, prefix, mine, load.rounds, load.fs, load.samples, load.encoding, boot=int(time.time())
+            )
+            process = _spawn("disc_stream.cli.load.publisher", asdict(order))
+            self._processes.append(process)
+            self._shares.append(len(mine) / load.devices)
+
+    def wait_ready(self) -> None:
+        """Wait until all have announced their devices."""
+        for process in self._processes:
+            _line(process)
+
+    def allow(self, delivered: int) -> None:
+        """So many messages have reached the subscriber."""
+        for process, share in zip(self._processes, self._shares, strict=True):
+            _tell(process, str(int((delivered + _AHEAD) * share)))
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+
+
+def _spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    _tell(process, json.dumps(order))
+    return process
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None  # noqa: S101
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return
+
+
+def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None  # noqa: S101
+    line = process.stdout.readline()
+    if not line:
+        raise BrokerError(f"a process of the benchmark ended with code {process.wait()}")
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+class _Last:
+    """The newest JSON line of a process, kept up to date by a thread."""
+
+    def __init__(self, process: subprocess.Popen[str], note: Callable[[dict[str, Any]], None]) -> None:
+        self._process, self._note = process, note
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        for line in self._process.stdout:
+            self._note(json.loads(line))
+
+    def join(self) -> None:
+        """Wait for the end of its output."""
+        self._thread.join(10)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Counts over time."""
+
+    count: int = 0
+    at: float = 0.0
+    first_count: int = 0
+    first_at: float = 0.0
+
+    def note(self, count: int, warm: int) -> None:
+        """A new count; the clock starts when ``warm`` messages are through."""
+        if count == self.count:
+            return
+        self.count, self.at = count, time.monotonic()
+        if not self.first_at and count >= warm:
+            self.first_count, self.first_at = count, self.at
+
+    @property
+    def rate(self) -> float:
+        """Messages per second since the clock started."""
+        seconds = self.at - self.first_at
+        return (self.count - self.first_count) / seconds if seconds > 0 else 0.0
+
+
+def _drive(fleet: _Fleet, progress: _Progress, total: int, say: Say, what: str) -> None:
+    """Let the publishers go on as far as the subscriber has come, until all is through."""
+    last, since = -1, time.monotonic()
+    while progress.count < total:
+        fleet.allow(progress.count)
+        time.sleep(_TICK_S)
+        if progress.count != last:
+            last, since = progress.count, time.monotonic()
+            say(f"{what}: {last:,} of {total:,} messages")
+        elif time.monotonic() - since > _STALLED_S:
+            raise BrokerError(f"{what}: only {last} of {total} messages came through")
+    fleet.allow(total)
+
+
+def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, Any]:
+    """The reference: messages/s and processor time per message of a subscriber that only counts."""
+    order = {
+        "broker": broker, "client_id": f"{prefix.replace('/', '-')}-bare", "filter": f"{prefix}/+/raw",
+        "messages": load.total, "receive_maximum": load.receive_maximum,
+    }  # fmt: skip
+    process = _spawn("disc_stream.cli.load.bare", order)
+    progress, end = _Progress(), {"cpu_s": 0.0}
+
+    def note(line: dict[str, Any]) -> None:
+        progress.note(line["count"], round(_WARM * load.total))
+        end["cpu_s"] = line.get("cpu_s", 0.0)
+
+    try:
+        _line(process)
+        reading = _Last(process, note)
+        fleet = _Fleet(broker, prefix, load)
+        try:
+            fleet.wait_ready()
+            _drive(fleet, progress, load.total, say, "bare subscriber")
+        finally:
+            fleet.close()
+        reading.join()
+    finally:
+        process.kill()
+        process.communicate()
+    return {
+        "messages_per_s": round(progress.rate, 1),
+        "cpu_us_per_message": round(end["cpu_s"] / load.total * 1e6, 2),
+    }
+
+
+class _Server:
+    """``disc-stream serve`` as a process."""
+
+    def __init__(self, broker: str, prefix: str, load: Load, folder: Path) -> None:
+        config = folder / "serve.yaml"
+        settings = {
+            "bundle": str(folder / "bundle"), "prefix": prefix, "http": None, "state": str(folder / "state"),
+            "client_id": f"{prefix.replace('/', '-')}-server", "status_interval_s": 0.1,
+            "receive_maximum": load.receive_maximum, "max_devices": max(20_000, load.devices), "threads": 1,
+        }  # fmt: skip
+        config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+        self.counters: dict[str, int] = {}
+        self.rejected: dict[str, int] = {}
+        self.progress = _Progress()
+        self._warm = round(_WARM * load.total)
+        self._metas = 0
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "DISC_STREAM_BROKER": broker},
+        )  # fmt: skip
+        if _line(self.process)["event"] != "ready":
+            raise BrokerError("the server did not start")
+        self._reading = _Last(self.process, self._note)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if line["event"] == "status":
+            self.counters, self.rejected = line["counters"], line["rejected"]
+            self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
+
+    def rss_bytes(self) -> int:
+        """Memory of both processes of the server."""
+        return rss_bytes(self.process.pid)
+
+    def stop(self) -> int:
+        """End it gracefully; its exit code."""
+        self.process.terminate()
+        code = self.process.wait(60)
+        self._reading.join()
+        return code
+
+
+def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say) -> dict[str, Any]:
+    """The same of the whole server, with processor time by stage, memory, losses and repetitions."""
+    write_trivial_bundle(folder / "bundle", CHANNELS, load.fs, WINDOW)
+    server = _Server(broker, prefix, load, folder)
+    try:
+        idle = server.rss_bytes()
+        fleet = _Fleet(broker, prefix, load)
+        try:
+            fleet.wait_ready()
+            _drive(fleet, server.progress, load.total, say, "server")
+        finally:
+            fleet.close()
+        busy = server.rss_bytes()
+    finally:
+        code = server.stop()
+    if code:
+        raise BrokerError(f"the server ended with code {code}")
+    return _server_report(server, load, idle, busy)
+
+
+def _server_report(server: _Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
+    counters = server.counters
+    stages = {
+        name.removeprefix("cpu_us_"): us / load.total
+        for name, us in counters.items()
+        if name.startswith("cpu_us_")
+    }
+    return {
+        "messages_per_s": round(server.progress.rate, 1),
+        "cpu_us_per_message": {name: round(us, 2) for name, us in stages.items()},
+        "cpu_us_per_message_total": round(sum(stages.values()), 2),
+        "labels": counters["labels"],
+        "labels_expected": load.devices
+        * max(0, (load.rounds * load.samples - WINDOW.input_samples) // WINDOW.hop + 1),
+        "lost": load.total - counters["batches"],
+        "duplicated": counters["duplicates"],
+        "rejected": server.rejected,
+        "rss_idle_mib": round(idle / 2**20, 1),
+        "rss_mib": round(busy / 2**20, 1),
+        "bytes_per_device": round((busy - idle) / load.devices),
+    }
+
+
+@contextmanager
+def _broker(url: str | None) -> Iterator[str]:
+    """The broker to use: the one named, or a Mosquitto of our own."""
+    if url is not None:
+        yield url
+        return
+    from disc_stream.cli.demonstration.brokers import start_broker
+
+    local = start_broker(None, embedded=False)
+    try:
+        if local.kind != "mosquitto":
+            raise BrokerError(
+                "there is no Mosquitto here", remedy="Install it, or name a broker with --broker"
+            )
+        yield local.url
+    finally:
+        local.stop()
+
+
+def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any]:
+    """Measure both, in turn, ``repeats`` times; the medians count.
+
+    Raises:
+        BrokerError: if the broker cannot be used, or messages do not come through.
+    """
+    bare: list[dict[str, Any]] = []
+    server: list[dict[str, Any]] = []
+    for number in range(repeats):
+        with ExitStack() as stack:
+            url = stack.enter_context(_broker(broker))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disc-stream-load-")))
+            prefix = f"ds/load-{os.getpid()}-{number}"
+            bare.append(measure_bare(url, f"{prefix}b", load, say))
+            server.append(measure_server(url, f"{prefix}s", load, folder, say))
+    best = _median(server)
+    reference = _median(bare)
+    return {
+        "schema": SCHEMA,
+        "load": {**asdict(load), "messages": load.total, "rounds": load.rounds},
+        "bare": reference,
+        "server": best,
+        "ratio": round(best["messages_per_s"] / reference["messages_per_s"], 3),
+        "ratios": [
+            round(s["messages_per_s"] / b["messages_per_s"], 3) for s, b in zip(server, bare, strict=True)
+        ],
+    }
+
+
+def _median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run whose rate is the median."""
+    return sorted(runs, key=lambda run: run["messages_per_s"])[len(runs) // 2]
+
+
+def check(load: Load) -> None:
+    """Refuse what cannot be measured.
+
+    Raises:
+        DiscStreamError: if a number is out of range.
+    """
+    if load.devices < 1 or load.samples < 1 or load.messages < load.devices:
+        raise DiscStreamError("there must be at least one device, one sample and one message for each device")

@@ -1,0 +1,149 @@
+"""A process that publishes for some of the devices: ``python -m disc_stream.cli.load.publisher``.
+
+Its order is a line of JSON on stdin. Then each line tells how many messages it may have sent in total, so
+that the broker's queue stays short; it answers with its confirmed messages, and ends when all are.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from disc_stream.cli.load.wire import RawConnection, publish_packet
+from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.codecs import Encoding, encode_batch
+from disc_stream.wire.meta import encode_meta
+from disc_stream.wire.topics import Kind, Topics
+
+CHANNELS = tuple(
+    Channel(name, unit, scale)
+    for names, unit, scale in (("acc", "g", 1 / 4096), ("gyro", "rad/s", 1 / 1024))
+    for name in (f"{names}_x", f"{names}_y", f"{names}_z")
+)
+_FIRST_SEQ = 2**31  # so that a number takes as many bytes in every message
+_T0 = 1_700_000_000_000_000
+_BURST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to publish.
+
+    Args:
+        broker: URL.
+        prefix: of the topics.
+        devices: ids.
+        rounds: messages per device.
+        fs: sampling rate in Hz.
+        samples: per message.
+        encoding: of the payloads.
+        boot: of all devices.
+        paced: one round every ``samples / fs`` seconds from ``start`` on; else as fast as allowed.
+        start: monotonic time of the first round.
+    """
+
+    broker: str = field(repr=False)
+    prefix: str
+    devices: list[str]
+    rounds: int
+    fs: float
+    samples: int
+    encoding: str
+    boot: int
+    paced: bool = False
+    start: float = 0.0
+
+
+class _Template:
+    """A device's message, whose number and time are put in anew each time."""
+
+    def __init__(self, order: Order, number: int, device: str) -> None:
+        encoding = Encoding(order.encoding)
+        rng = np.random.default_rng(number)
+        samples = rng.integers(-4096, 4096, (order.samples, len(CHANNELS)), dtype=np.int16)
+        batch = SampleBatch(device, order.boot, _FIRST_SEQ, _T0, order.fs, CHANNELS, samples)
+        payload = encode_batch(batch, encoding, describe_channels=False)
+        topic = Topics(order.prefix).of(device, Kind.RAW)
+        self.packet, self.mid_at, begin = publish_packet(topic, payload)
+        order_of_bytes = "<" if encoding is Encoding.PACKED else ">"
+        self._seq = struct.Struct(order_of_bytes + "I")
+        self._t0 = struct.Struct(order_of_bytes + "Q")
+        self._seq_at = begin + payload.index(self._seq.pack(_FIRST_SEQ))
+        self._t0_at = begin + payload.index(self._t0.pack(_T0))
+        self._step_us = order.samples * 1e6 / order.fs
+
+    def at(self, turn: int) -> tuple[bytearray, int]:
+        """The packet of a round; a copy, since several rounds may wait to be sent together."""
+        packet = self.packet.copy()
+        self._seq.pack_into(packet, self._seq_at, _FIRST_SEQ + turn)
+        self._t0.pack_into(packet, self._t0_at, _T0 + round(turn * self._step_us))
+        return packet, self.mid_at
+
+
+class _Allowance:
+    """How many messages may have been sent, as stdin tells."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self.total = int(line)
+        self.total = -1
+
+
+def main() -> None:
+    """Publish everything."""
+    order = Order(**json.loads(sys.stdin.readline()))
+    connection = RawConnection(Broker.parse(order.broker), f"load-{order.devices[0]}")
+    meta = encode_meta(DeviceMeta(order.fs, CHANNELS))
+    topics = Topics(order.prefix)
+    metas = [publish_packet(topics.of(device, Kind.META), meta, retain=True)[:2] for device in order.devices]
+    _send_all(connection, metas)
+    templates = [_Template(order, number, device) for number, device in enumerate(order.devices)]
+    print(json.dumps({"ready": len(templates)}), flush=True)
+    allowance = _Allowance()
+    told = connection.confirmed
+    total = len(templates) * order.rounds
+    turn = number = sent = 0
+    while connection.confirmed - told < total and allowance.total >= 0:
+        burst: list[tuple[bytearray, int]] = []
+        limit = min(connection.room, _BURST, total - sent, allowance.total - sent)
+        if order.paced and sent < total:
+            due = order.start + (turn + number / len(templates)) * order.samples / order.fs
+            limit = limit if time.monotonic() >= due else 0
+            limit = min(limit, 1)
+        while len(burst) < limit:
+            burst.append(templates[number].at(turn))
+            number += 1
+            if number == len(templates):
+                turn, number = turn + 1, 0
+        if burst:
+            connection.send(burst)
+            sent += len(burst)
+        if not burst or connection.room < connection.window // 2:
+            connection.read(0.002)
+    print(json.dumps({"sent": sent, "confirmed": connection.confirmed - told}), flush=True)
+    connection.close()
+
+
+def _send_all(connection: RawConnection, packets: list[tuple[bytearray, int]]) -> None:
+    before = connection.sent
+    while packets or connection.confirmed < connection.sent:
+        batch, packets = packets[: connection.room], packets[connection.room :]
+        if batch:
+            connection.send(batch)
+        connection.read(1.0)
+    assert connection.confirmed >= before  # noqa: S101 - all are confirmed here
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""A model that costs nothing: the embedding is the mean of the window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from disc_stream.artifacts.bundle import METADATA_KEY, graph_facts, write_bundle
+from disc_stream.artifacts.manifest import (
+    ChannelInfo,
+    ClusterInfo,
+    Manifest,
+    ParityInfo,
+    ScalerInfo,
+    TrainingInfo,
+    WindowInfo,
+)
+from disc_stream.types import Channel
+
+K = 6
+
+
+def write_trivial_bundle(
+    path: Path, channels: tuple[Channel, ...], fs: float, window: WindowInfo
+) -> Manifest:
+    """Six clusters at fixed places; q is Student's t of equation 13."""
+    dims = len(channels)
+    centroids = np.random.default_rng(0).normal(size=(K, dims)).astype(np.float32)
+    manifest = Manifest(
+        name="trivial", version="", created="2025-01-01T00:00:00Z", fs=fs, window=window,
+        channels=[ChannelInfo(name=c.name, unit=c.unit) for c in channels],
+        scaler=ScalerInfo(kind="none", offset=[0.0] * dims, scale=[1.0] * dims),
+        embedding_dim=dims,
+        clusters=[ClusterInfo(id=k, name=f"cluster-{k}", size=1, distance_q95=1.0) for k in range(K)],
+        training=TrainingInfo(
+            method="none", preset="none", dataset="none", fingerprint="0" * 64, n_windows=1, seed=0
+        ),
+        parity=ParityInfo(
+            n_windows=1, max_abs_embedding=0.0, max_abs_q=0.0, max_rel_distance=0.0, labels_equal=1.0
+        ),
+        software={}, files={},
+    )  # fmt: skip
+    model = _graph(centroids, window.input_samples)
+    facts = model.metadata_props.add()
+    facts.key, facts.value = METADATA_KEY, json.dumps(graph_facts(manifest))
+    return write_bundle(path, manifest, {"model.onnx": model.SerializeToString()})
+
+
+def _graph(centroids: np.ndarray[tuple[int, int], np.dtype[np.float32]], samples: int) -> onnx.ModelProto:
+    k, dims = centroids.shape
+    constants: dict[str, np.ndarray[Any, Any]] = {
+        "centroids": centroids,
+        "axis1": np.array([1], dtype=np.int64),
+        "axis2": np.array([2], dtype=np.int64),
+        "one": np.array(1.0, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axis1"], ["embedding"], keepdims=0),
+        helper.make_node("Unsqueeze", ["embedding", "axis1"], ["row"]),
+        helper.make_node("Sub", ["row", "centroids"], ["difference"]),
+        helper.make_node("Mul", ["difference", "difference"], ["square"]),
+        helper.make_node("ReduceSum", ["square", "axis2"], ["distance"], keepdims=0),
+        helper.make_node("Add", ["distance", "one"], ["denominator"]),
+        helper.make_node("Div", ["one", "denominator"], ["t"]),
+        helper.make_node("ReduceSum", ["t", "axis1"], ["total"], keepdims=1),
+        helper.make_node("Div", ["t", "total"], ["q"]),
+    ]
+    outputs = (("embedding", dims), ("q", k), ("distance", k))
+    graph = helper.make_graph(
+        nodes,
+        "trivial",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", samples, dims])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", n]) for name, n in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
