@@ -48,23 +48,12 @@ class Unconfirmed:
     def __init__(self) -> None:
         self._infos: deque[paho.MQTTMessageInfo] = deque()
         self._lock = threading.Lock()
-        self.added = 0
-        """Messages handed over since the start."""
-
-    @property
-    def settled(self) -> int:
-        """How many of them, counted from the first without a hole, are confirmed."""
-        self._oldest()
-        with self._lock:
-            return self.added - len(self._infos)
 
     def add(self, info: paho.MQTTMessageInfo) -> None:
         """Remember a message that was just handed to paho."""
         with self._lock:
             self._infos.append(info)
-            self.added += 1
-        if self.added % 64 == 0:
-            self._oldest()
+        self._oldest()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until every message is confirmed; False if time ran out before."""

@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import paho.mqtt.client as paho
 from paho.mqtt.client import PUBACK
@@ -27,6 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.bulk import BulkSender, Client
 from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
 from disc_stream.wire.netloop import NetworkLoop
 
@@ -35,6 +36,8 @@ __all__ = ["Message", "MqttLink", "Will", "is_lost"]
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 30
+_FAILURE = 0x80  # MQTT 5, 2.4: reason codes from here on are refusals
+_MOST_BULK = 1_000  # the same of ``publish_many``
 _MOST_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
 _ACKS = 512
@@ -100,13 +103,14 @@ class MqttLink:
         self._connected_at = 0.0
         self._short_lives = 0
         self._client = self._make_client(manual_ack)
+        self._bulk = BulkSender(self._write, v5=broker.protocol == "5")
         self._loop = NetworkLoop(self._client, f"mqtt-{client_id}", self._handle_connect_fail, on_burst)
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
 
     def _make_client(self, manual_ack: bool) -> paho.Client:
         v5 = self.broker.protocol == "5"
-        client = paho.Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
             protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
@@ -127,6 +131,7 @@ class MqttLink:
         client.on_message = self._handle_message
         client.on_subscribe = self._handle_subscribe
         client.on_publish = self._handle_publish
+        client.on_foreign_ack = self._handle_bulk_ack
         return client
 
     # -- life ---------------------------------------------------------------------------------------
@@ -225,19 +230,28 @@ class MqttLink:
             self._unconfirmed.add(info)
         return info
 
+    def publish_many(self, messages: Iterable[tuple[str, bytes]], *, retain: bool = False) -> None:
+        """Publish messages (topic, payload) with QoS 1, each for a fraction of what ``publish`` costs."""
+        self._bulk.put(messages, retain=retain)
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has confirmed every QoS 1 message; False if time ran out before."""
-        return self._unconfirmed.wait(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        return self._unconfirmed.wait(timeout_s) and self._bulk.wait(max(0.0, deadline - time.monotonic()))
+
+    def _write(self, packets: bytes) -> None:
+        """Hand whole packets to paho's socket; PUBACK, because paho looks for nothing more in that."""
+        self._client._packet_queue(PUBACK, packets, 0, 1)  # noqa: SLF001
 
     @property
     def sent(self) -> int:
-        """QoS 1 messages published since the start."""
-        return self._unconfirmed.added
+        """Messages of ``publish_many`` since the start."""
+        return self._bulk.added
 
     @property
     def settled(self) -> int:
         """How many of them, counted from the first without a hole, the broker has confirmed."""
-        return self._unconfirmed.settled
+        return self._bulk.settled
 
     def ack(self, *messages: Message) -> None:
         """Acknowledge QoS 1 messages (``manual_ack``); those from an earlier connection are passed over."""
@@ -247,7 +261,7 @@ class MqttLink:
             # Many small packets in one piece: paho would make a system call of each.
             for start in range(0, len(mids), _ACKS):
                 packets = b"".join([_PUBACK.pack(0x40, 2, mid) for mid in mids[start : start + _ACKS]])
-                self._client._packet_queue(PUBACK, packets, 0, 1)  # noqa: SLF001
+                self._write(packets)
 
     def wake(self) -> None:
         """Let ``on_burst`` be called soon, though nothing has arrived."""
@@ -280,6 +294,7 @@ class MqttLink:
         self._next_epoch()
         self._connected_at = time.monotonic()
         self._loop.connected()
+        self._bulk.up(min(limit, _MOST_BULK))
         self._connected.set()
         self._subscribing.clear()
         for topic_filter, qos in self._subscriptions.items():
@@ -326,11 +341,19 @@ class MqttLink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if not reason.is_failure:
-            return
+        if reason.is_failure:
+            self._note_refusal(str(reason))
+
+    def _handle_bulk_ack(self, mid: int, code: int) -> bool:
+        ours = self._bulk.acknowledge(mid)
+        if ours and code >= _FAILURE:
+            self._note_refusal(str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
+        return ours
+
+    def _note_refusal(self, reason: str) -> None:
         self.refused += 1
-        if str(reason) not in self._refused_publishing:
-            self._refused_publishing.add(str(reason))
+        if reason not in self._refused_publishing:
+            self._refused_publishing.add(reason)
             log.error("broker %s refuses messages of ours: %s", self.broker, reason)
 
     def _handle_connect_fail(self) -> None:
@@ -347,6 +370,7 @@ class MqttLink:
     ) -> None:
         was_connected = self._connected.is_set()
         self._connected.clear()
+        self._bulk.down()
         self._next_epoch()
         if not self._answered.is_set():
             if self._refusal is None:

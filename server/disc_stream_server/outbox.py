@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.types import Label
 from disc_stream.wire.label import encode_label
-from disc_stream.wire.mqtt import MqttLink, Will, is_lost
+from disc_stream.wire.mqtt import MqttLink, Will
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Kind, Topics
-
-log = logging.getLogger(__name__)
 
 MODEL_SCHEMA = "disc-stream.model/1"
 
@@ -50,16 +47,16 @@ class Outbox:
     def __init__(self, link: MqttLink, topics: Topics) -> None:
         self._link, self._topics = link, topics
 
-    def labels(self, labels: Sequence[Label]) -> int:
-        """Publish labels; returns how many could not even be queued."""
-        lost = 0
-        for label in labels:
-            topic = self._topics.of(label.device, Kind.LABEL)
-            info = self._link.publish(topic, encode_label(label), retain=True)
-            lost += is_lost(info)
-        if lost:
-            log.error("%d labels lost: too many are unconfirmed by the broker", lost)
-        return lost
+    def labels(self, labels: Sequence[Label]) -> None:
+        """Publish labels; those that come late do not replace the latest ones."""
+        live = [(self._topic(label), encode_label(label)) for label in labels if not label.deferred]
+        self._link.publish_many(live, retain=True)
+        late = [(self._topic(label), encode_label(label)) for label in labels if label.deferred]
+        if late:
+            self._link.publish_many(late)
+
+    def _topic(self, label: Label) -> str:
+        return self._topics.of(label.device, Kind.LABEL)
 
     @property
     def barrier(self) -> int:

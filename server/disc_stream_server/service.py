@@ -119,7 +119,7 @@ class Service:
         self._since_us = 0
         self._status_at = 0.0
         self._forgotten = self._store.last_forgotten
-        self._labels = self._lost = 0
+        self._labels = 0
         self._came_around = clock.monotonic()
         self._worker = threading.Thread(target=self._work, name="labeller", daemon=True)
 
@@ -305,12 +305,11 @@ class Service:
     def _send(self, labelled: list[Labelled]) -> None:
         self._stages.begin()
         labels = [one.label for one in labelled]
-        lost = self._outbox.labels(labels)
+        self._outbox.labels(labels)
         self._stages.end("publish")
         self._checkpoints.add(labelled)
         self._stages.end("store")
-        self._labels += len(labels) - lost
-        self._lost += lost
+        self._labels += len(labels)
         for label in labels:
             self._observers.on_label(label)
 
@@ -387,7 +386,6 @@ class Service:
             **self._receiver.counts,
             **self._stages.counters(),
             "labels": self._labels,
-            "unlabelled": self._lost,
             "windows": self._pipeline.windows,
             "failed": self._pipeline.failed,
             "refused": self._link.refused,  # by the broker, labels mostly: an access list is wrong
