@@ -10,7 +10,7 @@ STAMPS := .make
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format clean
+.PHONY: help demo serve test chaos lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --
 test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
 	@$(BOOTSTRAP) system mosquitto chromium chromedriver
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the labels (DISC_STREAM_CHAOS_ROUNDS=100)
+	@$(BOOTSTRAP) system mosquitto
+	$(BIN)/pytest -s -m chaos_long tests/chaos $(ARGS)
 
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .

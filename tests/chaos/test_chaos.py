@@ -1,0 +1,301 @@
+"""Whatever is killed or cut: every published sample's window has exactly one label, the right one.
+
+The short form runs with all tests; ``make chaos`` runs the long one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.types import Label, SampleBatch
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
+from disc_stream.wire.mqtt import MqttLink
+from disc_stream.wire.topics import Kind, Topics
+from disc_stream_server.pipeline import Pipeline
+from disc_stream_server.storage.state import StateStore, StoredLabel
+from tests.support.broker import Mosquitto
+from tests.support.device import make_batch
+from tests.support.listener import Listener
+from tests.support.proxy import Proxy
+from tests.support.tiny_bundle import write_tiny_bundle
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(3600)]
+
+DEVICES = 200
+SAMPLES = 10  # per batch
+BATCHES_PER_S = 2.0  # and device
+LINKS = 4
+
+
+class Fleet:
+    """Devices that publish all the time, from one thread, over a few connections of their own.
+
+    Args:
+        url: of the broker.
+        seed: of the motion.
+    """
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.names = [f"chaos-{number:03d}" for number in range(DEVICES)]
+        self._motion = np.random.default_rng(seed).normal(5, 5, (64, SAMPLES, 3)).astype(np.float32)
+        self._topics = Topics()
+        self._links = [MqttLink(Broker.parse(url), f"chaos-{seed}-{number}") for number in range(LINKS)]
+        for link in self._links:
+            link.connect()
+        self.sent = 0  # batches of every device
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def batch(self, number: int, seq: int) -> SampleBatch:
+        """What a device sends as its batch ``seq``."""
+        return make_batch(self.names[number], seq, self._motion[(7 * number + seq) % len(self._motion)])
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        begin = time.monotonic()
+        while not self._stop.wait(max(0.0, begin + self.sent / BATCHES_PER_S - time.monotonic())):
+            for number, name in enumerate(self.names):
+                payload = encode_batch(self.batch(number, self.sent), Encoding.CBOR, describe_channels=True)
+                link = self._links[number % LINKS]
+                link.publish(
+                    self._topics.of(name, Kind.RAW), payload, content_type=CONTENT_TYPES[Encoding.CBOR]
+                )
+            self.sent += 1
+
+    def finish(self) -> None:
+        """Send no more, and wait until the broker has everything."""
+        self._stop.set()
+        self._thread.join(30)
+        for link in self._links:
+            assert link.flush(60), "the broker did not confirm what was published"
+
+    def close(self) -> None:
+        self._stop.set()
+        for link in self._links:
+            link.close()
+
+
+class ServerProcess:
+    """``disc-stream serve``, which is killed and started again."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._config = folder / "serve.yaml"
+        settings = {
+            "bundle": str(folder / "bundle"), "broker": url, "http": None, "state": str(folder / "state"),
+            "status_interval_s": 0.2, "checkpoint_s": 0.5, "spool_file_bytes": 2**20,
+        }  # fmt: skip
+        self._config.write_text(json.dumps(settings))
+        self._log = (folder / "serve.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        """Start it; it may have to be tried again while the broker is away."""
+        command = [sys.executable, "-m", "disc_stream", "serve", "--config", str(self._config), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log)
+        self.starts += 1
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first word."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        assert json.loads(self.process.stdout.readline())["event"] == "ready"
+
+    def ensure_running(self) -> None:
+        """Start it if it has ended, as systemd would."""
+        if self.process is None or self.process.poll() is not None:
+            self._reap()
+            self.start()
+
+    def kill(self, whom: str) -> None:
+        """SIGKILL to the server, to its receiving process, or to both at once."""
+        assert self.process is not None
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return
+        if whom in {"receiver", "both"}:
+            for child in children:
+                child.kill()
+        if whom in {"server", "both"}:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    def stop(self) -> int:
+        """End it gracefully."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(60)
+        self._reap()
+        return code
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        self._reap()
+        self._log.close()
+
+    def _reap(self) -> None:
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class World:
+    """Broker, cable, server, fleet, and somebody who listens."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        write_tiny_bundle(folder / "bundle")
+        (folder / "broker").mkdir()
+        self.folder = folder
+        self.broker = Mosquitto(folder / "broker")
+        self.broker.start()
+        self.cable = Proxy(self.broker.port)
+        self.server = ServerProcess(folder, self.cable.url)
+        self.listener = Listener(self.broker.url)
+        self.listener.link.connect()
+        self.fleet = Fleet(self.broker.url, seed)
+        self.random = random.Random(seed)
+        self.happened: Counter[str] = Counter()
+
+    def disturb(self) -> None:
+        """Something happens, at a random moment."""
+        time.sleep(self.random.uniform(0.0, 1.5))  # the moment itself is what is random
+        what = self.random.choice(
+            ["server", "receiver", "both", "broker", "broker and server", "cable", "cable"]
+        )
+        self.happened[what] += 1
+        if what == "cable":
+            self.cable.cut()
+        elif what == "broker":
+            self.broker.restart()
+        elif what == "broker and server":
+            self.broker.stop()
+            self.server.kill("both")
+            self.broker.start()
+        else:
+            self.server.kill(what)
+        self.server.ensure_running()
+
+    def settle(self, expected: int, timeout_s: float) -> None:
+        """Wait until the label table has everything; the server is kept running."""
+        deadline = time.monotonic() + timeout_s
+        heard = threading.Event()
+        while label_count(self.folder / "state") < expected and time.monotonic() < deadline:
+            self.server.ensure_running()
+            heard.wait(0.2)  # another process writes the table, and tells nobody when
+
+    def close(self) -> None:
+        self.fleet.close()
+        self.server.close()
+        self.listener.link.close()
+        self.cable.close()
+        self.broker.discard()
+
+
+@pytest.fixture
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    world = World(tmp_path, seed=getattr(request, "param", 0))
+    yield world
+    world.close()
+
+
+def label_count(state: Path) -> int:
+    if not (state / "state.sqlite").exists():
+        return 0
+    store = StateStore(state)
+    try:
+        return store.label_count()
+    finally:
+        store.close()
+
+
+def undisturbed(fleet: Fleet, bundle: Path) -> dict[tuple[str, int], Label]:
+    """The labels that the same batches give when nothing happens."""
+    opened = Bundle.open(bundle)
+    pipeline = Pipeline(opened.manifest, OnnxEncoder(opened, "cpu", threads=1))
+    labels: dict[tuple[str, int], Label] = {}
+    for seq in range(fleet.sent):
+        for number in range(DEVICES):
+            pipeline.accept(fleet.batch(number, seq))
+        labels |= {(label.device, label.window): label for label in pipeline.run()}
+    return labels
+
+
+def assert_same(found: StoredLabel, expected: Label) -> None:
+    assert found.label == expected.best.label
+    assert found.smoothed == expected.smoothed.label
+    assert found.t0_us == expected.t0_us
+    assert found.confidence == pytest.approx(expected.best.confidence, abs=1e-5)
+    assert found.smoothed_confidence == pytest.approx(expected.smoothed.confidence, abs=1e-5)
+    assert not found.flags
+
+
+def run_chaos(world: World, rounds: int) -> None:
+    world.server.start()
+    world.server.wait_until_ready()  # before its first subscription a broker keeps nothing for it
+    world.fleet.start()
+    for _ in range(rounds):
+        world.disturb()
+    world.fleet.finish()
+    expected = undisturbed(world.fleet, world.folder / "bundle")
+    world.settle(len(expected), timeout_s=90)
+    assert world.server.stop() == 0
+
+    store = StateStore(world.folder / "state")
+    stored = store.labels(limit=10 * len(expected))
+    letters = store.dead_letters()
+    store.close()
+    assert not letters, f"poison: {letters[:3]}"
+    counts = Counter((label.device, label.boot, label.t0_us, label.model) for label in stored)
+    assert not [key for key, n in counts.items() if n > 1], "no window has two labels"
+    found = {(label.device, label.window): label for label in stored}
+    missing = expected.keys() - found.keys()
+    assert not missing, f"{len(missing)} of {len(expected)} windows have no label: {sorted(missing)[:5]}"
+    assert found.keys() == expected.keys()
+    for key, label in expected.items():
+        assert_same(found[key], label)
+    _check_heard(world, expected)
+    print(
+        f"\n{rounds} rounds {dict(world.happened)}, {world.server.starts} starts, "
+        f"{world.fleet.sent * DEVICES} messages, {len(expected)} labels"
+    )
+
+
+def _check_heard(world: World, expected: dict[tuple[str, int], Label]) -> None:
+    """Over MQTT a label may come twice, never as another one, and never not at all."""
+    world.listener.wait(
+        lambda: len({(x.device, x.window) for x in world.listener.labels}) == len(expected), 60
+    )
+    for label in world.listener.labels:
+        want = expected[label.device, label.window]
+        assert (label.best.label, label.smoothed.label) == (want.best.label, want.smoothed.label)
+
+
+def test_a_few_rounds(world: World) -> None:
+    run_chaos(world, 6)
+
+
+@pytest.mark.chaos_long
+@pytest.mark.parametrize("world", [int(os.environ.get("DISC_STREAM_CHAOS_SEED", "1"))], indirect=True)
+def test_many_rounds(world: World) -> None:
+    run_chaos(world, int(os.environ.get("DISC_STREAM_CHAOS_ROUNDS", "100")))
