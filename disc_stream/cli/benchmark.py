@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.grid import Failure, Request
     from disc_stream.data.types import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure: Table I, training speed.")
+app = typer.Typer(no_args_is_help=True, help="Measure: Table I, speed of training and of ingest.")
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the cells, one file each.")]
@@ -323,4 +323,46 @@ def ingest(
     typer.echo(
         f"labels {server['labels']:,} of {server['labels_expected']:,}; lost {server['lost']}, "
         f"duplicated {server['duplicated']}; {server['bytes_per_device']:,} bytes per device"
+    )
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 60.0,
+    warm_minutes: Annotated[float, typer.Option(help="Memory is judged from here on.")] = 5.0,
+    devices: Annotated[int, typer.Option(min=1, help="Devices at any moment.")] = 300,
+    churn_s: Annotated[
+        float, typer.Option("--churn", help="A device starts anew or is replaced every so many seconds.")
+    ] = 5.0,
+    fs: Annotated[float, typer.Option(help="Their sampling rate in Hz.")] = 50.0,
+    samples: Annotated[int, typer.Option(min=1, help="Samples per message.")] = 50,
+    encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
+    broker: Annotated[
+        str | None, typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto of our own.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A server under a steady load with devices that come and go: memory, queues, latency.
+
+    Example: disc-stream benchmark soak --minutes 60 --devices 300 --json
+    """
+    require_extras("disc-stream benchmark soak", "cpu", "export")
+    from disc_stream.cli.load.ingest import Load, check
+    from disc_stream.cli.load.soak import run
+
+    load = Load(devices, fs, samples, encoding=encoding)
+    check(load)
+    with _spinner() as say:
+        report = run(load, minutes, warm_minutes, churn_s, broker, say)
+    if as_json:
+        print_json(report)
+        return
+    rss, ms = report["rss_mib"], report["latency_ms"]
+    typer.echo(
+        f"memory {rss['after_warm_up']} MiB after {warm_minutes:g} min, {rss['end']} at the end "
+        f"({report['rss_growth']:+.1%}); longest queue {report['longest_queue']}"
+    )
+    typer.echo(
+        f"{report['fleet']['sent']:,} messages, lost {report['lost']}, {report['labels']:,} labels; "
+        f"latency {ms['p50']} ms median, {ms['p99']} at the 99th percentile, {ms['max']} longest"
     )

@@ -1,6 +1,10 @@
 """Smoothing of soft assignments over time: causal for streams, both ways for recordings."""
 
+# ruff: noqa: SLF001 - update_each reads the attributes of its own class
+
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +64,29 @@ class StickyFilter:
             p = p * (self._move + (self._stay - self._move) * self._p)
         p /= p.sum()
         self._p = p
+        return p
+
+    @staticmethod
+    def update_each(filters: Sequence[StickyFilter], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """``update`` of many filters of the same kind at once, each with a row of its own.
+
+        Args:
+            filters: n different ones with the same parameters.
+            q: (n, K), the soft assignment of the next window of each.
+
+        Returns:
+            (n, K), the filtered ones.
+        """
+        p: npt.NDArray[np.float64] = q.astype(np.float64)
+        first = filters[0]
+        p = (p / p.max(axis=1, keepdims=True)) ** first._exponent
+        going_on = [row for row, one in enumerate(filters) if one._p is not None]
+        if going_on:
+            past = np.array([filters[row]._p for row in going_on])
+            p[going_on] *= first._move + (first._stay - first._move) * past
+        p /= p.sum(axis=1, keepdims=True)
+        for one, row in zip(filters, p, strict=True):
+            one._p = row.copy()  # a view would keep all the others' rows in memory
         return p
 
 

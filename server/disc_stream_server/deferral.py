@@ -77,9 +77,14 @@ class Deferral:
                 self.done[key] = None
         return found
 
-    def smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Smoothing of windows that are caught up, device by device in order."""
-        return self._filters.setdefault(ready.device, self._sessions.new_filter()).update(q)
+    def smooth(self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Smoothing of windows that are caught up, (n, K), each device's in order."""
+        rows = []
+        for one, row in zip(ready, q, strict=True):
+            if one.device not in self._filters:  # its beginning was caught up before a restart
+                self._filters[one.device] = self._sessions.new_filter()
+            rows.append(self._filters[one.device].update(row))
+        return np.array(rows)
 
     def stored(self, put_off: Sequence[DeferredWindow], done: Sequence[Key]) -> None:
         """These have been written to, and removed from, the disk."""

@@ -19,7 +19,7 @@ from disc_stream.clock import Clock, SystemClock
 from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.types import Float32Array, Label, SampleBatch, SoftLabel
 from disc_stream_server.sessions import Sessions
-from disc_stream_server.shards import InProcessRouter, ReadyInput, ShardRouter
+from disc_stream_server.shards import InProcessRouter, ReadyInput, Shard, ShardRouter
 from disc_stream_server.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Labelled(NamedTuple):
     q: npt.NDArray[np.float32]
 
 
-Smooth = Callable[[ReadyInput, npt.NDArray[np.floating]], npt.NDArray[np.float64]]
+Smooth = Callable[[Sequence[ReadyInput], npt.NDArray[np.floating]], npt.NDArray[np.float64]]
 
 
 class Pipeline:
@@ -156,8 +156,14 @@ class Pipeline:
             labelled += self._label(ready[start : start + self._max_batch], smooth, deferred)
         return labelled
 
-    def _smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        return self._router.shard_of(ready.device).smooth(ready, q)
+    def _smooth(self, group: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        rows: dict[Shard, list[int]] = {}
+        for row, ready in enumerate(group):
+            rows.setdefault(self._router.shard_of(ready.device), []).append(row)
+        out = np.empty(q.shape)
+        for shard, mine in rows.items():
+            out[mine] = shard.smooth([group[row] for row in mine], q[mine])
+        return out
 
     def _label(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
         self.windows += len(group)
@@ -183,13 +189,13 @@ class Pipeline:
             raise ValueError("the encoder's output is not finite")
         order = np.argsort(-q, axis=1, kind="stable")[:, : self._top_k]
         rows = zip(
-            group, q, np.take_along_axis(q, order, 1).tolist(), order.tolist(),
+            group, smooth(group, q), q, np.take_along_axis(q, order, 1).tolist(), order.tolist(),
             distance[np.arange(len(group)), order[:, 0]].tolist(), strict=True,
         )  # fmt: skip
         now = self._clock.unix_us()
         labelled = [
-            Labelled(self._make(ready, smooth(ready, one), top, best, far, now, deferred), ready, one)
-            for ready, one, top, best, far in rows
+            Labelled(self._make(ready, smoothed, top, best, far, now, deferred), ready, one)
+            for ready, smoothed, one, top, best, far in rows
         ]
         self.stages.end("label")
         return labelled

@@ -7,6 +7,7 @@ several processes would each own some of the virtual shards of ``virtual_shard``
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +62,8 @@ class Shard(Protocol):
         """Take the next batch of a device; returns the inputs it completes, None if it is a repetition."""
         ...
 
-    def smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Soft assignment (K,) of a window, smoothed over the windows of its device before it."""
+    def smooth(self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Soft assignments (n, K) of windows, each smoothed over the windows of its device before it."""
         ...
 
 

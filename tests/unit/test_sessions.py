@@ -227,10 +227,27 @@ def test_smoothing_goes_by_device_and_starts_anew_after_a_gap() -> None:
     sessions = new_sessions()
     first, second, after_gap = push(sessions, four(0), four(1), four(3))
     (other,) = push(sessions, make_batch("other", 0, constant((0, 0, 0), 4)))
-    assert sessions.smooth(first, sure).argmax() == 0
-    assert sessions.smooth(other, unsure).argmax() == 1, "the first device's past says nothing here"
-    assert sessions.smooth(second, unsure).argmax() == 0, "one unsure window does not end an activity"
-    np.testing.assert_allclose(sessions.smooth(after_gap, unsure), unsure)
+    q = np.array([sure, unsure, unsure, unsure])
+    together = sessions.smooth([first, other, second, after_gap], q)
+    assert together[0].argmax() == 0
+    assert together[1].argmax() == 1, "the first device's past says nothing here"
+    assert together[2].argmax() == 0, "one unsure window does not end an activity"
+    np.testing.assert_allclose(together[3], unsure)
+
+
+def test_smoothing_many_windows_at_once_is_smoothing_them_one_by_one() -> None:
+    q = np.random.default_rng(2).dirichlet(np.ones(3), 60)
+    one_by_one, at_once = new_sessions(), new_sessions()
+    for sessions in (one_by_one, at_once):
+        batches = [make_batch(name, seq, constant((seq, 0, 0), 4)) for seq in (0, 1, 3) for name in "abcd"]
+        found = push(sessions, *batches)
+        rows = q[: len(found)]
+        if sessions is one_by_one:
+            expected = [
+                sessions.smooth([ready], row[None])[0] for ready, row in zip(found, rows, strict=True)
+            ]
+        else:
+            np.testing.assert_allclose(sessions.smooth(found, rows), expected, rtol=1e-12)
 
 
 def test_virtual_shards_are_the_same_in_every_process() -> None:

@@ -78,14 +78,14 @@ class _Fleet:
             order = Order(
                 broker, prefix, mine, load.rounds, load.fs, load.samples, load.encoding, boot=int(time.time())
             )
-            process = _spawn("disc_stream.cli.load.publisher", asdict(order))
+            process = spawn("disc_stream.cli.load.publisher", asdict(order))
             self._processes.append(process)
             self._shares.append(len(mine) / load.devices)
 
     def wait_ready(self) -> None:
         """Wait until all have announced their devices."""
         for process in self._processes:
-            _line(process)
+            read_line(process)
 
     def allow(self, delivered: int) -> None:
         """So many messages have reached the subscriber."""
@@ -99,7 +99,8 @@ class _Fleet:
             process.communicate()
 
 
-def _spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
+def spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
+    """Start a process of the benchmark and give it its order."""
     process = subprocess.Popen(
         [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -116,7 +117,8 @@ def _tell(process: subprocess.Popen[str], line: str) -> None:
         return
 
 
-def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
+def read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of JSON that a process says."""
     assert process.stdout is not None  # noqa: S101
     line = process.stdout.readline()
     if not line:
@@ -187,7 +189,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         "broker": broker, "client_id": f"{prefix.replace('/', '-')}-bare", "filter": f"{prefix}/+/raw",
         "messages": load.total, "receive_maximum": load.receive_maximum,
     }  # fmt: skip
-    process = _spawn("disc_stream.cli.load.bare", order)
+    process = spawn("disc_stream.cli.load.bare", order)
     progress, end = _Progress(), {"cpu_s": 0.0}
 
     def note(line: dict[str, Any]) -> None:
@@ -195,7 +197,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         end["cpu_s"] = line.get("cpu_s", 0.0)
 
     try:
-        _line(process)
+        read_line(process)
         reading = _Last(process, note)
         fleet = _Fleet(broker, prefix, load)
         try:
@@ -213,7 +215,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
     }
 
 
-class _Server:
+class Server:
     """``disc-stream serve`` as a process."""
 
     def __init__(self, broker: str, prefix: str, load: Load, folder: Path) -> None:
@@ -233,7 +235,7 @@ class _Server:
             [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "DISC_STREAM_BROKER": broker},
         )  # fmt: skip
-        if _line(self.process)["event"] != "ready":
+        if read_line(self.process)["event"] != "ready":
             raise BrokerError("the server did not start")
         self._reading = _Last(self.process, self._note)
 
@@ -241,6 +243,11 @@ class _Server:
         if line["event"] == "status":
             self.counters, self.rejected = line["counters"], line["rejected"]
             self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
+
+    @property
+    def batches(self) -> int:
+        """Batches that it has taken, repetitions left out."""
+        return self.counters.get("batches", 0)
 
     def rss_bytes(self) -> int:
         """Memory of both processes of the server."""
@@ -257,7 +264,7 @@ class _Server:
 def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say) -> dict[str, Any]:
     """The same of the whole server, with processor time by stage, memory, losses and repetitions."""
     write_trivial_bundle(folder / "bundle", CHANNELS, load.fs, WINDOW)
-    server = _Server(broker, prefix, load, folder)
+    server = Server(broker, prefix, load, folder)
     try:
         idle = server.rss_bytes()
         fleet = _Fleet(broker, prefix, load)
@@ -274,7 +281,7 @@ def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say)
     return _server_report(server, load, idle, busy)
 
 
-def _server_report(server: _Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
+def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
     counters = server.counters
     stages = {
         name.removeprefix("cpu_us_"): us / load.total
@@ -298,7 +305,7 @@ def _server_report(server: _Server, load: Load, idle: int, busy: int) -> dict[st
 
 
 @contextmanager
-def _broker(url: str | None) -> Iterator[str]:
+def broker_of(url: str | None) -> Iterator[str]:
     """The broker to use: the one named, or a Mosquitto of our own."""
     if url is not None:
         yield url
@@ -326,7 +333,7 @@ def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any
     server: list[dict[str, Any]] = []
     for number in range(repeats):
         with ExitStack() as stack:
-            url = stack.enter_context(_broker(broker))
+            url = stack.enter_context(broker_of(broker))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disc-stream-load-")))
             prefix = f"ds/load-{os.getpid()}-{number}"
             bare.append(measure_bare(url, f"{prefix}b", load, say))

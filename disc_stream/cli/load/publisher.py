@@ -10,7 +10,6 @@ import json
 import struct
 import sys
 import threading
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +26,7 @@ CHANNELS = tuple(
     for names, unit, scale in (("acc", "g", 1 / 4096), ("gyro", "rad/s", 1 / 1024))
     for name in (f"{names}_x", f"{names}_y", f"{names}_z")
 )
-_FIRST_SEQ = 2**31  # so that a number takes as many bytes in every message
+FIRST_SEQ = 2**31  # so that a number takes as many bytes in every message
 _T0 = 1_700_000_000_000_000
 _BURST = 64
 
@@ -45,8 +44,6 @@ class Order:
         samples: per message.
         encoding: of the payloads.
         boot: of all devices.
-        paced: one round every ``samples / fs`` seconds from ``start`` on; else as fast as allowed.
-        start: monotonic time of the first round.
     """
 
     broker: str = field(repr=False)
@@ -57,33 +54,43 @@ class Order:
     samples: int
     encoding: str
     boot: int
-    paced: bool = False
-    start: float = 0.0
 
 
-class _Template:
-    """A device's message, whose number and time are put in anew each time."""
+class Template:
+    """A device's message, whose number and time are put in anew each time.
 
-    def __init__(self, order: Order, number: int, device: str) -> None:
-        encoding = Encoding(order.encoding)
+    Args:
+        number: of the device; seeds its samples.
+        device: its id.
+        prefix: of its topics.
+        fs: its rate in Hz.
+        samples: per message.
+        encoding: of the payload.
+        boot: of the device.
+    """
+
+    def __init__(
+        self, number: int, device: str, *, prefix: str, fs: float, samples: int, encoding: str, boot: int
+    ) -> None:
         rng = np.random.default_rng(number)
-        samples = rng.integers(-4096, 4096, (order.samples, len(CHANNELS)), dtype=np.int16)
-        batch = SampleBatch(device, order.boot, _FIRST_SEQ, _T0, order.fs, CHANNELS, samples)
-        payload = encode_batch(batch, encoding, describe_channels=False)
-        topic = Topics(order.prefix).of(device, Kind.RAW)
-        self.packet, self.mid_at, begin = publish_packet(topic, payload)
-        order_of_bytes = "<" if encoding is Encoding.PACKED else ">"
+        values = rng.integers(-4096, 4096, (samples, len(CHANNELS)), dtype=np.int16)
+        batch = SampleBatch(device, boot, FIRST_SEQ, _T0, fs, CHANNELS, values)
+        payload = encode_batch(batch, Encoding(encoding), describe_channels=False)
+        self.packet, self.mid_at, begin = publish_packet(Topics(prefix).of(device, Kind.RAW), payload)
+        order_of_bytes = "<" if encoding == Encoding.PACKED else ">"
         self._seq = struct.Struct(order_of_bytes + "I")
         self._t0 = struct.Struct(order_of_bytes + "Q")
-        self._seq_at = begin + payload.index(self._seq.pack(_FIRST_SEQ))
+        self._seq_at = begin + payload.index(self._seq.pack(FIRST_SEQ))
         self._t0_at = begin + payload.index(self._t0.pack(_T0))
-        self._step_us = order.samples * 1e6 / order.fs
+        self._step_us = samples * 1e6 / fs
+        self.begin_us = _T0
+        """Device time of the first sample."""
 
     def at(self, turn: int) -> tuple[bytearray, int]:
         """The packet of a round; a copy, since several rounds may wait to be sent together."""
         packet = self.packet.copy()
-        self._seq.pack_into(packet, self._seq_at, _FIRST_SEQ + turn)
-        self._t0.pack_into(packet, self._t0_at, _T0 + round(turn * self._step_us))
+        self._seq.pack_into(packet, self._seq_at, FIRST_SEQ + turn)
+        self._t0.pack_into(packet, self._t0_at, self.begin_us + round(turn * self._step_us))
         return packet, self.mid_at
 
 
@@ -107,8 +114,14 @@ def main() -> None:
     meta = encode_meta(DeviceMeta(order.fs, CHANNELS))
     topics = Topics(order.prefix)
     metas = [publish_packet(topics.of(device, Kind.META), meta, retain=True)[:2] for device in order.devices]
-    _send_all(connection, metas)
-    templates = [_Template(order, number, device) for number, device in enumerate(order.devices)]
+    send_all(connection, metas)
+    templates = [
+        Template(
+            number, device, prefix=order.prefix, fs=order.fs, samples=order.samples, encoding=order.encoding,
+            boot=order.boot,
+        )
+        for number, device in enumerate(order.devices)
+    ]  # fmt: skip
     print(json.dumps({"ready": len(templates)}), flush=True)
     allowance = _Allowance()
     told = connection.confirmed
@@ -117,10 +130,6 @@ def main() -> None:
     while connection.confirmed - told < total and allowance.total >= 0:
         burst: list[tuple[bytearray, int]] = []
         limit = min(connection.room, _BURST, total - sent, allowance.total - sent)
-        if order.paced and sent < total:
-            due = order.start + (turn + number / len(templates)) * order.samples / order.fs
-            limit = limit if time.monotonic() >= due else 0
-            limit = min(limit, 1)
         while len(burst) < limit:
             burst.append(templates[number].at(turn))
             number += 1
@@ -135,14 +144,13 @@ def main() -> None:
     connection.close()
 
 
-def _send_all(connection: RawConnection, packets: list[tuple[bytearray, int]]) -> None:
-    before = connection.sent
+def send_all(connection: RawConnection, packets: list[tuple[bytearray, int]]) -> None:
+    """Send packets and wait until all are confirmed."""
     while packets or connection.confirmed < connection.sent:
         batch, packets = packets[: connection.room], packets[connection.room :]
         if batch:
             connection.send(batch)
         connection.read(1.0)
-    assert connection.confirmed >= before  # noqa: S101 - all are confirmed here
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.clustering.smoothing import StickyFilter
+from disc_stream.errors import StreamMismatchError
 from disc_stream.signal.deviceclock import ClockFault
 from disc_stream.signal.windowing import StreamWindower
 from disc_stream.types import Channel, SampleBatch, WindowSpec
@@ -210,16 +211,33 @@ class Sessions:
             ready += self._skip(device)
         return ready
 
-    def smooth(self, ready: ReadyInput, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Filter a window's soft assignment (K,) over its segment; windows of a device come in order."""
+    def smooth(self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Filter windows' soft assignments (n, K) over their segments; windows of a device come in order."""
+        out = np.empty(q.shape)
+        rows = list(range(len(ready)))
+        while rows:  # one window of each device at a time
+            filters: list[StickyFilter] = []
+            now, later, seen = [], [], set()
+            for row in rows:
+                if ready[row].device in seen:
+                    later.append(row)
+                    continue
+                seen.add(ready[row].device)
+                now.append(row)
+                filters.append(self._filter_of(ready[row]))
+            out[now] = StickyFilter.update_each(filters, q[now])
+            rows = later
+        return out
+
+    def _filter_of(self, ready: ReadyInput) -> StickyFilter:
         device = self._find(ready.device)
         if device is None or device.boot != ready.boot:  # forgotten, or started anew, since
-            return self._new_filter().update(q)
+            return self._new_filter()
         if device.smoothed_segment != ready.segment:
             device.smoothing.reset()
             device.smoothed_segment = ready.segment
         self._changed.add(ready.device)
-        return device.smoothing.update(q)
+        return device.smoothing
 
     def interrupt(self, name: str) -> StickyFilter:
         """Hand out a device's smoothing as it stands; its next window begins a new one."""
@@ -271,8 +289,17 @@ class Sessions:
         blob = self._leaving.get(name)
         if blob is None and self._archive is not None:
             blob = self._archive.session(name)
-        saved = load_device(blob) if blob is not None else None
-        return self._restore(name, saved) if saved is not None else None
+        return None if blob is None else self._restore_or_begin(name, blob)
+
+    def _restore_or_begin(self, name: str, blob: bytes) -> Device | None:
+        """A saved device; None (it begins anew) where another version has saved it in its own way."""
+        try:
+            saved = load_device(blob)
+            return self._restore(name, saved) if saved is not None else None
+        except (ValueError, TypeError, KeyError, IndexError, StreamMismatchError) as error:
+            log.error("the saved state of device %s cannot be used (%s); it begins anew", name, error)  # noqa: TRY400
+            self._leaving.pop(name, None)
+            return None
 
     def _restore(self, name: str, saved: Saved) -> Device | None:
         device = Device(name, saved.boot, saved.next_seq, deque(saved.past_boots, maxlen=PAST_BOOTS))

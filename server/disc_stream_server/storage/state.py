@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from disc_stream_server.storage.sqlite import connect, is_damaged, roll_back, set_aside, translate
 
@@ -50,8 +50,7 @@ COMMIT;
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLabel:
+class StoredLabel(NamedTuple):
     """A label as it is kept; see ``disc_stream.types.Label``.
 
     ``q`` holds K little-endian float32 values; ``flags`` is 1 for deferred plus 2 for bridged. Unique by
@@ -133,14 +132,14 @@ class Commit:
     facts: dict[str, bytes]
 
 
-def _insert(how: str, table: str, kind: type[Any]) -> str:
-    marks = ", ".join("?" * len(fields(kind)))
+def _insert(how: str, table: str, n: int) -> str:
+    marks = ", ".join("?" * n)
     return f"INSERT OR {how} INTO {table} VALUES ({marks})"  # noqa: S608 - names of this file
 
 
-_LABEL = _insert("IGNORE", "labels", StoredLabel)
-_DEAD = _insert("REPLACE", "dead_letters", DeadLetter)
-_DEFERRED = _insert("IGNORE", "deferred", DeferredWindow)
+_LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
+_DEAD = _insert("REPLACE", "dead_letters", len(fields(DeadLetter)))
+_DEFERRED = _insert("IGNORE", "deferred", len(fields(DeferredWindow)))
 
 
 class StateStore:
@@ -201,7 +200,7 @@ class StateStore:
         sessions = [item for item in commit.sessions.items() if item[0] not in erased]
         connection.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?)", sessions)
         connection.executemany("DELETE FROM sessions WHERE device = ?", [(name,) for name in commit.gone])
-        labels = [_values(label) for label in commit.labels if label.device not in erased]
+        labels = [label for label in commit.labels if label.device not in erased] if erased else commit.labels
         connection.executemany(_LABEL, labels)
         letters = [astuple(letter) for letter in commit.dead_letters if letter.device not in erased]
         connection.executemany(_DEAD, letters)
@@ -325,14 +324,6 @@ class StateStore:
 
     def _value(self, query: str) -> Any:
         return self._connection.execute(query).fetchone()[0]
-
-
-def _values(label: StoredLabel) -> tuple[Any, ...]:
-    """As ``astuple``, which copies deeply and takes ten times as long."""
-    return tuple([getattr(label, name) for name in _LABEL_FIELDS])
-
-
-_LABEL_FIELDS = tuple(field.name for field in fields(StoredLabel))
 
 
 def _where(*, position: int, **equal: str | None) -> tuple[str, tuple[Any, ...]]:

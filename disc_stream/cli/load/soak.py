@@ -1,0 +1,143 @@
+"""``disc-stream benchmark soak``: a steady fleet with churn; memory, queues, latency."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disc_stream.cli.load.ingest import WINDOW, Load, Say, Server, broker_of, read_line, spawn
+from disc_stream.cli.load.publisher import CHANNELS, FIRST_SEQ
+from disc_stream.cli.load.steady import SteadyOrder
+from disc_stream.cli.load.trivial import write_trivial_bundle
+from disc_stream.errors import BrokerError
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.label import decode_label
+from disc_stream.wire.mqtt import Message, MqttLink
+
+SCHEMA = "disc-stream.soak/1"
+_SAMPLE_S = 5.0
+_MOST_LATENCIES = 2_000_000
+
+
+class _Latencies:
+    """From the moment a batch is complete on its device to the label at a subscriber, in milliseconds."""
+
+    def __init__(self, broker: str, prefix: str, load: Load) -> None:
+        self._step_us = load.samples * 1e6 / load.fs
+        self._hop_us = WINDOW.hop * 1e6 / load.fs
+        self.labels = 0
+        self.ms: list[float] = []
+        self.link = MqttLink(Broker.parse(broker), f"{prefix.replace('/', '-')}-soak", on_message=self._take)
+        self.link.subscribe(f"{prefix}/+/label")
+        self.link.connect()
+
+    def _take(self, message: Message) -> None:
+        now_us = time.time_ns() // 1000
+        if message.retained:
+            return
+        label = decode_label(message.payload)
+        self.labels += 1
+        begin_us = label.t0_us - label.window * self._hop_us
+        complete_us = begin_us + (label.seq - FIRST_SEQ + 1) * self._step_us
+        if len(self.ms) < _MOST_LATENCIES:
+            self.ms.append((now_us - complete_us) / 1000)
+
+
+def run(
+    load: Load, minutes: float, warm_minutes: float, churn_s: float, broker: str | None, say: Say
+) -> dict[str, Any]:
+    """Run the fleet for ``minutes``; memory is judged after ``warm_minutes``.
+
+    Raises:
+        BrokerError: if the broker cannot be used, or a process ends.
+    """
+    with broker_of(broker) as url, tempfile.TemporaryDirectory(prefix="disc-stream-soak-") as name:
+        folder, prefix = Path(name), f"ds/soak-{int(time.time())}"
+        write_trivial_bundle(folder / "bundle", CHANNELS, load.fs, WINDOW)
+        server = Server(url, prefix, load, folder)
+        heard = _Latencies(url, prefix, load)
+        order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s)
+        fleet = spawn("disc_stream.cli.load.steady", asdict(order))
+        try:
+            read_line(fleet)
+            samples = _watch(server, minutes * 60, say, lambda: fleet.poll() is None)
+            sent = json.loads(fleet.communicate(timeout=60)[0])
+            _wait_for(lambda: server.batches >= sent["confirmed"])
+        finally:
+            fleet.kill()
+            code = server.stop()
+            heard.link.close()
+    return _report(load, minutes, warm_minutes, churn_s, samples, sent, server, heard, code)
+
+
+def _watch(server: Server, seconds: float, say: Say, alive: Callable[[], bool]) -> list[dict[str, float]]:
+    samples = []
+    begin = time.monotonic()
+    while (elapsed := time.monotonic() - begin) < seconds:
+        time.sleep(min(_SAMPLE_S, seconds - elapsed))
+        if not alive():
+            raise BrokerError("the publishing process ended")
+        counters = server.counters
+        samples.append(
+            {
+                "s": round(time.monotonic() - begin, 1),
+                "rss": server.rss_bytes(),
+                "queue": counters.get("queue", 0),
+                "deferred": counters.get("deferred", 0),
+                "devices": counters.get("devices", 0),
+            }
+        )
+        say(f"{elapsed / 60:.0f} of {seconds / 60:.0f} min, {samples[-1]['rss'] / 2**20:.1f} MiB")
+    return samples
+
+
+def _wait_for(done: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _report(
+    load: Load, minutes: float, warm_minutes: float, churn_s: float, samples: list[dict[str, float]],
+    sent: dict[str, Any], server: Server, heard: _Latencies, code: int,
+) -> dict[str, Any]:  # fmt: skip
+    settled = [one for one in samples if one["s"] >= warm_minutes * 60] or samples[-1:]
+    first, last = settled[0]["rss"], settled[-1]["rss"]
+    ms = np.array(heard.ms or [np.nan])
+    quantiles = {
+        name: round(float(np.quantile(ms, q)), 1) for name, q in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    }
+    return {
+        "schema": SCHEMA,
+        "load": {"devices": load.devices, "fs": load.fs, "samples": load.samples, "encoding": load.encoding},
+        "minutes": minutes,
+        "churn_s": churn_s,
+        "fleet": sent,
+        "rss_mib": {
+            "after_warm_up": round(first / 2**20, 2),
+            "end": round(last / 2**20, 2),
+            "highest": round(max(one["rss"] for one in settled) / 2**20, 2),
+        },
+        "rss_growth": round(last / first - 1, 4),
+        "longest_queue": max(one["queue"] for one in samples),
+        "most_deferred": max(one["deferred"] for one in samples),
+        "devices_in_memory": settled[-1]["devices"],
+        "lost": sent["confirmed"] - server.batches,
+        "duplicated": server.counters["duplicates"],
+        "labels": server.counters["labels"],
+        "labels_heard": heard.labels,
+        "latency_ms": quantiles,
+        "rejected": server.rejected,
+        "exit_code": code,
+        "series": [
+            [one["s"], round(one["rss"] / 2**20, 2), one["queue"]]
+            for one in samples[:: max(1, len(samples) // 120)]
+        ],
+    }
