@@ -1,43 +1,61 @@
 """A device's clock: mapped to the server's by a robust line, and its faults called by name.
 
-The fit uses one pair of times per twenty seconds, the one that was on its way for the shortest time: delays
-only ever make a message late, so late ones say nothing about the clock. The slope is the median of the
-slopes between all pairs (Theil 1950, Sen 1968), which a few bad ones do not move.
+A batch should begin where the one before ended: at its ``t0`` plus ``n_samples / fs``. Where it does not by
+more than the larger of 4 samples and 250 ms, and 2 % of the batch before for rates that are not what they
+are said to be, the clock says that samples are missing. Many devices stamp a batch when it arrives over
+Bluetooth, so their times tremble about the right ones. That is no fault: times are also compared with
+their running mean, and what they usually tremble by (ten times the mean deviation, at most 2 s) is no gap.
+
+Whether a step is of the clock or of the world is seen from the arrival: a batch that came before its samples
+could have been taken is of a clock that was put forward. Units are seen from how far the clock comes while
+the samples last, or at once where its time is the server's in seconds or milliseconds.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from disc_stream.signal.clockline import ClockLine
 
-_BUCKET_US = 20_000_000
-_BUCKETS = 16
-_MOST_SKEW = 2e-3  # crystals are within 1e-4; what is beyond this is no skew
-_JITTER_US = 250_000  # many stacks stamp a batch when it arrives: that much is no gap
-_MOST_JITTER_US = 2_000_000
-_WRAP = 2**32
+TOLERANCE_US = 250_000
+"""What is no gap, whatever the rate. Four samples are none either."""
+
+_RATE_SLACK = 0.02  # of a batch
+_MOST_TREMBLE_US = 2_000_000
+_TREMBLES = 10.0  # times the mean deviation: delays have long tails
+_STEP_US = 1_000_000  # a smaller one is not called a jump
 _FUTURE_US = 300_000_000
 _UNIX_US = 1_400_000_000_000_000  # 2014: what is larger is a time of day, not a time since the boot
-_STEP_US = 1_000_000
-_UNITS = ((1_000, "milliseconds", 1_000_000), (1_000_000, "seconds", 8_000_000))
+_SAME_TIME_US = 3_600_000_000
+_WRAP = 2**32
+_UNITS = (1, 1_000, 1_000_000)  # microseconds in the clock's unit
+_UNIT_AFTER_US, _UNIT_AFTER_BATCHES = 2_000_000, 3  # of samples, before a unit is believed
+_LEAST_SECONDS = 4  # counted, before they are believed to be seconds
+_FROZEN_AFTER_US = 2_500_000  # longer than a clock of whole seconds stands still
+_CRAWLS_AFTER_US = 60_000_000
+_LONGEST_US = 2.0**63  # of a batch: keeps hostile rates finite
 
 
 class ClockFault(StrEnum):
     """What a clock does that it should not."""
 
     NONE = "none"
-    FROZEN = "frozen"  # it does not advance
+    FROZEN = "frozen"  # it does not advance, or by far too little; samples are counted instead
     JUMP_FORWARD = "jump-forward"
     JUMP_BACK = "jump-back"
-    WRAP32 = "wrap32"  # it starts again after 2^32 of its units; that is mended
+    WRAP32 = "wrap32"  # it began again after 2^32 microseconds or 2^32 of its units; that is mended
     SECONDS = "seconds"  # it counts seconds where microseconds are meant; that is mended
     MILLISECONDS = "milliseconds"
     FUTURE = "future"  # it is ahead of the server by minutes
+
+
+_UNIT_FAULTS = {
+    0: ClockFault.NONE,  # not known yet
+    1: ClockFault.NONE,
+    1_000: ClockFault.MILLISECONDS,
+    1_000_000: ClockFault.SECONDS,
+}
 
 
 class Verdict(NamedTuple):
@@ -45,9 +63,10 @@ class Verdict(NamedTuple):
 
     Args:
         t0_us: time of its first sample on the device's clock in microseconds, units and wraps mended.
-        continuous: whether it follows the batch before without missing samples.
-        missing_samples: how many are missing before it, about; 0 where that cannot be said.
-        fault: what the clock did.
+        continuous: whether it follows the batch before it without missing samples.
+        missing_samples: how many are missing before it, about; 0 where none are or that cannot be said.
+        fault: what is wrong with the clock. Jumps and wraps are told once, at the batch that shows them; the
+            others as long as they last.
     """
 
     t0_us: int
@@ -57,40 +76,55 @@ class Verdict(NamedTuple):
 
 
 class DeviceClock:
-    """The clock of a device in one boot."""
+    """The clock of a device in one boot. It knows no time but what it is told."""
 
     __slots__ = (
-        "_anchors", "_bucket", "_count", "_end_us", "_expected_us", "_fault", "_first_raw", "_jitter_us",
-        "_last_raw", "_last_received_us", "_offset_us", "_reference_us", "_scale", "_still", "_wraps",
-        "skew",
+        "_base_raw", "_batches", "_deviation_us", "_elapsed_us", "_end_us", "_fault", "_grid_us",
+        "_last_duration_us", "_last_raw", "_last_received_us", "_line", "_mean_us", "_shift_us", "_still",
+        "_still_us", "_unit",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._count = 0
-        self._scale = 1
-        self._wraps = 0
-        self._first_raw = self._last_raw = 0
-        self._expected_us = 0.0  # duration of all batches since the first
-        self._end_us = 0  # where the next batch should begin
-        self._last_received_us = 0
-        self._jitter_us = 0.0
-        self._still = 0  # batches in a row whose time was that of the one before
+        self._unit = 0  # microseconds in the clock's unit; 0: not known yet, taken for 1
+        self._shift_us = 0  # all wraps so far
+        self._base_raw = 0  # where the search for the unit began,
+        self._elapsed_us = 0.0  # the samples' duration
+        self._batches = 0  # and number of batches since
+        self._last_raw = self._last_received_us = 0
+        self._last_duration_us = 0.0
+        self._end_us = 0  # end of the last batch by its own time,
+        self._grid_us = 0.0  # and by the running mean
+        self._mean_us = self._deviation_us = 0.0  # of times about the running mean
+        self._still, self._still_us = 0, 0.0  # batches in a row with the time of the one before them
         self._fault = ClockFault.NONE
-        self._bucket: tuple[int, int, int] | None = None  # (number, device time, shortest delay)
-        self._anchors: deque[tuple[int, int]] = deque(maxlen=_BUCKETS)
-        self._reference_us = self._offset_us = 0
-        self.skew = 0.0
-        """Rate of the server's clock against the device's, minus 1."""
+        self._line = ClockLine()
 
     @property
     def skew_ppm(self) -> float:
-        """The same in parts per million."""
-        return self.skew * 1e6
+        """Rate of the server's clock over the device's, minus 1, in parts per million."""
+        return self._line.skew * 1e6
+
+    @property
+    def offset_us(self) -> int | None:
+        """Server time minus device time at the end of the last batch; None before any."""
+        return self._line.offset_at(self._end_us) if self._line.known else None
+
+    @property
+    def uncertainty_us(self) -> int | None:
+        """How far apart the points of the fit lie; None while they are too few for a slope."""
+        return self._line.spread_us
 
     @property
     def fault(self) -> ClockFault:
-        """The last one that has not been outgrown."""
+        """That of the last batch."""
         return self._fault
+
+    def to_server_us(self, device_us: int) -> int | None:
+        """Server time of a moment on the device's clock (mended), Unix microseconds; None before any batch.
+
+        The shortest delay of the network is in it: it cannot be told from a clock that is late.
+        """
+        return device_us + self._line.offset_at(device_us) if self._line.known else None
 
     def observe(self, t0_us: int, n_samples: int, fs: float, received_us: int) -> Verdict:
         """Take the next batch of the boot, in order.
@@ -98,155 +132,176 @@ class DeviceClock:
         Args:
             t0_us: as the device sent it.
             n_samples: of the batch.
-            fs: its rate in Hz.
-            received_us: server time of its arrival, Unix microseconds.
+            fs: its rate in Hz, above 0.
+            received_us: server time of its arrival, Unix microseconds; the clock's steps cannot be told from
+                gaps where it is not a time of day.
         """
-        duration_us = n_samples * 1e6 / fs
-        if self._count:
-            verdict = self._follow(t0_us, fs, received_us)
+        duration_us = min(n_samples * 1e6 / fs, _LONGEST_US)
+        if self._batches:
+            verdict = self._follow(t0_us, duration_us, fs, received_us)
         else:
-            self._first_raw = t0_us
-            verdict = Verdict(t0_us, True, 0, ClockFault.NONE)
-        self._count += 1
-        self._expected_us += duration_us
-        self._last_raw, self._last_received_us = t0_us, received_us
-        self._end_us = verdict.t0_us + round(duration_us)
-        ahead = verdict.t0_us - received_us
-        if verdict.t0_us > _UNIX_US and ahead > _FUTURE_US and received_us > _UNIX_US:
-            verdict = verdict._replace(fault=ClockFault.FUTURE)
+            verdict = self._begin(t0_us, received_us)
+        if verdict.t0_us - received_us > _FUTURE_US and received_us > _UNIX_US:
+            verdict = self._look_ahead(verdict)
+        end_us = verdict.t0_us + round(duration_us)
+        self._end_us = end_us
+        self._grid_us += duration_us
+        self._elapsed_us += duration_us
+        self._batches += 1
+        self._last_raw, self._last_received_us, self._last_duration_us = t0_us, received_us, duration_us
         self._fault = verdict.fault
-        self._fit(self._end_us, received_us)
+        self._line.observe(end_us, received_us)
         return verdict
-
-    def to_server_us(self, device_us: int) -> int | None:
-        """Server time of a moment on the device's clock (mended), Unix microseconds; None before any batch.
-
-        The shortest delay of the network is in it: it cannot be told from a clock that is late.
-        """
-        if not self._count:
-            return None
-        return device_us + self._offset_us + round(self.skew * (device_us - self._reference_us))
 
     # -- one batch ------------------------------------------------------------------------------------
 
-    def _follow(self, raw: int, fs: float, received_us: int) -> Verdict:
+    def _begin(self, raw: int, received_us: int) -> Verdict:
+        if received_us > _UNIX_US:
+            for unit in _UNITS:
+                if abs(raw * unit - received_us) < _SAME_TIME_US:
+                    self._unit = unit
+        self._base_raw = raw
+        t0_us = raw * (self._unit or 1)
+        self._grid_us = float(t0_us)
+        return Verdict(t0_us, True, 0, _UNIT_FAULTS[self._unit])
+
+    def _follow(self, raw: int, duration_us: float, fs: float, received_us: int) -> Verdict:
         step = raw - self._last_raw
-        if step == 0:  # it stands still: count samples instead
-            self._still += 1
-            fault = ClockFault.FROZEN if self._still >= 2 or self._fault is ClockFault.FROZEN else self._fault
-            return Verdict(self._end_us, True, 0, self._lasting(fault))
-        self._still = 0
-        self._judge_unit(raw)
-        fault = self._lasting(ClockFault.NONE)
-        if step < 0 and self._is_wrap(raw):
-            self._wraps += 1
-            self._first_raw -= _WRAP
+        if step == 0:
+            return self._stand_still()
+        self._still, self._still_us = 0, 0.0
+        if not self._unit:
+            if self._find_unit(raw):
+                return self._change_unit(raw, fs)
+            if 0 < step < 0.4 * self._last_duration_us:  # of a unit that is not known yet: count samples
+                crawls = self._elapsed_us > _CRAWLS_AFTER_US
+                return self._count_on(ClockFault.FROZEN if crawls else ClockFault.NONE)
+        t0_us = raw * (self._unit or 1) + self._shift_us
+        fault = _UNIT_FAULTS[self._unit]
+        off_us = self._off(t0_us)
+        tolerance_us = self._tolerance(fs)
+        if off_us < -tolerance_us and step < 0 and self._unwrap(off_us, tolerance_us, received_us):
+            t0_us = raw * (self._unit or 1) + self._shift_us
+            off_us = self._off(t0_us)
             fault = ClockFault.WRAP32
-        t0_us = self._scale * (raw + self._wraps * _WRAP)
-        return self._judge_step(t0_us, fs, received_us, fault)
-
-    def _lasting(self, fault: ClockFault) -> ClockFault:
-        """A wrong unit stays wrong, whatever else happens."""
-        return {1: fault, 1_000: ClockFault.MILLISECONDS, 1_000_000: ClockFault.SECONDS}[self._scale]
-
-    def _judge_unit(self, raw: int) -> None:
-        """From how far the clock has come since the first batch: is it in microseconds at all?"""
-        if self._scale != 1 or self._count < 3:
-            return
-        advance = raw - self._first_raw
-        for scale, _name, least_us in _UNITS:
-            if self._expected_us >= least_us and 0.4 < advance * scale / self._expected_us < 2.5:
-                self._scale = scale
-                self._end_us = scale * (self._last_raw + self._wraps * _WRAP) + (
-                    self._end_us - self._last_raw
-                )
-                self._restart_fit()
-                return
-
-    def _is_wrap(self, raw: int) -> bool:
-        around = self._scale * (raw + (self._wraps + 1) * _WRAP)
-        return abs(around - self._end_us) <= max(_MOST_JITTER_US, 2 * self._scale)
-
-    def _judge_step(self, t0_us: int, fs: float, received_us: int, fault: ClockFault) -> Verdict:
-        """Does this batch begin where the last one ended?"""
-        off_us = t0_us - self._end_us
-        coarse = self._scale if self._scale > 1_000 else 0
-        tolerance = max(4e6 / fs, _JITTER_US, min(6 * self._jitter_us, _MOST_JITTER_US)) + coarse
-        if abs(off_us) <= tolerance:
-            self._jitter_us += (abs(off_us) - self._jitter_us) / 16
+        if -tolerance_us <= off_us <= tolerance_us:
+            self._learn(t0_us - self._grid_us)
             return Verdict(t0_us, True, 0, fault)
+        return self._judge_step(Verdict(t0_us, True, 0, fault), off_us, duration_us, fs, received_us)
+
+    def _off(self, t0_us: int) -> float:
+        """How much later than expected: after the last batch, or on the running mean, whichever fits."""
+        by_last, by_mean = t0_us - self._end_us, t0_us - self._grid_us
+        return by_last if abs(by_last) <= abs(by_mean) else by_mean
+
+    def _tolerance(self, fs: float) -> float:
+        """Largest difference that is no gap."""
+        least = max(TOLERANCE_US, 4e6 / fs) + _RATE_SLACK * self._last_duration_us
+        if self._unit == 1_000_000:  # in whole seconds
+            return least + 1e6
+        return max(least, min(_TREMBLES * self._deviation_us, _MOST_TREMBLE_US))
+
+    def _learn(self, off_grid_us: float) -> None:
+        """Move the running mean, and what times tremble by about it."""
+        self._grid_us += off_grid_us / 4
+        if self._unit != 1_000_000:
+            weight = max(1 / 16, 1 / self._batches)
+            self._mean_us += (off_grid_us - self._mean_us) * weight
+            self._deviation_us += (abs(off_grid_us - self._mean_us) - self._deviation_us) * weight
+
+    def _judge_step(
+        self, verdict: Verdict, off_us: float, duration_us: float, fs: float, received_us: int
+    ) -> Verdict:
+        """The batch does not begin where the one before ended."""
+        if abs(off_us) < _MOST_TREMBLE_US:  # it may be the first great tremble of many
+            self._learn(verdict.t0_us - self._grid_us)
+        self._grid_us = float(verdict.t0_us)
         if off_us < 0:
-            if self._scale == 1 and t0_us > self._scale * (self._last_raw + self._wraps * _WRAP):
-                # It has advanced, but by too little: a unit that is not known yet, or a slow clock.
-                return Verdict(t0_us, True, 0, fault)
-            self._restart_fit()
-            return Verdict(t0_us, False, 0, self._lasting(ClockFault.JUMP_BACK))
-        waited_us = received_us - self._last_received_us
-        if off_us > _STEP_US and waited_us < off_us / 4:  # nobody waited for the time that it claims
-            self._restart_fit()
-            fault = self._lasting(ClockFault.JUMP_FORWARD)
-        return Verdict(t0_us, False, max(1, round(off_us * fs / 1e6)), fault)
+            if off_us > -_STEP_US:  # nothing is missing, and nothing has happened but a late stamp
+                return verdict
+            return self._jump(verdict, ClockFault.JUMP_BACK)
+        end_us = verdict.t0_us + round(duration_us)
+        early_us = end_us + self._line.offset_at(end_us) - received_us
+        if early_us > _STEP_US + _RATE_SLACK * off_us and received_us > _UNIX_US:
+            return self._jump(verdict, ClockFault.JUMP_FORWARD)
+        return verdict._replace(continuous=False, missing_samples=max(1, round(off_us * fs / 1e6)))
 
-    # -- the line -------------------------------------------------------------------------------------
+    def _jump(self, verdict: Verdict, fault: ClockFault) -> Verdict:
+        """The clock was set; how long has passed since the batch before cannot be said."""
+        self._line.restart()
+        self._base_raw = (verdict.t0_us - self._shift_us) // (self._unit or 1)
+        self._batches, self._elapsed_us = 0, 0.0
+        return verdict._replace(continuous=False, fault=fault)
 
-    def _fit(self, device_us: int, received_us: int) -> None:
-        delay = received_us - device_us
-        number = device_us // _BUCKET_US
-        if self._bucket is None:
-            self._bucket = number, device_us, delay
-            self._reference_us, self._offset_us = device_us, delay
-        elif number != self._bucket[0]:
-            self._anchors.append(self._bucket[1:])
-            self._bucket = number, device_us, delay
-            self._refit()
-        elif delay < self._bucket[2]:
-            self._bucket = number, device_us, delay
-            if len(self._anchors) < 2:
-                self._offset_us = min(self._offset_us, delay)
+    def _unwrap(self, off_us: float, tolerance_us: float, received_us: int) -> bool:
+        """Add 2^32 if that explains a step back: to where it should be, or as far on as has been waited."""
+        waited_us = max(0, received_us - self._last_received_us)
+        for wrap_us in (_WRAP * (self._unit or 1), _WRAP):
+            off_around_us = off_us + wrap_us
+            slack_us = _MOST_TREMBLE_US + tolerance_us
+            if -slack_us <= off_around_us <= slack_us + 1.25 * waited_us:
+                self._shift_us += wrap_us
+                self._base_raw -= wrap_us // (self._unit or 1)
+                return True
+        return False
 
-    def _refit(self) -> None:
-        """Median slope, and the offset that no anchor undercuts by much."""
-        if len(self._anchors) < 3:
-            self._offset_us = min(delay for _, delay in self._anchors)
-            return
-        x, y = np.array(self._anchors, dtype=np.float64).T
-        reference = x[-1]
-        x = x - reference
-        first, second = _pairs(len(x))
-        slopes = np.sort((y[second] - y[first]) / np.maximum(np.abs(x[second] - x[first]), 1.0))
-        self.skew = min(max(float(slopes[len(slopes) // 2]), -_MOST_SKEW), _MOST_SKEW)
-        self._reference_us = int(reference)
-        self._offset_us = round(float(np.sort(y - self.skew * x)[len(x) // 4]))
+    def _look_ahead(self, verdict: Verdict) -> Verdict:
+        """It is ahead of the server; what happened at this very batch is told first."""
+        if verdict.t0_us > _UNIX_US and verdict.fault in _UNIT_FAULTS.values():
+            return verdict._replace(fault=ClockFault.FUTURE)
+        return verdict
 
-    def _restart_fit(self) -> None:
-        self._anchors.clear()
-        self._bucket = None
-        self.skew = 0.0
+    # -- clocks that count something else ---------------------------------------------------------------
+
+    def _stand_still(self) -> Verdict:
+        self._still += 1
+        self._still_us += self._last_duration_us
+        frozen = self._fault is ClockFault.FROZEN or (self._still >= 2 and self._still_us > _FROZEN_AFTER_US)
+        return self._count_on(ClockFault.FROZEN if frozen else _UNIT_FAULTS[self._unit])
+
+    def _count_on(self, fault: ClockFault) -> Verdict:
+        """The clock does not say when this batch began: it follows the last one."""
+        self._grid_us = float(self._end_us)
+        return Verdict(self._end_us, True, 0, fault)
+
+    def _find_unit(self, raw: int) -> bool:
+        """From how far the clock has come: what does it count? True if not microseconds."""
+        if self._elapsed_us < _UNIT_AFTER_US or self._batches < _UNIT_AFTER_BATCHES:
+            return False
+        advance = raw - self._base_raw
+        for unit in _UNITS:
+            if 0.4 < advance * unit / self._elapsed_us < 2.5:
+                if unit == 1_000_000 and advance < _LEAST_SECONDS:
+                    return False
+                self._unit = unit
+                return unit != 1
+        return False
+
+    def _change_unit(self, raw: int, fs: float) -> Verdict:
+        """The times so far were of the wrong unit: from here on they are right, and elsewhere."""
+        self._line.restart()
+        self._shift_us *= self._unit  # wraps, if any, were of the unit that was not known
+        t0_us = raw * self._unit + self._shift_us
+        continuous = abs(t0_us - self._end_us) <= self._tolerance(fs)
+        self._grid_us, self._mean_us, self._deviation_us = float(t0_us), 0.0, 0.0
+        return Verdict(t0_us, continuous, 0, _UNIT_FAULTS[self._unit])
 
     # -- elsewhere ------------------------------------------------------------------------------------
 
     def state(self) -> tuple[Any, ...]:
         """Everything as plain values, to continue from elsewhere."""
         return (
-            self._count, self._scale, self._wraps, self._first_raw, self._last_raw, self._expected_us,
-            self._end_us, self._last_received_us, self._jitter_us, self._still, str(self._fault),
-            self._bucket, tuple(self._anchors), self._reference_us, self._offset_us, self.skew,
+            self._unit, self._shift_us, self._base_raw, self._elapsed_us, self._batches, self._last_raw,
+            self._last_received_us, self._last_duration_us, self._end_us, self._grid_us, self._mean_us,
+            self._deviation_us, self._still, self._still_us, str(self._fault), self._line.state(),
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on where ``state`` was taken."""
         (
-            self._count, self._scale, self._wraps, self._first_raw, self._last_raw, self._expected_us,
-            self._end_us, self._last_received_us, self._jitter_us, self._still, fault, bucket, anchors,
-            self._reference_us, self._offset_us, self.skew,
+            self._unit, self._shift_us, self._base_raw, self._elapsed_us, self._batches, self._last_raw,
+            self._last_received_us, self._last_duration_us, self._end_us, self._grid_us, self._mean_us,
+            self._deviation_us, self._still, self._still_us, fault, line,
         ) = state  # fmt: skip
         self._fault = ClockFault(fault)
-        self._bucket = None if bucket is None else (bucket[0], bucket[1], bucket[2])
-        self._anchors = deque(((x, y) for x, y in anchors), maxlen=_BUCKETS)
-
-
-@lru_cache(maxsize=_BUCKETS + 1)
-def _pairs(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """All pairs of n anchors."""
-    first, second = np.triu_indices(n, 1)
-    return first, second
+        self._line.restore(line)
