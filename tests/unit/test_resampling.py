@@ -57,7 +57,7 @@ def test_a_tone_comes_out_as_itself_at_its_own_time(fs_in: float, fs_out: float)
 
 @pytest.mark.parametrize(("up", "down", "fs_in"), [(1, 2, 100), (25, 16, 32), (5, 2, 20), (25, 49, 98)])
 def test_it_agrees_with_scipy(up: int, down: int, fs_in: float) -> None:
-    """Given the same filter, to rounding; with scipy's own, as far as both are flat."""
+    """Given the same filter, but for the phases' sums; with scipy's own, as far as both are flat."""
     rng = np.random.default_rng(up)
     samples = rng.normal(size=(1_000, 3)).astype(np.float32)
     slower = min(1.0, up / down)
