@@ -15,7 +15,7 @@ from disc_stream.signal.windowing import StreamWindower
 from disc_stream.types import Channel, Float32Array, SampleBatch
 from disc_stream_server.layout import Layout
 
-_VERSION = 1
+_VERSION = 2
 PAST_BOOTS = 8  # boots of a device that are remembered, to know their late batches
 
 
