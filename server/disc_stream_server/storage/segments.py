@@ -1,27 +1,45 @@
-"""The files of the spool: each holds the rows from its name's position on, until the next file's."""
+"""The files of the spool: each holds the rows from its name's position on, until the next file's.
+
+A file appears under its name only when it is complete, so nobody ever meets one that is half made.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from disc_stream_server.storage.sqlite import connect, set_aside
+from disc_stream.errors import StorageError
+from disc_stream_server.storage.rows import Row
+from disc_stream_server.storage.sqlite import connect, is_damaged, remove, roll_back, set_aside, sync_folder
 
 log = logging.getLogger(__name__)
 
-_SUFFIX = ".sqlite"
+VERSION = 1
+_SUFFIX, _NEW = ".sqlite", ".new"
 _DIGITS = 20
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (
+_MAINTENANCE = "maintenance.lock"
+_LOG_PAGES = 2_000  # frames in the log from which on a commit moves them into the main file
+_LOG_BYTES = 64 * 2**20  # the log file shrinks to this when it has been larger
+_MOST_TRIED = 100_000  # positions tried in vain, one after another, before a file is given up
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE rows (
     position INTEGER PRIMARY KEY,
     received_us INTEGER NOT NULL,
     topic TEXT NOT NULL,
     content_type TEXT NOT NULL,
     payload BLOB NOT NULL
-)"""
-_COPY = "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)"
+);
+PRAGMA user_version={VERSION};
+COMMIT;
+"""
+INSERT = "INSERT INTO rows VALUES (?, ?, ?, ?, ?)"
+SELECT = "SELECT * FROM rows WHERE position > ? ORDER BY position LIMIT ?"
 
 
 def segment_path(folder: Path, first: int) -> Path:
@@ -32,68 +50,164 @@ def segment_path(folder: Path, first: int) -> Path:
 def list_segments(folder: Path) -> list[int]:
     """First positions of all segments, ascending; none if the folder is not there."""
     try:
-        names = [path.name for path in folder.iterdir()]
+        names = os.listdir(folder)  # noqa: PTH208 - several times faster, and this is asked often
     except FileNotFoundError:
         return []
-    stems = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-    return sorted(int(stem) for stem in stems if len(stem) == _DIGITS and stem.isdecimal())
+    length = _DIGITS + len(_SUFFIX)
+    found = [name[:_DIGITS] for name in names if len(name) == length and name.endswith(_SUFFIX)]
+    return sorted(int(stem) for stem in found if stem.isdecimal())
+
+
+def create_segment(folder: Path, first: int) -> Path:
+    """Make an empty segment; it is there as a whole, and for good, or not at all.
+
+    Raises:
+        sqlite3.Error: if it cannot be written.
+        OSError: likewise.
+    """
+    path = segment_path(folder, first)
+    new = path.with_name(path.name + _NEW)
+    remove(new)  # of an attempt that failed
+    try:
+        connection = connect(new, synchronous="FULL")
+        try:
+            connection.executescript(_SCHEMA)
+        finally:
+            connection.close()
+        new.rename(path)
+    except BaseException:
+        remove(new)
+        raise
+    sync_folder(folder)
+    return path
 
 
 def open_segment(path: Path) -> sqlite3.Connection:
-    """Open a segment for writing, made if it is not there; every commit reaches the disk.
+    """Open a segment for writing; every commit reaches the disk.
 
     Raises:
         sqlite3.Error: if that fails.
+        StorageError: if another version of disc-stream has written it.
     """
-    connection = connect(path, synchronous="FULL")
+    connection = connect(path, synchronous="FULL", mode="rw")
     try:
-        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StorageError(
+                f"{str(path)!r} was written by a newer version (format {version}, this one knows {VERSION})",
+                remedy="Update disc-stream, or use another --state folder",
+            )
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def salvage(path: Path) -> sqlite3.Connection:
-    """Set a damaged segment aside and open a new one with every row of it that can be read.
+def size_of(path: Path) -> int:
+    """Bytes of a segment and its log."""
+    parts = (path, path.with_name(path.name + "-wal"))
+    return sum(part.stat().st_size for part in parts if part.exists())
+
+
+@contextmanager
+def maintenance(folder: Path) -> Iterator[None]:
+    """Held while a segment is changed other than by appending: one process at a time does so.
+
+    Raises:
+        OSError: if the lock cannot be made.
+    """
+    handle = os.open(folder / _MAINTENANCE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def salvage(path: Path) -> int:
+    """Set a damaged segment aside and put a new one with every row of it that can be read in its place.
+
+    Returns:
+        A position that is certainly above those of all its rows, also of those that are lost.
 
     Raises:
         sqlite3.Error: if the new one cannot be written.
+        OSError: likewise.
     """
-    aside = set_aside(path)
-    connection = open_segment(path)
-    connection.execute("BEGIN IMMEDIATE")
-    saved = 0
-    for row in readable_rows(aside):
-        connection.execute(_COPY, row)
-        saved += 1
-    connection.execute("COMMIT")
-    log.error(
-        "the spool's file %s was damaged; %d rows of it are saved, it is kept as %s",
-        path.name,
-        saved,
-        aside.name,
-    )
-    return connection
-
-
-def readable_rows(path: Path) -> Iterator[tuple[int, int, str, str, bytes]]:
-    """Every row of a damaged file that can still be read: from the front, then from the back."""
-    last = 0
-    for order in ("ASC", "DESC"):
+    first = int(path.name[:_DIGITS])
+    with maintenance(path.parent):
+        beyond = first + size_of(path)  # a row takes more than a byte
+        aside = set_aside(path)
+        connection = open_segment(create_segment(path.parent, first))
+        finder = RowFinder(aside, first - 1, beyond)
+        saved, missing, last = 0, [], first - 1
         try:
-            connection = connect(path, synchronous="OFF", create=False)
-        except sqlite3.Error:
-            return
-        try:
-            query = f"SELECT * FROM rows WHERE position > ? ORDER BY position {order}"  # noqa: S608 - constants
-            for row in connection.execute(query, (last,)):
-                if order == "ASC":
-                    last = row[0]
-                yield row
-        except sqlite3.Error:
-            continue
-        else:
-            return  # read to its end
+            connection.execute("BEGIN IMMEDIATE")
+            for row in finder:
+                connection.execute(INSERT, row)
+                if row.position > last + 1:
+                    missing.append((last + 1, row.position - 1))
+                saved, last = saved + 1, row.position
+            connection.execute("COMMIT")
+        except BaseException:
+            roll_back(connection)
+            raise
         finally:
             connection.close()
+            finder.close()
+    log.error(
+        "the spool's file %s was damaged: %d rows are saved, the last at %d; missing are %s and whatever "
+        "came after; the damaged file is kept as %s",
+        path.name, saved, last, _ranges(missing), aside.name,
+    )  # fmt: skip
+    return beyond
+
+
+class RowFinder:
+    """Every row of a damaged file that can still be read, ascending.
+
+    Args:
+        path: the file.
+        after: position before the first wanted one.
+        beyond: position above all of its rows.
+    """
+
+    def __init__(self, path: Path, after: int, beyond: int) -> None:
+        self._after, self._beyond = after, beyond
+        self.lost = 0
+        """Positions that were tried in vain so far; some may never have been there."""
+        try:
+            self._connection: sqlite3.Connection | None = connect(path, mode="ro")
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+            self._connection = None
+
+    def __iter__(self) -> Iterator[Row]:
+        if self._connection is None:
+            return
+        position, tried = self._after, 0
+        while position < self._beyond and tried < _MOST_TRIED:
+            try:
+                for found in self._connection.execute(SELECT, (position, -1)):
+                    position, tried = found[0], 0
+                    yield Row._make(found)
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise
+                # The page after this position cannot be read: step over it, one position at a time.
+                position, tried, self.lost = position + 1, tried + 1, self.lost + 1
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _ranges(missing: list[tuple[int, int]]) -> str:
+    shown = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in missing[:10])
+    return f"{shown}{' and more' if len(missing) > 10 else ''}" if missing else "none between them"

@@ -176,9 +176,10 @@ class SpoolWriter:
         self._path = segment_path(self._folder, first)
         try:
             self._connection = open_segment(self._path)
-            self._connection.execute(
-                "SELECT count(*) FROM (SELECT payload FROM rows ORDER BY position DESC LIMIT 64)"
-            )
+            healthy = self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            if not healthy:
+                self._connection.close()
+                self._connection = salvage(self._path)
         except sqlite3.DatabaseError as error:
             if not is_damaged(error):
                 raise

@@ -1,40 +1,49 @@
-"""SQLite as both stores use it: WAL, and errors that say what to do."""
+"""SQLite as the stores use it: WAL, and errors that say what to do."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
+from typing import Literal
 
 from disc_stream.errors import SpoolFullError, StorageError
 
 _BUSY_MS = 10_000
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR")  # the second: quotas and file size limits are reported so
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
+# Quotas, file size limits and a full network drive are not reported as SQLITE_FULL but so:
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC",
+         "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHM")  # fmt: skip
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PARTS = ("", "-wal", "-shm")
 
 
-def connect(path: Path, *, synchronous: str, create: bool = True) -> sqlite3.Connection:
+def connect(
+    path: Path, *, synchronous: str = "NORMAL", mode: Literal["rwc", "rw", "ro"] = "rwc"
+) -> sqlite3.Connection:
     """Open a database in autocommit mode; transactions are begun by hand.
+
+    A connection that only reads leaves the log of a writer alone when it is closed: it neither puts it
+    into the main file nor deletes it.
 
     Raises:
         sqlite3.Error: if it cannot be opened or is damaged.
     """
-    mode = "rwc" if create else "rw"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
     )
     try:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # or damage shows up later only
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk did not take what was written; the same may go well later."""
-    return _name(error).startswith(_FULL)
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
@@ -42,14 +51,16 @@ def is_damaged(error: sqlite3.Error) -> bool:
     return _name(error).startswith(_DAMAGED)
 
 
-def translate(error: sqlite3.Error, path: Path) -> StorageError:
-    """The error for a person."""
-    if is_full(error):
-        return SpoolFullError(
-            f"{str(path)!r} cannot be written, the disk is full or a limit is reached ({error})",
-            remedy="Free some space; nothing is lost meanwhile",
-        )
-    if _name(error) == "SQLITE_CANTOPEN":
+def translate(error: sqlite3.Error | OSError, path: Path) -> StorageError:
+    """The error for a person; ``SpoolFullError`` if the same may go well later."""
+    name = _name(error)
+    if name.startswith(_FULL) or (isinstance(error, OSError) and error.errno in _NO_SPACE):
+        return _full(error, path)
+    if name.startswith(_BUSY):
+        return SpoolFullError(f"{str(path)!r} is held by another process ({error})", remedy="Wait for it")
+    if name.startswith("SQLITE_CANTOPEN"):
+        if _is_full(path.parent):
+            return _full(error, path)
         return StorageError(f"{str(path)!r} cannot be opened", remedy="Check the permissions of the folder")
     return StorageError(f"{str(path)!r}: {error}", remedy="Check the disk and the permissions")
 
@@ -60,9 +71,19 @@ def roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Put everything of the log into the main file and empty it; False if somebody else is in the way.
+
+    Raises:
+        sqlite3.Error: if the disk does not take it.
+    """
+    busy, _frames, _moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
 def remove(path: Path) -> None:
     """Delete a database with what belongs to it."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _PARTS:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
@@ -73,12 +94,46 @@ def set_aside(path: Path) -> Path:
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.damaged{number}")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
+    sync_folder(path.parent)
     return aside
 
 
-def _name(error: sqlite3.Error) -> str:
+def damaged_copies(folder: Path) -> list[Path]:
+    """What has been set aside in a folder."""
+    return sorted(path for path in folder.glob("*.damaged*") if path.is_file())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; the contents of files are SQLite's business.
+
+    Raises:
+        OSError: if that fails.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _full(error: Exception, path: Path) -> SpoolFullError:
+    return SpoolFullError(
+        f"{str(path)!r} cannot be written, the disk is full or a limit is reached ({error})",
+        remedy="Free some space; nothing is lost meanwhile",
+    )
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        facts = os.statvfs(folder)
+    except OSError:
+        return False
+    return facts.f_bavail == 0 or (facts.f_files > 0 and facts.f_favail == 0)
+
+
+def _name(error: Exception) -> str:
     return str(getattr(error, "sqlite_errorname", ""))

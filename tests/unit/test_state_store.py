@@ -1,0 +1,247 @@
+"""Checkpoints, labels and dead letters on disk; retention and erasure."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from disc_stream.errors import InputNotFoundError, StorageError
+from disc_stream_server.storage import state as module
+from disc_stream_server.storage.forget import forget
+from disc_stream_server.storage.lock import FolderLock
+from disc_stream_server.storage.retention import Retention
+from disc_stream_server.storage.segments import list_segments
+from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
+from disc_stream_server.storage.state import Commit, DeadLetter, DeferredWindow, StateStore, StoredLabel
+
+
+def make_label(position: int, device: str = "watch", window: int = 0, model: str = "m1") -> StoredLabel:
+    return StoredLabel(
+        position=position, device=device, boot=1, window=window, t0_us=window * 1000,
+        t1_us=window * 1000 + 2000, t0_unix_us=None, label=2, name="walking", confidence=0.5, smoothed=1,
+        smoothed_confidence=0.75, q=b"\0" * 12, distance=1.5, novelty=None, model=model, flags=0, labelled_us=7,
+    )  # fmt: skip
+
+
+def make_letter(position: int, reason: str = "malformed", device: str = "watch", size: int = 3) -> DeadLetter:
+    return DeadLetter(position, 5, f"ds/v1/{device}/raw", device, reason, "why", "", b"x" * size, size)
+
+
+def make_deferred(position: int, device: str = "watch", window: int = 0) -> DeferredWindow:
+    return DeferredWindow(position, device, 1, window, 0, position, 0, b"blob")
+
+
+def commit(position: int, **parts: object) -> Commit:
+    empty: dict[str, object] = {
+        "sessions": {}, "gone": set(), "labels": [], "dead_letters": [], "deferred": [], "caught_up": [],
+        "facts": {},
+    }  # fmt: skip
+    return Commit(position=position, **{**empty, **parts})  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    assert store.position == 0
+    store.commit(
+        commit(
+            9,
+            sessions={"a": b"1", "b": b"2"},
+            labels=[make_label(3), make_label(4, window=1)],
+            dead_letters=[make_letter(5)],
+            deferred=[make_deferred(7, window=4), make_deferred(6, window=3)],
+            facts={"held": b"x", "meta/a": b"{}"},
+        )
+    )
+    store.close()
+    store = StateStore(tmp_path)
+    assert store.position == 9
+    assert dict(store.sessions()) == {"a": b"1", "b": b"2"}
+    assert (store.session("a"), store.session("c")) == (b"1", None)
+    assert store.labels(limit=10) == [make_label(3), make_label(4, window=1)]
+    assert store.dead_letters() == [make_letter(5)]
+    assert [one.position for one in store.deferred(10)] == [6, 7], "oldest first"
+    assert store.facts() == {"held": b"x"}
+    assert store.fact("meta/a") == b"{}"
+    store.commit(commit(10, gone={"a"}, caught_up=[("watch", 1, 3)], facts={"held": b""}))
+    assert dict(store.sessions()) == {"b": b"2"}
+    assert store.deferred_count == 1
+    assert store.facts() == {}
+    store.close()
+
+
+def test_labels_that_come_again_after_a_crash_are_the_same_labels(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(4, labels=[make_label(3), make_label(4, window=1)]))
+    store.commit(commit(6, labels=[make_label(3), make_label(4, window=1), make_label(6, window=2)]))
+    keys = [(one.device, one.boot, one.t0_us, one.model) for one in store.labels(limit=10)]
+    assert len(keys) == len(set(keys)) == store.label_count() == 3
+    store.commit(commit(6, labels=[make_label(3, model="m2")]))
+    assert store.label_count() == 4, "another model may see it in another way"
+    assert [one.position for one in store.labels(device="watch", after=3, limit=10)] == [4, 6]
+    store.close()
+
+
+def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(1, sessions={"a": b"old"}))
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StorageError, match="the disk is full"):
+        store.commit(commit(2, sessions={"a": b"new", "b": b"x" * 100_000}))
+    assert store.position == 1
+    assert store.session("a") == b"old"
+    store._connection.execute("PRAGMA max_page_count=100000")
+    store.commit(commit(2, sessions={"a": b"new"}))
+    assert (store.position, store.session("a")) == (2, b"new")
+    store.close()
+
+
+def test_a_damaged_state_is_set_aside_and_begun_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(5, sessions={"a": b"x" * 50_000}))
+    store.close()
+    path = tmp_path / "state.sqlite"
+    path.write_bytes(os.urandom(path.stat().st_size))
+    with caplog.at_level(logging.ERROR):
+        store = StateStore(tmp_path)
+    assert store.position == 0
+    store.close()
+    assert "labelled again" in caplog.text
+    assert (tmp_path / "state.sqlite.damaged").exists()
+
+
+def test_dead_letters_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_DEAD_LETTERS", 10)
+    store = StateStore(tmp_path)
+    for position in range(1, 31):
+        store.commit(
+            commit(position, dead_letters=[make_letter(position, "range" if position % 2 else "text")])
+        )
+    assert [one.position for one in store.dead_letters()] == list(range(21, 31))
+    assert store.dead_letter_counts() == {"range": 5, "text": 5}
+    assert [one.position for one in store.dead_letters(reason="text", after=25)] == [26, 28, 30]
+    assert store.dead_letter(30) == make_letter(30, "text")
+    assert store.dead_letter(3) is None
+    assert store.purge_dead_letters(reason="text") == 5
+    assert store.dead_letter_counts() == {"range": 5}
+    store.close()
+
+
+def test_one_server_per_folder(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with pytest.raises(StorageError, match=f"in use by process {os.getpid()}"):
+        FolderLock(tmp_path)
+    lock.release()
+    FolderLock(tmp_path).release()
+
+
+def fill(spool: Path, n: int, *, size: int = 2000, devices: int = 2) -> None:
+    writer = SpoolWriter(spool, max_file_bytes=2**16)
+    for number in range(n):
+        name = f"ds/v1/d{number % devices}/raw"
+        writer.append(
+            [Arrival(number * 1_000_000, name, "", f"secret-d{number % devices}-".encode() * (size // 10))]
+        )
+    writer.close()
+
+
+def rows_of(spool: Path) -> list[tuple[int, str]]:
+    reader = SpoolReader(spool)
+    rows = [(row.position, row.topic) for row in reader.read(0, 100_000)]
+    reader.close()
+    return rows
+
+
+def test_what_is_not_labelled_is_never_removed(tmp_path: Path) -> None:
+    fill(tmp_path, 300)
+    strict = Retention(max_age_s=0, max_bytes=0, max_device_bytes=0)
+    assert strict.apply(tmp_path, done=0, now_us=10**12).files == 0
+    assert len(rows_of(tmp_path)) == 300
+    segments = list_segments(tmp_path)
+    removed = strict.apply(tmp_path, done=segments[2] - 1, now_us=10**12)
+    assert removed.files == 2
+    assert rows_of(tmp_path)[0][0] == segments[2]
+    strict.apply(tmp_path, done=300, now_us=10**12)
+    assert len(list_segments(tmp_path)) == 1, "the file that is written to stays"
+
+
+def test_old_files_go_and_then_the_oldest_until_the_rest_fits(tmp_path: Path) -> None:
+    fill(tmp_path, 300)
+    segments = list_segments(tmp_path)
+    age = Retention(max_age_s=200, max_bytes=2**40, max_device_bytes=2**40)
+    age.apply(tmp_path, done=300, now_us=300 * 1_000_000)
+    kept = [position for position, _ in rows_of(tmp_path)]
+    assert min(kept) <= 101 + (segments[1] - segments[0])
+    assert min(kept) > 1
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.sqlite"))
+    Retention(10**9, size // 2, 2**40).apply(tmp_path, done=300, now_us=300 * 1_000_000)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.sqlite")) <= size // 2
+
+
+def test_a_device_that_sends_too_much_loses_its_own_oldest_rows_only(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, max_file_bytes=2**16)
+    for number in range(300):
+        name = "quiet" if number % 10 == 0 else "loud"
+        writer.append([Arrival(number, f"ds/v1/{name}/raw", "", b"x" * 1000)])
+    writer.close()
+    sealed = [row for row in rows_of(tmp_path) if row[0] < list_segments(tmp_path)[-1]]
+    Retention(10**9, 2**40, 50_000).apply(tmp_path, done=300, now_us=300)
+    left = rows_of(tmp_path)
+    assert [row for row in left if "quiet" in row[1]] == [
+        row for row in rows_of(tmp_path) if "quiet" in row[1]
+    ]
+    loud = [position for position, topic in left if "loud" in topic and position <= sealed[-1][0]]
+    assert len(loud) == 50
+    assert loud == [position for position, topic in sealed if "loud" in topic][-50:]
+
+
+def test_an_erased_device_is_gone_to_the_last_byte(tmp_path: Path) -> None:
+    fill(tmp_path / "spool", 120)
+    store = StateStore(tmp_path)
+    store.commit(
+        commit(
+            120,
+            sessions={"d0": b"secret-d0-state", "d1": b"secret-d1-state"},
+            labels=[make_label(1, "d0"), make_label(2, "d1")],
+            dead_letters=[make_letter(3, device="d0")],
+            deferred=[make_deferred(5, "d0")],
+            facts={"meta/d0": b"secret-d0-meta"},
+        )
+    )
+    reader = SpoolReader(tmp_path / "spool")
+    assert len(reader.read(0, 1000)) == 120
+    erased = forget(tmp_path, "d0", "ds/v1")  # while others have the files open
+    assert (erased.messages, erased.labels, erased.others) == (60, 1, 4)
+    assert {row.topic for row in reader.read(0, 1000)} == {"ds/v1/d1/raw"}
+    assert store.forgotten(0) == [(1, "d0")]
+    reader.close()
+    store.close()
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*.sqlite*"))
+    assert b"secret-d0-" not in everything
+    assert b"secret-d1-" in everything
+
+
+def test_what_the_server_still_holds_of_an_erased_device_is_not_written(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    assert store.last_forgotten == 0
+    store.commit(commit(1, sessions={"d0": b"1"}))
+    forget(tmp_path, "d0", "ds/v1")
+    store.commit(
+        commit(2, sessions={"d0": b"2", "d1": b"3"}, labels=[make_label(2, "d0"), make_label(2, "d1", 1)])
+    )
+    assert dict(store.sessions()) == {"d1": b"3"}
+    assert [label.device for label in store.labels(limit=9)] == ["d1"]
+    assert store.forgotten(0) == [(1, "d0")]
+    store.commit(commit(3, sessions={"d0": b"4"}))
+    assert store.session("d0") == b"4", "it may come back, and begins anew"
+    store.close()
+
+
+def test_only_a_state_folder_can_forget(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="is not a state folder"):
+        forget(tmp_path, "d0", "ds/v1")
