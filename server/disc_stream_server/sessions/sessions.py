@@ -201,7 +201,9 @@ class Sessions:
         ready: list[ReadyInput] = []
         while self._deadlines:
             name, deadline = next(iter(self._deadlines.items()))
-            if deadline > now_us:
+            if (
+                0 < deadline - now_us <= self._reorder_us
+            ):  # not over, nor set by a clock that was put back since
                 break
             device = self._find(name)
             if device is None or not device.waiting:

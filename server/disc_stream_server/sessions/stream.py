@@ -77,6 +77,8 @@ class Stream:
     ) -> list[ReadyInput]:
         """Bridge a short gap, where that is wanted and its length is known; else break the grid."""
         n = verdict.missing_samples
+        if not n and device.anchors:  # batches are missing, but too few for the clock to be sure by itself
+            n = round((verdict.t0_us - _time_of(device, device.index)) * arrival.batch.fs / 1e6)
         if device.last is None or not 0 < n <= self._bridge_s * arrival.batch.fs:
             self.break_grid(device)
             return []
