@@ -7,6 +7,7 @@ again the others are labelled too, in order, and their labels say ``deferred``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from disc_stream_server.shards import ReadyInput
 from disc_stream_server.storage.state import DeferredWindow, StateStore
 
 Key = tuple[str, int, int]
+
+_FETCHED = 2_048  # windows read from the disk at once
 
 
 class Deferral:
@@ -41,6 +44,7 @@ class Deferral:
         self._off: set[str] = set()  # devices whose last window was put off
         self._filters: dict[str, StickyFilter] = {}
         self._on_disk = store.deferred_count
+        self._fetched: deque[DeferredWindow] = deque()  # read from the disk and not caught up yet
         self.put_off: list[DeferredWindow] = []
         """Windows put off and not on disk yet."""
         self.done: dict[Key, None] = {}
@@ -67,14 +71,15 @@ class Deferral:
 
     def catch_up(self, limit: int) -> list[ReadyInput]:
         """The oldest windows that wait."""
-        if not self._on_disk - len(self.done):
-            return []
-        found: list[ReadyInput] = []
-        for window in self._store.deferred(limit + len(self.done)):
-            key = (window.device, window.boot, window.window)
-            if key not in self.done and len(found) < limit:
-                found.append(self._load(window))
-                self.done[key] = None
+        if not self._fetched and self._on_disk > len(self.done):
+            for window in self._store.deferred(_FETCHED + len(self.done)):
+                if _key(window) not in self.done:
+                    self._fetched.append(window)
+        found = []
+        while self._fetched and len(found) < limit:
+            window = self._fetched.popleft()
+            self.done[_key(window)] = None
+            found.append(self._load(window))
         return found
 
     def smooth(self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -97,6 +102,7 @@ class Deferral:
     def forget(self, device: str) -> None:
         """Drop what waits of a device."""
         self.put_off = [window for window in self.put_off if window.device != device]
+        self._fetched = deque(window for window in self._fetched if window.device != device)
         self._filters.pop(device, None)
         self._off.discard(device)
         self._on_disk = self._store.deferred_count
@@ -129,3 +135,7 @@ class Deferral:
             np.frombuffer(samples, dtype=np.float32).reshape(shape), window.position, received_us, t0_unix_us,
             bridged,
         )  # fmt: skip
+
+
+def _key(window: DeferredWindow) -> Key:
+    return window.device, window.boot, window.window

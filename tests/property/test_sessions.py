@@ -66,7 +66,7 @@ def new_sessions(**settings_: object) -> Sessions:
 def expected_of(
     stream: Stream, lost: set[tuple[int, int]]
 ) -> list[tuple[str, int, int, int, tuple[float, ...]]]:
-    """The windows of the ordered stream minus its gaps, cut by the rule of the paper: every hop, whole only."""
+    """The windows of the ordered stream minus its gaps, one every hop."""
     found = []
     for boot, batches in enumerate(stream.boots):
         window = 0
