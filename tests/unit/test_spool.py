@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -241,9 +240,10 @@ def test_a_reader_passes_over_damage_in_an_old_file(tmp_path: Path, caplog: pyte
 def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:
     segment_path(tmp_path, 1).write_bytes(b"not a database at all" * 500)
     writer = SpoolWriter(tmp_path)
-    assert writer.append(arrivals(1)) == 1
+    position = writer.append(arrivals(1))
+    assert position > 500, "what it may have held is not given away again"
     writer.close()
-    assert positions(tmp_path) == [1]
+    assert positions(tmp_path) == [position]
 
 
 def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
@@ -251,7 +251,6 @@ def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
     assert writer._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
     assert writer._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     writer.close()
-    assert isinstance(writer._connection, sqlite3.Connection)
 
 
 def test_the_time_of_arrival_never_goes_back_but_by_a_step_that_is_said(

@@ -85,7 +85,7 @@ def _forget_in(path: Path, topics: str) -> int:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        connection = connect(path, synchronous="FULL", create=False)
+        connection = connect(path, synchronous="FULL", mode="rw")
         connection.execute("PRAGMA secure_delete=ON")
     except sqlite3.Error as error:
         raise translate(error, path) from error

@@ -77,7 +77,7 @@ class Retention:
         for first in reversed(sealed):
             path = segment_path(spool, first)
             try:
-                connection = connect(path, synchronous="NORMAL", create=False)
+                connection = connect(path, synchronous="NORMAL", mode="rw")
             except sqlite3.Error as error:
                 raise translate(error, path) from error
             try:
@@ -114,7 +114,7 @@ class Retention:
 
 def _newest_us(path: Path) -> int:
     try:
-        connection = connect(path, synchronous="NORMAL", create=False)
+        connection = connect(path, synchronous="NORMAL", mode="rw")
         try:
             row = connection.execute("SELECT received_us FROM rows ORDER BY position DESC LIMIT 1").fetchone()
         finally:

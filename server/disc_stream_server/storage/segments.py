@@ -13,14 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from disc_stream.errors import StorageError
 from disc_stream_server.storage.rows import Row
-from disc_stream_server.storage.sqlite import connect, is_damaged, remove, roll_back, set_aside, sync_folder
+from disc_stream_server.storage.sqlite import (
+    check_version,
+    connect,
+    is_damaged,
+    remove,
+    set_aside,
+    sync_folder,
+)
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
-_SUFFIX, _NEW = ".sqlite", ".new"
+_SUFFIX, _NEW, _SAVED = ".sqlite", ".new", ".saved"
 _DIGITS = 20
 _MAINTENANCE = "maintenance.lock"
 _LOG_PAGES = 2_000  # frames in the log from which on a commit moves them into the main file
@@ -66,6 +72,16 @@ def create_segment(folder: Path, first: int) -> Path:
         OSError: likewise.
     """
     path = segment_path(folder, first)
+    if not path.exists():
+        with _new_file(path) as new:
+            new.rename(path)
+    sync_folder(folder)
+    return path
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """An empty segment under a name that nobody looks at, to be renamed."""
     new = path.with_name(path.name + _NEW)
     remove(new)  # of an attempt that failed
     try:
@@ -74,12 +90,10 @@ def create_segment(folder: Path, first: int) -> Path:
             connection.executescript(_SCHEMA)
         finally:
             connection.close()
-        new.rename(path)
+        yield new
     except BaseException:
         remove(new)
         raise
-    sync_folder(folder)
-    return path
 
 
 def open_segment(path: Path) -> sqlite3.Connection:
@@ -93,12 +107,7 @@ def open_segment(path: Path) -> sqlite3.Connection:
     try:
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise StorageError(
-                f"{str(path)!r} was written by a newer version (format {version}, this one knows {VERSION})",
-                remedy="Update disc-stream, or use another --state folder",
-            )
+        check_version(connection, path, VERSION)
     except BaseException:
         connection.close()
         raise
@@ -127,7 +136,9 @@ def maintenance(folder: Path) -> Iterator[None]:
 
 
 def salvage(path: Path) -> int:
-    """Set a damaged segment aside and put a new one with every row of it that can be read in its place.
+    """Put every row of a damaged segment that can be read into a new one, which takes its place.
+
+    Nobody may have it open for writing.
 
     Returns:
         A position that is certainly above those of all its rows, also of those that are lost.
@@ -136,33 +147,47 @@ def salvage(path: Path) -> int:
         sqlite3.Error: if the new one cannot be written.
         OSError: likewise.
     """
-    first = int(path.name[:_DIGITS])
     with maintenance(path.parent):
-        beyond = first + size_of(path)  # a row takes more than a byte
-        aside = set_aside(path)
-        connection = open_segment(create_segment(path.parent, first))
-        finder = RowFinder(aside, first - 1, beyond)
-        saved, missing, last = 0, [], first - 1
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for row in finder:
-                connection.execute(INSERT, row)
-                if row.position > last + 1:
-                    missing.append((last + 1, row.position - 1))
-                saved, last = saved + 1, row.position
-            connection.execute("COMMIT")
-        except BaseException:
-            roll_back(connection)
-            raise
-        finally:
-            connection.close()
-            finder.close()
-    log.error(
-        "the spool's file %s was damaged: %d rows are saved, the last at %d; missing are %s and whatever "
-        "came after; the damaged file is kept as %s",
-        path.name, saved, last, _ranges(missing), aside.name,
-    )  # fmt: skip
+        beyond = int(path.name[:_DIGITS]) + size_of(path)  # a row takes more than a byte
+        with _new_file(path) as new:
+            account = _copy_readable(path, new, beyond)
+            new.rename(path.with_name(path.name + _SAVED))
+        finish_salvage(path.parent)
+    log.error("the spool's file %s was damaged: %s; it is kept as %s.damaged", path.name, account, path.name)
     return beyond
+
+
+def finish_salvage(folder: Path) -> None:
+    """Put saved rows in the place of the damaged file, also after a crash that came between.
+
+    Raises:
+        OSError: if a file cannot be renamed.
+    """
+    for saved in folder.glob(f"*{_SUFFIX}{_SAVED}"):
+        sync_folder(folder)
+        path = saved.with_name(saved.name.removesuffix(_SAVED))
+        set_aside(path)
+        saved.rename(path)
+        sync_folder(folder)
+
+
+def _copy_readable(path: Path, new: Path, beyond: int) -> str:
+    """Copy what can be read; returns the account for the log."""
+    saved, gaps, last = 0, [], int(path.name[:_DIGITS]) - 1
+    finder = RowFinder(path, last, beyond)
+    connection = connect(new, synchronous="FULL", mode="rw")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for row in finder:
+            connection.execute(INSERT, row)
+            if row.position > last + 1:
+                gaps.append((last + 1, row.position - 1))
+            saved, last = saved + 1, row.position
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+        finder.close()
+    return f"{saved} rows are saved, the last at {last}; missing are {_ranges(gaps)} and whatever came after"
 
 
 class RowFinder:

@@ -46,6 +46,20 @@ def connect(
     return connection
 
 
+def check_version(connection: sqlite3.Connection, path: Path, known: int) -> None:
+    """Check that a database is not from the future.
+
+    Raises:
+        StorageError: if it is.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > known:
+        raise StorageError(
+            f"{str(path)!r} was written by a newer version (format {found}, this one knows {known})",
+            remedy="Update disc-stream, or use another --state folder",
+        )
+
+
 def is_damaged(error: sqlite3.Error) -> bool:
     """Whether the file is not, or no longer, a database."""
     return _name(error).startswith(_DAMAGED)

@@ -168,7 +168,7 @@ class StateStore:
         """Last row of the spool that the newest checkpoint covers."""
 
     def _open(self) -> sqlite3.Connection:
-        connection = connect(self._path, synchronous="NORMAL")
+        connection = connect(self._path)
         try:
             connection.executescript(_SCHEMA)
             connection.execute("SELECT count(*) FROM sessions").fetchone()

@@ -1,0 +1,179 @@
+"""Reads the spool, also while another process writes it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from disc_stream_server.storage.rows import Row
+from disc_stream_server.storage.segments import SELECT, RowFinder, list_segments, segment_path, size_of
+from disc_stream_server.storage.sqlite import connect, is_damaged, translate
+
+log = logging.getLogger(__name__)
+
+_OPEN_FILES = 3
+
+
+@dataclass(slots=True)
+class _File:
+    """An open segment; ``connection`` is None where it cannot be opened for damage."""
+
+    connection: sqlite3.Connection | None
+    inode: int
+    passed: int = 0  # position up to which nothing more can be read, for damage
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
+class SpoolReader:
+    """Reads a spool; many may at once, and none of them disturbs the writer.
+
+    Rows of a damaged file that cannot be read are passed over, which is logged.
+
+    Args:
+        folder: of the spool; need not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: OrderedDict[int, _File] = OrderedDict()
+        self._segments: list[int] = []
+
+    def read(self, after: int, limit: int) -> list[Row]:
+        """Rows after a position, ascending.
+
+        Raises:
+            StorageError: if they cannot be read.
+        """
+        rows = self._read(after, limit)
+        if len(rows) < limit and self._look():
+            rows += self._read(rows[-1].position if rows else after, limit - len(rows))
+        return rows
+
+    def get(self, position: int) -> Row | None:
+        """One row; None if it has been removed.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        rows = self.read(position - 1, 1)
+        return rows[0] if rows and rows[0].position == position else None
+
+    @property
+    def first(self) -> int:
+        """Position of the oldest row, 0 if there is none."""
+        self._look()
+        rows = self._read(0, 1)
+        return rows[0].position if rows else 0
+
+    @property
+    def head(self) -> int:
+        """Position of the newest row, 0 if there is none."""
+        self._look()
+        for first in reversed(self._segments):
+            file = self._open(first)
+            if file is None or file.connection is None:
+                continue
+            try:
+                found = file.connection.execute("SELECT max(position) FROM rows").fetchone()[0]
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise translate(error, segment_path(self._folder, first)) from error
+                rows = self._around_damage(file, first, first - 1, -1)
+                found = rows[-1].position if rows else None
+            if found is not None:
+                return int(found)
+        return 0
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def _look(self) -> bool:
+        """See which files there are; whether any came, went, or was replaced since the last look."""
+        segments = list_segments(self._folder)
+        changed = segments != self._segments
+        self._segments = segments
+        for first, file in list(self._files.items()):
+            if self._inode(first) != file.inode:  # removed; or salvaged, and no longer the file of that name
+                self._files.pop(first).close()
+                changed = True
+        return changed
+
+    def _read(self, after: int, limit: int) -> list[Row]:
+        rows: list[Row] = []
+        for first in self._segments[max(0, bisect_right(self._segments, after + 1) - 1) :]:
+            rows += self._select(first, after, limit - len(rows))
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def _inode(self, first: int) -> int | None:
+        try:
+            return segment_path(self._folder, first).stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    def _open(self, first: int) -> _File | None:
+        """The open file; None if it has been removed."""
+        file = self._files.get(first)
+        if file is not None:
+            self._files.move_to_end(first)
+            return file
+        inode = self._inode(first)
+        if inode is None:
+            return None
+        path = segment_path(self._folder, first)
+        try:
+            file = _File(connect(path, mode="ro"), inode)
+        except sqlite3.Error as error:
+            if not path.exists():
+                return None
+            if not is_damaged(error):
+                raise translate(error, path) from error
+            log.error("%s is damaged and passed over: %s", path.name, error)  # noqa: TRY400 - the file's fault
+            file = _File(None, inode)
+        self._files[first] = file
+        if len(self._files) > _OPEN_FILES:
+            self._files.popitem(last=False)[1].close()
+        return file
+
+    def _select(self, first: int, after: int, limit: int) -> list[Row]:
+        file = self._open(first)
+        if file is None or file.connection is None or (file.passed and after >= file.passed):
+            return []
+        try:
+            return list(map(Row._make, file.connection.execute(SELECT, (after, limit))))
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise translate(error, segment_path(self._folder, first)) from error
+            return self._around_damage(file, first, after, limit)
+
+    def _around_damage(self, file: _File, first: int, after: int, limit: int) -> list[Row]:
+        path = segment_path(self._folder, first)
+        try:
+            finder = RowFinder(path, after, first + size_of(path))
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+        rows: list[Row] = []
+        try:
+            for row in finder:
+                rows.append(row)
+                if len(rows) == limit:
+                    break
+            else:
+                file.passed = rows[-1].position if rows else max(after, 1)
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+        finally:
+            finder.close()
+        if finder.lost:
+            log.error("%s is damaged: up to %d rows after %d cannot be read", path.name, finder.lost, after)
+        return rows
