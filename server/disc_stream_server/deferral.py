@@ -75,7 +75,7 @@ class Deferral:
             for window in self._store.deferred(_FETCHED + len(self.done)):
                 if _key(window) not in self.done:
                     self._fetched.append(window)
-        found = []
+        found: list[ReadyInput] = []
         while self._fetched and len(found) < limit:
             window = self._fetched.popleft()
             self.done[_key(window)] = None

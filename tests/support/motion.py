@@ -27,3 +27,10 @@ def grouped_windows(
 
 TINY = {"hidden": 6, "embedding": 4, "decoder_hidden": 6, "batch_size": 32, "frame": 1}
 """Settings of a network that trains in a fraction of a second."""
+
+
+def walk_values(n: int) -> list[np.ndarray]:
+    """Thirty pieces of n samples each, some like each of the tiny bundle's clusters."""
+    rng = np.random.default_rng(3)
+    means = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0]], dtype=np.float32)
+    return [(means[(k // 5) % 3] + rng.normal(0, 2, (n, 3))).astype(np.float32) for k in range(30)]

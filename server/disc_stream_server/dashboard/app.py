@@ -17,6 +17,7 @@ from disc_stream_server.dashboard.board import Annotate, Board
 from disc_stream_server.dashboard.hub import Hub
 from disc_stream_server.dashboard.web import PageInfo, Readiness, make_web_app
 
+_MUCH_BACKLOG = 1_000  # messages that wait to be labelled, from which on the page makes do with less
 _GRACE_S = 1  # for open streams, after they were told to end
 
 
@@ -140,6 +141,8 @@ class Dashboard:
     def _waits_for(self) -> str | None:
         if not self._status:
             return "the first status of the server"
+        if self._status.get("waits_for"):
+            return str(self._status["waits_for"])
         if self._status.get("connected") is False:
             return "the broker"
         return None if self._status.get("state") == "online" else "the server to be online"
@@ -157,6 +160,7 @@ class Dashboard:
     def on_status(self, status: dict[str, Any]) -> None:
         """Show the server's status: its message on the broker, and ``connected``."""
         self._status = dict(status)
+        self._hub.hurried = self._status.get("backlog", 0) > _MUCH_BACKLOG
         self._board.post(self._status)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from disc_stream_server.dashboard.board import Board
 
 INTERVAL_S = 0.125
+HURRIED_S = 1.0
 QUEUE = 16  # updates a client may be behind: two seconds
 MAX_CLIENTS = 64
 _HEARTBEAT_S = 1.0
@@ -51,6 +52,8 @@ class Hub:
         self.board = board
         self._clients: set[_Client] = set()
         self._closed = False
+        self.hurried = False
+        """Whether the server has more important things to do: updates are then rarer."""
 
     @property
     def full(self) -> bool:
@@ -61,10 +64,11 @@ class Hub:
         """Tick until cancelled."""
         quiet = 0.0
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            interval = HURRIED_S if self.hurried else INTERVAL_S
+            await asyncio.sleep(interval)
             self.board.drain()
             delta = self.board.delta()
-            quiet += INTERVAL_S
+            quiet += interval
             if self._clients and (delta["changed"] or delta["gone"] or quiet >= _HEARTBEAT_S):
                 quiet = 0.0
                 event = encode_event("update", delta)
