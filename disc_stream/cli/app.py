@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from disc_stream import __version__
-from disc_stream.cli import benchmark, data, demo, edge, export, label, plot, serve, train, watch
+from disc_stream.cli import benchmark, data, demo, edge, export, label, plot, serve, streams, train, watch
 from disc_stream.errors import DiscStreamError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def _root(
 
 # The order is the order of work.
 app.command("demo")(demo.demo)
+data.app.command("export")(streams.export)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)

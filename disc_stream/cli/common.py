@@ -21,6 +21,7 @@ _PROBES = {
     "server": ("starlette", "uvicorn"),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
+    "parquet": ("pyarrow",),
     "demo": ("torch", "onnx", "sklearn", "starlette", "uvicorn"),
 }
 

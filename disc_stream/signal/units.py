@@ -22,6 +22,25 @@ _UNITS: dict[str, tuple[str, float]] = {
 }
 
 KNOWN_UNITS = frozenset(_UNITS)
+# Voltage stays in mV: nothing here is measured in volts.
+_SI = {
+    "acceleration": "m/s2",
+    "angular rate": "rad/s",
+    "magnetic flux density": "T",
+    "voltage": "mV",
+    "number": "1",
+}
+
+
+def si_unit(unit: str) -> str:
+    """The unit that the same quantity has in the International System, as these messages write it.
+
+    Raises:
+        StreamMismatchError: with reason ``units`` if the unit is unknown.
+    """
+    if unit not in _UNITS:
+        raise StreamMismatchError("units", f"unit {unit!r} is not known")
+    return _SI[_UNITS[unit][0]]
 
 
 def conversion_factor(source: str, target: str) -> float:

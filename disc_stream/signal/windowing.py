@@ -89,6 +89,10 @@ class StreamWindower:
         self._skip = 0
         self._next_index = index
 
+    def pass_over(self, n: int) -> None:
+        """Begin the first span only n samples from here."""
+        self._skip = n
+
     def state(self) -> tuple[int, int, int, int, Float32Array]:
         """Everything the next spans depend on, to continue from elsewhere."""
         return self._filled, self._skip, self._window, self._next_index, self._buffer[: self._filled].copy()

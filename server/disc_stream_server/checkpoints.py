@@ -18,12 +18,11 @@ from disc_stream_server.metas import MetaBook
 from disc_stream_server.outbox import Outbox
 from disc_stream_server.pipeline import Labelled
 from disc_stream_server.sessions import Sessions
-from disc_stream_server.storage.state import Commit, StateStore, StoredLabel
+from disc_stream_server.storage.state import BRIDGED, DEFERRED, Commit, StateStore, StoredLabel
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_DEFERRED, _BRIDGED = 1, 2  # flags of a stored label
 
 
 class Checkpoints:
@@ -149,5 +148,5 @@ def _stored(one: Labelled) -> StoredLabel:
         name=label.best.name, confidence=label.best.confidence, smoothed=label.smoothed.label,
         smoothed_confidence=label.smoothed.confidence, q=one.q.astype("<f4").tobytes(),
         distance=label.distance, novelty=label.novelty, model=label.model,
-        flags=_DEFERRED * label.deferred + _BRIDGED * label.bridged, labelled_us=label.published_us,
+        flags=DEFERRED * label.deferred + BRIDGED * label.bridged, labelled_us=label.published_us,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -93,6 +93,8 @@ class Rules:
 
 STRICT = Rules()
 
+Align = Callable[[str, int, int], int]
+
 
 class Archive(Protocol):
     """Where devices are that are not in memory."""
@@ -120,6 +122,7 @@ class Sessions:
             the archive when it comes back.
         rules: what to do where batches are missing.
         archive: where devices that are not in memory are.
+        align: how many samples to pass over when a boot is joined at a device time.
     """
 
     def __init__(
@@ -134,13 +137,14 @@ class Sessions:
         max_devices: int = 20_000,
         rules: Rules = STRICT,
         archive: Archive | None = None,
+        align: Align | None = None,
     ) -> None:
         self.counts = SessionCounts()
         self._channels, self._fs, self._spec = tuple(channels), fs, spec
         self._new_filter = partial(StickyFilter, n_clusters, stay, exponent)
         self._max_devices = max_devices
         self._reorder, self._reorder_us = rules.reorder, round(rules.reorder_s * 1e6)
-        self._archive = archive
+        self._archive, self._align = archive, align
         self._devices: OrderedDict[str, Device] = OrderedDict()  # the one heard last stands last
         self._buffers = WindowBuffers(spec.input_samples, len(self._channels))
         self._stream = Stream(spec, fs, rules.bridge_s, self.counts)
@@ -345,6 +349,8 @@ class Sessions:
         if before is not None:
             device.segment = before.segment + 1
         self._equip(device, batch.channels, layout, batch.fs)
+        if self._align is not None:
+            device.windower.pass_over(self._align(batch.device, batch.boot, batch.t0_us))
         self._admit(device)
         self.counts.boots += 1
         return device

@@ -6,130 +6,43 @@ but cannot tear one, and what they held is computed again from the spool, which 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from disc_stream_server.storage.sqlite import connect, is_damaged, roll_back, set_aside, translate
+from disc_stream.errors import StateDamagedError, StorageError
+from disc_stream_server.storage.lock import holder
+from disc_stream_server.storage.records import Commit, DeadLetter, DeferredWindow, StoredLabel
+from disc_stream_server.storage.schema import SCHEMA, VERSION
+from disc_stream_server.storage.sqlite import (
+    check,
+    check_version,
+    connect,
+    is_damaged,
+    roll_back,
+    set_aside,
+    translate,
+)
+
+__all__ = ["Commit", "DeadLetter", "DeferredWindow", "StateStore", "StoredLabel"]
 
 log = logging.getLogger(__name__)
 
 FILE = "state.sqlite"
+DEFERRED, BRIDGED = 1, 2
+"""Flags of a stored label."""
 MOST_DEAD_LETTERS = 100_000
 MOST_DEAD_BYTES = 256 * 2**20
 
-_SCHEMA = """
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL);
-INSERT OR IGNORE INTO checkpoint VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS sessions (device TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS labels (
-    position INTEGER NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL, window INTEGER NOT NULL,
-    t0_us INTEGER NOT NULL, t1_us INTEGER NOT NULL, t0_unix_us INTEGER, label INTEGER NOT NULL,
-    name TEXT NOT NULL, confidence REAL NOT NULL, smoothed INTEGER NOT NULL,
-    smoothed_confidence REAL NOT NULL, q BLOB NOT NULL, distance REAL NOT NULL, novelty REAL,
-    model TEXT NOT NULL, flags INTEGER NOT NULL,
-    labelled_us INTEGER NOT NULL, PRIMARY KEY (position, window, model)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS deferred (
-    position INTEGER NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL, window INTEGER NOT NULL,
-    t0_us INTEGER NOT NULL, seq INTEGER NOT NULL, segment INTEGER NOT NULL, blob BLOB NOT NULL,
-    PRIMARY KEY (position, window)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dead_letters (
-    position INTEGER PRIMARY KEY, received_us INTEGER NOT NULL, topic TEXT NOT NULL, device TEXT NOT NULL,
-    reason TEXT NOT NULL, message TEXT NOT NULL, content_type TEXT NOT NULL, payload BLOB NOT NULL,
-    size INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS forgotten (id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL);
-COMMIT;
-"""
-
-
-class StoredLabel(NamedTuple):
-    """A label as it is kept; see ``disc_stream.types.Label``.
-
-    ``q`` holds K little-endian float32 values; ``flags`` is 1 for deferred plus 2 for bridged. Unique by
-    (device, boot, window start, model version): by the rules of the labeller these follow from the
-    position, the window and the model, which are the key on disk, for rows are then only ever appended.
-    """
-
-    position: int
-    device: str
-    boot: int
-    window: int
-    t0_us: int
-    t1_us: int
-    t0_unix_us: int | None
-    label: int
-    name: str
-    confidence: float
-    smoothed: int
-    smoothed_confidence: float
-    q: bytes
-    distance: float
-    novelty: float | None
-    model: str
-    flags: int
-    labelled_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that could not be used; its payload may be cut, ``size`` is that of all of it."""
-
-    position: int
-    received_us: int
-    topic: str
-    device: str
-    reason: str
-    message: str
-    content_type: str
-    payload: bytes
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeferredWindow:
-    """A window whose label was put off; ``blob`` is the business of whoever put it off."""
-
-    position: int
-    device: str
-    boot: int
-    window: int
-    t0_us: int
-    seq: int
-    segment: int
-    blob: bytes
-
-
-@dataclass(slots=True)
-class Commit:
-    """One checkpoint.
-
-    Args:
-        position: last row of the spool that it covers.
-        sessions: new states of devices.
-        gone: devices whose state is to be removed.
-        labels: labels up to there; those on disk already are passed over.
-        dead_letters: messages that could not be used.
-        deferred: windows put off.
-        caught_up: (device, boot, window) of windows labelled after all.
-        facts: small named values; an empty one is removed.
-    """
-
-    position: int
-    sessions: dict[str, bytes]
-    gone: set[str]
-    labels: list[StoredLabel]
-    dead_letters: list[DeadLetter]
-    deferred: list[DeferredWindow]
-    caught_up: list[tuple[str, int, int]]
-    facts: dict[str, bytes]
+MOST_PAYLOAD = 65_536  # bytes of a dead letter's payload
+_SUSPECT = ".suspect"
+_META = "meta/"
 
 
 def _insert(how: str, table: str, n: int) -> str:
@@ -138,8 +51,11 @@ def _insert(how: str, table: str, n: int) -> str:
 
 
 _LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
-_DEAD = _insert("REPLACE", "dead_letters", len(fields(DeadLetter)))
+_DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
 _DEFERRED = _insert("IGNORE", "deferred", len(fields(DeferredWindow)))
+# Much faster than ``astuple``, which copies deeply.
+_DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
+_DEFERRED_FIELDS = attrgetter(*(field.name for field in fields(DeferredWindow)))
 
 
 class StateStore:
@@ -154,24 +70,40 @@ class StateStore:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
+        self._suspect = folder / (FILE + _SUSPECT)
+        self._seen_forgotten = 0
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = self._open()
-        except sqlite3.Error as error:
-            if not is_damaged(error):
-                raise translate(error, self._path) from error
-            aside = set_aside(self._path)
-            text = "%s is damaged and kept as %s; all rows of the spool are labelled again"
-            log.error(text, FILE, aside.name)  # noqa: TRY400 - the file is at fault, not a line of ours
-            self._connection = self._open()
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._connection = self._open_or_begin_anew(folder)
+        except (sqlite3.Error, OSError) as error:
+            raise translate(error, self._path) from error
         self.position = int(self._value("SELECT position FROM checkpoint"))
         """Last row of the spool that the newest checkpoint covers."""
+
+    def _open_or_begin_anew(self, folder: Path) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            server = holder(folder)
+            if server not in {None, os.getpid()}:  # it has the file open
+                raise StorageError(f"{str(self._path)!r} is damaged", remedy="Restart the server") from error
+        aside = set_aside(self._path)
+        self._suspect.unlink(missing_ok=True)
+        log.error("%s is damaged and kept as %s; all rows of the spool are labelled again", FILE, aside.name)
+        return self._open()
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
         try:
-            connection.executescript(_SCHEMA)
+            check_version(connection, self._path, VERSION)
+            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                connection.executescript(SCHEMA)
             connection.execute("SELECT count(*) FROM sessions").fetchone()
+            if self._suspect.exists():
+                check(connection)
+                self._suspect.unlink()
         except BaseException:
             connection.close()
             raise
@@ -183,7 +115,9 @@ class StateStore:
         """Write a checkpoint, all of it or nothing.
 
         Raises:
-            StorageError: if it cannot be written; trying again later may succeed.
+            SpoolFullError: if the disk does not take it; trying again later may succeed.
+            StateDamagedError: if the file is damaged; the next server to open it begins anew.
+            StorageError: if it cannot be written otherwise.
         """
         connection = self._connection
         try:
@@ -191,49 +125,78 @@ class StateStore:
             self._write(connection, commit)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
+            if is_damaged(error):
+                raise self._damaged(error) from error
             roll_back(connection)
             raise translate(error, self._path) from error
         self.position = commit.position
 
+    def _damaged(self, error: sqlite3.Error) -> StateDamagedError:
+        with contextlib.suppress(OSError):
+            self._suspect.touch()  # so that all of it is looked at when it is opened again
+        with contextlib.suppress(sqlite3.Error):
+            roll_back(self._connection)
+        return StateDamagedError(
+            f"{str(self._path)!r} is damaged ({error})",
+            remedy="Start the server again: it labels anew what the spool still has",
+        )
+
     def _write(self, connection: sqlite3.Connection, commit: Commit) -> None:
-        erased = self._erased(connection)
-        sessions = [item for item in commit.sessions.items() if item[0] not in erased]
-        connection.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?)", sessions)
-        connection.executemany("DELETE FROM sessions WHERE device = ?", [(name,) for name in commit.gone])
-        labels = [label for label in commit.labels if label.device not in erased] if erased else commit.labels
-        connection.executemany(_LABEL, labels)
-        letters = [astuple(letter) for letter in commit.dead_letters if letter.device not in erased]
-        connection.executemany(_DEAD, letters)
-        connection.executemany(
-            _DEFERRED, [astuple(one) for one in commit.deferred if one.device not in erased]
-        )
-        connection.executemany(
-            "DELETE FROM deferred WHERE device = ? AND boot = ? AND window = ?", commit.caught_up
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in commit.facts.items() if item[1]]
-        )
-        connection.executemany(
-            "DELETE FROM facts WHERE name = ?", [(name,) for name, value in commit.facts.items() if not value]
-        )
+        is_erased = self._erased(connection)
+        many = connection.executemany
+        sessions = [item for item in commit.sessions.items() if not is_erased(item[0])]
+        many("INSERT OR REPLACE INTO sessions VALUES (?, ?)", sessions)
+        many("DELETE FROM sessions WHERE device = ?", [(name,) for name in commit.gone])
+        many(_LABEL, [one for one in commit.labels if not is_erased(one.device, one.position)])
+        letters = [one for one in commit.dead_letters if not is_erased(one.device, one.position)]
+        many(_DEAD, map(_dead_values, letters))
+        deferred = [one for one in commit.deferred if not is_erased(one.device, one.position)]
+        many(_DEFERRED, map(_DEFERRED_FIELDS, deferred))
+        many("DELETE FROM deferred WHERE device = ? AND boot = ? AND window = ?", commit.caught_up)
+        facts = [
+            (name, value)
+            for name, value in commit.facts.items()
+            if not (name.startswith(_META) and is_erased(name.removeprefix(_META)))
+        ]
+        many("INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in facts if item[1]])
+        many("DELETE FROM facts WHERE name = ?", [(name,) for name, value in facts if not value])
         connection.execute("UPDATE checkpoint SET position = ?", (commit.position,))
+        connection.execute(
+            "DELETE FROM forgotten WHERE id <= ? AND upto <= ?", (self._seen_forgotten, commit.position)
+        )
         if letters:
             self._bound_dead_letters(connection)
 
-    def _erased(self, connection: sqlite3.Connection) -> set[str]:
-        """Devices erased since we last looked: what we still hold of them is not written."""
-        rows = connection.execute("SELECT device FROM forgotten WHERE id > ?", (self._seen_forgotten,))
-        return {device for (device,) in rows}
+    def _erased(self, connection: sqlite3.Connection) -> Callable[..., bool]:
+        """Tells what is not to be written any more, for its device has been erased.
+
+        That is everything until the labeller has heard of it, and later what comes of rows before it.
+        """
+        rows = connection.execute("SELECT device, id, upto FROM forgotten ORDER BY id").fetchall()
+        marks = {device: (number > self._seen_forgotten, upto) for device, number, upto in rows}
+
+        def is_erased(device: str, position: int | None = None) -> bool:
+            mark = marks.get(device)
+            if mark is None:
+                return False
+            unheard, upto = mark
+            return unheard or (position is not None and position <= upto)
+
+        return is_erased
 
     def _bound_dead_letters(self, connection: sqlite3.Connection) -> None:
-        count, size = connection.execute("SELECT count(*), sum(length(payload)) FROM dead_letters").fetchone()
-        if count <= MOST_DEAD_LETTERS and size <= MOST_DEAD_BYTES:
-            return
-        connection.execute(
-            "DELETE FROM dead_letters WHERE position IN "
-            "(SELECT position FROM dead_letters ORDER BY position LIMIT ?)",
-            (max(count - MOST_DEAD_LETTERS, count // 10),),
-        )
+        """Remove the oldest while there are too many of them."""
+        while True:
+            count, size = connection.execute("SELECT rows, bytes FROM dead_tally").fetchone()
+            if count <= MOST_DEAD_LETTERS and size <= MOST_DEAD_BYTES:
+                return
+            surplus = max(count - MOST_DEAD_LETTERS, count // 10, 1)
+            connection.execute(
+                "DELETE FROM dead_letters WHERE position IN "
+                "(SELECT position FROM dead_letters ORDER BY position LIMIT ?)",
+                (surplus,),
+            )
+            connection.execute("UPDATE dead_tally SET dropped = dropped + ?", (surplus,))
 
     # -- what the labeller reads ----------------------------------------------------------------------
 
@@ -276,15 +239,29 @@ class StateStore:
         self._seen_forgotten = found[-1][0] if found else after
         return found
 
-    _seen_forgotten = 0
-
     # -- what people read -----------------------------------------------------------------------------
 
     def labels(self, *, device: str | None = None, after: int = 0, limit: int) -> list[StoredLabel]:
-        """Labels whose position is above ``after``, ascending."""
+        """Labels whose position is above ``after``, ascending.
+
+        Those of one position are never parted, so there may be a few more than ``limit``.
+        """
         where, values = _where(position=after, device=device)
-        query = f"SELECT * FROM labels WHERE {where} ORDER BY position, window LIMIT ?"  # noqa: S608 - see _where
-        return [StoredLabel(*row) for row in self._connection.execute(query, (*values, limit))]
+        query = f"SELECT * FROM labels WHERE {where} ORDER BY position, window, model"  # noqa: S608 - see _where
+        found: list[StoredLabel] = []
+        with contextlib.closing(self._connection.execute(query, values)) as rows:
+            for row in rows:
+                if len(found) >= limit and row[0] != found[-1].position:
+                    break
+                found.append(StoredLabel._make(row))
+        return found
+
+    def first_windows(self, position: int) -> dict[tuple[str, int], int]:
+        """Start of the first window labelled from a position on, by (device, boot), in device time."""
+        rows = self._connection.execute(
+            "SELECT device, boot, min(t0_us) FROM labels WHERE position >= ? GROUP BY device, boot", (position,)
+        )
+        return {(device, boot): t0_us for device, boot, t0_us in rows}
 
     def label_count(self) -> int:
         """How many labels there are."""
@@ -309,6 +286,11 @@ class StateStore:
         """How many there are, by reason."""
         return dict(self._connection.execute("SELECT reason, count(*) FROM dead_letters GROUP BY reason"))
 
+    @property
+    def dead_letters_dropped(self) -> int:
+        """How many had to go because there were too many."""
+        return int(self._value("SELECT dropped FROM dead_tally"))
+
     def purge_dead_letters(self, *, reason: str | None = None) -> int:
         """Remove them; returns how many."""
         where, values = _where(position=0, reason=reason)
@@ -324,6 +306,11 @@ class StateStore:
 
     def _value(self, query: str) -> Any:
         return self._connection.execute(query).fetchone()[0]
+
+
+def _dead_values(letter: DeadLetter) -> tuple[Any, ...]:
+    values: tuple[Any, ...] = _DEAD_FIELDS(letter)
+    return (*values[:-2], letter.payload[:MOST_PAYLOAD], letter.size)
 
 
 def _where(*, position: int, **equal: str | None) -> tuple[str, tuple[Any, ...]]:

@@ -1,0 +1,83 @@
+"""``disc-stream data export`` and ``data forget``: what a server has kept of its streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
+from disc_stream.errors import ConfigError
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", help="The server's state folder. Default: in ~/.local/state/disc-stream"),
+]
+PrefixOption = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]
+
+
+def state_folder(state: Path | None) -> Path:
+    """The folder named, or the one that `serve` uses by default.
+
+    Raises:
+        InputNotFoundError: if it is not there.
+    """
+    from disc_stream.config import default_state
+
+    return require_path(state or default_state("disc-stream-server"), "state folder")
+
+
+def export(
+    bundle: Annotated[Path, typer.Option("--bundle", help="The model whose windows and labels are meant.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty folder.")],
+    state: StateOption = None,
+    prefix: PrefixOption = "ds/v1",
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="Labels of any model; default: those of the bundle's version.")
+    ] = False,
+    all_windows: Annotated[bool, typer.Option("--all", help="Also windows that have no label.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a server has received and labelled as Parquet: SI units, one rate, soft labels.
+
+    Reads the spool and the labels, also while the server runs. Every file says
+    what its columns are, which model labelled it and how that was trained.
+
+    Example: disc-stream data export --bundle bundles/hapt --out shared/hapt
+    """
+    require_extras("disc-stream data export", "parquet")
+    from rich.console import Console
+
+    from disc_stream.artifacts.bundle import Bundle
+    from disc_stream_server.dataset.parquet import header_of, write_dataset
+    from disc_stream_server.dataset.replay import Replay
+
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"the folder {str(out)!r} is not empty", remedy="Name a new one with --out")
+    manifest = Bundle.open(bundle).manifest
+    replay = Replay(
+        state_folder(state), manifest, prefix=prefix, model=None if any_model else manifest.version
+    )
+    try:
+        with Console(stderr=True).status("reading the spool") as status:
+
+            def progress(done: int, total: int) -> None:
+                status.update(f"reading the spool: {done:,} of {total:,} messages")
+
+            header = header_of(manifest, prefix=prefix)
+            written = write_dataset(replay.windows(progress), out, header, all_windows=all_windows)
+    finally:
+        replay.close()
+    if as_json:
+        print_json(
+            {
+                "out": str(out), "windows": written.windows, "labelled": written.labelled,
+                "devices": written.devices, "files": written.files,
+            }
+        )  # fmt: skip
+    else:
+        typer.echo(
+            f"{written.windows:,} windows ({written.labelled:,} labelled) of {written.devices} devices in "
+            f"{written.files} files: {out}"
+        )
