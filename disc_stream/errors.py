@@ -13,7 +13,8 @@
     │   └── PayloadError                carries `reason`, a stable code for counters
     ├── BrokerError                 the broker cannot be reached, or refuses
     ├── StorageError                the state folder cannot be read or written
-    │   └── SpoolFullError              the disk is full; trying again later may succeed
+    │   ├── SpoolFullError              the disk is full; trying again later may succeed
+    │   └── StateDamagedError           the labeller's database is damaged; a new start begins it anew
     ├── PortInUseError              an address that we were asked to listen on is taken
     ├── BundleError                 a model bundle is broken or does not fit
     │   └── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
@@ -112,6 +113,10 @@ class StorageError(DiscStreamError):
 
 class SpoolFullError(StorageError):
     """The disk does not take any more at the moment; trying again later may succeed."""
+
+
+class StateDamagedError(StorageError):
+    """The labeller's database turned out to be damaged while it was in use."""
 
 
 class PortInUseError(DiscStreamError):

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from disc_stream.errors import InputNotFoundError
-from disc_stream_server.storage.segments import list_segments, segment_path
-from disc_stream_server.storage.sqlite import connect, roll_back, translate
+from disc_stream.errors import InputNotFoundError, StorageError
+from disc_stream_server.storage.reader import SpoolReader
+from disc_stream_server.storage.segments import list_segments, maintenance, segment_path
+from disc_stream_server.storage.sqlite import (
+    connect,
+    damaged_copies,
+    roll_back,
+    translate,
+    truncate_log,
+)
 from disc_stream_server.storage.state import FILE
 
 _TABLES = ("sessions", "labels", "deferred", "dead_letters")
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +32,20 @@ class Erased:
         messages: rows of the spool.
         labels: labels.
         others: windows put off, dead letters, descriptions and states.
+        damaged_files: copies of damaged files, which nobody can search, and which were removed.
     """
 
     messages: int
     labels: int
     others: int
+    damaged_files: int = 0
 
 
 def forget(state: Path, device: str, prefix: str) -> Erased:
     """Erase a device; its bytes are gone from the files when this returns.
 
-    A server that runs in the folder notices, and drops what it has in memory.
+    The messages go first and the rest of it after them, so a server that runs finds nothing to begin
+    again from. It notices, drops what it has in memory, and writes nothing more of it.
 
     Args:
         state: the state folder.
@@ -45,53 +58,72 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     """
     if not (state / FILE).exists():
         raise InputNotFoundError(f"{str(state)!r} is not a state folder", remedy="Give the server's --state")
-    database = state / FILE
+    spool = state / "spool"
+    messages, upto = 0, 0
+    if spool.is_dir():
+        with maintenance(spool):
+            for first in list_segments(spool):
+                messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
+        reader = SpoolReader(spool)
+        upto = reader.head
+        reader.close()
+    counts = _forget_state(state / FILE, device, upto)
+    copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
+    for copy in copies:
+        copy.unlink(missing_ok=True)
+    labels = counts.pop("labels")
+    return Erased(messages, labels, sum(counts.values()), len(copies))
+
+
+def _forget_messages(path: Path, topics: str) -> int:
+    with _opened(path) as connection:
+        removed = connection.execute(
+            "DELETE FROM rows WHERE substr(topic, 1, ?) = ?", (len(topics), topics)
+        ).rowcount
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        if removed or free:
+            connection.execute("DROP TABLE IF EXISTS usage")  # what retention has counted
+            _scrub(connection, path)
+    return removed
+
+
+def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
     counts: dict[str, int] = {}
-    connection = _open(database)
-    try:
+    with _opened(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO forgotten (device) VALUES (?)", (device,))
+        connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
         for table in _TABLES:
             counts[table] = connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
         counts["facts"] = connection.execute("DELETE FROM facts WHERE name = ?", (f"meta/{device}",)).rowcount
         connection.execute("COMMIT")
-        _scrub(connection)
-    except sqlite3.Error as error:
-        roll_back(connection)
-        raise translate(error, database) from error
-    finally:
-        connection.close()
-    messages = sum(
-        _forget_in(segment_path(state / "spool", first), f"{prefix}/{device}/")
-        for first in list_segments(state / "spool")
-    )
-    labels = counts.pop("labels")
-    return Erased(messages, labels, sum(counts.values()))
+        _scrub(connection, path)
+    return counts
 
 
-def _forget_in(path: Path, topics: str) -> int:
-    connection = _open(path)
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection whose deletions overwrite; errors are translated."""
     try:
-        removed = connection.execute(
-            "DELETE FROM rows WHERE substr(topic, 1, ?) = ?", (len(topics), topics)
-        ).rowcount
-        _scrub(connection)
+        with contextlib.closing(connect(path, synchronous="FULL", mode="rw")) as connection:
+            connection.execute("PRAGMA secure_delete=ON")
+            try:
+                yield connection
+            except BaseException:
+                roll_back(connection)
+                raise
     except sqlite3.Error as error:
         raise translate(error, path) from error
-    finally:
-        connection.close()
-    return removed
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        connection = connect(path, synchronous="FULL", mode="rw")
-        connection.execute("PRAGMA secure_delete=ON")
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    return connection
+def _scrub(connection: sqlite3.Connection, path: Path) -> None:
+    """Write the file anew, without what older changes left between its rows; then empty the log.
 
-
-def _scrub(connection: sqlite3.Connection) -> None:
-    """Freed pages are zeroed already; now the log, which still holds them as they were."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    Raises:
+        StorageError: if readers keep the log in use.
+    """
+    connection.execute("VACUUM")
+    if not any(truncate_log(connection) for _ in range(_TRIES)):
+        raise StorageError(
+            f"{str(path)!r} is in use all the time, so old bytes may be left in its log",
+            remedy="Run the same command again",
+        )

@@ -29,7 +29,14 @@ from disc_stream_server.storage.segments import (
     segment_path,
     size_of,
 )
-from disc_stream_server.storage.sqlite import is_damaged, roll_back, sync_folder, translate, truncate_log
+from disc_stream_server.storage.sqlite import (
+    check,
+    is_damaged,
+    roll_back,
+    sync_folder,
+    translate,
+    truncate_log,
+)
 
 __all__ = ["Arrival", "Row", "SpoolReader", "SpoolWriter"]
 
@@ -164,12 +171,12 @@ class SpoolWriter:
         Where rows are lost, their positions are not given away again: they may have been read.
         """
         try:
-            self._open(first)
-            if self._execute("PRAGMA quick_check(1)") == "ok":
-                return first
+            check(self._open(first))
         except sqlite3.DatabaseError as error:
             if not is_damaged(error):
                 raise
+        else:
+            return first
         self._let_go()
         beyond = salvage(self._path)
         self._open(first)

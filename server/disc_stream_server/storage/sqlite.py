@@ -46,6 +46,23 @@ def connect(
     return connection
 
 
+class MalformedError(sqlite3.DatabaseError):
+    """A database that can be opened but is not whole inside."""
+
+    sqlite_errorname = "SQLITE_CORRUPT"
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Look at every page of a database.
+
+    Raises:
+        sqlite3.DatabaseError: one of which ``is_damaged`` is true, if something is wrong.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise MalformedError(found)
+
+
 def check_version(connection: sqlite3.Connection, path: Path, known: int) -> None:
     """Check that a database is not from the future.
 
