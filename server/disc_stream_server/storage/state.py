@@ -259,7 +259,8 @@ class StateStore:
     def first_windows(self, position: int) -> dict[tuple[str, int], int]:
         """Start of the first window labelled from a position on, by (device, boot), in device time."""
         rows = self._connection.execute(
-            "SELECT device, boot, min(t0_us) FROM labels WHERE position >= ? GROUP BY device, boot", (position,)
+            "SELECT device, boot, min(t0_us) FROM labels WHERE position >= ? GROUP BY device, boot",
+            (position,),
         )
         return {(device, boot): t0_us for device, boot, t0_us in rows}
 
