@@ -14,7 +14,20 @@ import typer
 from typer.exceptions import TyperException
 
 from disc_stream import __version__
-from disc_stream.cli import benchmark, data, demo, edge, export, label, plot, serve, streams, train, watch
+from disc_stream.cli import (
+    benchmark,
+    data,
+    demo,
+    edge,
+    export,
+    forgetting,
+    label,
+    plot,
+    serve,
+    streams,
+    train,
+    watch,
+)
 from disc_stream.errors import DiscStreamError
 
 app = typer.Typer(
@@ -47,6 +60,7 @@ def _root(
 # The order is the order of work.
 app.command("demo")(demo.demo)
 data.app.command("export")(streams.export)
+data.app.command("forget")(forgetting.forget)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)

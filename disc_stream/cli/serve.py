@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +15,9 @@ from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
     from disc_stream_server.app import Server
+
+
+_MOST_LINES = 64  # of the report, that wait for whoever reads it
 
 
 def serve(
@@ -94,23 +100,44 @@ def serve(
         report = _JsonReport()
         server = Server(settings, observers=[report])
         server.run(on_ready=lambda: report.ready(server))
-        _print_line({"event": "stopped"})
+        report.stopped()
     else:
         server = Server(settings)
         server.run(on_ready=lambda: _say_ready(server))
 
 
 class _JsonReport:
-    """Prints one line of JSON when the server is ready, and one for each status from then on."""
+    """Prints one line of JSON when the server is ready, and one for each status from then on.
+
+    Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
+    holds up nobody.
+    """
 
     def __init__(self) -> None:
         self._is_ready = False
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue(_MOST_LINES)
+        self._writer = threading.Thread(target=self._write, name="report", daemon=True)
+        self._writer.start()
 
     def ready(self, server: Server) -> None:
         """The first line."""
         facts = {"model": server.manifest.version, "provider": server.provider}
-        _print_line({"event": "ready", **facts, "broker": server.broker, "http": server.url})
+        self._lines.put({"event": "ready", **facts, "broker": server.broker, "http": server.url})
         self._is_ready = True
+
+    def stopped(self) -> None:
+        """The last line."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put({"event": "stopped"}, timeout=1.0)
+            self._lines.put(None, timeout=1.0)
+        self._writer.join(2.0)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                _print_line(line)
+            except (BrokenPipeError, ValueError):
+                return
 
     def on_batch(self, batch: object) -> None:
         """Not reported."""
@@ -121,7 +148,8 @@ class _JsonReport:
     def on_status(self, status: dict[str, Any]) -> None:
         """One line."""
         if self._is_ready:
-            _print_line({"event": "status", **status})
+            with contextlib.suppress(queue.Full):
+                self._lines.put_nowait({"event": "status", **status})
 
 
 def _say_ready(server: Server) -> None:

@@ -108,23 +108,30 @@ class ServerProcess:
         self._log = (folder / "serve.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
+        self.ready = threading.Event()
 
     def start(self) -> None:
         """Start it; it may have to be tried again while the broker is away."""
         command = [sys.executable, "-m", "disc_stream", "serve", "--config", str(self._config), "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log)
+        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         self.starts += 1
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        """Hear it out, or it would stand still once the pipe is full."""
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                if json.loads(line)["event"] == "ready":
+                    self.ready.set()
 
     def wait_until_ready(self) -> None:
         """Wait for its first word."""
-        assert self.process is not None
-        assert self.process.stdout is not None
-        assert json.loads(self.process.stdout.readline())["event"] == "ready"
+        assert self.ready.wait(30)
 
     def ensure_running(self) -> None:
         """Start it if it has ended, as systemd would."""
         if self.process is None or self.process.poll() is not None:
-            self._reap()
             self.start()
 
     def kill(self, whom: str) -> None:
@@ -145,20 +152,13 @@ class ServerProcess:
         """End it gracefully."""
         assert self.process is not None
         self.process.terminate()
-        code = self.process.wait(60)
-        self._reap()
-        return code
+        return self.process.wait(60)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
-        self._reap()
         self._log.close()
-
-    def _reap(self) -> None:
-        if self.process is not None and self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 class World:

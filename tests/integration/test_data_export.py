@@ -29,8 +29,8 @@ G = 9.80665
 def export(state: Path, bundle: Path, out: Path, *options: str) -> dict[str, int]:
     done = subprocess.run(
         [
-            sys.executable, "-m", "disc_stream", "data", "export", "--state", str(state), "--bundle", str(bundle),
-            "--out", str(out), "--json", *options,
+            sys.executable, "-m", "disc_stream", "data", "export", "--state", str(state), "--bundle",
+            str(bundle), "--out", str(out), "--json", *options,
         ],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -99,8 +99,9 @@ def test_where_the_oldest_messages_are_gone_the_windows_still_meet_their_labels(
 
 def test_an_export_does_not_go_into_a_folder_with_something_in_it(tmp_path: Path, tiny_bundle: Path) -> None:
     (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "disc_stream", "data", "export", "--bundle", str(tiny_bundle)]
     done = subprocess.run(
-        [sys.executable, "-m", "disc_stream", "data", "export", "--bundle", str(tiny_bundle), "-o", str(tmp_path)],
+        [*command, "-o", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
@@ -97,7 +98,10 @@ def run_demo(options: Options, stop: threading.Event, narrator: Narrator) -> dic
         )
         if stop.is_set():
             raise KeyboardInterrupt
-        return _serve(options, fleet, local, model, page, narrator, stop)
+        state = Path(
+            stack.enter_context(TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True))
+        )
+        return _serve(options, fleet, local, model, page, narrator, stop, state)
 
 
 class _Page:
@@ -125,6 +129,7 @@ def _serve(
     page: _Page | None,
     narrator: Narrator,
     stop: threading.Event,
+    state: Path,
 ) -> dict[str, Any]:
     manifest = Bundle.open(model.bundle).manifest
     spec = manifest.window.spec()
@@ -141,7 +146,7 @@ def _serve(
     service = Service(
         local,
         fleet,
-        make_server(local, model, observers),
+        make_server(local, model, observers, state),
         tally=tally,
         agreement=agreement,
         notes=notes,

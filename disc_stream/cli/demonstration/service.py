@@ -8,6 +8,7 @@ import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -184,9 +185,10 @@ class Service:
                 still_open, deadline = self._tally.open, time.monotonic() + _DRAIN_S
 
 
-def make_server(local: LocalBroker, model: Any, observers: list[Any]) -> Server:
-    """The server of ``disc-stream serve``, on the demo's broker."""
+def make_server(local: LocalBroker, model: Any, observers: list[Any], state: Path) -> Server:
+    """The server of ``disc-stream serve``, on the demo's broker, with its state in ``state``."""
     config = ServeConfig(
-        bundle=model.bundle, broker=local.url, client_id="disc-stream-demo", http=None, status_interval_s=1.0
-    )
+        bundle=model.bundle, broker=local.url, client_id="disc-stream-demo", http=None, status_interval_s=1.0,
+        state=state,
+    )  # fmt: skip
     return Server(config, observers=observers)

@@ -1,0 +1,110 @@
+"""``disc-stream data forget``: erases one device."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from disc_stream.cli.common import JsonOption, print_json
+from disc_stream.cli.streams import PrefixOption, StateOption, state_folder
+from disc_stream.errors import BrokerError, ConfigError
+
+if TYPE_CHECKING:
+    from disc_stream.wire.mqtt import MqttLink
+    from disc_stream.wire.topics import Topics
+
+_PATIENCE_S = 10.0
+
+
+def forget(
+    device: Annotated[str, typer.Argument(help="The device's id, as in its topics.")],
+    state: StateOption = None,
+    broker: Annotated[
+        str | None,
+        typer.Option("--broker", help="Also clear what this broker retains of it: mqtt://host:port"),
+    ] = None,
+    prefix: PrefixOption = "ds/v1",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a device: its messages, labels, state and dead letters, to the last byte.
+
+    Works while the server runs, which then knows nothing of it either. A device that goes on sending is
+    a new one from then on: stop it first, or take its access away. Copies that were exported stay.
+
+    Example: disc-stream data forget watch-17 --broker mqtt://127.0.0.1:1883
+    """
+    from disc_stream.wire.topics import Topics, check_device
+    from disc_stream_server.storage.forget import forget as erase
+
+    check_device(device)
+    topics = Topics(prefix)
+    folder = state_folder(state)
+    if not yes:
+        _ask(device, str(folder), as_json)
+    link = None if broker is None else _connect(broker)
+    try:
+        if link is not None:
+            _clear(link, topics, device)
+        erased = erase(folder, device, topics.prefix)
+        if link is not None:
+            _clear(link, topics, device, again=True)  # the server may have published a label meanwhile
+    finally:
+        if link is not None:
+            link.close()
+    if as_json:
+        print_json(
+            {"device": device, "state": str(folder), "broker_cleared": broker is not None, **asdict(erased)}
+        )
+        return
+    typer.echo(
+        f"{device} is erased: {erased.messages:,} messages, {erased.labels:,} labels, "
+        f"{erased.others:,} other records"
+    )
+    if erased.damaged_files:
+        typer.echo(
+            f"{erased.damaged_files} copies of damaged files were removed, for they cannot be searched"
+        )
+    if broker is None:
+        typer.echo("What the broker retains of it is still there; --broker clears that too.")
+
+
+def _ask(device: str, folder: str, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise ConfigError("nobody is there to be asked", remedy="Give --yes")
+    typer.confirm(f"Erase {device} in {folder} for good?", abort=True)
+
+
+def _connect(url: str) -> MqttLink:
+    import secrets
+
+    from disc_stream.wire.broker import Broker
+    from disc_stream.wire.mqtt import MqttLink
+
+    link = MqttLink(Broker.parse(url), f"disc-stream-forget-{secrets.token_hex(4)}")
+    try:
+        link.connect()
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _clear(link: MqttLink, topics: Topics, device: str, *, again: bool = False) -> None:
+    """Replace what is retained by nothing.
+
+    Raises:
+        BrokerError: if the broker does not confirm.
+    """
+    from disc_stream.wire.topics import Kind
+
+    for kind in (Kind.LABEL, Kind.STATUS) if again else (Kind.META, Kind.STATUS, Kind.LABEL):
+        link.publish(topics.of(device, kind), b"", retain=True)
+    if not link.flush(_PATIENCE_S):
+        raise BrokerError(
+            f"the broker has not confirmed within {_PATIENCE_S:g} s that {device} is cleared",
+            remedy="Run the same command again",
+        )
