@@ -13,6 +13,7 @@ COMMANDS = [
     ("data", "info"),
     ("data", "import"),
     ("data", "windows"),
+    ("data", "forget"),
     ("train",),
     ("export",),
     ("serve",),
@@ -70,6 +71,9 @@ def test_an_unknown_command_is_a_usage_error() -> None:
         (("edge", "publish", "--placement", "knee"), "wrist"),
         (("edge", "publish", "--synthetic", "--prefix", "a b"), "a b"),
         (("train", "--out", "x", "--seed", "-1"), "--seed"),
+        (("data", "forget", "a/b", "--yes"), "a/b"),
+        (("data", "forget", "watch-17", "--state", "nowhere", "--yes"), "nowhere"),
+        (("data", "forget", "watch-17", "--state", "."), "--yes"),
     ],
 )
 def test_a_wrong_command_is_one_line(command: tuple[str, ...], says: str) -> None:

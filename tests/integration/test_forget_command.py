@@ -60,7 +60,7 @@ def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
         for seq in range(10):
             sender.send(make_batch(device, seq, constant(LEFT, 8)))
     listener.wait_for_labels(20)
-    listener.wait_for_rejected("malformed", 2)
+    listener.wait_for_rejected("encoding", 2)
     assert {"ds/v1/watch/meta", "ds/v1/watch/label", "ds/v1/other/label"} <= retained(mosquitto.url)
 
     facts = json.loads(
