@@ -6,7 +6,7 @@ same samples in any chunks, it yields the same spans.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,7 @@ def cut_windows(samples: Float32Array, length: int, hop: int) -> Float32Array:
     return view[: (n_windows - 1) * hop + 1 : hop].transpose(0, 2, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """The encoder's input for one window.
 
     Args:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -385,6 +386,8 @@ class Service:
             **{f"clock_{name}": count for name, count in faults.items()},
             **self._receiver.counts,
             **self._stages.counters(),
+            "cpu_us_other": round(time.process_time() * 1e6)
+            - self._stages.total_us,  # network, page, start-up
             "labels": self._labels,
             "windows": self._pipeline.windows,
             "failed": self._pipeline.failed,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ def virtual_shard(device: str) -> int:
     return zlib.crc32(device.encode()) % N_VIRTUAL_SHARDS
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyInput:
+class ReadyInput(NamedTuple):
     """The encoder's input for one window.
 
     Args:

@@ -23,6 +23,11 @@ class Stages:
         self.ns[stage] += now - self._last
         self._last = now
 
+    @property
+    def total_us(self) -> int:
+        """All stages together, in microseconds."""
+        return sum(self.ns.values()) // 1000
+
     def counters(self) -> dict[str, int]:
         """Microseconds by ``cpu_us_<stage>``."""
         return {f"cpu_us_{stage}": ns // 1000 for stage, ns in self.ns.items()}

@@ -227,6 +227,7 @@ class Server:
         }  # fmt: skip
         config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         self.counters: dict[str, int] = {}
+        self.first: dict[str, int] = {}
         self.rejected: dict[str, int] = {}
         self.progress = _Progress()
         self._warm = round(_WARM * load.total)
@@ -242,6 +243,7 @@ class Server:
     def _note(self, line: dict[str, Any]) -> None:
         if line["event"] == "status":
             self.counters, self.rejected = line["counters"], line["rejected"]
+            self.first = self.first or self.counters
             self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
 
     @property
@@ -284,7 +286,7 @@ def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say)
 def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
     counters = server.counters
     stages = {
-        name.removeprefix("cpu_us_"): us / load.total
+        name.removeprefix("cpu_us_"): (us - server.first.get(name, 0)) / load.total
         for name, us in counters.items()
         if name.startswith("cpu_us_")
     }

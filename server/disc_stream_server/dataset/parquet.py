@@ -135,7 +135,7 @@ def _row(one: LabelledWindow) -> dict[str, Any]:
             "model": label.model, "label": label.label, "name": label.name, "confidence": label.confidence,
             "smoothed": label.smoothed, "smoothed_confidence": label.smoothed_confidence,
             "soft": np.frombuffer(label.q, dtype="<f4"), "distance": label.distance, "novelty": label.novelty,
-            "deferred": bool(label.flags & DEFERRED), "bridged": window.bridged or bool(label.flags & BRIDGED),
-            "window": label.window,
+            "deferred": bool(label.flags & DEFERRED), "window": label.window,
+            "bridged": window.bridged or bool(label.flags & BRIDGED),
         }  # fmt: skip
     return row

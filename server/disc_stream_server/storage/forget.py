@@ -104,7 +104,7 @@ def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection whose deletions overwrite; errors are translated."""
     try:
-        with contextlib.closing(connect(path, synchronous="FULL", mode="rw")) as connection:
+        with contextlib.closing(connect(path, synchronous="FULL")) as connection:
             connection.execute("PRAGMA secure_delete=ON")
             try:
                 yield connection

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.segments import SELECT, RowFinder, list_segments, segment_path, size_of
-from disc_stream_server.storage.sqlite import connect, is_damaged, translate
+from disc_stream_server.storage.sqlite import connect_to_read, is_damaged, translate
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class _File:
 
     connection: sqlite3.Connection | None
     inode: int
+    lives: bool = True  # whether the connection sees later changes
     passed: int = 0  # position up to which nothing more can be read, for damage
 
     def close(self) -> None:
@@ -102,7 +103,8 @@ class SpoolReader:
         changed = segments != self._segments
         self._segments = segments
         for first, file in list(self._files.items()):
-            if self._inode(first) != file.inode:  # removed; or salvaged, and no longer the file of that name
+            # Removed; or salvaged, and no longer the file of that name; or as it was at another time.
+            if self._inode(first) != file.inode or not file.lives:
                 self._files.pop(first).close()
                 changed = True
         return changed
@@ -132,7 +134,8 @@ class SpoolReader:
             return None
         path = segment_path(self._folder, first)
         try:
-            file = _File(connect(path, mode="ro"), inode)
+            connection, lives = connect_to_read(path)
+            file = _File(connection, inode, lives)
         except sqlite3.Error as error:
             if not path.exists():
                 return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from disc_stream_server.storage.segments import list_segments, maintenance, segment_path, size_of
 from disc_stream_server.storage.sqlite import (
     connect,
+    connect_to_read,
     is_damaged,
     remove,
     roll_back,
@@ -147,7 +148,7 @@ def trim_labels(state: Path, before: int) -> int:
     path = state / FILE
     removed = 0
     try:
-        with contextlib.closing(connect(path, mode="rw")) as connection:
+        with contextlib.closing(connect(path)) as connection:
             while True:
                 row = connection.execute(
                     "SELECT position FROM labels WHERE position < ? ORDER BY position LIMIT 1 OFFSET ?",
@@ -184,7 +185,7 @@ def _shrink(connection: sqlite3.Connection) -> None:
 def _opened(path: Path) -> Iterator[sqlite3.Connection | None]:
     """A connection; None if the file is damaged, which is a matter of its age and size only."""
     try:
-        connection = connect(path, mode="rw")
+        connection = connect(path)
     except sqlite3.Error as error:
         if not is_damaged(error):
             raise translate(error, path) from error
@@ -206,7 +207,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection | None]:
 def _newest_us(path: Path) -> int:
     """Arrival of a file's newest row; of a damaged file the time of its last change."""
     try:
-        with contextlib.closing(connect(path, mode="ro")) as connection:
+        connection, _ = connect_to_read(path)
+        with contextlib.closing(connection):
             row = connection.execute("SELECT received_us FROM rows ORDER BY position DESC LIMIT 1").fetchone()
     except sqlite3.Error as error:
         if not is_damaged(error):

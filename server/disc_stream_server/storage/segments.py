@@ -85,7 +85,7 @@ def _new_file(path: Path) -> Iterator[Path]:
     new = path.with_name(path.name + _NEW)
     remove(new)  # of an attempt that failed
     try:
-        connection = connect(new, synchronous="FULL")
+        connection = connect(new, synchronous="FULL", mode="rwc")
         try:
             connection.executescript(_SCHEMA)
         finally:
@@ -103,7 +103,7 @@ def open_segment(path: Path) -> sqlite3.Connection:
         sqlite3.Error: if that fails.
         StorageError: if another version of disc-stream has written it.
     """
-    connection = connect(path, synchronous="FULL", mode="rw")
+    connection = connect(path, synchronous="FULL")
     try:
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
@@ -175,7 +175,7 @@ def _copy_readable(path: Path, new: Path, beyond: int) -> str:
     """Copy what can be read; returns the account for the log."""
     saved, gaps, last = 0, [], int(path.name[:_DIGITS]) - 1
     finder = RowFinder(path, last, beyond)
-    connection = connect(new, synchronous="FULL", mode="rw")
+    connection = connect(new, synchronous="FULL")
     try:
         connection.execute("BEGIN IMMEDIATE")
         for row in finder:
@@ -204,7 +204,8 @@ class RowFinder:
         self.lost = 0
         """Positions that were tried in vain so far; some may never have been there."""
         try:
-            self._connection: sqlite3.Connection | None = connect(path, mode="ro")
+            connection, _ = connect_to_read(path)
+            self._connection: sqlite3.Connection | None = connection
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -21,29 +22,54 @@ _PARTS = ("", "-wal", "-shm")
 
 
 def connect(
-    path: Path, *, synchronous: str = "NORMAL", mode: Literal["rwc", "rw", "ro"] = "rwc"
+    path: Path, *, synchronous: str = "NORMAL", mode: Literal["rwc", "rw"] = "rw"
 ) -> sqlite3.Connection:
     """Open a database in autocommit mode; transactions are begun by hand.
-
-    A connection that only reads leaves the log of a writer alone when it is closed: it neither puts it
-    into the main file nor deletes it.
 
     Raises:
         sqlite3.Error: if it cannot be opened or is damaged.
     """
+    settings = (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", f"synchronous={synchronous}")
+    return _connect(path, f"mode={mode}", settings)
+
+
+def connect_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """Open a database to read it.
+
+    Closing it leaves the log of a writer alone: it neither puts it into the main file nor deletes it.
+
+    Returns:
+        The connection, and whether it sees later changes. It does not where the disk is too full for the
+        file that processes share; that is done only where nobody writes.
+
+    Raises:
+        sqlite3.Error: if it cannot be opened or is damaged.
+    """
+    settings = (f"busy_timeout={_BUSY_MS}",)
+    try:
+        return _connect(path, "mode=ro", settings), True
+    except sqlite3.OperationalError as error:
+        if is_damaged(error) or _size(path.with_name(path.name + "-wal")) or not path.exists():
+            raise
+    return _connect(path, "mode=ro&immutable=1", settings), False
+
+
+def _connect(path: Path, options: str, settings: Iterable[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        if mode != "ro":
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA synchronous={synchronous}")
+        for setting in settings:
+            connection.execute(f"PRAGMA {setting}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # or damage shows up later only
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 class MalformedError(sqlite3.DatabaseError):

@@ -95,7 +95,7 @@ class StateStore:
         return self._open()
 
     def _open(self) -> sqlite3.Connection:
-        connection = connect(self._path)
+        connection = connect(self._path, mode="rwc")
         try:
             check_version(connection, self._path, VERSION)
             if connection.execute("PRAGMA user_version").fetchone() == (0,):
