@@ -17,6 +17,7 @@ from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.sqlite import (
     check_version,
     connect,
+    connect_to_read,
     is_damaged,
     remove,
     set_aside,
@@ -203,13 +204,12 @@ class RowFinder:
         self._after, self._beyond = after, beyond
         self.lost = 0
         """Positions that were tried in vain so far; some may never have been there."""
+        self._connection: sqlite3.Connection | None = None
         try:
-            connection, _ = connect_to_read(path)
-            self._connection: sqlite3.Connection | None = connection
+            self._connection, _ = connect_to_read(path)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
-            self._connection = None
 
     def __iter__(self) -> Iterator[Row]:
         if self._connection is None:
