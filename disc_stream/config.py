@@ -29,6 +29,7 @@ class ServeConfig(BaseModel):
     receive_maximum: int = Field(1_000, ge=1, le=65_535, title="Unacknowledged messages in flight to us")
     max_payload_bytes: int = Field(262_144, ge=256, title="Larger payloads are rejected undecoded")
     max_batch: int = Field(256, ge=1, title="Windows encoded at once")
+    max_delay_ms: float = Field(5.0, ge=0, le=1000, title="Longest wait for messages to commit together")
     top_k: int = Field(3, ge=1, title="Soft labels in each message")
     stay: float = Field(0.8, gt=0, lt=1, title="Probability of staying in an activity, for smoothing")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")

@@ -29,7 +29,7 @@ from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.bulk import BulkSender, Client
 from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
-from disc_stream.wire.netloop import NetworkLoop
+from disc_stream.wire.netloop import NetworkLoop, OnBurst
 
 __all__ = ["Message", "MqttLink", "Will", "is_lost"]
 
@@ -60,7 +60,7 @@ class MqttLink:
         on_fatal: called on the network thread when going on is pointless (another client took our id);
             without it the link goes on trying.
         on_burst: called on the network thread whenever all that had arrived was handed to ``on_message``,
-            and once a second.
+            and once a second; it may tell in how many seconds it wants to be called again.
         session_expiry_s: how long the broker keeps queue and subscriptions; 0 starts clean.
         receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
         manual_ack: whether messages are acknowledged by ``ack`` instead of by paho.
@@ -76,7 +76,7 @@ class MqttLink:
         on_up: Callable[[], None] | None = None,
         on_down: Callable[[str], None] | None = None,
         on_fatal: Callable[[BrokerError], None] | None = None,
-        on_burst: Callable[[], None] | None = None,
+        on_burst: OnBurst | None = None,
         session_expiry_s: int = 0,
         receive_maximum: int = 1000,
         manual_ack: bool = False,

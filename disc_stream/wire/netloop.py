@@ -22,6 +22,8 @@ import paho.mqtt.client as paho
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0  # longest sleep: paho's keep-alive wants to be looked at once a second
+OnBurst = Callable[[], float | None]
+
 _PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
@@ -34,7 +36,8 @@ class NetworkLoop:
         client: connected for the first time by the caller.
         name: of the thread.
         on_connect_fail: called on the thread when a reconnect failed.
-        on_burst: called on the thread whenever all that had arrived has been read, and once a second.
+        on_burst: called on the thread whenever all that had arrived has been read, and once a second; it may
+            tell in how many seconds it wants to be called again.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class NetworkLoop:
         client: paho.Client,
         name: str,
         on_connect_fail: Callable[[], None],
-        on_burst: Callable[[], None] | None = None,
+        on_burst: OnBurst | None = None,
     ) -> None:
         self._client, self._on_connect_fail, self._on_burst = client, on_connect_fail, on_burst
         self._stopping = threading.Event()
@@ -51,6 +54,7 @@ class NetworkLoop:
         self._wake.setblocking(False)
         self._delay_s = _FIRST_DELAY_S
         self._misc_at = 0.0
+        self._patience_s = _TICK_S
         self.ticked = time.monotonic()
         """When the thread last came around, in monotonic seconds; a watchdog looks at it."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -115,11 +119,11 @@ class NetworkLoop:
 
     def _turn(self) -> None:
         """Wait for something to do, then read and write all there is."""
-        readable = self._wait(_TICK_S)
+        readable = self._wait(self._patience_s)
         if readable:
             self._read_all()
         if self._on_burst is not None:
-            self._on_burst()
+            self._patience_s = self._on_burst() or _TICK_S
         if self._client.want_write():
             self._client.loop_write()
         if time.monotonic() >= self._misc_at:

@@ -17,6 +17,7 @@ from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
 from disc_stream.errors import BundleError, StreamMismatchError
 from disc_stream.types import Label, SampleBatch
+from disc_stream_server.layout import RATE_TOLERANCE
 from disc_stream_server.pipeline import Encoder, Pipeline, open_sessions
 from disc_stream_server.shards import InProcessRouter
 
@@ -129,12 +130,29 @@ def truth_of(recording: Recording, labels: Sequence[Label], manifest: Manifest) 
 
     ``UNLABELLED`` where most have none, and for a window whose second half the recording lacks.
     """
+    if abs(recording.fs - manifest.fs) > RATE_TOLERANCE * manifest.fs:
+        return _truth_by_time(recording, labels, manifest)
     plan = WindowPlan(manifest.window.samples, manifest.window.hop)
     majority = majority_labels(recording.labels, plan, len(recording.label_names))
     return np.array(
         [int(majority[label.window]) if label.window < len(majority) else UNLABELLED for label in labels],
         dtype=np.int64,
     )
+
+
+def _truth_by_time(
+    recording: Recording, labels: Sequence[Label], manifest: Manifest
+) -> npt.NDArray[np.int64]:
+    """The same for a recording of another rate than the model's: by the times of the windows."""
+    n = round(manifest.window.samples * recording.fs / manifest.fs)
+    truth = np.full(len(labels), UNLABELLED, dtype=np.int64)
+    for row, label in enumerate(labels):
+        start = round(label.t0_us * recording.fs / 1e6)
+        inside = recording.labels[start : start + n]
+        if len(inside) == n:
+            values, counts = np.unique(inside, return_counts=True)
+            truth[row] = values[counts.argmax()]
+    return truth
 
 
 def score(labelled: Sequence[tuple[Recording, Sequence[Label]]], manifest: Manifest) -> dict[str, Any] | None:

@@ -175,6 +175,7 @@ class Service:
             receive_maximum=config.receive_maximum,
             spool=str(Path(self.state / SPOOL).absolute()),
             max_file_bytes=config.spool_file_bytes,
+            max_delay_s=config.max_delay_ms / 1000,
             floor=self._position,
         )
 

@@ -91,11 +91,11 @@ def test_the_size_of_batches_changes_nothing(recording: Path, bundle: Path, samp
 
 def test_a_recording_that_does_not_fit(bundle: Path, tmp_path: Path) -> None:
     slow = tmp_path / "slow.csv"
-    rows = "\n".join(f"{i / 20:.2f},0,0,0" for i in range(100))
+    rows = "\n".join(f"{i / 10:.2f},0,0,0" for i in range(100))
     slow.write_text(f"t,acc_x[m/s2],acc_y[m/s2],acc_z[m/s2]\n{rows}\n")
     caught = error(slow, "--bundle", bundle)
     assert isinstance(caught, StreamMismatchError)
-    assert "recording 'slow' does not fit the model: the stream has 20 samples/s, the model needs 50" in str(
+    assert "recording 'slow' does not fit the model: the stream has 10 samples/s; the model needs 50" in str(
         caught
     )
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
 
 _RETRY_S = 1.0
+_MANY = 64  # messages that are committed at once, however short they have waited
 _BEAT_S = 0.5
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
@@ -51,6 +52,7 @@ class ReceiverSettings:
         receive_maximum: unacknowledged messages in flight to us.
         spool: folder of the spool.
         max_file_bytes: size from which on the spool begins a new file.
+        max_delay_s: longest wait for further messages to commit together.
         floor: position that is known to have been given away, even if the spool has been removed since.
     """
 
@@ -61,6 +63,7 @@ class ReceiverSettings:
     receive_maximum: int
     spool: str
     max_file_bytes: int
+    max_delay_s: float
     floor: int = 0
 
 
@@ -111,6 +114,7 @@ class Receiver:
         self._failure: StorageError | None = None
         self._blocked = ""
         self._retry_at = 0.0
+        self._since = 0.0  # monotonic time at which the first message that waits has come; 0 for none
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
         )
@@ -168,7 +172,14 @@ class Receiver:
             return
         self._waiting.append(message)
 
-    def _on_burst(self) -> None:
+    def _on_burst(self) -> float | None:
+        """Commit what is here, unless it is little and has only just come."""
+        if 0 < len(self._waiting) < _MANY and not self._stopping.is_set():
+            now = time.monotonic()
+            self._since = self._since or now
+            if (left := self._since + self._settings.max_delay_s - now) > 0:
+                return left
+        self._since = 0.0
         try:
             self._commit()
         except StorageError as error:
@@ -176,6 +187,7 @@ class Receiver:
             self._ended.set()
         if self._stopping.is_set() and (not self._waiting or self._blocked):
             self._ended.set()
+        return None
 
     def _on_down(self, _reason: str) -> None:
         self._waiting.clear()  # the broker sends them again
