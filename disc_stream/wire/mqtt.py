@@ -11,7 +11,6 @@ throw each other out with one id are told so instead of fighting for ever; no ca
 from __future__ import annotations
 
 import logging
-import ssl
 import struct
 import threading
 import time
@@ -30,6 +29,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.bulk import BulkSender, Client
 from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
 from disc_stream.wire.netloop import NetworkLoop, OnBurst
+from disc_stream.wire.tls import connect_error, make_context, refusal_remedy
 
 __all__ = ["Message", "MqttLink", "Will", "is_lost"]
 
@@ -120,12 +120,7 @@ class MqttLink:
         if self.broker.username is not None:
             client.username_pw_set(self.broker.username, self.broker.password)
         if self.broker.tls:
-            try:
-                client.tls_set(ca_certs=self.broker.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise BrokerError(
-                    f"cannot use the certificate authority {self.broker.ca_file!r}: {error}"
-                ) from error
+            client.tls_set_context(make_context(self.broker))
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_message = self._handle_message
@@ -168,11 +163,7 @@ class MqttLink:
                 properties=properties,
             )
         except (OSError, ValueError) as error:
-            raise BrokerError(
-                f"cannot reach the broker at {self.broker}: {error}",
-                remedy="Check that it runs and that host and port are right"
-                + (", and that it speaks TLS on that port" if self.broker.tls else ""),
-            ) from error
+            raise connect_error(self.broker, error) from error
         self._loop.start()
         if not self._answered.wait(timeout_s):
             self.close()
@@ -184,7 +175,7 @@ class MqttLink:
             self.close()
             raise BrokerError(
                 f"the broker at {self.broker} refused {self._refusal}",
-                remedy="Check user name, password, client id, MQTT version and access rights",
+                remedy=refusal_remedy(self.broker),
             )
 
     def close(self, timeout_s: float = 5.0) -> None:
