@@ -14,6 +14,7 @@ from disc_stream_server.storage.segments import list_segments, maintenance, segm
 from disc_stream_server.storage.sqlite import (
     connect,
     damaged_copies,
+    remove,
     roll_back,
     translate,
     truncate_log,
@@ -70,7 +71,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     counts = _forget_state(state / FILE, device, upto)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
-        copy.unlink(missing_ok=True)
+        remove(copy)
     labels = counts.pop("labels")
     return Erased(messages, labels, sum(counts.values()), len(copies))
 

@@ -30,7 +30,7 @@ VERSION = 1
 _SUFFIX, _NEW, _SAVED = ".sqlite", ".new", ".saved"
 _DIGITS = 20
 _MAINTENANCE = "maintenance.lock"
-_LOG_PAGES = 2_000  # frames in the log from which on a commit moves them into the main file
+_LOG_PAGES = 1_000  # frames in the log from which on a commit moves them into the main file
 _LOG_BYTES = 64 * 2**20  # the log file shrinks to this when it has been larger
 _MOST_TRIED = 100_000  # positions tried in vain, one after another, before a file is given up
 _SCHEMA = f"""
@@ -46,6 +46,7 @@ PRAGMA user_version={VERSION};
 COMMIT;
 """
 INSERT = "INSERT INTO rows VALUES (?, ?, ?, ?, ?)"
+_FIND = "SELECT * FROM rows WHERE position >= ? ORDER BY position LIMIT ?"
 SELECT = "SELECT * FROM rows WHERE position > ? ORDER BY position LIMIT ?"
 
 
@@ -214,19 +215,23 @@ class RowFinder:
     def __iter__(self) -> Iterator[Row]:
         if self._connection is None:
             return
-        position, tried = self._after, 0
+        position, tried, careful = self._after + 1, 0, False
         while position < self._beyond and tried < _MOST_TRIED:
+            count = 0
             try:
-                for found in self._connection.execute(SELECT, (position, -1)):
-                    position, tried = found[0], 0
+                for found in self._connection.execute(_FIND, (position, 1 if careful else -1)):
                     yield Row._make(found)
+                    count, position, tried = count + 1, found[0] + 1, 0
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise
-                # The page after this position cannot be read: step over it, one position at a time.
-                position, tried, self.lost = position + 1, tried + 1, self.lost + 1
+                if careful:  # the page of this position cannot be read: step over it, row by row
+                    position, tried, self.lost = position + 1, tried + 1, self.lost + 1
+                careful = True  # sqlite3 reads ahead: the row before the damage is still to be had alone
             else:
-                return
+                if not careful or not count:
+                    return
+                careful = False
 
     def close(self) -> None:
         """Close the file."""

@@ -29,7 +29,13 @@ def connect(
     Raises:
         sqlite3.Error: if it cannot be opened or is damaged.
     """
-    settings = (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", f"synchronous={synchronous}")
+    # The size of pages is that of new files. This one suits messages of some hundred bytes, and labels.
+    settings = (
+        f"busy_timeout={_BUSY_MS}",
+        "page_size=8192",
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+    )
     return _connect(path, f"mode={mode}", settings)
 
 
@@ -160,8 +166,9 @@ def set_aside(path: Path) -> Path:
 
 
 def damaged_copies(folder: Path) -> list[Path]:
-    """What has been set aside in a folder."""
-    return sorted(path for path in folder.glob("*.damaged*") if path.is_file())
+    """The databases that have been set aside in a folder."""
+    found = (path for path in folder.glob("*.damaged*") if path.is_file())
+    return sorted(path for path in found if not path.name.endswith(_PARTS[1:]))
 
 
 def sync_folder(folder: Path) -> None:

@@ -50,6 +50,7 @@ def _insert(how: str, table: str, n: int) -> str:
     return f"INSERT OR {how} INTO {table} VALUES ({marks})"  # noqa: S608 - names of this file
 
 
+_SESSION = "INSERT INTO sessions VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET state = excluded.state"
 _LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
 _DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
 _DEFERRED = _insert("IGNORE", "deferred", len(fields(DeferredWindow)))
@@ -145,7 +146,7 @@ class StateStore:
         is_erased = self._erased(connection)
         many = connection.executemany
         sessions = [item for item in commit.sessions.items() if not is_erased(item[0])]
-        many("INSERT OR REPLACE INTO sessions VALUES (?, ?)", sessions)
+        many(_SESSION, sessions)
         many("DELETE FROM sessions WHERE device = ?", [(name,) for name in commit.gone])
         many(_LABEL, [one for one in commit.labels if not is_erased(one.device, one.position)])
         letters = [one for one in commit.dead_letters if not is_erased(one.device, one.position)]
