@@ -63,8 +63,11 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     messages, upto = 0, 0
     if spool.is_dir():
         with maintenance(spool):
-            for first in list_segments(spool):
-                messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
+            done: set[int] = set()
+            while todo := [first for first in list_segments(spool) if first not in done]:  # new ones may come
+                for first in todo:
+                    messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
+                done.update(todo)
         reader = SpoolReader(spool)
         upto = reader.head
         reader.close()
