@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 STAMPS := .make
+SECONDS_EACH ?= 60
 
 # The demo's own options: make demo ARGS="--devices 20 --duration 60 --json"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test chaos lint format clean
+.PHONY: help demo serve test chaos fuzz lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,12 @@ test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
 chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the labels (DISC_STREAM_CHAOS_ROUNDS=100)
 	@$(BOOTSTRAP) system mosquitto
 	$(BIN)/pytest -s -m chaos_long tests/chaos $(ARGS)
+
+fuzz: $(STAMPS)/dev ## Fuzz the decoders for a minute each (SECONDS_EACH=60)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	@for reader in cbor packed json meta label; do \
+		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
+			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
 
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .

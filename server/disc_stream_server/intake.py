@@ -106,8 +106,10 @@ class Intake:
         device = ""
         try:
             device, kind = self._parse(row.topic)
-            if kind is not Kind.META:
+            if kind is Kind.RAW:
                 return self._decode_samples(device, row)
+            if kind is not Kind.META:
+                raise TopicError(f"topic {row.topic!r} is not for the server to read")
             self.counts.metas += 1
             if row.payload:
                 return [one for held in self._metas.learn(device, row.payload) for one in self._decode(held)]

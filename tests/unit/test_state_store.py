@@ -22,7 +22,8 @@ def make_label(position: int, device: str = "watch", window: int = 0, model: str
     return StoredLabel(
         position=position, device=device, boot=1, window=window, t0_us=window * 1000,
         t1_us=window * 1000 + 2000, t0_unix_us=None, label=2, name="walking", confidence=0.5, smoothed=1,
-        smoothed_confidence=0.75, q=b"\0" * 12, distance=1.5, novelty=None, model=model, flags=0, labelled_us=7,
+        smoothed_confidence=0.75, q=b"\0" * 12, distance=1.5, novelty=None, model=model,
+        flags=0, labelled_us=7,
     )  # fmt: skip
 
 

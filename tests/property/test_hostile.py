@@ -1,0 +1,192 @@
+"""Two thousand hostile payloads: none brings anything down, stalls the stream, or makes memory grow."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.clock import ManualClock
+from disc_stream.errors import PayloadError
+from disc_stream.types import Label, SampleBatch
+from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding, decode_batch, encode_batch
+from disc_stream.wire.label import decode_label
+from disc_stream.wire.limits import MAX_CHANNELS, MAX_SAMPLES, MAX_T0_US, MAX_UINT32
+from disc_stream.wire.meta import decode_meta
+from disc_stream.wire.status import decode_device_status, decode_server_status
+from disc_stream.wire.topics import Topics
+from disc_stream_server.checkpoints import stored_label
+from disc_stream_server.intake import Intake
+from disc_stream_server.metas import MetaBook
+from disc_stream_server.observers import Observers
+from disc_stream_server.pipeline import Pipeline, open_sessions
+from disc_stream_server.rejections import Rejections
+from disc_stream_server.sessions import Rules
+from disc_stream_server.shards import InProcessRouter
+from disc_stream_server.stages import Stages
+from disc_stream_server.storage.spool import Row
+from disc_stream_server.storage.state import Commit, StateStore
+from tests.support.hostile import (
+    HOSTILE_TOPICS,
+    META,
+    Payload,
+    good_batch,
+    hostile_metas,
+    hostile_payloads,
+)
+from tests.support.tiny_bundle import write_tiny_bundle
+
+
+def outcome(payload: Payload) -> str:
+    """What the decoder makes of a payload: a reason, or "taken" for a batch that is within the limits."""
+    content_type, data = payload
+    try:
+        batch = decode_batch(data, device="watch", content_type=content_type, meta=META)
+    except PayloadError as error:
+        refusal = error
+    else:
+        return checked(batch, data)
+    assert refusal.reason in REASONS
+    assert len(refusal.message) < 2_000
+    return refusal.reason
+
+
+def checked(batch: SampleBatch, data: bytes) -> str:
+    """A batch that was taken is within the limits, and comes back as it is."""
+    assert len(data) <= MAX_BYTES
+    assert 0 <= batch.boot <= MAX_UINT32
+    assert 0 <= batch.seq <= MAX_UINT32
+    assert 0 <= batch.t0_us <= MAX_T0_US
+    assert 1 <= len(batch.samples) <= MAX_SAMPLES
+    assert 1 <= len(batch.channels) <= MAX_CHANNELS
+    again = decode_batch(encode_batch(batch, Encoding.CBOR, describe_channels=True), device="watch")
+    assert again.samples.tobytes() == batch.samples.tobytes()
+    assert (again.boot, again.seq, again.t0_us, again.fs) == (batch.boot, batch.seq, batch.t0_us, batch.fs)
+    return "taken"
+
+
+def test_every_hostile_payload_is_refused_for_a_reason_or_is_a_batch_within_the_limits() -> None:
+    outcomes = Counter(outcome(payload) for payload in hostile_payloads())
+    assert sum(outcomes.values()) >= 2_000
+    assert set(REASONS) - {"no-meta"} <= set(outcomes), "every reason is met, or the corpus is too tame"
+    assert outcomes["taken"] < sum(outcomes.values()) / 2
+
+
+def test_another_seed_makes_others_and_they_fare_no_better() -> None:
+    assert hostile_payloads(1) != hostile_payloads(0)
+    assert hostile_payloads(1) == hostile_payloads(1)
+    for payload in hostile_payloads(1):
+        outcome(payload)
+
+
+def test_hostile_descriptions_labels_and_statuses_are_refused_for_a_reason() -> None:
+    readers = {
+        "meta": decode_meta,
+        "device": decode_device_status,
+        "server": decode_server_status,
+        "label": decode_label,
+    }
+    refused: Counter[str] = Counter()
+    reasons: set[str] = set()
+    for payload in [*hostile_metas(), *(payload for _, payload in hostile_payloads()[::3])]:
+        for name, read in readers.items():
+            try:
+                read(payload)
+            except PayloadError as error:
+                refused[name] += 1
+                reasons.add(error.reason)
+    assert reasons <= {*REASONS, "label"}
+    assert min(refused.values()) > 900
+
+
+def test_memory_stays_flat() -> None:
+    payloads = hostile_payloads()
+
+    def all_of_them() -> None:
+        for content_type, data in payloads:
+            try:
+                decode_batch(data, device="watch", content_type=content_type, meta=META)
+            except PayloadError:
+                continue
+
+    all_of_them()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(3):
+            all_of_them()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200_000
+    # A quarter of a megabyte of JSON digits is some ten megabytes of Python numbers, and no more.
+    assert peak - before < 64 * 2**20
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("hostile") / "tiny"
+    write_tiny_bundle(path)
+    return Bundle.open(path)
+
+
+def test_the_stream_goes_on_between_them_and_each_has_a_dead_letter_or_was_taken(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """From rows to checkpoints on disk, with a good device's batches in between."""
+    clock, topics = ManualClock(1_700_000_000_000_000), Topics()
+    sessions = open_sessions(bundle.manifest, rules=Rules(reorder=32))
+    rejections = Rejections(clock)
+    intake = Intake(
+        topics, sessions, MetaBook(100), rejections=rejections, observers=Observers(()), stages=Stages(),
+        max_payload_bytes=MAX_BYTES,
+    )  # fmt: skip
+    pipeline = Pipeline(
+        bundle.manifest, OnnxEncoder(bundle, "cpu"), router=InProcessRouter(sessions), clock=clock
+    )
+    rows: list[Row] = []
+
+    def add(topic: str, content_type: str, payload: bytes) -> None:
+        rows.append(Row(len(rows) + 1, clock.unix_us() + len(rows) * 1000, topic, content_type, payload))
+
+    goods = 0
+    for number, (content_type, payload) in enumerate(hostile_payloads()):
+        add(f"ds/v1/bad{number % 5}/raw", content_type, payload)
+        if number % 10 == 0:
+            batch = good_batch(goods, device="good")
+            add(
+                "ds/v1/good/raw",
+                CONTENT_TYPES[Encoding.CBOR],
+                encode_batch(batch, Encoding.CBOR, describe_channels=True),
+            )
+            goods += 1
+        if number % 100 == 0:
+            add(f"ds/v1/bad{number % 5}/meta", "", hostile_metas()[number // 100])
+    for topic in HOSTILE_TOPICS:
+        add(topic, "", b"x")
+    store = StateStore(tmp_path)
+    labels: list[Label] = []
+    for start in [*range(0, len(rows), 100), len(rows)]:
+        ready = intake.take(rows[start : start + 100])
+        if start == len(rows):  # whoever waits for something has waited long enough
+            intake.tick(rows[-1].received_us + 60_000_000, ready)
+        labelled = pipeline.label(ready)
+        labels += [one.label for one in labelled]
+        letters, intake.dead_letters = intake.dead_letters, []
+        stored = [stored_label(one) for one in labelled]
+        store.commit(Commit(start + 1, sessions.changes(), set(), stored, letters, [], [], {}))
+    assert [label.window for label in labels if label.device == "good"] == list(range(goods))
+    refused = sum(rejections.by_reason.values())
+    assert sum(store.dead_letter_counts().values()) == refused
+    assert store.dead_letter_counts() == dict(rejections.by_reason)
+    assert "internal" not in rejections.by_reason, store.dead_letters(reason="internal")
+    assert rejections.by_reason["topic"] == len(HOSTILE_TOPICS)
+    assert intake.counts.messages == len(rows)
+    counts = sessions.counts
+    dropped = counts.duplicates + counts.late + counts.stray
+    assert refused + intake.counts.batches + intake.counts.metas + dropped >= len(rows)
+    store.close()
