@@ -17,6 +17,7 @@ from disc_stream import __version__
 from disc_stream.cli import (
     benchmark,
     data,
+    deadletter,
     demo,
     edge,
     export,
@@ -68,6 +69,7 @@ app.command("serve")(serve.serve)
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")
+app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")
 
