@@ -1,4 +1,4 @@
-"""``disc-stream data export`` and ``data forget``: what a server has kept of its streams."""
+"""``disc-stream data export``: what a server has received and labelled, as a dataset."""
 
 from __future__ import annotations
 

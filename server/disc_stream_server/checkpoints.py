@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 
 from disc_stream.clock import Clock
-from disc_stream.errors import StorageError
+from disc_stream.errors import StateDamagedError, StorageError
 from disc_stream_server.deferral import Deferral, Key
 from disc_stream_server.intake import Intake
 from disc_stream_server.metas import MetaBook
@@ -101,6 +101,7 @@ class Checkpoints:
             labels[:] = [label for label in labels if label.device != device]
         if self._taken is not None:
             self._taken.sessions.pop(device, None)
+            self._taken.facts.pop(f"meta/{device}", None)
             self._taken.deferred[:] = [one for one in self._taken.deferred if one.device != device]
 
     def _take(self, position: int) -> None:
@@ -125,6 +126,8 @@ class Checkpoints:
             return
         try:
             self._store.commit(taken)
+        except StateDamagedError:
+            raise  # trying again is in vain; the next start sets the file aside
         except StorageError as error:
             if not self.blocked:
                 log.error("checkpoints cannot be written; labelling goes on for a while: %s", error)  # noqa: TRY400

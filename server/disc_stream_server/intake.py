@@ -108,8 +108,6 @@ class Intake:
             device, kind = self._parse(row.topic)
             if kind is Kind.RAW:
                 return self._decode_samples(device, row)
-            if kind is not Kind.META:
-                raise TopicError(f"topic {row.topic!r} is not for the server to read")
             self.counts.metas += 1
             if row.payload:
                 return [one for held in self._metas.learn(device, row.payload) for one in self._decode(held)]
@@ -142,6 +140,8 @@ class Intake:
         found = self._devices.get(topic)
         if found is None:
             found = self._topics.parse(topic)
+            if found[1] not in (Kind.RAW, Kind.META):
+                raise TopicError(f"topic {topic!r} is not for the server to read")
             if len(self._devices) > 100_000:
                 self._devices.clear()
             self._devices[topic] = found

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from disc_stream.clock import Clock
 from disc_stream.errors import StorageError
-from disc_stream_server.storage.retention import Retention
+from disc_stream_server.storage.retention import Retention, trim_labels
+from disc_stream_server.storage.spool import SpoolReader
 
 log = logging.getLogger(__name__)
+
+SPOOL = "spool"
+"""Name of the spool's folder in the state folder."""
 
 _INTERVAL_S = 60.0
 
@@ -20,14 +24,14 @@ class Janitor:
     """Applies the retention rules once a minute.
 
     Args:
-        spool: folder of the spool.
+        state: the state folder.
         retention: the rules.
         clock: time.
         done: position up to which everything is labelled; nothing after it is removed.
     """
 
-    def __init__(self, spool: Path, retention: Retention, clock: Clock, *, done: Callable[[], int]) -> None:
-        self._spool, self._retention, self._clock, self._done = spool, retention, clock, done
+    def __init__(self, state: Path, retention: Retention, clock: Clock, *, done: Callable[[], int]) -> None:
+        self._state, self._retention, self._clock, self._done = state, retention, clock, done
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 
@@ -41,10 +45,21 @@ class Janitor:
         if self._thread.ident is not None:
             self._thread.join(5.0)
 
+    def _tidy(self) -> None:
+        """Remove old messages, and the labels of those that are gone."""
+        self._retention.apply(self._state / SPOOL, self._done(), self._clock.unix_us())
+        reader = SpoolReader(self._state / SPOOL)
+        try:
+            oldest = reader.first
+        finally:
+            reader.close()
+        if oldest:
+            trim_labels(self._state, oldest)
+
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_S):
             try:
-                self._retention.apply(self._spool, self._done(), self._clock.unix_us())
+                self._tidy()
             except StorageError as error:
                 log.warning("the spool could not be tidied: %s", error)
             except Exception:

@@ -30,7 +30,7 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.checkpoints import Checkpoints
 from disc_stream_server.deferral import Deferral
 from disc_stream_server.intake import Intake
-from disc_stream_server.janitor import Janitor
+from disc_stream_server.janitor import SPOOL, Janitor
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
 from disc_stream_server.outbox import Outbox, last_will
@@ -56,7 +56,6 @@ _CATCH_UP = 256  # windows that were put off, labelled at once while there is no
 _MOST_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
 _MOST_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
 _WATCHDOG_S = 30.0
-SPOOL = "spool"
 
 
 class Service:
@@ -108,7 +107,7 @@ class Service:
         self._build(encoder)
         self._receiver = ReceiverProcess(self._receiver_settings(), on_head=self._wake, on_failure=on_failure)
         self._janitor = Janitor(
-            self.state / SPOOL,
+            self.state,
             Retention(config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes),
             clock,
             done=lambda: self._checkpoints.position,
