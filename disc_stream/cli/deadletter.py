@@ -196,10 +196,15 @@ def _decode_again(store: StateStore, letter: DeadLetter) -> str:
 
 def _facts(letter: DeadLetter) -> dict[str, Any]:
     return {
-        "position": letter.position, "received": _time(letter), "topic": letter.topic,
-        "device": letter.device, "reason": letter.reason, "message": letter.message, "content_type": letter.content_type,
+        "position": letter.position,
+        "received": _time(letter),
+        "topic": letter.topic,
+        "device": letter.device,
+        "reason": letter.reason,
+        "message": letter.message,
+        "content_type": letter.content_type,
         "bytes": letter.size,
-    }  # fmt: skip
+    }
 
 
 def _time(letter: DeadLetter) -> str:
