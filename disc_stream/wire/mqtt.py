@@ -22,13 +22,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.bulk import BulkSender, Client
 from disc_stream.wire.delivery import Message, Unconfirmed, Will, is_lost
 from disc_stream.wire.netloop import NetworkLoop, OnBurst
+from disc_stream.wire.subscriptions import Subscriptions
 from disc_stream.wire.tls import connect_error, make_context, refusal_remedy
 
 __all__ = ["Message", "MqttLink", "Will", "is_lost"]
@@ -90,8 +90,7 @@ class MqttLink:
         self._receive_maximum = receive_maximum
         self._epoch = 0
         self._ack_lock = threading.Lock()  # an acknowledgement goes to the connection it belongs to
-        self._subscriptions: dict[str, int] = {}
-        self._subscribing: dict[int, str] = {}  # message id -> filter not yet granted
+        self._subscriptions = Subscriptions(v5=broker.protocol == "5")
         self._unconfirmed = Unconfirmed()
         self._answered = threading.Event()  # connected and subscribed, refused, or broken before that
         self._connected = threading.Event()
@@ -192,9 +191,7 @@ class MqttLink:
 
     def subscribe(self, topic_filter: str, qos: int = 1) -> None:
         """Subscribe now (if connected) and after every reconnect."""
-        self._subscriptions[topic_filter] = qos
-        if self.connected:
-            self._send_subscription(topic_filter, qos)
+        self._subscriptions.add(topic_filter, qos, self._client if self.connected else None)
 
     def publish(
         self,
@@ -287,10 +284,8 @@ class MqttLink:
         self._loop.connected()
         self._bulk.up(min(limit, _MOST_BULK))
         self._connected.set()
-        self._subscribing.clear()
-        for topic_filter, qos in self._subscriptions.items():
-            self._send_subscription(topic_filter, qos)
-        if not self._subscribing:
+        self._subscriptions.renew(self._client)
+        if self._subscriptions.are_answered:
             self._answered.set()
         self._guarded("on_up", self._on_up)
 
@@ -298,14 +293,6 @@ class MqttLink:
         """From here on, acknowledgements of messages received so far are passed over."""
         with self._ack_lock:
             self._epoch += 1
-
-    def _send_subscription(self, topic_filter: str, qos: int) -> None:
-        if self.broker.protocol == "5":
-            _, mid = self._client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
-        else:
-            _, mid = self._client.subscribe(topic_filter, qos=qos)
-        if mid is not None:
-            self._subscribing[mid] = topic_filter
 
     def _handle_subscribe(
         self,
@@ -315,13 +302,11 @@ class MqttLink:
         reasons: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
-        topic_filter = self._subscribing.pop(mid, "a topic")
-        for reason in reasons:
-            if reason.is_failure:
-                log.error("broker %s refused to subscribe us to %s: %s", self.broker, topic_filter, reason)
-                if not self._answered.is_set():
-                    self._refusal = f"to subscribe us to {topic_filter}: {reason}"
-        if not self._subscribing:
+        for refusal in self._subscriptions.answered(mid, reasons):
+            log.error("broker %s refused %s", self.broker, refusal)
+            if not self._answered.is_set():
+                self._refusal = refusal
+        if self._subscriptions.are_answered:
             self._answered.set()
 
     def _handle_publish(

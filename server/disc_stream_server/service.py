@@ -22,7 +22,7 @@ from pathlib import Path
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig, default_state
-from disc_stream.errors import BrokerError, StorageError
+from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
@@ -399,13 +399,3 @@ class Service:
             "checkpoint": self._checkpoints.position,
             "receiver_restarts": self._receiver.restarts,
         }
-
-
-def check_state(state: Path) -> None:
-    """Refuse a state folder that cannot be one.
-
-    Raises:
-        StorageError: if something else is there.
-    """
-    if state.exists() and not state.is_dir():
-        raise StorageError(f"the state folder {str(state)!r} is a file", remedy="Name a folder with --state")

@@ -8,6 +8,7 @@
     inputs     [ w0 ][ w1 ][ w2 ]       [ w0 ]
 """
 
-from disc_stream_server.sessions.sessions import Archive, Rules, SessionCounts, Sessions
+from disc_stream_server.sessions.rules import Archive, Rules, SessionCounts
+from disc_stream_server.sessions.sessions import Sessions
 
 __all__ = ["Archive", "Rules", "SessionCounts", "Sessions"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from disc_stream.signal.deviceclock import Verdict
@@ -11,10 +9,8 @@ from disc_stream.signal.resampling import StreamResampler
 from disc_stream.types import Float32Array, WindowSpec
 from disc_stream_server.layout import RATE_TOLERANCE
 from disc_stream_server.sessions.device import Anchor, Device, Waiting
+from disc_stream_server.sessions.rules import SessionCounts
 from disc_stream_server.shards import ReadyInput
-
-if TYPE_CHECKING:
-    from disc_stream_server.sessions.sessions import SessionCounts
 
 
 def new_resampler(fs: float, model_fs: float, n_channels: int) -> StreamResampler | None:
