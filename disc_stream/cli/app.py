@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from disc_stream import __version__
 from disc_stream.cli import (
     benchmark,
+    broker,
     data,
     deadletter,
     demo,
@@ -69,6 +70,7 @@ app.command("serve")(serve.serve)
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")
+app.add_typer(broker.app, name="broker")
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")

@@ -22,6 +22,7 @@ _PROBES = {
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
     "parquet": ("pyarrow",),
+    "broker": ("cryptography",),
     "demo": ("torch", "onnx", "sklearn", "starlette", "uvicorn"),
 }
 

@@ -1,0 +1,192 @@
+"""Lets devices in, and shuts them out again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from disc_stream.errors import ConfigError
+from disc_stream.wire.topics import check_device
+from disc_stream_server.brokerconfig import mosquitto
+from disc_stream_server.brokerconfig.authority import Authority
+from disc_stream_server.brokerconfig.files import PRIVATE_FOLDER, PUBLIC, SECRET, locked, make_folder, write
+from disc_stream_server.brokerconfig.passwords import PasswordFile, new_token
+from disc_stream_server.brokerconfig.plan import Layout, Plan
+from disc_stream_server.brokerconfig.setup import banned, write_revocations
+
+_OURS = "disc-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A device that may connect now.
+
+    Args:
+        device: its id.
+        url: broker URL for this machine; the password is not in it.
+        folder: everything that the device needs, to be copied to it.
+        by: ``password`` or ``certificate``.
+        reloaded: process id of the broker that was told, None if none runs here.
+    """
+
+    device: str
+    url: str
+    folder: Path
+    by: str
+    reloaded: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A device that may not connect any more.
+
+    Args:
+        device: its id.
+        passwords: how many passwords it had.
+        certificates: how many of its certificates were revoked.
+        reloaded: process id of the broker that was told, None if none runs here.
+    """
+
+    device: str
+    passwords: int
+    certificates: int
+    reloaded: int | None
+
+
+def add_device(root: Path, device: str, *, certificate: bool = False, renew: bool = False) -> Added:
+    """Make a credential for a device and let the broker know.
+
+    Args:
+        root: folder of the set-up.
+        device: its id, as in its topics.
+        certificate: make a client certificate instead of a password.
+        renew: replace the credential that it has.
+
+    Raises:
+        InputNotFoundError: if there is no set-up.
+        ConfigError: if the device has a credential already, or cannot have this one.
+        TopicError: if the id is not valid.
+    """
+    _check(device, certificate)
+    plan, layout = Plan.load(root), Layout(root.absolute())
+    with locked(layout.root):
+        authority = Authority(layout.authority)
+        users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
+        if not renew and (device in users.users() or authority.valid(device)):
+            raise ConfigError(
+                f"{device!r} has a credential already", remedy="Replace it with --renew, or choose another id"
+            )
+        revoked = authority.revoke(device)
+        _clear(layout.device(device))
+        make_folder(layout.device(device), PRIVATE_FOLDER)
+        write(layout.device(device) / "ca.crt", authority.pem, PUBLIC)
+        if certificate:
+            users.remove(device)
+            url = _with_certificate(plan, layout, authority, device)
+        else:
+            url = _with_password(plan, layout, users, device)
+        if revoked:
+            write_revocations(layout, plan, authority)
+        _write_access(layout, plan, authority)
+        by = "certificate" if certificate else "password"
+        return Added(device, url, layout.device(device), by, reload_broker(layout))
+
+
+def remove_device(root: Path, device: str) -> Removed:
+    """Take a device's credentials away and let the broker know, which cuts it off at once.
+
+    Raises:
+        InputNotFoundError: if there is no set-up.
+        ConfigError: if the device has no credential.
+        TopicError: if the id is not valid.
+    """
+    check_device(device)
+    plan, layout = Plan.load(root), Layout(root.absolute())
+    with locked(layout.root):
+        authority = Authority(layout.authority)
+        users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
+        passwords = int(users.remove(device))
+        certificates = authority.revoke(device)
+        if not passwords and not certificates:
+            raise ConfigError(f"{device!r} has no credential here", remedy="Check the id")
+        if certificates:
+            write_revocations(layout, plan, authority)
+        _write_access(layout, plan, authority)
+        _clear(layout.device(device))
+        return Removed(device, passwords, certificates, reload_broker(layout))
+
+
+def reload_broker(layout: Layout) -> int | None:
+    """Let a broker that runs on this set-up read its files again (SIGHUP).
+
+    Returns:
+        Its process id, None if none runs here.
+    """
+    try:
+        pid = int(layout.pid.read_text(encoding="ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    # The file may be a leftover, and the number somebody else's by now.
+    if os.path.basename(command[0]) != b"mosquitto":  # noqa: PTH119 - bytes
+        return None
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError:
+        return None
+    return pid
+
+
+def _check(device: str, certificate: bool) -> None:
+    check_device(device)
+    if device.startswith(_OURS):
+        raise ConfigError(
+            f"device ids that begin with {_OURS!r} are reserved: the server's client ids do",
+            remedy="Choose another id",
+        )
+    if ":" in device and not certificate:
+        raise ConfigError(
+            f"Mosquitto's password files cannot hold {device!r}, because of the ':'",
+            remedy="Add --certificate, or choose another id",
+        )
+
+
+def _with_password(plan: Plan, layout: Layout, users: PasswordFile, device: str) -> str:
+    token, folder = new_token(), layout.device(device)
+    write(folder / "password", token + "\n", SECRET)
+    users.set(device, token)
+    _write_environment(plan, folder, device, plan.port, {"ca": "ca.crt", "password-file": "password"})
+    return plan.url(
+        device, plan.port, **{"ca": str(folder / "ca.crt"), "password-file": str(folder / "password")}
+    )
+
+
+def _with_certificate(plan: Plan, layout: Layout, authority: Authority, device: str) -> str:
+    pair, folder = authority.issue_device(device), layout.device(device)
+    names = {"ca": "ca.crt", "cert": "device.crt", "key": "device.key"}
+    write(folder / names["key"], pair.key, SECRET)
+    write(folder / names["cert"], pair.certificate, PUBLIC)
+    _write_environment(plan, folder, device, plan.certificate_port, names)
+    absolute = {option: str(folder / name) for option, name in names.items()}
+    return plan.url(device, plan.certificate_port, **absolute)
+
+
+def _write_environment(plan: Plan, folder: Path, device: str, port: int, files: dict[str, str]) -> None:
+    """Relative paths: the folder goes to the device as it is."""
+    text = (
+        f"# In this folder: set -a; . ./device.env\nDISC_STREAM_BROKER='{plan.url(device, port, **files)}'\n"
+    )
+    write(folder / "device.env", text, SECRET)
+
+
+def _write_access(layout: Layout, plan: Plan, authority: Authority) -> None:
+    text = mosquitto.device_access(plan.prefix, banned(layout, authority))
+    write(layout.broker / mosquitto.DEVICE_ACL, text, SECRET, plan.user)
+
+
+def _clear(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)
