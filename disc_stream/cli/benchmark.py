@@ -322,7 +322,8 @@ def ingest(
         typer.echo(f"  {name:<15}{us:>10.1f} µs")
     typer.echo(
         f"labels {server['labels']:,} of {server['labels_expected']:,}; lost {server['lost']}, "
-        f"duplicated {server['duplicated']}; {server['bytes_per_device']:,} bytes per device"
+        f"duplicated {server['duplicated']}; {server['bytes_per_device']:,} bytes per device; "
+        f"latency {server['latency_ms']['p50']} ms median, {server['latency_ms']['p99']} ms at 99 %"
     )
 
 

@@ -197,6 +197,9 @@ class Service:
         """
         self._since_us = self._clock.unix_us()
         self._receiver.start()
+        if self._backlog:
+            text = "going on behind position %d: %d messages are in the spool and wait to be labelled"
+            log.info(text, self._position, self._backlog)
         self._link.connect()
         self._janitor.start()
         self._worker.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from disc_stream_server.storage.lock import FolderLock
 from tests.support.broker import Mosquitto, free_port
 
 pytestmark = pytest.mark.broker
@@ -111,3 +113,15 @@ def test_configuration_files(tiny_bundle: Path, tmp_path: Path) -> None:
     assert_one_line(
         serve("--bundle", tiny_bundle, "--prefix", "a/#", "--no-http"), 2, "topic prefix 'a/#' is not valid"
     )
+
+
+def test_state_folders(mosquitto: Mosquitto, tiny_bundle: Path, tmp_path: Path) -> None:
+    common = ("--bundle", tiny_bundle, "--broker", mosquitto.url, "--no-http")
+    (tmp_path / "file").write_text("")
+    assert_one_line(serve(*common, "--state", tmp_path / "file"), 1, "state folder .*file' cannot be used")
+    lock = FolderLock(tmp_path / "state")
+    try:
+        result = serve(*common, "--state", tmp_path / "state")
+    finally:
+        lock.release()
+    assert_one_line(result, 1, rf"is in use by process {os.getpid()}", "give this one its own --state")

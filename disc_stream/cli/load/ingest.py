@@ -26,6 +26,7 @@ WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
 _AHEAD = 4_000  # messages that may be in the broker, between a publisher and the subscriber
 _TICK_S = 0.02
 _STALLED_S = 60.0
+_LATENCIES = 2_000  # labels looked at for the latency
 _WARM = 0.1  # share of the messages before the clock starts
 
 Say = Callable[[str], None]
@@ -280,7 +281,29 @@ def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say)
         code = server.stop()
     if code:
         raise BrokerError(f"the server ended with code {code}")
-    return _server_report(server, load, idle, busy)
+    return {**_server_report(server, load, idle, busy), "latency_ms": _latencies(folder / "state")}
+
+
+def _latencies(state: Path) -> dict[str, float]:
+    """From a message's arrival to the label it completes, at full load, over labels spread over the run."""
+    from disc_stream_server.storage.spool import SpoolReader
+    from disc_stream_server.storage.state import StateStore
+
+    store, reader = StateStore(state), SpoolReader(state / "spool")
+    try:
+        labels = store.labels(limit=10**9)
+        chosen = labels[:: max(1, len(labels) // _LATENCIES)]
+        rows = {label.position: reader.get(label.position) for label in chosen}
+    finally:
+        store.close()
+        reader.close()
+    waits = sorted(
+        (label.labelled_us - row.received_us) / 1000
+        for label in chosen
+        if (row := rows[label.position]) is not None
+    )
+    at = {"p50": len(waits) // 2, "p99": len(waits) * 99 // 100, "max": len(waits) - 1}
+    return {name: round(waits[index], 1) for name, index in at.items()} if waits else {}
 
 
 def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
