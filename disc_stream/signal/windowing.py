@@ -88,6 +88,10 @@ class StreamWindower:
         self._skip = 0
         self._next_index = index
 
+    def number_from(self, window: int) -> None:
+        """Give the next span this number."""
+        self._window = window
+
     def pass_over(self, n: int) -> None:
         """Begin the first span only n samples from here."""
         self._skip = n

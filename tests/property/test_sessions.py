@@ -214,3 +214,26 @@ def test_a_clock_that_was_set_back_does_not_make_batches_wait_for_ever() -> None
     assert sessions.push(batches[2], hour) == []
     assert sessions.expire(hour + 1_000_000) == []
     assert [one.seq for one in sessions.expire(10)] == [2], "the server's clock was stepped back by an hour"
+
+
+def test_under_another_model_a_device_keeps_its_order_and_begins_new_windows() -> None:
+    first = new_sessions()
+    batches = [make_batch("watch", seq, np.full((3, 3), seq, dtype=np.float32)) for seq in range(10)]
+    found = push_all(first, batches[:5], end=False)
+    first.smooth(found, quarters(len(found)))
+    disk = first.changes()
+
+    class Disk:
+        def session(self, device: str) -> bytes | None:
+            return disk.get(device)
+
+        def waiting(self, positions: list[int]) -> list[Waiting]:
+            return []
+
+    wider = WindowSpec(12, 6, 6)
+    second = Sessions(CHANNELS, FS, wider, n_clusters=5, rules=RULES, archive=Disk())
+    assert second.push(batches[4]) is None, "it has been seen"
+    later = [one for batch in batches[5:] for one in second.push(batch) or []]
+    assert [one.window for one in later] == [3, 4], "numbers go on, so that no window has two labels"
+    np.testing.assert_array_equal(later[0].samples[:, 0], [5, 5, 5, 6, 6, 6])
+    assert second.smooth(later, np.full((2, 5), 0.2)).shape == (2, 5)

@@ -15,7 +15,7 @@ from disc_stream.signal.windowing import StreamWindower
 from disc_stream.types import Channel, Float32Array, SampleBatch
 from disc_stream_server.layout import Layout
 
-_VERSION = 2
+_VERSION = 3
 PAST_BOOTS = 8  # boots of a device that are remembered, to know their late batches
 
 
@@ -73,12 +73,17 @@ class Device:
         self.waiting: dict[int, Waiting] = {}  # by seq
 
 
-def save_device(device: Device) -> bytes:
-    """Everything that the next batch depends on; batches that wait are given by their rows in the spool."""
+def save_device(device: Device, model: str) -> bytes:
+    """Everything that the next batch depends on; batches that wait are given by their rows in the spool.
+
+    Args:
+        device: whose state.
+        model: stands for the channels, rate, windows and clusters that this state is made for.
+    """
     resampler = None if device.resampler is None else _plain(device.resampler.state())
     return cbor2.dumps(
         [
-            _VERSION, device.boot, device.next_seq, list(device.past_boots),
+            _VERSION, model, device.boot, device.next_seq, list(device.past_boots),
             [[c.name, c.unit, c.scale] for c in device.channels], device.fs,
             _plain(device.windower.state()), _plain(device.smoothing.state()), resampler,
             _plain(device.clock.state()), str(device.fault), device.segment, device.smoothed_segment,
@@ -92,6 +97,7 @@ def save_device(device: Device) -> bytes:
 class Saved(NamedTuple):
     """A device as it was saved, before it has borrowed a buffer."""
 
+    model: str
     boot: int
     next_seq: int
     past_boots: list[int]
@@ -119,7 +125,16 @@ def load_device(blob: bytes) -> Saved | None:
     if not isinstance(fields, list) or fields[0] != _VERSION:
         return None
     saved = Saved(*fields[1:])
-    return saved._replace(channels=tuple(Channel(*channel) for channel in fields[4]))
+    return saved._replace(channels=tuple(Channel(*channel) for channel in fields[5]))
+
+
+def renew_device(device: Device, saved: Saved) -> None:
+    """Put saved values into a device that another model has windowed: its order and its clock go on."""
+    device.clock.restore(_rich(saved.clock))
+    device.fault = ClockFault(saved.fault)
+    device.windower.number_from(saved.windower[2])
+    device.segment, device.last_us = saved.segment + 1, saved.last_us
+    device.last_gap = (saved.last_gap[0], saved.last_gap[1])
 
 
 def fill_device(device: Device, saved: Saved) -> None:

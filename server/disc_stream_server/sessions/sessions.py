@@ -29,6 +29,7 @@ from disc_stream_server.sessions.device import (
     Waiting,
     fill_device,
     load_device,
+    renew_device,
     save_device,
 )
 from disc_stream_server.sessions.rules import STRICT, Align, Archive, Rules, SessionCounts
@@ -76,6 +77,7 @@ class Sessions:
         self.counts = SessionCounts()
         self._channels, self._fs, self._spec = tuple(channels), fs, spec
         self._new_filter = partial(StickyFilter, n_clusters, stay, exponent)
+        self._model = repr((self._channels, fs, spec, n_clusters, exponent))
         self._max_devices = max_devices
         self._reorder, self._reorder_us = rules.reorder, round(rules.reorder_s * 1e6)
         self._archive, self._align = archive, align
@@ -202,7 +204,7 @@ class Sessions:
         for name in self._changed:
             device = self._devices.get(name)
             if device is not None:
-                saved[name] = save_device(device)
+                saved[name] = save_device(device, self._model)
         self._changed.clear()
         return saved
 
@@ -244,7 +246,7 @@ class Sessions:
     def _restore(self, name: str, saved: Saved) -> Device | None:
         device = Device(name, saved.boot, saved.next_seq, deque(saved.past_boots, maxlen=PAST_BOOTS))
         self._equip(device, saved.channels, fit_layout(saved.channels, self._channels), saved.fs)
-        fill_device(device, saved)
+        (fill_device if saved.model == self._model else renew_device)(device, saved)
         self._admit(device)
         self.counts.restored += 1
         for waiting in () if self._archive is None else self._archive.waiting(saved.waiting):
@@ -263,7 +265,7 @@ class Sessions:
         self._devices[device.name] = device
         if len(self._devices) > self._max_devices:
             name, silent = self._devices.popitem(last=False)
-            self._leaving[name] = save_device(silent)
+            self._leaving[name] = save_device(silent, self._model)
             self._changed.discard(name)
             self._deadlines.pop(name, None)
             self._buffers.give_back(silent.buffer)
