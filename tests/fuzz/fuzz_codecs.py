@@ -19,10 +19,11 @@ import atheris
 
 with atheris.instrument_imports(include=["disc_stream.wire"]):
     from disc_stream.wire.codecs import CONTENT_TYPES, REASONS, Encoding, decode_batch, encode_batch
-    from disc_stream.wire.label import decode_label
+    from disc_stream.wire.label import decode_label, encode_label
     from disc_stream.wire.meta import decode_meta
 
 from disc_stream.errors import PayloadError
+from disc_stream.types import Label, SoftLabel
 from tests.support.hostile import META, good_batch, hostile_metas, hostile_payloads
 
 CORPUS = Path("build/fuzz")
@@ -55,6 +56,12 @@ def _write_seeds(name: str, folder: Path) -> None:
             for described in (False, True)
         ]
         seeds = [*good, *(payload for _, payload in hostile_payloads()[::5] if len(payload) < 4096)]
+    elif name == "label":
+        soft = SoftLabel(1, "walking", 0.75)
+        facts = ("watch", 7, 12, 30_720_000, 33_280_000, soft, (soft, soft), soft, 1.5)
+        seeds = [
+            encode_label(Label(*facts, novelty, "m", 31, 1_700_000_000_000_000)) for novelty in (0.5, None)
+        ]
     else:
         seeds = [payload for payload in hostile_metas()[::3] if len(payload) < 4096]
     for seed in seeds:
