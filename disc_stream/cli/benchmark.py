@@ -284,7 +284,11 @@ def ingest(
     devices: Annotated[int, typer.Option(min=1, help="Devices that publish.")] = 300,
     fs: Annotated[float, typer.Option(help="Their sampling rate in Hz.")] = 50.0,
     samples: Annotated[int, typer.Option(min=1, help="Samples per message.")] = 50,
+    seconds: Annotated[
+        float | None, typer.Option(help="Seconds of every device's stream; default: 100,000 messages in all.")
+    ] = None,
     messages: Annotated[int, typer.Option(min=1, help="Messages in all.")] = 100_000,
+    qos: Annotated[int, typer.Option(min=1, max=1, help="1: nothing is promised of QoS 0.")] = 1,
     publishers: Annotated[int, typer.Option(min=1, help="Publishing processes.")] = 1,
     encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are reported.")] = 1,
@@ -299,12 +303,14 @@ def ingest(
     reference, and then to `serve` with a model that costs nothing. Reports
     rates, processor time by stage, memory, losses and repetitions.
 
-    Example: disc-stream benchmark ingest --devices 1000 --messages 200000
+    Example: disc-stream benchmark ingest --devices 1000 --fs 50 --samples 50 --seconds 100
     """
     require_extras("disc-stream benchmark ingest", "cpu", "export")
     from disc_stream.cli.load.ingest import Load, check, run
 
-    load = Load(devices, fs, samples, messages, publishers, encoding)
+    if seconds is not None:
+        messages = max(1, round(devices * seconds * fs / samples))
+    load = Load(devices, fs, samples, messages, publishers, encoding, qos=qos)
     check(load)
     with _spinner() as say:
         report = run(load, broker, repeats, say)

@@ -223,3 +223,24 @@ def test_keyboard_alone_reaches_every_control_in_order(page: Dashboard, browser:
     browser.press("\ue00d")  # Space
     assert browser.run("return document.querySelector('#pause').ariaPressed") == "true"
     assert browser.run("return document.querySelector('#pause').textContent") == "Resume"
+
+
+def test_what_a_watcher_must_know_is_said_worst_first(browser: Browser, page: Dashboard) -> None:
+    browser.open(page.url)
+    hidden = "const t = document.querySelector('#trouble'); return t.hidden ? '' : t.textContent"
+    states = [
+        ({}, ""),
+        ({"counters": {"deferred": 12}}, "12 older windows"),
+        ({"backlog": 5000, "counters": {"deferred": 12}}, "5000 messages wait to be labelled"),
+        (
+            {"waits_for": "space for the spool (no space left)", "backlog": 5000},
+            "waits for space for the spool",
+        ),
+        ({"connected": False, "waits_for": "the broker"}, "lost its broker"),
+        ({}, ""),
+    ]
+    for facts, says in states:
+        page.on_status({**ONLINE, **facts})
+        browser.wait(hidden, until=lambda text, says=says: (says in text) if says else text == "")
+    page.on_status({**ONLINE, "backlog": 7})
+    browser.wait("return document.querySelector('#fact-backlog').textContent", until=lambda text: text == "7")

@@ -44,6 +44,7 @@ class Load:
         publishers: processes.
         encoding: of the payloads.
         receive_maximum: of both subscribers.
+        qos: of the messages.
     """
 
     devices: int
@@ -53,6 +54,7 @@ class Load:
     publishers: int = 2
     encoding: str = "cbor"
     receive_maximum: int = 1_000
+    qos: int = 1
 
     @property
     def rounds(self) -> int:

@@ -3,6 +3,7 @@ import { connect } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Cards($("grid"), $("card"));
+const MUCH_BACKLOG = 1000; // messages, as in app.py
 let paused = false;
 let connected = false;
 
@@ -18,9 +19,23 @@ function showServer(server) {
   const rejected = Object.entries(status.rejected || {});
   $("fact-rejected").textContent = String(rejected.reduce((sum, [, count]) => sum + count, 0));
   $("fact-rejected").title = rejected.map(([reason, count]) => `${reason}: ${count}`).join(", ");
-  const noBroker = status.connected === false;
-  $("trouble").hidden = !noBroker;
-  if (noBroker) $("trouble").textContent = "The server has lost its broker and is reconnecting: nothing new can come.";
+  const backlog = status.backlog || 0;
+  $("fact-backlog").textContent = String(backlog);
+  $("fact-backlog").title = `${counters.deferred ?? 0} windows were put off and are labelled later`;
+  const trouble = troubleOf(status, backlog, counters.deferred || 0);
+  $("trouble").hidden = trouble === "";
+  if ($("trouble").textContent !== trouble) $("trouble").textContent = trouble;
+}
+
+// What a watcher must know, worst first; "" if all is well.
+function troubleOf(status, backlog, deferred) {
+  if (status.connected === false) return "The server has lost its broker and is reconnecting: nothing new can come.";
+  if (status.waits_for) return `The server waits for ${status.waits_for}. The broker keeps what devices send meanwhile.`;
+  if (backlog > MUCH_BACKLOG) {
+    return `The server is behind: ${backlog} messages wait to be labelled. None is lost; this page updates once a second.`;
+  }
+  if (deferred > 0) return `${deferred} older windows are still to be labelled; what you see is up to date.`;
+  return "";
 }
 
 function showCounts() {
