@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from disc_stream.errors import BrokerError, ConfigError
 from disc_stream.wire.broker import Broker
@@ -20,7 +22,7 @@ def make_context(broker: Broker) -> ssl.SSLContext:
     Raises:
         ConfigError: if a file of certificates or keys cannot be used, or a certificate is not valid now.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host's name
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host's name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if broker.ca_file is None:
         context.load_default_certs()
@@ -29,6 +31,14 @@ def make_context(broker: Broker) -> ssl.SSLContext:
     if broker.cert_file is not None:
         _identify(context, broker.cert_file, broker.key_file or broker.cert_file)
     return context
+
+
+class _Context(ssl.SSLContext):
+    """Shakes hands at once: paho does so later, and leaves the socket open where that fails."""
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """The same as ever, with the handshake done."""
+        return super().wrap_socket(sock, *args, **{**options, "do_handshake_on_connect": True})
 
 
 def _trust(context: ssl.SSLContext, file: str) -> None:

@@ -17,6 +17,7 @@ AUTOSAVE_S = 60
 MAX_PACKET_BYTES = 1_048_576
 MAX_KEEPALIVE_S = 600
 MAX_INFLIGHT = 1_000
+MAX_QUEUED = 1_000_000_000
 DEVICE_ACL, SERVICE_ACL = "devices.acl", "services.acl"
 DEVICE_PASSWORDS, SERVICE_PASSWORDS = "devices.passwords", "services.passwords"
 CRL = "revoked.crl"
@@ -60,9 +61,10 @@ def _general(plan: Plan, layout: Layout) -> str:
 user {plan.user}
 pid_file {layout.pid}
 
-# Nothing that was confirmed is dropped by count. The limit in bytes is for each client; beyond it Mosquitto
+# Nothing that was confirmed is dropped by count: the number is as good as none. (0 would mean none, but then
+# 2.0 hangs up on a client whose message it refuses.) The limit in bytes is for each client; beyond it Mosquitto
 # drops new messages for that client without telling anybody; without it one dead client could end the broker.
-max_queued_messages 0
+max_queued_messages {MAX_QUEUED}
 max_queued_bytes {plan.queue_bytes}
 max_inflight_messages {MAX_INFLIGHT}
 

@@ -1,0 +1,104 @@
+"""A real Mosquitto that runs on what ``disc-stream broker config`` writes."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from pathlib import Path
+
+from disc_stream.wire.broker import Broker
+from disc_stream_server.brokerconfig.devices import Added, add_device
+from disc_stream_server.brokerconfig.plan import ROLES, Layout
+from disc_stream_server.brokerconfig.setup import write_setup
+from tests.support.broker import Mosquitto, free_port
+
+PASSWORD = "DISC_STREAM_BROKER_PASSWORD"  # noqa: S105
+
+
+def three_ports() -> dict[str, int]:
+    ports: set[int] = set()
+    while len(ports) < 3:
+        ports.add(free_port())
+    return dict(zip(("port", "certificate_port", "service_port"), sorted(ports), strict=True))
+
+
+class SecureMosquitto(Mosquitto):
+    """A broker on loopback, started as whoever runs the test.
+
+    Args:
+        folder: of the set-up; made here.
+        settings: those of ``Plan``.
+    """
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        done = write_setup(folder, **{**three_ports(), "user": getpass.getuser(), **settings})
+        self.plan, self.layout = done.plan, Layout(folder)
+        self.port = self.plan.port
+        self._config = self.layout.broker / "mosquitto.conf"
+        self._process = None
+
+    def environment(self, role: str) -> dict[str, str]:
+        """What is in a role's file."""
+        lines = self.layout.role(role).read_text().splitlines()
+        return {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
+
+    def secret(self, role: str) -> str:
+        return self.environment(role)[PASSWORD]
+
+    def role(self, role: str) -> Broker:
+        """Address and credentials of a role."""
+        return Broker.parse(self.role_url(role))
+
+    def role_url(self, role: str) -> str:
+        """The same as a URL that needs nothing from the environment."""
+        url = self.environment(role)["DISC_STREAM_BROKER"]
+        return url.replace(f"{ROLES[role]}@", f"{ROLES[role]}:{self.secret(role)}@")
+
+    def add(self, device: str, *, certificate: bool = False) -> Broker:
+        """Let a device in, and wait until the broker knows."""
+        return Broker.parse(self.added(device, certificate=certificate).url)
+
+    def added(self, device: str, *, certificate: bool = False, renew: bool = False) -> Added:
+        with self.reloading():
+            return add_device(self.folder, device, certificate=certificate, renew=renew)
+
+    def reloading(self) -> _Reloading:
+        """Wait, at the end of a block, until the broker has read its files again, if it runs."""
+        return _Reloading(self)
+
+    def _read(self, process: object) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                self._said.append(line)
+                if "running" in line:
+                    self._running.set()
+                if "Reloading config" in line:
+                    self._reloads.release()
+
+    def start(self) -> None:
+        self._reloads = threading.Semaphore(0)
+        super().start()
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+
+class _Reloading:
+    def __init__(self, broker: SecureMosquitto) -> None:
+        self._broker = broker
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._broker.runs:
+            assert self._broker._reloads.acquire(timeout=10), "the broker has not reloaded"
