@@ -20,6 +20,7 @@ from disc_stream.cli import (
     data,
     deadletter,
     demo,
+    doctor,
     edge,
     export,
     forgetting,
@@ -71,6 +72,7 @@ app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
+app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")
