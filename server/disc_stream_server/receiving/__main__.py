@@ -26,7 +26,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a Ctrl-C reaches the whole group: the server decides
         signal.signal(number, signal.SIG_IGN)
     told = json.loads(sys.stdin.readline())
-    logging.basicConfig(level=told.pop("log_level"), format="%(levelname)s: %(message)s")
+    logging.basicConfig(level=told.pop("log_level"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     lock = threading.Lock()
 
     def report(event: dict[str, Any]) -> None:
