@@ -36,8 +36,8 @@ def make_context(broker: Broker) -> ssl.SSLContext:
 class _Context(ssl.SSLContext):
     """Shakes hands at once: paho does so later, and leaves the socket open where that fails.
 
-    Nor are small packets held back until earlier ones are confirmed: with TLS that cost 44 ms for each message
-    and its answer on a loopback interface, instead of 0.4.
+    Nor are small packets held back until earlier ones are confirmed: with TLS a message and its answer took
+    44 ms on a loopback interface, instead of 0.4.
     """
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
