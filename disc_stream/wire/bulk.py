@@ -1,8 +1,10 @@
-"""Many small messages out with QoS 1, over a connection that paho keeps.
+"""Many small messages in and out with QoS 1, over a connection that paho keeps.
 
 paho spends on each message it publishes, and again on its confirmation, as much as the server may spend on
-labelling a window. Here messages are packed and handed to paho's socket in large pieces, and their
-confirmations are counted; connecting, TLS, keep-alive and everything else stay paho's (docs/adr/0003).
+labelling a window; and half of what it spends on a received one goes into an object for its properties,
+mostly empty. Here messages are packed and handed to paho's socket in large pieces, their confirmations are
+counted, and received messages with no property but a content type are unpacked directly. Connecting, TLS,
+keep-alive and everything else stay paho's (docs/adr/0003).
 
 Message ids from ``FIRST_MID`` on are ours, the lower ones paho's.
 """
@@ -25,13 +27,34 @@ _PIECE = 256  # packets written at once
 _DUP = 0x08
 _UINT16 = struct.Struct("!H")
 
+_CONTENT_TYPE = 0x03  # MQTT 5, 3.3.2.3.9
+_QOS1 = 0x02
+
 OnAck = Callable[[int, int], bool]
+OnPlain = Callable[[bytes, bytes, bytes, bool, int], None]
 
 
 class Client(paho.Client):
-    """paho's client, but for the confirmations of messages that are not its own."""
+    """paho's client, but for plain messages, and for confirmations of messages that are not its own."""
 
     on_foreign_ack: OnAck | None = None
+    """Told of a confirmation (message id, reason code); whether it was of a message of ours."""
+    on_plain: OnPlain | None = None
+    """Told of a plain message with QoS 1: topic, payload, content type, retained, message id."""
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        packet = self._in_packet
+        flags, body = packet["command"], packet["packet"]
+        if self.on_plain is None or self._protocol != paho.MQTTv5 or flags & 0x06 != _QOS1 or len(body) < 5:
+            return super()._handle_publish()
+        end = 2 + (body[0] << 8 | body[1])  # of the topic; the message id and the properties' length follow
+        content_type = _plain_properties(body, end + 2)
+        if content_type is None:
+            return super()._handle_publish()
+        payload = bytes(body[end + 3 + (len(content_type) + 3 if content_type else 0) :])
+        mid = body[end] << 8 | body[end + 1]
+        self.on_plain(bytes(body[2:end]), payload, content_type, bool(flags & 1), mid)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS if self._manual_ack else self._send_puback(mid)
 
     def _packet_handle(self) -> MQTTErrorCode:
         packet = self._in_packet
@@ -47,6 +70,19 @@ class Client(paho.Client):
         with self._mid_generate_mutex:
             self._last_mid = self._last_mid % (FIRST_MID - 1) + 1
             return self._last_mid
+
+
+def _plain_properties(body: bytearray, at: int) -> bytes | None:
+    """The content type if there is no other property; None if there are others, or it is paho's to judge."""
+    length = body[at] if at < len(body) else 128
+    if length == 0:
+        return b""
+    if length > 127 or at + 4 > len(body) or body[at + 1] != _CONTENT_TYPE:
+        return None
+    size = body[at + 2] << 8 | body[at + 3]
+    if size == 0 or size + 3 != length or at + 4 + size > len(body):
+        return None
+    return bytes(body[at + 4 : at + 4 + size])
 
 
 class BulkSender:

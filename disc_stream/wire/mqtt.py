@@ -126,6 +126,7 @@ class MqttLink:
         client.on_subscribe = self._handle_subscribe
         client.on_publish = self._handle_publish
         client.on_foreign_ack = self._handle_bulk_ack
+        client.on_plain = self._handle_plain
         return client
 
     # -- life ---------------------------------------------------------------------------------------
@@ -386,9 +387,23 @@ class MqttLink:
             self._guarded("on_fatal", lambda: on_fatal(error))
 
     def _handle_message(self, _client: paho.Client, _userdata: object, raw: paho.MQTTMessage) -> None:
-        on_message = self._on_message
-        if on_message is not None:  # reading the topic may raise, too: paho decodes it at that moment
-            self._guarded("on_message", lambda: on_message(self._take(raw)))
+        if self._on_message is None:
+            return
+        try:  # reading the topic may raise, too: paho decodes it at that moment
+            self._on_message(self._take(raw))
+        except Exception:
+            log.exception("error in the on_message handler; the connection goes on")
+
+    def _handle_plain(
+        self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int
+    ) -> None:
+        if self._on_message is None:
+            return
+        try:
+            name, kind = topic.decode("utf-8", "replace"), content_type.decode("utf-8", "replace")
+            self._on_message(Message(name, payload, kind, 1, retained, mid, self._epoch))
+        except Exception:
+            log.exception("error in the on_message handler; the connection goes on")
 
     def _take(self, raw: paho.MQTTMessage) -> Message:
         return Message(

@@ -275,3 +275,85 @@ def test_unreachable() -> None:
     with pytest.raises(BrokerError, match="cannot reach the broker at mqtt://127"):
         link.connect(5)
     link.close()
+
+
+def with_properties(topic: bytes, properties: bytes, payload: bytes, mid: int) -> bytes:
+    """Body of a PUBLISH with QoS 1 (MQTT 5, 3.3)."""
+    return (
+        len(topic).to_bytes(2, "big")
+        + topic
+        + mid.to_bytes(2, "big")
+        + bytes([len(properties)])
+        + properties
+        + payload
+    )
+
+
+def test_messages_are_the_same_whether_paho_unpacks_them_or_we_do() -> None:
+    content_type = b"\x03\x00\x10application/cbor"
+    user, expiry = b"\x26\x00\x01a\x00\x01b", b"\x02\x00\x00\x00\x3c"
+    sent = [b"", content_type, user, expiry + content_type, content_type + user, b"\x03\x00\x00"]
+    messages: list[Message] = []
+    all_here = threading.Event()
+    acknowledged: list[int] = []
+
+    def send_all(connection: Connection) -> None:
+        connection.accept()
+        for mid, properties in enumerate(sent, start=1):
+            connection.send(PUBLISH, with_properties(b"a/b", properties, b"payload", mid), flags=0b0010)
+        for _ in sent:
+            acknowledged.append(int.from_bytes(connection.receive(PUBACK).mid, "big"))
+        until_closed(connection)
+
+    def take(message: Message) -> None:
+        messages.append(message)
+        if len(messages) == len(sent):
+            all_here.set()
+
+    with ScriptedBroker(send_all) as broker, linked(broker, on_message=take) as link:
+        link.connect(5)
+        assert all_here.wait(5)
+    types = ["", "application/cbor", "", "application/cbor", "application/cbor", ""]
+    assert [message.content_type for message in messages] == types
+    assert {(message.topic, message.payload, message.qos, message.retained) for message in messages} == {
+        ("a/b", b"payload", 1, False)
+    }
+    assert [message.mid for message in messages] == [1, 2, 3, 4, 5, 6]
+    assert acknowledged == [1, 2, 3, 4, 5, 6], "without manual_ack each is acknowledged at once"
+
+
+def test_labels_in_bulk_are_sent_again_after_a_break_and_counted_in_order() -> None:
+    seen: list[list[tuple[bytes, bool]]] = []
+    is_down = threading.Event()
+
+    def take(connection: Connection, n: int) -> list[bytes]:
+        packets = [connection.receive(PUBLISH) for _ in range(n)]
+        seen.append([(packet.body[-2:], bool(packet.flags & 0x08)) for packet in packets])
+        return [packet.body[3:5] for packet in packets]
+
+    def first(connection: Connection) -> None:
+        connection.accept()
+        mids = take(connection, 4)
+        connection.send(PUBACK, mids[2])  # out of order, and the others never
+        connection.receive(PUBLISH)  # the mark behind: the confirmation has been read by then
+
+    def second(connection: Connection) -> None:
+        connection.accept()
+        for mid in take(connection, 4):
+            connection.send(PUBACK, mid)
+        until_closed(connection)
+
+    with (
+        ScriptedBroker(first, second) as broker,
+        linked(broker, on_down=lambda _reason: is_down.set()) as link,
+    ):
+        link.connect(5)
+        link.publish_many([("t", b"m%d" % n) for n in range(4)])
+        assert not link.flush(0.2)
+        assert link.settled == 0, "the third is confirmed, but not the first"
+        link.publish_many([("t", b"m4")])
+        assert is_down.wait(5)
+        assert link.flush(10)
+        assert link.settled == link.sent == 5
+    assert [payload for payload, _ in seen[0]] == [b"m0", b"m1", b"m2", b"m3"]
+    assert seen[1] == [(b"m0", True), (b"m1", True), (b"m3", True), (b"m4", True)]

@@ -42,7 +42,7 @@ def decode(payload: bytes) -> Fields:
         PayloadError: with reason ``malformed``, ``type``, ``missing`` or ``unknown-field``.
     """
     message = _load(payload)
-    if not isinstance(message, dict) or not all(type(key) is str for key in message):
+    if not isinstance(message, dict) or set(map(type, message)) - {str}:
         raise PayloadError("malformed", "the payload is not a CBOR map with text keys")
     check_names(message)
     samples = message.pop("samples")
