@@ -301,8 +301,7 @@ def test_messages_are_the_same_whether_paho_unpacks_them_or_we_do() -> None:
         connection.accept()
         for mid, properties in enumerate(sent, start=1):
             connection.send(PUBLISH, with_properties(b"a/b", properties, b"payload", mid), flags=0b0010)
-        for _ in sent:
-            acknowledged.append(int.from_bytes(connection.receive(PUBACK).mid, "big"))
+        acknowledged.extend(int.from_bytes(connection.receive(PUBACK).mid, "big") for _ in sent)
         until_closed(connection)
 
     def take(message: Message) -> None:
