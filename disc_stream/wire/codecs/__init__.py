@@ -14,6 +14,7 @@ Whatever the bytes are, ``decode_batch`` returns a batch that is within ``disc_s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from disc_stream.errors import PayloadError
@@ -55,7 +56,11 @@ CONTENT_TYPES: dict[Encoding, str] = {
     Encoding.PACKED: "application/vnd.disc-stream.packed",
     Encoding.JSON: "application/json",
 }
-_BY_CONTENT_TYPE = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
+_BY_CONTENT_TYPE: dict[str, Callable[[bytes], Fields]] = {
+    CONTENT_TYPES[Encoding.CBOR]: cbor.decode,
+    CONTENT_TYPES[Encoding.PACKED]: packed.decode,
+    CONTENT_TYPES[Encoding.JSON]: json_text.decode,
+}
 
 
 def encode_batch(batch: SampleBatch, encoding: Encoding, *, describe_channels: bool) -> bytes:
@@ -104,30 +109,20 @@ def decode_batch(
         raise PayloadError("empty", "the payload is empty")
     if len(payload) > max_bytes:
         raise PayloadError("oversized", f"the payload has {len(payload)} bytes, the limit is {max_bytes}")
-    fields = _decode_fields(payload, _encoding_of(payload[0], content_type))
-    return build_batch(fields, device, meta)
+    decode = _BY_CONTENT_TYPE.get(content_type) or _decoder_for(payload[0], content_type)
+    return build_batch(decode(payload), device, meta)
 
 
-def _decode_fields(payload: bytes, encoding: Encoding) -> Fields:
-    match encoding:
-        case Encoding.CBOR:
-            return cbor.decode(payload)
-        case Encoding.PACKED:
-            return packed.decode(payload)
-        case Encoding.JSON:
-            return json_text.decode(payload)
-
-
-def _encoding_of(first: int, content_type: str) -> Encoding:
+def _decoder_for(first: int, content_type: str) -> Callable[[bytes], Fields]:
     if content_type:
-        plain = content_type.partition(";")[0].strip().lower()
-        if plain not in _BY_CONTENT_TYPE:
+        decode = _BY_CONTENT_TYPE.get(content_type.partition(";")[0].strip().lower())
+        if decode is None:
             raise PayloadError("encoding", f"content type {content_type[:80]!r} is not known")
-        return _BY_CONTENT_TYPE[plain]
+        return decode
     if first == packed.MAGIC:
-        return Encoding.PACKED
+        return packed.decode
     if first in cbor.FIRST_BYTES:
-        return Encoding.CBOR
+        return cbor.decode
     if first in json_text.FIRST_BYTES:
-        return Encoding.JSON
+        return json_text.decode
     raise PayloadError("encoding", f"first byte 0x{first:02x} starts none of the three encodings")

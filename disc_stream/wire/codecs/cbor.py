@@ -1,30 +1,44 @@
 """CBOR (RFC 8949): one map; the samples are a little-endian typed array (RFC 8746), row-major.
 
-The decoder takes definite-length, two-level maps without repeated keys, and no tag but the three typed
-arrays: everything else that CBOR can express (shared references, big numbers, dates, regular expressions)
-is refused before it is built.
+The decoder reads what the contract knows and walks over the rest without building it, so that nothing a
+stranger nests, repeats or refers to costs more than its bytes. (A library that builds everything can be made
+to spend seconds on one message: keys that are lists of numbers are easily chosen to collide in a dict.)
+Of definite length, no key twice, text keys, no tag but the three typed arrays.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from typing import Any
+import struct
+from typing import Any, TypeVar
 
 import cbor2
 import numpy as np
 import numpy.typing as npt
 
 from disc_stream.errors import PayloadError
-from disc_stream.types import SampleBatch
-from disc_stream.wire.codecs.fields import Fields
-from disc_stream.wire.codecs.names import check_names, header_of
+from disc_stream.types import Channel, SampleBatch
+from disc_stream.wire.codecs.cbor_items import argument, read_list, read_plain, skip
+from disc_stream.wire.codecs.fields import ABSENT, Fields, read_channels
+from disc_stream.wire.codecs.names import FIELDS, check_names, header_of
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 FIRST_BYTES = range(0xA0, 0xC0)  # major type 5, a map
 
-_TAG_INT16, _TAG_INT32, _TAG_FLOAT32 = 77, 78, 85  # RFC 8746, section 2.1, little-endian
-_TAGS = {"int16": _TAG_INT16, "int32": _TAG_INT32, "float32": _TAG_FLOAT32}
-_MAX_DEPTH = 4  # map, list, tag, and one to spare
+_TAGS = {"int16": 77, "int32": 78, "float32": 85}  # RFC 8746, section 2.1, little-endian
+_TYPES = {tag: np.dtype(name).newbyteorder("<") for name, tag in _TAGS.items()}
+_PLAIN = frozenset({"boot", "seq", "t0", "fs"})
+_DESCRIPTION = ("channels", "units", "scale")
+_NAMES = {name.encode(): name for name in FIELDS}
+_USUAL = {bytes([0xD8, tag, 0x59]): dtype for tag, dtype in _TYPES.items()}  # on up to 65,535 bytes
+
+# Streams have few descriptions and many messages. Equal ones get the same tuple, checked once, and a list
+# that was walked over before is known by its bytes. Both are bounded in number and size, so that strangers
+# can make them grow to a megabyte or two, and no further.
+_MOST_KNOWN, _MOST_BYTES, _MOST_CHANNELS, _PREFIX = 256, 1024, 32, 16
+_tuples: dict[tuple[bytes, ...], tuple[Channel, ...]] = {}
+_lists: dict[bytes, bytes] = {}  # by its first bytes
 
 
 def encode(batch: SampleBatch, *, describe_channels: bool) -> bytes:
@@ -39,95 +53,128 @@ def decode(payload: bytes) -> Fields:
     """Read the map.
 
     Raises:
-        PayloadError: with reason ``malformed``, ``type``, ``missing`` or ``unknown-field``.
+        PayloadError: with reason ``malformed``, ``type``, ``shape``, ``missing``, ``unknown-field``, or one
+            of ``read_channels``.
     """
-    message = _load(payload)
-    if not isinstance(message, dict) or set(map(type, message)) - {str}:
+    try:
+        found = _read_map(payload)
+        check_names(found)
+        samples = found["samples"]
+        if samples is None:
+            raise _no_typed_array()
+        get, channels = found.get, None
+        if "channels" in found or "units" in found or "scale" in found:
+            channels = _channels(found)
+        return Fields(
+            get("boot", ABSENT), get("seq", ABSENT), get("t0", ABSENT), get("fs", ABSENT), channels, samples
+        )
+    except (IndexError, struct.error):
+        raise PayloadError("malformed", "not valid CBOR: it ends early") from None
+    except UnicodeDecodeError:
+        raise PayloadError("malformed", "not valid CBOR: a text is not UTF-8") from None
+
+
+def _read_map(payload: bytes) -> dict[str, Any]:
+    """Numbers, the array of samples, and the bytes of the items that describe channels, by name."""
+    if payload[0] not in FIRST_BYTES:
         raise PayloadError("malformed", "the payload is not a CBOR map with text keys")
-    check_names(message)
-    samples = message.pop("samples")
-    if not isinstance(samples, np.ndarray):
-        raise PayloadError(
-            "type", "samples must be a typed array of int16, int32 or float32 (tag 77, 78, 85)"
-        )
-    return Fields(message, samples)
-
-
-def _load(payload: bytes) -> Any:
-    try:
-        decoder = cbor2.CBORDecoder(
-            io.BytesIO(payload),
-            max_depth=_MAX_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            semantic_decoders=_SEMANTIC,
-        )
-        message = decoder.decode()
-        at_end = _is_at_end(decoder)
-    except (cbor2.CBORDecodeError, ValueError, OverflowError) as error:
-        cause = error.__cause__
-        if isinstance(cause, PayloadError):
-            raise cause from None
-        raise PayloadError("malformed", f"not valid CBOR: {error}") from None
-    if not at_end:
+    _, n_fields, at = argument(payload, 0)
+    found: dict[str, Any] = {}
+    for _ in range(n_fields):
+        head = payload[at]
+        if 0x60 <= head < 0x78:
+            start, at = at + 1, at + head - 0x5F
+        else:
+            start, at = _long_key(payload, at)
+        name = _NAMES.get(payload[start:at]) or payload[start:at].decode()
+        if name in found:
+            raise PayloadError("malformed", f"the key {name[:80]!r} is there twice")
+        if name in _PLAIN:
+            found[name], at = read_plain(payload, at)
+        elif name == "samples":
+            found[name], at = _read_samples(payload, at)
+        elif name in _DESCRIPTION:
+            found[name], at = _read_description(payload, at)
+        else:
+            found[name], at = None, skip(payload, at)
+    if at != len(payload):
+        if at > len(payload):
+            raise IndexError
         raise PayloadError("malformed", "there are bytes after the CBOR map")
-    return message
+    return found
 
 
-def _is_at_end(decoder: cbor2.CBORDecoder) -> bool:
-    try:
-        decoder.read(1)
-    except cbor2.CBORDecodeEOF:
-        return True
-    return False
+def _long_key(payload: bytes, at: int) -> tuple[int, int]:
+    major, size, at = argument(payload, at)
+    if major != 3:
+        raise PayloadError("malformed", "the payload is not a CBOR map with text keys")
+    return at, at + size
 
 
-def _typed_array(dtype: str) -> Callable[[Any, bool], npt.NDArray[np.generic]]:
-    """Decoder of one RFC 8746 tag."""
-    item = np.dtype(dtype)
-
-    def read(value: Any, _immutable: bool) -> npt.NDArray[np.generic]:
-        if not isinstance(value, bytes) or len(value) % item.itemsize:
-            raise PayloadError(
-                "shape", f"a typed array of {item.name} needs whole values of {item.itemsize} bytes"
-            )
-        return np.frombuffer(value, dtype=item)
-
-    return read
+def _read_samples(payload: bytes, at: int) -> tuple[npt.NDArray[np.generic] | None, int]:
+    """The typed array; None for any other item that is not a tag."""
+    dtype = _USUAL.get(payload[at : at + 3])
+    if dtype is not None:
+        start = at + 5
+        end = start + (payload[at + 3] << 8 | payload[at + 4])
+        if end <= len(payload) and not (end - start) % dtype.itemsize:
+            # A copy: aligned, and it does not keep the rest of the payload alive.
+            return np.frombuffer(payload[start:end], dtype), end
+    return _read_any_samples(payload, at)
 
 
-def _refuse(_value: Any, _immutable: bool) -> Any:
-    raise PayloadError("type", "CBOR tags other than 77, 78 and 85 are not taken")
+def _read_any_samples(payload: bytes, at: int) -> tuple[npt.NDArray[np.generic] | None, int]:
+    if payload[at] >> 5 != 6:
+        return None, skip(payload, at)
+    _, tag, at = argument(payload, at)
+    dtype = _TYPES.get(tag)
+    if dtype is None:
+        raise _no_typed_array()
+    major, size, at = argument(payload, at)
+    end = at + size
+    if major != 2:
+        raise PayloadError("shape", f"a typed array of {dtype.name} needs a byte string")
+    if end > len(payload):
+        raise IndexError
+    if size % dtype.itemsize:
+        raise PayloadError(
+            "shape", f"a typed array of {dtype.name} needs whole values of {dtype.itemsize} bytes"
+        )
+    return np.frombuffer(payload[at:end], dtype), end
 
 
-# cbor2 builds dates, big numbers, patterns and shared objects for these unless told otherwise.
-_BUILT_IN = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    25,
-    28,
-    29,
-    30,
-    35,
-    36,
-    37,
-    52,
-    54,
-    100,
-    256,
-    258,
-    260,
-    261,
-    1004,
-    43000,
-    55799,
-)
-_SEMANTIC: dict[int, Any] = dict.fromkeys(_BUILT_IN, _refuse) | {
-    _TAG_INT16: _typed_array("<i2"),
-    _TAG_INT32: _typed_array("<i4"),
-    _TAG_FLOAT32: _typed_array("<f4"),
-}
+def _no_typed_array() -> PayloadError:
+    return PayloadError("type", "samples must be a typed array of int16, int32 or float32 (tag 77, 78, 85)")
+
+
+def _read_description(payload: bytes, at: int) -> tuple[bytes, int]:
+    """The bytes of the item at ``at``, and where it ends."""
+    prefix = payload[at : at + _PREFIX]
+    known = _lists.get(prefix)
+    if known is not None and payload.startswith(known, at):
+        return known, at + len(known)
+    end = skip(payload, at)
+    if end > len(payload):  # the part that is there must not be remembered as the whole
+        raise IndexError
+    item = payload[at:end]
+    if _PREFIX <= len(item) <= _MOST_BYTES:
+        _remember(_lists, prefix, item)
+    return item, end
+
+
+def _channels(found: dict[str, Any]) -> tuple[Channel, ...] | None:
+    raw = tuple([found.get(name, b"") for name in _DESCRIPTION])
+    channels = _tuples.get(raw)
+    if channels is not None:
+        return channels
+    header = {name: read_list(item) for name, item in zip(_DESCRIPTION, raw, strict=True) if item}
+    channels = read_channels(header)
+    if channels is not None and len(channels) <= _MOST_CHANNELS and sum(map(len, raw)) <= _MOST_BYTES:
+        _remember(_tuples, raw, channels)
+    return channels
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    known[key] = value

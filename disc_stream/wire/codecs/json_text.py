@@ -9,7 +9,7 @@ import numpy as np
 
 from disc_stream.errors import PayloadError
 from disc_stream.types import Float32Array, SampleBatch
-from disc_stream.wire.codecs.fields import Fields, check_samples
+from disc_stream.wire.codecs.fields import ABSENT, Fields, check_samples, read_channels
 from disc_stream.wire.codecs.names import check_names, header_of
 
 FIRST_BYTES = frozenset(b"{ \t\r\n")
@@ -31,13 +31,13 @@ def decode(payload: bytes) -> Fields:
     """Read the object.
 
     Raises:
-        PayloadError: with reason ``malformed``, ``type``, ``shape``, ``range``, ``non-finite``, ``missing``
-            or ``unknown-field``.
+        PayloadError: with reason ``malformed``, ``type``, ``shape``, ``range``, ``non-finite``, ``missing``,
+            ``channels``, ``text`` or ``unknown-field``.
     """
     message = load_object(payload)
     check_names(message)
-    samples = message.pop("samples")
-    return Fields(message, _to_array(samples))
+    boot, seq, t0, fs = (message.get(name, ABSENT) for name in ("boot", "seq", "t0", "fs"))
+    return Fields(boot, seq, t0, fs, read_channels(message), _to_array(message["samples"]))
 
 
 def load_object(payload: bytes) -> dict[str, Any]:
@@ -47,12 +47,22 @@ def load_object(payload: bytes) -> dict[str, Any]:
         PayloadError: with reason ``malformed``, or ``non-finite`` for the constants NaN and Infinity.
     """
     try:
-        message = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+        message = json.loads(
+            payload.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_once
+        )
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise PayloadError("malformed", f"not valid JSON: {error}") from None
     if not isinstance(message, dict):
         raise PayloadError("malformed", "the payload is not a JSON object")
     return message
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers disagree about which of two equal keys counts; ours would be yet another opinion."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise PayloadError("malformed", "a JSON object has the same key twice")
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
