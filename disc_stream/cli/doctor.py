@@ -86,7 +86,9 @@ def _print_as_json(findings: list[Finding]) -> None:
     from dataclasses import asdict
 
     states = Counter(finding.state.value for finding in findings)
-    print_json({"ok": not states["fail"], **states, "findings": [asdict(finding) for finding in findings]})
+    print_json(
+        {"ok": not states["fail"], "counts": states, "findings": [asdict(finding) for finding in findings]}
+    )
 
 
 def _show(found: Iterator[Finding]) -> list[Finding]:

@@ -20,6 +20,10 @@ COMMANDS = [
     ("label",),
     ("watch",),
     ("edge", "publish"),
+    ("broker", "config"),
+    ("broker", "add-device"),
+    ("broker", "remove-device"),
+    ("doctor",),
 ]
 
 
@@ -72,6 +76,9 @@ def test_an_unknown_command_is_a_usage_error() -> None:
         (("edge", "publish", "--synthetic", "--prefix", "a b"), "a b"),
         (("train", "--out", "x", "--seed", "-1"), "--seed"),
         (("data", "forget", "a/b", "--yes"), "a/b"),
+        (("broker", "config", "--out", "x", "--host", "a b"), "a b"),
+        (("broker", "add-device", "watch-17", "--config", "nowhere"), "broker config"),
+        (("doctor", "--broker", "http://x"), "mqtt://"),
         (("data", "forget", "watch-17", "--state", "nowhere", "--yes"), "nowhere"),
         (("data", "forget", "watch-17", "--state", "."), "--yes"),
     ],
