@@ -11,6 +11,7 @@ from disc_stream.errors import PayloadError
 from disc_stream.types import Label, SoftLabel
 
 SCHEMA = "disc-stream.label/1"
+_MOST = 2**64
 
 
 def _soft_to_json(soft: SoftLabel) -> dict[str, Any]:
@@ -18,14 +19,25 @@ def _soft_to_json(soft: SoftLabel) -> dict[str, Any]:
 
 
 def _soft_from_json(value: dict[str, Any]) -> SoftLabel:
-    return SoftLabel(int(value["label"]), str(value["name"]), _finite(value["confidence"]))
+    return SoftLabel(_whole(value["label"]), _text(value["name"]), _finite(value["confidence"]))
 
 
 def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{number} is not a finite number")
-    return number
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("a number is not finite, or not a number")
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or abs(value) > _MOST:
+        raise ValueError("a whole number is not one, or has more than 64 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is not one")
+    return value
 
 
 def label_to_dict(label: Label) -> dict[str, Any]:
@@ -90,24 +102,24 @@ def decode_label(payload: bytes) -> Label:
     try:
         value = json.loads(payload)
         if value["schema"] != SCHEMA:
-            raise PayloadError("label", f"label schema {value['schema']!r} is not {SCHEMA!r}")
+            raise PayloadError("label", f"label schema {str(value['schema'])[:80]!r} is not {SCHEMA!r}")
         return Label(
-            device=str(value["device"]),
-            boot=int(value["boot"]),
-            window=int(value["window"]),
-            t0_us=int(value["t0"]),
-            t1_us=int(value["t1"]),
+            device=_text(value["device"]),
+            boot=_whole(value["boot"]),
+            window=_whole(value["window"]),
+            t0_us=_whole(value["t0"]),
+            t1_us=_whole(value["t1"]),
             best=_soft_from_json(value),
             soft=tuple(_soft_from_json(s) for s in value["soft"]),
             smoothed=_soft_from_json(value["smoothed"]),
             distance=_finite(value["distance"]),
             novelty=None if value["novelty"] is None else _finite(value["novelty"]),
-            model=str(value["model"]),
-            seq=int(value["seq"]),
-            published_us=int(value["published"]),
-            t0_unix_us=None if value.get("t0_unix") is None else int(value["t0_unix"]),
-            bridged=bool(value.get("bridged", False)),
-            deferred=bool(value.get("deferred", False)),
+            model=_text(value["model"]),
+            seq=_whole(value["seq"]),
+            published_us=_whole(value["published"]),
+            t0_unix_us=None if value.get("t0_unix") is None else _whole(value["t0_unix"]),
+            bridged=value.get("bridged") is True,
+            deferred=value.get("deferred") is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise PayloadError("label", f"not a label message: {error!r}") from error
+        raise PayloadError("label", f"not a label message: {repr(error)[:200]}") from None

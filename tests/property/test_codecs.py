@@ -155,3 +155,8 @@ def survives(payload: bytes, meta: DeviceMeta | None, content_type: str = "") ->
     assert 0 < got.fs <= 10_000
     assert got.samples.shape == (len(got.samples), len(got.channels))
     assert np.isfinite(got.physical()).all()
+    for encoding in (Encoding.CBOR, Encoding.JSON):  # what was taken can be said again, and is the same
+        again = decode_batch(encode_batch(got, encoding, describe_channels=True), device="dev")
+        assert (again.boot, again.seq, again.t0_us, again.fs) == (got.boot, got.seq, got.t0_us, got.fs)
+        assert again.channels == got.channels
+        assert again.physical().tobytes() == got.physical().tobytes()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import cbor2
 import pytest
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import ManualClock
 from disc_stream.errors import PayloadError
-from disc_stream.types import Label, SampleBatch
+from disc_stream.types import DeviceMeta, Label, SampleBatch
 from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding, decode_batch, encode_batch
-from disc_stream.wire.label import decode_label
+from disc_stream.wire.label import decode_label, encode_label
 from disc_stream.wire.limits import MAX_CHANNELS, MAX_SAMPLES, MAX_T0_US, MAX_UINT32
 from disc_stream.wire.meta import decode_meta
 from disc_stream.wire.status import decode_device_status, decode_server_status
@@ -34,11 +40,34 @@ from tests.support.hostile import (
     HOSTILE_TOPICS,
     META,
     Payload,
+    colliding_keys,
     good_batch,
+    hostile_labels,
     hostile_metas,
     hostile_payloads,
 )
 from tests.support.tiny_bundle import write_tiny_bundle
+
+
+def _decode(payload: Payload) -> SampleBatch:
+    content_type, data = payload
+    return decode_batch(data, device="watch", content_type=content_type, meta=META)
+
+
+def _meta(payload: Payload) -> DeviceMeta:
+    return decode_meta(payload[1])
+
+
+def _label(payload: Payload) -> Label:
+    return decode_label(payload[1])
+
+
+def _labels() -> list[Payload]:
+    return [("", payload) for payload in hostile_labels()]
+
+
+def _metas() -> list[Payload]:
+    return [("", payload) for payload in hostile_metas()]
 
 
 def outcome(payload: Payload) -> str:
@@ -103,6 +132,84 @@ def test_hostile_descriptions_labels_and_statuses_are_refused_for_a_reason() -> 
     assert min(refused.values()) > 900
 
 
+def test_hostile_labels_are_refused_or_come_back() -> None:
+    labels = hostile_labels()
+    refusals: list[PayloadError] = []
+    for payload in labels:
+        try:
+            label = decode_label(payload)
+        except PayloadError as error:
+            refusals.append(error)
+        else:
+            assert decode_label(encode_label(label)) == label
+    assert {error.reason for error in refusals} == {"label"}
+    assert max(len(error.message) for error in refusals) < 300
+    assert len(labels) * 2 / 3 < len(refusals) < len(labels)
+
+
+@pytest.mark.parametrize(
+    ("decode", "corpus"),
+    [(_decode, hostile_payloads), (_meta, _metas), (_label, _labels)],
+    ids=["batch", "meta", "label"],
+)
+def test_no_payload_costs_more_memory_than_a_multiple_of_its_size(
+    decode: Callable[[Payload], object], corpus: Callable[[], list[Payload]]
+) -> None:
+    """Empty lists and objects in JSON cost most: two or three bytes become some sixty."""
+    payloads = corpus()
+    tracemalloc.start()
+    try:
+        for payload in payloads:
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            with contextlib.suppress(PayloadError):
+                decode(payload)
+            peak = tracemalloc.get_traced_memory()[1] - before
+            assert peak < 40_000 + 40 * len(payload[1]), payload[1][:100]
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_payload_costs_more_steps_than_a_multiple_of_its_size() -> None:
+    """Lines of Python, not seconds. What C does in one line is linear too: no key of a stranger's choice is
+    hashed but text, and no number has more digits than Python itself allows."""
+    steps = 0
+
+    def count(_frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return count
+
+    for payload in [("", colliding_keys(5_000)), *hostile_payloads()[::3]]:
+        steps = 0
+        sys.settrace(count)
+        try:
+            with contextlib.suppress(PayloadError):
+                _decode(payload)
+        finally:
+            sys.settrace(None)
+        assert steps < 500 + 20 * len(payload[1]), payload[1][:100]
+
+
+def test_of_keys_chosen_to_collide_nothing_is_built() -> None:
+    keys = cbor2.loads(colliding_keys(50))
+    assert len(keys) == 50
+    assert len({hash(key) for key in keys}) == 1, "they do not collide: this Python hashes tuples otherwise"
+    many = colliding_keys(5_000)
+    assert built_while_refusing(many) == ("malformed", True)
+    assert built_while_refusing(b"\xa1\x63x-a" + many) == ("missing", True), "passed over"
+
+
+def built_while_refusing(payload: bytes) -> tuple[str, bool]:
+    """The reason, and whether next to nothing was built on the way."""
+    tracemalloc.start()
+    try:
+        reason = outcome(("application/cbor", payload))
+        return reason, tracemalloc.get_traced_memory()[1] < 20_000 < len(payload)
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_stays_flat() -> None:
     payloads = hostile_payloads()
 
@@ -153,7 +260,7 @@ def test_the_stream_goes_on_between_them_and_each_has_a_dead_letter_or_was_taken
     def add(topic: str, content_type: str, payload: bytes) -> None:
         rows.append(Row(len(rows) + 1, clock.unix_us() + len(rows) * 1000, topic, content_type, payload))
 
-    goods = 0
+    goods, metas = 0, hostile_metas()
     for number, (content_type, payload) in enumerate(hostile_payloads()):
         add(f"ds/v1/bad{number % 5}/raw", content_type, payload)
         if number % 10 == 0:
@@ -165,7 +272,7 @@ def test_the_stream_goes_on_between_them_and_each_has_a_dead_letter_or_was_taken
             )
             goods += 1
         if number % 100 == 0:
-            add(f"ds/v1/bad{number % 5}/meta", "", hostile_metas()[number // 100])
+            add(f"ds/v1/bad{number % 5}/meta", "", metas[number // 100])
     for topic in HOSTILE_TOPICS:
         add(topic, "", b"x")
     store = StateStore(tmp_path)

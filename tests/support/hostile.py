@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 import cbor2
 import numpy as np
 
-from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.types import Channel, DeviceMeta, Label, SampleBatch, SoftLabel
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
+from disc_stream.wire.label import encode_label, label_to_dict
 from disc_stream.wire.meta import encode_meta
 
 CHANNELS = tuple(Channel(f"acc_{axis}", "m/s2") for axis in "xyz")
@@ -118,6 +119,9 @@ def _cbor(rng: random.Random) -> Iterator[Payload]:
                 {**header, "samples": typed, "x-any": cbor2.CBORTag(tag, rng.choice([0, "a", b"b", [1], {}]))}
             ),
         )
+    yield "", colliding_keys(5_000)
+    for item in (b"\x80", b"\xa0", b"\x40", b"\x60", b"\xe0", b"\xf6", b"\x81\x80", b"\xf9\x3c\x01"):
+        yield "", b"\xa1\x63x-a\x99\x4e\x20" + item * 20_000  # small on the wire, large once built
     for depth in (5, 100, 10_000, 100_000):
         yield "", b"\x81" * depth + b"\x00"
         yield "", b"\xa1\x61a" * depth + b"\x00"
@@ -139,6 +143,28 @@ def _cbor(rng: random.Random) -> Iterator[Payload]:
         values = np.zeros((4, 3), dtype="<f4")
         values[rng.randrange(4), rng.randrange(3)] = bad
         yield "", _dump({**header, "samples": cbor2.CBORTag(85, values.tobytes())})
+
+
+def colliding_keys(n: int) -> bytes:
+    """A CBOR map whose keys are lists of two numbers; as tuples in Python all of them have one hash.
+
+    Worked backwards from CPython's hash of tuples (Objects/tupleobject.c): a dict of n of them takes
+    n² / 2 comparisons, which is seconds for a message of ordinary size.
+    """
+    word, modulus = 2**64, 2**61 - 1
+    prime1, prime2, prime5 = 11400714785074694791, 14029467366897019727, 2870177450012600261
+    wanted = 12_345 * pow(prime1, -1, word) % word
+    wanted = (wanted >> 31 | wanted << 33) % word
+    body, found, first = [], 0, 0
+    while found < n:
+        first += 1
+        lane = (prime5 + first * prime2) % word
+        lane = (lane << 31 | lane >> 33) % word * prime1 % word
+        second = (wanted - lane) * pow(prime2, -1, word) % word
+        if second < modulus:  # only these are the hash of a number, namely of themselves
+            body.append(cbor2.dumps([first, second]) + b"\0")
+            found += 1
+    return b"\xb9" + struct.pack(">H", n) + b"".join(body)
 
 
 def _odd_fields() -> Iterator[tuple[str, object]]:
@@ -173,6 +199,9 @@ def _json(rng: random.Random) -> Iterator[Payload]:
     for depth in (10, 1_000, 100_000):
         yield "application/json", b"[" * depth + b"]" * depth
         yield "application/json", b'{"a":' * depth + b"1" + b"}" * depth
+    for item in (b"[]", b"{}", b'""', b"1e9", b"[[[]]]", b'{"":[]}'):
+        yield "application/json", b'{"x-a":[' + b",".join([item] * 20_000) + b"]}"
+    yield "application/json", b"{" + b",".join(b'"x-%x":0' % i for i in range(20_000)) + b"}"
     yield "application/json", b'{"boot": ' + b"9" * 100_000 + b"}"
     yield "application/json", b'{"fs": 1' + b"0" * 5_000 + b".0}"
     for text in (
@@ -238,6 +267,32 @@ def hostile_metas(seed: int = 0) -> list[bytes]:
         ]
     for _ in range(300):
         found.append(_flip(rng, good) if rng.random() < 0.7 else _cut(rng, good))
+    return found
+
+
+def hostile_labels(seed: int = 0) -> list[bytes]:
+    """Labels that no server makes."""
+    rng = random.Random(seed)
+    soft = SoftLabel(1, "walking", 0.75)
+    label = Label("watch", 7, 12, 1, 2, soft, (soft, soft), soft, 1.5, 0.5, "m", 31, 3)
+    good, message = encode_label(label), label_to_dict(label)
+    odd: list[object] = [
+        None, True, -1, 2**65, 10**4_000, 0.5, 1e308, "", "7", "\ud800", "\0", [], {}, [[]], [{}],
+        {"label": 1}, [[[[]]]] * 50, "x" * 10_000,
+    ]  # fmt: skip
+    found = [payload for _, payload in hostile_payloads(seed)[::7]]
+    for name in message:
+        found.append(json.dumps({key: value for key, value in message.items() if key != name}).encode())
+        found += [json.dumps({**message, name: value}).encode() for value in odd]
+    for name in ("label", "name", "confidence"):
+        found += [json.dumps({**message, "soft": [{**message["smoothed"], name: v}]}).encode() for v in odd]
+    for _ in range(300):
+        found.append(_flip(rng, good) if rng.random() < 0.7 else _cut(rng, good))
+    found += [
+        b'{"schema":"disc-stream.label/1","soft":' + b"[" * 50_000,
+        json.dumps(message).encode("utf-16"),
+    ]
+    found += [good.replace(b"0.75", number) for number in (b"NaN", b"1e999", b"-Infinity", b'"0.75"')]
     return found
 
 
