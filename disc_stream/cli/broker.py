@@ -76,6 +76,7 @@ def config(
     Example: disc-stream broker config --out broker --host broker.example.org
     """
     require_extras("disc-stream broker", "broker")
+    from disc_stream_server.brokerconfig.devices import reload_broker
     from disc_stream_server.brokerconfig.setup import write_setup
 
     done = write_setup(
@@ -92,8 +93,9 @@ def config(
         queue_bytes=queue_bytes,
         plugin_dir=plugin_dir,
     )
+    told = reload_broker(done.layout) if done.written else None
     if as_json:
-        _print_set_up(done)
+        _print_set_up(done, told)
         return
     layout, plan = done.layout, done.plan
     typer.echo(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
@@ -103,9 +105,11 @@ def config(
     typer.echo(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
     if plan.bind == "127.0.0.1":
         typer.echo("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
+    if told is not None:
+        typer.echo(f"The broker (process {told}) was told; other ports and limits need a restart.")
 
 
-def _print_set_up(done: Written) -> None:
+def _print_set_up(done: Written, told: int | None) -> None:
     layout, plan = done.layout, done.plan
     print_json(
         {
@@ -119,6 +123,7 @@ def _print_set_up(done: Written) -> None:
             "roles": {path.stem: str(path) for path in sorted(layout.roles.glob("*.env"))},
             "written": [str(path) for path in done.written],
             "kept": [str(path) for path in done.kept],
+            "reloaded": told,
         }
     )  # fmt: skip
 

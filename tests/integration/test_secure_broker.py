@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -10,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from disc_stream.cli.app import app
 from disc_stream.wire.broker import Broker
 from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.devices import remove_device
@@ -343,6 +346,38 @@ def test_renewing_ends_the_old_credential(secure: SecureMosquitto, name: str) ->
         assert not device.connect().accepted
     with Probe(after, "any") as device:
         assert device.connect().accepted
+
+
+def test_what_broker_config_renews_is_in_use_at_once(tmp_path: Path) -> None:
+    broker = SecureMosquitto(tmp_path / "set-up")
+    old = Authority(broker.layout.authority).issue_broker(["localhost", "127.0.0.1", "::1"], days=10)
+    (broker.layout.broker / "broker.crt").write_bytes(old.certificate)
+    (broker.layout.broker / "broker.key").write_bytes(old.key)
+    broker.start()
+    try:
+        viewer = broker.role("viewer")
+        assert shown_certificate(viewer) == ssl.PEM_cert_to_DER_cert(old.certificate.decode())
+        broker.layout.role("viewer").unlink()
+        with broker.reloading():
+            done = CliRunner().invoke(app, ["broker", "config", "--out", str(broker.folder), "--json"])
+        assert json.loads(done.stdout)["reloaded"] == broker.pid
+        new = (broker.layout.broker / "broker.crt").read_text()
+        assert shown_certificate(viewer) == ssl.PEM_cert_to_DER_cert(new)
+        with Probe(viewer, "old password") as probe:
+            assert not probe.connect().accepted
+        with Probe(broker.role("viewer"), "new password") as probe:
+            assert probe.connect().accepted
+    finally:
+        broker.discard()
+
+
+def shown_certificate(broker: Broker) -> bytes | None:
+    context = ssl.create_default_context(cafile=broker.ca_file)
+    with (
+        socket.create_connection((broker.host, broker.port), 10) as plain,
+        context.wrap_socket(plain, server_hostname=broker.host) as connection,
+    ):
+        return connection.getpeercert(binary_form=True)
 
 
 # -- nothing is lost ----------------------------------------------------------------------------------------
