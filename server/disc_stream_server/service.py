@@ -130,7 +130,7 @@ class Service:
             self._manifest,
             stay=config.stay,
             max_devices=config.max_devices,
-            rules=Rules(config.reorder, config.reorder_s, config.bridge_s),
+            rules=Rules(config.reorder, config.reorder_s, config.bridge_s, config.idle_s),
             archive=self,
         )
         self._pipeline = Pipeline(

@@ -237,3 +237,27 @@ def test_under_another_model_a_device_keeps_its_order_and_begins_new_windows() -
     assert [one.window for one in later] == [3, 4], "numbers go on, so that no window has two labels"
     np.testing.assert_array_equal(later[0].samples[:, 0], [5, 5, 5, 6, 6, 6])
     assert second.smooth(later, np.full((2, 5), 0.2)).shape == (2, 5)
+
+
+def test_a_device_that_is_silent_for_long_leaves_the_memory_and_comes_back() -> None:
+    disk: dict[str, bytes] = {}
+
+    class Disk:
+        def session(self, device: str) -> bytes | None:
+            return disk.get(device)
+
+        def waiting(self, positions: list[int]) -> list[Waiting]:
+            return []
+
+    sessions = Sessions(CHANNELS, FS, SPEC, n_clusters=3, rules=Rules(idle_s=60), archive=Disk())
+    batches = [make_batch("watch", seq, np.full((3, 3), seq, dtype=np.float32)) for seq in range(3)]
+    sessions.push(batches[0], 1_000_000)
+    assert sessions.expire(60_000_000) == []
+    assert len(sessions) == 1
+    sessions.expire(62_000_000)
+    assert len(sessions) == 0
+    disk |= sessions.changes()
+    sessions.saved(disk)
+    found, _ = [one for batch in batches[1:] for one in sessions.push(batch, 63_000_000) or []]
+    assert found.samples[:, 0].tolist() == [0, 0, 0, 1]
+    assert sessions.counts.restored == 1

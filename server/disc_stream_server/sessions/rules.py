@@ -50,11 +50,13 @@ class Rules:
         reorder: batches of a device that may wait for a missing one; 0 takes every hole for a gap at once.
         reorder_s: longest wait, in seconds of server time.
         bridge_s: gaps up to this long are filled by straight lines and marked; 0 for none.
+        idle_s: devices silent for so long leave the memory, in seconds of server time.
     """
 
     reorder: int = 0
     reorder_s: float = 5.0
     bridge_s: float = 0.0
+    idle_s: float = 900.0
 
 
 STRICT = Rules()

@@ -80,6 +80,7 @@ class Sessions:
         self._model = repr((self._channels, fs, spec, n_clusters, exponent))
         self._max_devices = max_devices
         self._reorder, self._reorder_us = rules.reorder, round(rules.reorder_s * 1e6)
+        self._idle_us = round(rules.idle_s * 1e6)
         self._archive, self._align = archive, align
         self._devices: OrderedDict[str, Device] = OrderedDict()  # the one heard last stands last
         self._buffers = WindowBuffers(spec.input_samples, len(self._channels))
@@ -133,11 +134,15 @@ class Sessions:
         return self._wait(device, arrival)
 
     def expire(self, now_us: int) -> list[ReadyInput]:
-        """Give up on missing batches whose time is over; returns the inputs complete now.
+        """Let time pass: silent devices leave the memory, and missing batches are given up.
 
         Args:
             now_us: server time, Unix microseconds; the same clock as ``received_us``.
+
+        Returns:
+            The inputs that are complete now.
         """
+        self._evict_idle(now_us)
         ready: list[ReadyInput] = []
         while self._deadlines:
             name, deadline = next(iter(self._deadlines.items()))
@@ -264,12 +269,23 @@ class Sessions:
     def _admit(self, device: Device) -> None:
         self._devices[device.name] = device
         if len(self._devices) > self._max_devices:
-            name, silent = self._devices.popitem(last=False)
-            self._leaving[name] = save_device(silent, self._model)
-            self._changed.discard(name)
-            self._deadlines.pop(name, None)
-            self._buffers.give_back(silent.buffer)
-            self.counts.evicted += 1
+            self._evict()
+
+    def _evict(self) -> None:
+        """Let the device that is silent for longest leave the memory."""
+        name, silent = self._devices.popitem(last=False)
+        self._leaving[name] = save_device(silent, self._model)
+        self._changed.discard(name)
+        self._deadlines.pop(name, None)
+        self._buffers.give_back(silent.buffer)
+        self.counts.evicted += 1
+
+    def _evict_idle(self, now_us: int) -> None:
+        while self._devices:
+            oldest = next(iter(self._devices.values()))
+            if now_us - oldest.last_us <= self._idle_us or oldest.waiting or self._archive is None:
+                return
+            self._evict()
 
     # -- order --------------------------------------------------------------------------------------
 
