@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from disc_stream.types import SampleBatch, WindowSpec
 from disc_stream_server.sessions import Rules, Sessions
-from disc_stream_server.sessions.device import Waiting
+from disc_stream_server.sessions.device import Waiting, load_device
 from disc_stream_server.shards import ReadyInput
 from tests.support.device import make_batch
 from tests.support.tiny_bundle import CHANNELS, FS
@@ -261,3 +261,42 @@ def test_a_device_that_is_silent_for_long_leaves_the_memory_and_comes_back() -> 
     found, _ = [one for batch in batches[1:] for one in sessions.push(batch, 63_000_000) or []]
     assert found.samples[:, 0].tolist() == [0, 0, 0, 1]
     assert sessions.counts.restored == 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2), st.lists(st.sampled_from("abcd!?"), min_size=5, max_size=60))
+def test_what_is_on_disk_is_never_older_than_what_was_there(room: int, steps: list[str]) -> None:
+    """Devices that leave and come back between checkpoints (taken at !, written at ?)."""
+    disk: dict[str, bytes] = {}
+    taken: dict[str, bytes] = {}
+
+    class Disk:
+        def session(self, device: str) -> bytes | None:
+            return disk.get(device)
+
+        def waiting(self, positions: list[int]) -> list[Waiting]:
+            return []
+
+    sessions = Sessions(CHANNELS, FS, SPEC, n_clusters=3, max_devices=room, archive=Disk())
+    counts = dict.fromkeys("abcd", 0)
+    seen: dict[str, int] = {}
+    for step in [*steps, "!", "?"]:
+        if step == "!":
+            taken = {**taken, **sessions.changes()}
+        elif step == "?":
+            disk |= taken
+            sessions.saved(taken)
+            for name, blob in taken.items():
+                saved = load_device(blob)
+                assert saved is not None
+                assert saved.next_seq >= seen.get(name, 0), "an older state was written over a newer one"
+                seen[name] = saved.next_seq
+            taken = {}
+        else:
+            sessions.push(make_batch(step, counts[step], np.zeros((3, 3), dtype=np.float32)))
+            counts[step] += 1
+    for name, n in counts.items():
+        if n:
+            final = load_device(disk[name])
+            assert final is not None
+            assert final.next_seq == n

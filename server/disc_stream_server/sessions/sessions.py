@@ -253,6 +253,10 @@ class Sessions:
         self._equip(device, saved.channels, fit_layout(saved.channels, self._channels), saved.fs)
         (fill_device if saved.model == self._model else renew_device)(device, saved)
         self._admit(device)
+        if self._leaving.pop(name, None) is not None:
+            self._changed.add(
+                name
+            )  # it is not on disk yet, and what was about to be written is old from now on
         self.counts.restored += 1
         for waiting in () if self._archive is None else self._archive.waiting(saved.waiting):
             device.waiting[waiting.batch.seq] = waiting
