@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="Only those o
 _WIDTH = 16
 _SHOWN = 1_024  # bytes of a dump
 _CONFIRM_S = 30.0
+_TOPIC_KEPT = 1_024  # characters; longer topics are cut when they are stored
 
 
 @app.command("list")
@@ -53,13 +55,15 @@ def list_letters(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("position", "received (UTC)", "topic", "reason", "bytes", "why", box=None)
     for letter in letters:
-        table.add_row(
-            str(letter.position), _time(letter), ascii(letter.topic)[1:-1], letter.reason, f"{letter.size:,}",
-            letter.message[:200],
+        cells = (
+            str(letter.position), _time(letter), _plain(letter.topic), letter.reason, f"{letter.size:,}",
+            _plain(letter.message[:200]),
         )  # fmt: skip
+        table.add_row(*map(Text, cells))  # as text: strangers' brackets are no markup
     Console().print(table)
     typer.echo("in all: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
 
@@ -81,8 +85,8 @@ def show(
         print_json({**_facts(letter), "payload": letter.payload.hex(), "today": verdict})
         return
     for name, value in _facts(letter).items():
-        typer.echo(f"{name:<13}{value}")
-    typer.echo(f"{'today':<13}{verdict}\n")
+        typer.echo(f"{name:<13}{_plain(str(value))}")
+    typer.echo(f"{'today':<13}{_plain(verdict)}\n")
     for line in _dump(letter.payload[:_SHOWN]):
         typer.echo(line)
     if letter.size > _SHOWN:
@@ -112,7 +116,7 @@ def replay(
             letters = [_letter(store, position) for position in positions]
         else:
             letters = store.dead_letters(reason=reason, device=device, limit=1_000_000)
-    whole = [letter for letter in letters if letter.size == len(letter.payload)]
+    whole = [one for one in letters if one.size == len(one.payload) and len(one.topic) < _TOPIC_KEPT]
     sent, refused = _publish(whole, broker)
     facts = {
         "chosen": len(letters),
@@ -135,9 +139,9 @@ def _publish(letters: list[DeadLetter], url: str) -> tuple[int, int]:
 
     if not letters:
         return 0, 0
-    link = MqttLink(Broker.parse(url), f"disc-stream-deadletter-{letters[0].position}")
-    link.connect()
+    link = MqttLink(Broker.parse(url), f"disc-stream-deadletter-{secrets.token_hex(4)}")
     try:
+        link.connect()
         for letter in letters:
             link.publish(letter.topic, letter.payload, content_type=letter.content_type or None)
         if not link.flush(_CONFIRM_S):
@@ -205,6 +209,11 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "content_type": letter.content_type,
         "bytes": letter.size,
     }
+
+
+def _plain(text: str) -> str:
+    """Text from strangers without what a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _time(letter: DeadLetter) -> str:

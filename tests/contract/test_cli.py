@@ -14,6 +14,9 @@ COMMANDS = [
     ("data", "import"),
     ("data", "windows"),
     ("data", "forget"),
+    ("deadletter", "list"),
+    ("deadletter", "show"),
+    ("deadletter", "replay"),
     ("train",),
     ("export",),
     ("serve",),
@@ -81,6 +84,11 @@ def test_an_unknown_command_is_a_usage_error() -> None:
         (("doctor", "--broker", "http://x"), "mqtt://"),
         (("data", "forget", "watch-17", "--state", "nowhere", "--yes"), "nowhere"),
         (("data", "forget", "watch-17", "--state", "."), "--yes"),
+        (("deadletter", "list", "--state", "nowhere"), "nowhere"),
+        (("deadletter", "list", "--limit", "0"), "--limit"),
+        (("deadletter", "show", "first"), "position"),
+        (("deadletter", "show", "7", "--state", "."), "not a state folder"),
+        (("deadletter", "replay", "--state", "."), "--reason"),
     ],
 )
 def test_a_wrong_command_is_one_line(command: tuple[str, ...], says: str) -> None:
