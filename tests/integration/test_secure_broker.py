@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.devices import remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
 from tests.support.secure_broker import SecureMosquitto
+from tests.support.tls_client import hand_shake, shown_certificate
 
 pytestmark = pytest.mark.broker
 
@@ -213,23 +213,6 @@ def test_the_name_in_a_certificate_counts_not_the_one_claimed(
 # -- certificates that must not do -------------------------------------------------------------------------
 
 
-def hand_shake(broker: Broker, certificate: Path, key: Path, version: ssl.TLSVersion) -> ssl.SSLSocket:
-    """Connect as somebody who does not look at the own certificate first.
-
-    Raises:
-        SSLError: with the broker's alert; TLS 1.3 tells it only to those who listen.
-    """
-    context = ssl.create_default_context(cafile=broker.ca_file)
-    context.load_cert_chain(certificate, key)
-    context.maximum_version = version
-    plain = socket.create_connection((broker.host, broker.port), 10)
-    try:
-        return context.wrap_socket(plain, server_hostname=broker.host)
-    except BaseException:
-        plain.close()
-        raise
-
-
 def refuses(broker: Broker, certificate: Path, key: Path, version: ssl.TLSVersion) -> str:
     """The alert that the broker ends the connection with."""
     with pytest.raises(ssl.SSLError) as caught, hand_shake(broker, certificate, key, version) as connection:
@@ -369,15 +352,6 @@ def test_what_broker_config_renews_is_in_use_at_once(tmp_path: Path) -> None:
             assert probe.connect().accepted
     finally:
         broker.discard()
-
-
-def shown_certificate(broker: Broker) -> bytes | None:
-    context = ssl.create_default_context(cafile=broker.ca_file)
-    with (
-        socket.create_connection((broker.host, broker.port), 10) as plain,
-        context.wrap_socket(plain, server_hostname=broker.host) as connection,
-    ):
-        return connection.getpeercert(binary_form=True)
 
 
 # -- nothing is lost ----------------------------------------------------------------------------------------
