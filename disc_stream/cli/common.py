@@ -33,7 +33,8 @@ BrokerOption = Annotated[
     typer.Option(
         "--broker",
         envvar="DISC_STREAM_BROKER",
-        help="mqtt://host:port or mqtts://…; the password is better put into DISC_STREAM_BROKER_PASSWORD.",
+        help="mqtt://host:port, or mqtts://host:port?ca=FILE&cert=FILE&key=FILE; the password is better put "
+        "into DISC_STREAM_BROKER_PASSWORD, or into a file that ?password-file= names.",
     ),
 ]
 PrefixOption = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]

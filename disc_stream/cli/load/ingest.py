@@ -19,7 +19,8 @@ from disc_stream.artifacts.manifest import WindowInfo
 from disc_stream.cli.load.memory import rss_bytes
 from disc_stream.cli.load.publisher import CHANNELS, Order
 from disc_stream.cli.load.trivial import write_trivial_bundle
-from disc_stream.errors import BrokerError, DiscStreamError
+from disc_stream.errors import BrokerError, ConfigError, DiscStreamError
+from disc_stream.wire.broker import Broker
 
 SCHEMA = "disc-stream.ingest/1"
 WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
@@ -335,6 +336,10 @@ def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str
 def broker_of(url: str | None) -> Iterator[str]:
     """The broker to use: the one named, or a Mosquitto of our own."""
     if url is not None:
+        if Broker.parse(url).tls:
+            raise ConfigError(
+                "the load generator speaks no TLS", remedy="Name a broker with mqtt://, on this machine best"
+            )
         yield url
         return
     from disc_stream.cli.demonstration.brokers import start_broker

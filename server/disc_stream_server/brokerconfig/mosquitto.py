@@ -61,9 +61,10 @@ def _general(plan: Plan, layout: Layout) -> str:
 user {plan.user}
 pid_file {layout.pid}
 
-# Nothing that was confirmed is dropped by count: the number is as good as none. (0 would mean none, but then
-# 2.0 hangs up on a client whose message it refuses.) The limit in bytes is for each client; beyond it Mosquitto
-# drops new messages for that client without telling anybody; without it one dead client could end the broker.
+# Nothing that was confirmed is dropped by count: the number is as good as none. (0 would mean none, but
+# then 2.0 hangs up on a client whose message it refuses.) The limit in bytes is for each client; beyond it
+# Mosquitto drops new messages for that client without telling anybody; without it one dead client could end
+# the broker.
 max_queued_messages {MAX_QUEUED}
 max_queued_bytes {plan.queue_bytes}
 max_inflight_messages {MAX_INFLIGHT}
@@ -162,10 +163,12 @@ topic read {prefix}/+/status
 topic read {prefix}/+/meta
 topic read {prefix}/{SERVER_LEVEL}/#
 
-# Operators look after it: `disc-stream doctor`, and `disc-stream data forget`, which clears what is retained.
+# Operators look after it: `disc-stream doctor`, `disc-stream data forget`, which clears what is retained, and
+# `disc-stream deadletter replay`, which sends samples again in their device's name.
 user {OPERATOR}
 topic read {prefix}/#
 topic read $SYS/broker/#
+topic write {prefix}/+/raw
 topic write {prefix}/+/meta
 topic write {prefix}/+/status
 topic write {prefix}/+/label
