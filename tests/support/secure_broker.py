@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import os
+import signal
 import threading
 from pathlib import Path
+
+import pytest
 
 from disc_stream.wire.broker import Broker
 from disc_stream_server.brokerconfig.devices import Added, add_device
@@ -100,5 +104,12 @@ class _Reloading:
         return None
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._broker.runs:
-            assert self._broker._reloads.acquire(timeout=10), "the broker has not reloaded"
+        if kind is not None or not self._broker.runs:
+            return
+        while self._broker._reloads.acquire(blocking=False):
+            pass
+        for _ in range(10):  # a signal that comes while it still reads is lost
+            os.kill(self._broker.pid, signal.SIGHUP)
+            if self._broker._reloads.acquire(timeout=1):
+                return
+        pytest.fail("the broker has not reloaded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from disc_stream_server.brokerconfig.passwords import PasswordFile, new_token
 from disc_stream_server.brokerconfig.plan import Layout, Plan
 from disc_stream_server.brokerconfig.setup import banned, write_revocations
 
+_AGAIN_S = 0.25  # longer than Mosquitto reads
 _OURS = "disc-stream"
 
 
@@ -122,6 +124,9 @@ def remove_device(root: Path, device: str) -> Removed:
 def reload_broker(layout: Layout) -> int | None:
     """Let a broker that runs on this set-up read its files again (SIGHUP).
 
+    Mosquitto loses a signal that comes while it is still reading because of another one (2.0.11 was seen to),
+    so it is sent twice.
+
     Returns:
         Its process id, None if none runs here.
     """
@@ -134,6 +139,8 @@ def reload_broker(layout: Layout) -> int | None:
     if os.path.basename(command[0]) != b"mosquitto":  # noqa: PTH119 - bytes
         return None
     try:
+        os.kill(pid, signal.SIGHUP)
+        time.sleep(_AGAIN_S)
         os.kill(pid, signal.SIGHUP)
     except OSError:
         return None
