@@ -36,6 +36,7 @@ Report = Callable[[dict[str, Any]], None]
 _RETRY_S = 1.0
 _MANY = 64  # messages that are committed at once, however short they have waited
 _BEAT_S = 0.5
+_META = f"/{Kind.META.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
@@ -209,7 +210,7 @@ class Receiver:
         self._waiting = []
         self._link.ack(*messages)
         for message in messages:
-            if message.retained:
+            if message.topic.endswith(_META):
                 self._remember(message)
         self._counts.received += len(messages)
         self._counts.received_bytes += sum([len(message.payload) for message in messages])
