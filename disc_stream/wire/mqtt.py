@@ -103,7 +103,9 @@ class MqttLink:
         self._short_lives = 0
         self._client = self._make_client(manual_ack)
         self._bulk = BulkSender(self._write, v5=broker.protocol == "5")
-        self._loop = NetworkLoop(self._client, f"mqtt-{client_id}", self._handle_connect_fail, on_burst)
+        self._loop = NetworkLoop(
+            self._client, f"mqtt-{client_id}", self._handle_connect_fail, self._handle_drop, on_burst
+        )
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
 
@@ -363,6 +365,15 @@ class MqttLink:
         if self._on_down is not None:
             on_down = self._on_down
             self._guarded("on_down", lambda: on_down(str(reason)))
+
+    def _handle_drop(self) -> None:
+        """An error of ours has ended the connection: what came over it is not acknowledged on the next."""
+        self._connected.clear()
+        self._bulk.down()
+        self._next_epoch()
+        if self._on_down is not None:
+            on_down = self._on_down
+            self._guarded("on_down", lambda: on_down("an error in the network thread"))
 
     def _note_life_span(self) -> None:
         """Older brokers do not say that another client took our id; connections that last a second do."""

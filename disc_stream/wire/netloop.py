@@ -36,6 +36,7 @@ class NetworkLoop:
         client: connected for the first time by the caller.
         name: of the thread.
         on_connect_fail: called on the thread when a reconnect failed.
+        on_drop: called on the thread when an error of ours has ended the connection; paho tells nobody of it.
         on_burst: called on the thread whenever all that had arrived has been read, and once a second; it may
             tell in how many seconds it wants to be called again.
     """
@@ -45,9 +46,11 @@ class NetworkLoop:
         client: paho.Client,
         name: str,
         on_connect_fail: Callable[[], None],
+        on_drop: Callable[[], None],
         on_burst: OnBurst | None = None,
     ) -> None:
-        self._client, self._on_connect_fail, self._on_burst = client, on_connect_fail, on_burst
+        self._client, self._on_burst = client, on_burst
+        self._on_connect_fail, self._on_drop = on_connect_fail, on_drop
         self._stopping = threading.Event()
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
@@ -115,6 +118,7 @@ class NetworkLoop:
             except Exception:
                 log.exception("error in the network thread; the connection starts anew")
                 self._drop()
+                self._on_drop()
         self._say_goodbye()
 
     def _turn(self) -> None:

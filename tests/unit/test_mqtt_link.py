@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -356,3 +357,42 @@ def test_labels_in_bulk_are_sent_again_after_a_break_and_counted_in_order() -> N
         assert link.settled == link.sent == 5
     assert [payload for payload, _ in seen[0]] == [b"m0", b"m1", b"m2", b"m3"]
     assert seen[1] == [(b"m0", True), (b"m1", True), (b"m3", True), (b"m4", True)]
+
+
+def test_an_error_of_ours_ends_the_connection_as_any_break_does(caplog: pytest.LogCaptureFixture) -> None:
+    messages: list[Message] = []
+    reasons: list[str] = []
+    came_again = threading.Event()
+    acknowledged: list[bytes] = []
+
+    def first(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t", b"x", mid=7)
+        with contextlib.suppress(ConnectionError):
+            acknowledged.append(connection.receive(PUBACK).mid)
+
+    def second(connection: Connection) -> None:
+        connection.accept()
+        connection.publish("t", b"x", mid=9)
+        acknowledged.append(connection.receive(PUBACK).mid)
+        until_closed(connection)
+
+    def commit() -> None:
+        if len(messages) == 1 and not reasons:
+            raise OSError("on purpose")
+        if len(messages) == 2:
+            link.ack(*messages)
+            came_again.set()
+
+    with (
+        ScriptedBroker(first, second) as broker,
+        linked(
+            broker, on_message=messages.append, on_burst=commit, on_down=reasons.append, manual_ack=True,
+            session_expiry_s=60,
+        ) as link,
+    ):  # fmt: skip
+        link.connect(5)
+        assert came_again.wait(10)
+    assert reasons == ["an error in the network thread"]
+    assert acknowledged == [(9).to_bytes(2, "big")], "the first belongs to a connection that is gone"
+    assert "the connection starts anew" in caplog.text
