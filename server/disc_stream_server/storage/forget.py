@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from disc_stream_server.storage.sqlite import (
 from disc_stream_server.storage.state import FILE
 
 _TABLES = ("sessions", "labels", "deferred", "dead_letters")
-_TRIES = 10
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,11 @@ def _scrub(connection: sqlite3.Connection, path: Path) -> None:
         StorageError: if readers keep the log in use.
     """
     connection.execute("VACUUM")
-    if not any(truncate_log(connection) for _ in range(_TRIES)):
-        raise StorageError(
-            f"{str(path)!r} is in use all the time, so old bytes may be left in its log",
-            remedy="Run the same command again",
-        )
+    until = time.monotonic() + _PATIENCE_S
+    while not truncate_log(connection):
+        if time.monotonic() > until:
+            raise StorageError(
+                f"{str(path)!r} is in use all the time, so old bytes may be left in its log",
+                remedy="Run the same command again",
+            )
+        time.sleep(_PAUSE_S)  # SQLite itself does not wait for the checkpoint of another connection
