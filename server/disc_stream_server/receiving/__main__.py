@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
+from disc_stream_server.collector import collect_seldom
 from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def main() -> int:
     try:
         receiver = Receiver(ReceiverSettings(**told), report)
         threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
+        collect_seldom()
         receiver.run()
     except BrokenPipeError:
         return 1

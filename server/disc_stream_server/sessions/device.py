@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import cbor2
@@ -15,7 +17,7 @@ from disc_stream.signal.windowing import StreamWindower
 from disc_stream.types import Channel, Float32Array, SampleBatch
 from disc_stream_server.layout import Layout
 
-_VERSION = 3
+_VERSION = 4
 _SIMPLE = frozenset({int, float, str, bytes, bool, type(None)})
 PAST_BOOTS = 8  # boots of a device that are remembered, to know their late batches
 
@@ -85,14 +87,20 @@ def save_device(device: Device, model: str) -> bytes:
     return cbor2.dumps(
         [
             _VERSION, model, device.boot, device.next_seq, list(device.past_boots),
-            [[c.name, c.unit, c.scale] for c in device.channels], device.fs,
+            _save_channels(device.channels), device.fs,
             _plain(device.windower.state()), _plain(device.smoothing.state()), resampler,
             _plain(device.clock.state()), str(device.fault), device.segment, device.smoothed_segment,
             device.index, None if device.last is None else device.last.tobytes(), device.last_us,
-            list(device.last_gap), [list(a) for a in device.anchors], [list(b) for b in device.bridged],
-            sorted(one.position for one in device.waiting.values()),
+            list(device.last_gap), list(chain.from_iterable(device.anchors)),
+            [list(b) for b in device.bridged], sorted(one.position for one in device.waiting.values()),
         ]
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _save_channels(channels: tuple[Channel, ...]) -> bytes:
+    """Many devices have the same, and nested lists are what takes time: a third of all."""
+    return cbor2.dumps([[c.name, c.unit, c.scale] for c in channels])
 
 
 class Saved(NamedTuple):
@@ -115,7 +123,7 @@ class Saved(NamedTuple):
     last: bytes | None
     last_us: int
     last_gap: list[int]
-    anchors: list[list[Any]]
+    anchors: list[Any]
     bridged: list[list[int]]
     waiting: list[int]
 
@@ -126,7 +134,7 @@ def load_device(blob: bytes) -> Saved | None:
     if not isinstance(fields, list) or fields[0] != _VERSION:
         return None
     saved = Saved(*fields[1:])
-    return saved._replace(channels=tuple(Channel(*channel) for channel in fields[5]))
+    return saved._replace(channels=tuple(Channel(*channel) for channel in cbor2.loads(fields[5])))
 
 
 def renew_device(device: Device, saved: Saved) -> None:
@@ -150,7 +158,7 @@ def fill_device(device: Device, saved: Saved) -> None:
     device.index, device.last_us = saved.samples, saved.last_us
     device.last = None if saved.last is None else np.frombuffer(saved.last, dtype=np.float32)
     device.last_gap = (saved.last_gap[0], saved.last_gap[1])
-    device.anchors = deque(Anchor(*anchor) for anchor in saved.anchors)
+    device.anchors = deque(map(Anchor, saved.anchors[::3], saved.anchors[1::3], saved.anchors[2::3]))
     device.bridged = deque((first, last) for first, last in saved.bridged)
 
 

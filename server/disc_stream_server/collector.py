@@ -1,0 +1,20 @@
+"""Python's collector of cyclic garbage, set for a process that keeps much and makes little of it."""
+
+from __future__ import annotations
+
+import gc
+
+_YOUNG, _MIDDLE, _OLD = 20_000, 20, 100
+"""Objects that may come before the youngest are looked at, and rounds before the next older are."""
+
+
+def collect_seldom() -> None:
+    """Look for cycles less often; what is there now is not looked at again.
+
+    Labels that wait for their checkpoint make the collector believe that garbage piles up, and with ten
+    thousand devices it then goes through half a million objects every second: a tenth of all time. Cycles
+    are rare here (exceptions mostly), and the youngest are still looked at once 20,000 objects have come.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
