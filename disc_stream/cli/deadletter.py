@@ -15,7 +15,8 @@ from disc_stream.cli.streams import StateOption, state_folder
 from disc_stream.errors import BrokerError, ConfigError, InputNotFoundError, PayloadError
 
 if TYPE_CHECKING:
-    from disc_stream_server.storage.state import DeadLetter, StateStore
+    from disc_stream_server.storage.queries import StateReader
+    from disc_stream_server.storage.records import DeadLetter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -152,20 +153,17 @@ def _publish(letters: list[DeadLetter], url: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _store(state: Any) -> Iterator[StateStore]:
-    from disc_stream_server.storage.state import FILE, StateStore
+def _store(state: Any) -> Iterator[StateReader]:
+    from disc_stream_server.storage.queries import StateReader
 
-    folder = state_folder(state)
-    if not (folder / FILE).exists():
-        raise InputNotFoundError(f"{str(folder)!r} is not a state folder", remedy="Give the server's --state")
-    store = StateStore(folder)
+    store = StateReader(state_folder(state))
     try:
         yield store
     finally:
         store.close()
 
 
-def _letter(store: StateStore, position: int) -> DeadLetter:
+def _letter(store: StateReader, position: int) -> DeadLetter:
     letter = store.dead_letter(position)
     if letter is None:
         raise InputNotFoundError(
@@ -174,7 +172,7 @@ def _letter(store: StateStore, position: int) -> DeadLetter:
     return letter
 
 
-def _decode_again(store: StateStore, letter: DeadLetter) -> str:
+def _decode_again(store: StateReader, letter: DeadLetter) -> str:
     """What today's decoder says; the code, or the device's description, may have been mended since."""
     from disc_stream.wire.codecs import decode_batch
     from disc_stream.wire.meta import decode_meta

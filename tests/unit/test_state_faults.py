@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from disc_stream.errors import StateDamagedError, StorageError
+from disc_stream.errors import InputNotFoundError, StateDamagedError, StorageError
 from disc_stream_server.storage import state as module
 from disc_stream_server.storage.forget import forget
 from disc_stream_server.storage.lock import FolderLock, holder
+from disc_stream_server.storage.queries import FILE, StateReader
 from disc_stream_server.storage.retention import Retention, trim_labels
 from disc_stream_server.storage.segments import list_segments, segment_path
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
@@ -100,6 +101,40 @@ def test_damage_that_shows_in_use_is_said_and_the_next_start_begins_anew(tmp_pat
     assert len(damaged_copies(tmp_path)) == 1
     StateStore(tmp_path).close()
     assert len(damaged_copies(tmp_path)) == 1, "the new one is healthy"
+
+
+def test_who_only_reads_leaves_a_damaged_file_to_the_server(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(400, dead_letters=[letter(n, payload=b"x" * 500) for n in range(1, 401)]))
+    store.close()
+    spoil_middle(tmp_path / FILE)
+    spoiled = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StateDamagedError, match="Start the server again"):
+        StateReader(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == spoiled
+    assert not damaged_copies(tmp_path)
+    StateStore(tmp_path).close()
+    assert len(damaged_copies(tmp_path)) == 1
+
+
+def test_who_reads_sees_what_a_server_writes_meanwhile(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(1, dead_letters=[letter(1)]))
+    reader = StateReader(tmp_path)
+    assert reader.position == 1
+    store.commit(commit(2, dead_letters=[letter(2)]))
+    assert [one.position for one in reader.dead_letters()] == [1, 2]
+    reader.close()
+    assert [one.position for one in store.dead_letters()] == [1, 2]
+    store.close()
+
+
+def test_what_is_no_state_folder_is_not_made_one(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="not a state folder"):
+        StateReader(tmp_path)
+    (tmp_path / FILE).write_bytes(b"something else " * 1000)
+    with pytest.raises(StateDamagedError, match="is damaged"):
+        StateReader(tmp_path)
 
 
 def test_a_suspicion_that_was_wrong_costs_nothing(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from disc_stream_server.rejections import Rejections
 from disc_stream_server.sessions import Rules, Sessions
 from disc_stream_server.shards import ReadyInput
 from disc_stream_server.stages import Stages
+from disc_stream_server.storage.queries import StateReader
 from disc_stream_server.storage.spool import SpoolReader
-from disc_stream_server.storage.state import StateStore, StoredLabel
+from disc_stream_server.storage.state import StoredLabel
 
 _ROWS = 1_024
 _LABELS = 4_096
@@ -73,7 +74,7 @@ class Replay:
         model: str | None = None,
     ) -> None:
         self._reader = SpoolReader(state / spool)
-        self._store = StateStore(state)
+        self._store = StateReader(state)
         self._model = model
         self._labels: dict[tuple[str, int, int], StoredLabel] = {}
         self._labels_at = 0

@@ -10,14 +10,15 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from disc_stream.errors import StateDamagedError, StorageError
+from disc_stream.errors import StorageError
 from disc_stream_server.storage.lock import holder
+from disc_stream_server.storage.queries import FILE, SUSPECT, StateQueries, explain, matching
 from disc_stream_server.storage.records import Commit, DeadLetter, DeferredWindow, StoredLabel
 from disc_stream_server.storage.schema import SCHEMA, VERSION
 from disc_stream_server.storage.sqlite import (
@@ -30,18 +31,16 @@ from disc_stream_server.storage.sqlite import (
     translate,
 )
 
-__all__ = ["Commit", "DeadLetter", "DeferredWindow", "StateStore", "StoredLabel"]
+__all__ = ["FILE", "Commit", "DeadLetter", "DeferredWindow", "StateStore", "StoredLabel"]
 
 log = logging.getLogger(__name__)
 
-FILE = "state.sqlite"
 DEFERRED, BRIDGED = 1, 2
 """Flags of a stored label."""
 MOST_DEAD_LETTERS = 100_000
 MOST_DEAD_BYTES = 256 * 2**20
 
 MOST_PAYLOAD = 65_536  # bytes of a dead letter's payload
-_SUSPECT = ".suspect"
 _META = "meta/"
 
 
@@ -59,7 +58,7 @@ _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
 _DEFERRED_FIELDS = attrgetter(*(field.name for field in fields(DeferredWindow)))
 
 
-class StateStore:
+class StateStore(StateQueries):
     """The labeller's database; a damaged one is set aside and begun anew.
 
     Args:
@@ -71,15 +70,14 @@ class StateStore:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._suspect = folder / (FILE + _SUSPECT)
+        self._suspect = folder / (FILE + SUSPECT)
         self._seen_forgotten = 0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = self._open_or_begin_anew(folder)
+            connection = self._open_or_begin_anew(folder)
         except (sqlite3.Error, OSError) as error:
             raise translate(error, self._path) from error
-        self.position = int(self._value("SELECT position FROM checkpoint"))
-        """Last row of the spool that the newest checkpoint covers."""
+        super().__init__(connection, self._path)
 
     def _open_or_begin_anew(self, folder: Path) -> sqlite3.Connection:
         try:
@@ -126,21 +124,11 @@ class StateStore:
             self._write(connection, commit)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if is_damaged(error):
-                raise self._damaged(error) from error
-            roll_back(connection)
-            raise translate(error, self._path) from error
+            told = explain(error, self._path)
+            with contextlib.suppress(sqlite3.Error):  # of a damaged file it may fail
+                roll_back(connection)
+            raise told from error
         self.position = commit.position
-
-    def _damaged(self, error: sqlite3.Error) -> StateDamagedError:
-        with contextlib.suppress(OSError):
-            self._suspect.touch()  # so that all of it is looked at when it is opened again
-        with contextlib.suppress(sqlite3.Error):
-            roll_back(self._connection)
-        return StateDamagedError(
-            f"{str(self._path)!r} is damaged ({error})",
-            remedy="Start the server again: it labels anew what the spool still has",
-        )
 
     def _write(self, connection: sqlite3.Connection, commit: Commit) -> None:
         is_erased = self._erased(connection)
@@ -199,34 +187,6 @@ class StateStore:
             )
             connection.execute("UPDATE dead_tally SET dropped = dropped + ?", (surplus,))
 
-    # -- what the labeller reads ----------------------------------------------------------------------
-
-    def session(self, device: str) -> bytes | None:
-        """A device's saved state."""
-        return self._find("SELECT state FROM sessions WHERE device = ?", device)
-
-    def sessions(self) -> Iterator[tuple[str, bytes]]:
-        """All saved states."""
-        yield from self._connection.execute("SELECT device, state FROM sessions")
-
-    def fact(self, name: str) -> bytes | None:
-        """A small named value."""
-        return self._find("SELECT value FROM facts WHERE name = ?", name)
-
-    def facts(self) -> dict[str, bytes]:
-        """All small named values but the devices' descriptions, which may be many."""
-        return dict(self._connection.execute("SELECT name, value FROM facts WHERE name NOT LIKE 'meta/%'"))
-
-    def deferred(self, limit: int) -> list[DeferredWindow]:
-        """The oldest windows that were put off."""
-        rows = self._connection.execute("SELECT * FROM deferred ORDER BY position, window LIMIT ?", (limit,))
-        return [DeferredWindow(*row) for row in rows]
-
-    @property
-    def deferred_count(self) -> int:
-        """How many there are."""
-        return int(self._value("SELECT count(*) FROM deferred"))
-
     @property
     def last_forgotten(self) -> int:
         """Number of the last device that was erased."""
@@ -235,88 +195,17 @@ class StateStore:
 
     def forgotten(self, after: int) -> list[tuple[int, str]]:
         """Devices erased by another process since number ``after``."""
-        rows = self._connection.execute("SELECT id, device FROM forgotten WHERE id > ? ORDER BY id", (after,))
+        rows = self._rows("SELECT id, device FROM forgotten WHERE id > ? ORDER BY id", after)
         found = [(int(number), str(device)) for number, device in rows]
         self._seen_forgotten = found[-1][0] if found else after
         return found
 
-    # -- what people read -----------------------------------------------------------------------------
-
-    def labels(self, *, device: str | None = None, after: int = 0, limit: int) -> list[StoredLabel]:
-        """Labels whose position is above ``after``, ascending.
-
-        Those of one position are never parted, so there may be a few more than ``limit``.
-        """
-        where, values = _where(position=after, device=device)
-        query = f"SELECT * FROM labels WHERE {where} ORDER BY position, window, model"  # noqa: S608 - see _where
-        found: list[StoredLabel] = []
-        with contextlib.closing(self._connection.execute(query, values)) as rows:
-            for row in rows:
-                if len(found) >= limit and row[0] != found[-1].position:
-                    break
-                found.append(StoredLabel._make(row))
-        return found
-
-    def first_windows(self, position: int) -> dict[tuple[str, int], int]:
-        """Start of the first window labelled from a position on, by (device, boot), in device time."""
-        rows = self._connection.execute(
-            "SELECT device, boot, min(t0_us) FROM labels WHERE position >= ? GROUP BY device, boot",
-            (position,),
-        )
-        return {(device, boot): t0_us for device, boot, t0_us in rows}
-
-    def label_count(self) -> int:
-        """How many labels there are."""
-        return int(self._value("SELECT count(*) FROM labels"))
-
-    def dead_letters(
-        self, *, reason: str | None = None, device: str | None = None, after: int = 0, limit: int = 100
-    ) -> list[DeadLetter]:
-        """Dead letters whose position is above ``after``, ascending."""
-        where, values = _where(position=after, reason=reason, device=device)
-        query = f"SELECT * FROM dead_letters WHERE {where} ORDER BY position LIMIT ?"  # noqa: S608 - see _where
-        return [DeadLetter(*row) for row in self._connection.execute(query, (*values, limit))]
-
-    def dead_letter(self, position: int) -> DeadLetter | None:
-        """One dead letter."""
-        row = self._connection.execute(
-            "SELECT * FROM dead_letters WHERE position = ?", (position,)
-        ).fetchone()
-        return None if row is None else DeadLetter(*row)
-
-    def dead_letter_counts(self) -> dict[str, int]:
-        """How many there are, by reason."""
-        return dict(self._connection.execute("SELECT reason, count(*) FROM dead_letters GROUP BY reason"))
-
-    @property
-    def dead_letters_dropped(self) -> int:
-        """How many had to go because there were too many."""
-        return int(self._value("SELECT dropped FROM dead_tally"))
-
     def purge_dead_letters(self, *, reason: str | None = None) -> int:
         """Remove them; returns how many."""
-        where, values = _where(position=0, reason=reason)
+        where, values = matching(position=0, reason=reason)
         return self._connection.execute(f"DELETE FROM dead_letters WHERE {where}", values).rowcount  # noqa: S608
-
-    def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
-
-    def _find(self, query: str, key: str) -> bytes | None:
-        row = self._connection.execute(query, (key,)).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def _value(self, query: str) -> Any:
-        return self._connection.execute(query).fetchone()[0]
 
 
 def _dead_values(letter: DeadLetter) -> tuple[Any, ...]:
     values: tuple[Any, ...] = _DEAD_FIELDS(letter)
     return (*values[:-2], letter.payload[:MOST_PAYLOAD], letter.size)
-
-
-def _where(*, position: int, **equal: str | None) -> tuple[str, tuple[Any, ...]]:
-    """A condition with its values; the names of columns are those of this file's calls."""
-    given = {name: value for name, value in equal.items() if value is not None}
-    conditions: Sequence[str] = ["position > ?", *(f"{name} = ?" for name in given)]
-    return " AND ".join(conditions), (position, *given.values())

@@ -1,0 +1,181 @@
+"""What is read of the labeller's database: by the labeller itself, and by people beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from disc_stream.errors import InputNotFoundError, StateDamagedError, StorageError
+from disc_stream_server.storage.records import DeadLetter, DeferredWindow, StoredLabel
+from disc_stream_server.storage.schema import VERSION
+from disc_stream_server.storage.sqlite import check_version, connect_to_read, is_damaged, translate
+
+FILE = "state.sqlite"
+SUSPECT = ".suspect"
+"""Ends the name of the mark of a file in which damage was found."""
+
+
+class StateQueries:
+    """Questions to an open database.
+
+    Args:
+        connection: to it.
+        path: its file, for errors.
+
+    Raises:
+        StateDamagedError: from any of them, if the file is damaged.
+        StorageError: if it cannot be read otherwise.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+        self.position = int(self._value("SELECT position FROM checkpoint"))
+        """Last row of the spool that the newest checkpoint covers."""
+
+    # -- what the labeller reads ----------------------------------------------------------------------
+
+    def session(self, device: str) -> bytes | None:
+        """A device's saved state."""
+        return self._find("SELECT state FROM sessions WHERE device = ?", device)
+
+    def sessions(self) -> Iterator[tuple[str, bytes]]:
+        """All saved states."""
+        yield from self._rows("SELECT device, state FROM sessions")
+
+    def fact(self, name: str) -> bytes | None:
+        """A small named value."""
+        return self._find("SELECT value FROM facts WHERE name = ?", name)
+
+    def facts(self) -> dict[str, bytes]:
+        """All small named values but the devices' descriptions, which may be many."""
+        return dict(self._rows("SELECT name, value FROM facts WHERE name NOT LIKE 'meta/%'"))
+
+    def deferred(self, limit: int) -> list[DeferredWindow]:
+        """The oldest windows that were put off."""
+        rows = self._rows("SELECT * FROM deferred ORDER BY position, window LIMIT ?", limit)
+        return [DeferredWindow(*row) for row in rows]
+
+    @property
+    def deferred_count(self) -> int:
+        """How many there are."""
+        return int(self._value("SELECT count(*) FROM deferred"))
+
+    # -- what people read -----------------------------------------------------------------------------
+
+    def labels(self, *, device: str | None = None, after: int = 0, limit: int) -> list[StoredLabel]:
+        """Labels whose position is above ``after``, ascending.
+
+        Those of one position are never parted, so there may be a few more than ``limit``.
+        """
+        where, values = matching(position=after, device=device)
+        query = f"SELECT * FROM labels WHERE {where} ORDER BY position, window, model"  # noqa: S608 - see matching
+        found: list[StoredLabel] = []
+        with contextlib.closing(self._rows(query, *values)) as rows:
+            for row in rows:
+                if len(found) >= limit and row[0] != found[-1].position:
+                    break
+                found.append(StoredLabel._make(row))
+        return found
+
+    def first_windows(self, position: int) -> dict[tuple[str, int], int]:
+        """Start of the first window labelled from a position on, by (device, boot), in device time."""
+        rows = self._rows(
+            "SELECT device, boot, min(t0_us) FROM labels WHERE position >= ? GROUP BY device, boot", position
+        )
+        return {(device, boot): t0_us for device, boot, t0_us in rows}
+
+    def label_count(self) -> int:
+        """How many labels there are."""
+        return int(self._value("SELECT count(*) FROM labels"))
+
+    def dead_letters(
+        self, *, reason: str | None = None, device: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[DeadLetter]:
+        """Dead letters whose position is above ``after``, ascending."""
+        where, values = matching(position=after, reason=reason, device=device)
+        query = f"SELECT * FROM dead_letters WHERE {where} ORDER BY position LIMIT ?"  # noqa: S608 - see matching
+        return [DeadLetter(*row) for row in self._rows(query, *values, limit)]
+
+    def dead_letter(self, position: int) -> DeadLetter | None:
+        """One dead letter."""
+        row = next(self._rows("SELECT * FROM dead_letters WHERE position = ?", position), None)
+        return None if row is None else DeadLetter(*row)
+
+    def dead_letter_counts(self) -> dict[str, int]:
+        """How many there are, by reason."""
+        return dict(self._rows("SELECT reason, count(*) FROM dead_letters GROUP BY reason"))
+
+    @property
+    def dead_letters_dropped(self) -> int:
+        """How many had to go because there were too many."""
+        return int(self._value("SELECT dropped FROM dead_tally"))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+    def _find(self, query: str, key: str) -> bytes | None:
+        row = next(self._rows(query, key), None)
+        return None if row is None else bytes(row[0])
+
+    def _value(self, query: str) -> Any:
+        return next(self._rows(query))[0]
+
+    def _rows(self, query: str, *values: Any) -> Generator[Any]:
+        try:
+            with contextlib.closing(self._connection.execute(query, values)) as rows:
+                yield from rows
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+
+
+class StateReader(StateQueries):
+    """Reads a database that a server may be writing; never changes it, damaged or not.
+
+    Args:
+        folder: the state folder.
+
+    Raises:
+        InputNotFoundError: if there is none.
+        StateDamagedError: if the database is damaged.
+        StorageError: if it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / FILE
+        if not path.exists():
+            raise InputNotFoundError(
+                f"{str(folder)!r} is not a state folder", remedy="Give the server's --state"
+            )
+        try:
+            connection, _follows = connect_to_read(path)
+        except sqlite3.Error as error:
+            raise explain(error, path) from error
+        try:
+            check_version(connection, path, VERSION)
+            super().__init__(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def explain(error: sqlite3.Error, path: Path) -> StorageError:
+    """The error for a person; a damaged file is marked, so that the next server looks at all of it."""
+    if not is_damaged(error):
+        return translate(error, path)
+    with contextlib.suppress(OSError):
+        path.with_name(path.name + SUSPECT).touch()
+    return StateDamagedError(
+        f"{str(path)!r} is damaged ({error})",
+        remedy="Start the server again: it sets the file aside and labels anew what the spool still has",
+    )
+
+
+def matching(*, position: int, **equal: str | None) -> tuple[str, tuple[Any, ...]]:
+    """A condition with its values; the names of columns are those of this file's calls."""
+    given = {name: value for name, value in equal.items() if value is not None}
+    conditions: Sequence[str] = ["position > ?", *(f"{name} = ?" for name in given)]
+    return " AND ".join(conditions), (position, *given.values())
