@@ -6,6 +6,7 @@ so that ``--help`` answers at once and a missing extra concerns only the command
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -42,6 +43,21 @@ app = typer.Typer(
     help="Live activity labels from the raw motion streams of many wearables, learned without labels.\n\n"
     "Start with: disc-stream demo",
 )
+
+# What a path can have against it; commands that can say more do so themselves.
+_OF_PATHS = {
+    errno.ENOENT: "Check the path",
+    errno.ENOTDIR: "Check the path",
+    errno.EISDIR: "Name a file",
+    errno.EEXIST: "Name another one",
+    errno.ENAMETOOLONG: "Name a shorter one",
+    errno.ELOOP: "Check the links there",
+    errno.EACCES: "Check the permissions there",
+    errno.EPERM: "Check the permissions there",
+    errno.EROFS: "Choose a place that can be written",
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+}
 
 
 def _show_version(wanted: bool) -> None:
@@ -94,6 +110,11 @@ def main() -> None:
         # The reader of our output went away (as `head` does); that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None or error.errno not in _OF_PATHS:
+            raise
+        print(f"error: {str(error.filename)!r}: {error.strerror}. {_OF_PATHS[error.errno]}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(code)
 
 

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-COMMANDS = [
-    ("demo",),
-    ("data", "list"),
-    ("data", "info"),
-    ("data", "import"),
-    ("data", "windows"),
-    ("data", "forget"),
-    ("deadletter", "list"),
-    ("deadletter", "show"),
-    ("deadletter", "replay"),
-    ("train",),
-    ("export",),
-    ("serve",),
-    ("label",),
-    ("watch",),
-    ("edge", "publish"),
-    ("broker", "config"),
-    ("broker", "add-device"),
-    ("broker", "remove-device"),
-    ("doctor",),
-]
+from disc_stream.cli.app import app
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +88,16 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 )
 def test_a_wrong_command_is_one_line(command: tuple[str, ...], says: str) -> None:
     assert_one_line(run(*command), says)
+
+
+@pytest.mark.parametrize("path", ["file/x", "file"])
+def test_a_path_that_cannot_be_used_is_one_line(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("broker", "config", "--out", str(tmp_path / path))
+    assert result.returncode in (1, 2)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert str(tmp_path / path) in line
 
 
 def test_help_loads_nothing_heavy() -> None:
