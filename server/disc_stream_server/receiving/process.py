@@ -148,6 +148,8 @@ class ReceiverProcess:
             self._before, self._counts = self.counts, {}
             self.restarts += 1
             self._spawn()
+            if self._stopping.is_set() and self._process is not None:  # since the wait: nobody else tells it
+                self._tell(self._process, "stop")
 
     def _hear(self) -> None:
         process = self._process
