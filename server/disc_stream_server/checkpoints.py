@@ -144,18 +144,13 @@ class Checkpoints:
 
 
 def stored_label(one: Labelled) -> StoredLabel:
-    """A label as it is kept. Times that only a clock at fault can have are kept as far as 64 bits go."""
+    """A label as it is kept."""
     label = one.label
     return StoredLabel(
         position=one.ready.position, device=label.device, boot=label.boot, window=label.window,
-        t0_us=_int64(label.t0_us), t1_us=_int64(label.t1_us),
-        t0_unix_us=None if label.t0_unix_us is None else _int64(label.t0_unix_us), label=label.best.label,
+        t0_us=label.t0_us, t1_us=label.t1_us, t0_unix_us=label.t0_unix_us, label=label.best.label,
         name=label.best.name, confidence=label.best.confidence, smoothed=label.smoothed.label,
         smoothed_confidence=label.smoothed.confidence, q=one.q.astype("<f4").tobytes(),
         distance=label.distance, novelty=label.novelty, model=label.model,
         flags=DEFERRED * label.deferred + BRIDGED * label.bridged, labelled_us=label.published_us,
     )  # fmt: skip
-
-
-def _int64(value: int) -> int:
-    return max(-(2**63), min(value, 2**63 - 1))

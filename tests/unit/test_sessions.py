@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,6 +250,19 @@ def test_smoothing_many_windows_at_once_is_smoothing_them_one_by_one() -> None:
             ]
         else:
             np.testing.assert_allclose(sessions.smooth(found, rows), expected, rtol=1e-12)
+
+
+def test_no_clock_however_mad_makes_times_that_do_not_fit_into_64_bits() -> None:
+    # Near 2^63 and one further each second: those are seconds, so the time is near 2^83 microseconds.
+    sessions, now_us, found = new_sessions(), 1_700_000_000_000_000, []
+    for seq in range(30):
+        batch = replace(make_batch("watch", seq, constant((1, 1, 1), 50)), t0_us=2**63 - 1000 + seq)
+        found += sessions.push(batch, now_us + seq * 1_000_000) or []
+    assert sessions.counts.clock_faults["future"]
+    assert len(found) > 300
+    for ready in found:
+        assert ready.t0_unix_us is not None
+        struct.pack("<qq", ready.t0_us + 10**12, ready.t0_unix_us)
 
 
 def test_virtual_shards_are_the_same_in_every_process() -> None:

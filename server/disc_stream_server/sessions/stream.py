@@ -12,6 +12,10 @@ from disc_stream_server.sessions.device import Anchor, Device, Waiting
 from disc_stream_server.sessions.rules import SessionCounts
 from disc_stream_server.shards import ReadyInput
 
+# 146,000 years: only a clock at fault is further away. Databases and files hold 64 bits, and what is added to
+# it has to fit as well.
+_MOST_US = 2**62
+
 
 def new_resampler(fs: float, model_fs: float, n_channels: int) -> StreamResampler | None:
     """What turns ``fs`` into the model's rate; None where they are the same within the tolerance."""
@@ -97,10 +101,12 @@ class Stream:
         for span in spans:
             start = self._input_index(device, span.start)
             t0_us = _time_of(device, start)
+            t0_unix_us = device.clock.to_server_us(t0_us)
             ready.append(
                 ReadyInput(
-                    batch.device, batch.boot, span.window, t0_us, batch.seq, device.segment, span.samples,
-                    arrival.position, arrival.received_us, device.clock.to_server_us(t0_us),
+                    batch.device, batch.boot, span.window, _bounded(t0_us), batch.seq, device.segment,
+                    span.samples, arrival.position, arrival.received_us,
+                    None if t0_unix_us is None else _bounded(t0_unix_us),
                     bool(device.bridged) and self._is_bridged(device, span.start),
                 )
             )  # fmt: skip
@@ -125,6 +131,10 @@ class Stream:
             anchors.popleft()
         while device.bridged and device.bridged[0][1] <= oldest:
             device.bridged.popleft()
+
+
+def _bounded(us: int) -> int:
+    return max(-_MOST_US, min(us, _MOST_US))
 
 
 def _time_of(device: Device, index: float) -> int:
