@@ -167,26 +167,37 @@ class Pipeline:
 
     def _label(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
         self.windows += len(group)
+        return self._encode_or_split(group, smooth, deferred)
+
+    def _encode_or_split(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
+        """Halve a group that fails, and again, so that one bad window costs a few runs and not hundreds."""
         try:
             return self._encode(group, smooth, deferred)
-        except Exception:
-            log.exception("encoding %d windows failed; trying each alone", len(group))
-        labelled: list[Labelled] = []
-        for ready in group:
-            try:
-                labelled += self._encode([ready], smooth, deferred)
-            except Exception as error:  # noqa: BLE001 - whatever the runtime throws; the stream goes on
-                self.failed += 1
-                log.error("no label for window %d of %s: %s", ready.window, ready.device, error)  # noqa: TRY400
-        return labelled
+        except Exception as error:
+            if len(group) == 1:
+                self._fail(group[0], error)
+                return []
+            log.exception("encoding %d windows failed; trying halves", len(group))
+        half = len(group) // 2
+        first = self._encode_or_split(group[:half], smooth, deferred)
+        return first + self._encode_or_split(group[half:], smooth, deferred)
+
+    def _fail(self, ready: ReadyInput, why: object) -> None:
+        self.failed += 1
+        log.error("no label for window %d of %s: %s", ready.window, ready.device, why)
 
     def _encode(self, group: Sequence[ReadyInput], smooth: Smooth, deferred: bool) -> list[Labelled]:
         self.stages.begin()
         encoded = self._encoder.encode(np.stack([ready.samples for ready in group]))
         self.stages.end("encode")
         q, distance = encoded.q, encoded.distance
-        if not bool(np.isfinite(q).all() and np.isfinite(distance).all()):
-            raise ValueError("the encoder's output is not finite")
+        finite = np.isfinite(q).all(axis=1) & np.isfinite(distance).all(axis=1)
+        if not finite.all():  # monstrous samples: theirs alone have no label
+            good, bad = np.flatnonzero(finite).tolist(), np.flatnonzero(~finite).tolist()
+            for row in bad:
+                self._fail(group[row], "the encoder's output is not finite")
+            group = [group[row] for row in good]
+            q, distance = q[finite], distance[finite]
         order = np.argsort(-q, axis=1, kind="stable")[:, : self._top_k]
         rows = zip(
             group, smooth(group, q), q, np.take_along_axis(q, order, 1).tolist(), order.tolist(),

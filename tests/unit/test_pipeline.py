@@ -134,14 +134,18 @@ class Faulty:
     poison: float = np.inf
     breakdowns: int = 0
     spoil: float | None = None
+    monstrous: float = np.inf
+    runs: int = 0
 
     def encode(self, x: Float32Array) -> Encoded:
+        self.runs += 1
         if self.breakdowns:
             self.breakdowns -= 1
             raise RuntimeError("out of memory")
         if (x == self.poison).any():
             raise RuntimeError("cannot compute this")
         encoded = self.inner.encode(x)
+        encoded.q[(x == self.monstrous).any(axis=(1, 2))] = np.nan
         if self.spoil is None:
             return encoded
         return replace(encoded, q=encoded.q * np.float32(self.spoil))
@@ -171,6 +175,18 @@ def test_one_window_that_breaks_the_encoder_does_not_take_others_with_it(
     assert [label.device for label in labels] == ["good", "fine"]
     assert (pipeline.windows, pipeline.failed) == (3, 1)
     assert "no label for window 0 of bad: cannot compute this" in caplog.text
+
+
+@pytest.mark.parametrize(("poison", "monstrous", "runs"), [(5.0, np.inf, 13), (np.inf, 5.0, 1)])
+def test_one_bad_window_costs_the_others_few_further_runs(
+    bundle: Bundle, encoder: OnnxEncoder, poison: float, monstrous: float, runs: int
+) -> None:
+    faulty = Faulty(encoder, poison=poison, monstrous=monstrous)
+    pipeline = make_pipeline(bundle, faulty)
+    batches = [make_batch(f"watch-{d}", 0, constant((5.0 * (d == 41), 0, 0), 8)) for d in range(64)]
+    labels = run(pipeline, *batches)
+    assert [label.device for label in labels] == [f"watch-{d}" for d in range(64) if d != 41]
+    assert (pipeline.failed, faulty.runs) == (1, runs)
 
 
 @pytest.mark.parametrize("spoil", [np.nan, np.inf])
