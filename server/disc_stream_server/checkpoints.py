@@ -138,6 +138,7 @@ class Checkpoints:
             log.warning("checkpoints can be written again")
             self.blocked = ""
         self._sessions.saved(taken.sessions)
+        self._metas.saved(taken.facts)
         self._deferral.stored(taken.deferred, self._done)
         self.position, self._taken = taken.position, None
         self._due = self._clock.monotonic() + self._interval_s

@@ -50,6 +50,7 @@ class MetaBook:
         self._deadlines: dict[str, int] = {}
         self._held_bytes = 0
         self._changes: dict[str, bytes] = {}
+        self._leaving: dict[str, bytes] = {}  # given out to be put on disk, and not there yet
         self._held_changed = False
 
     def of(self, device: str) -> DeviceMeta | None:
@@ -57,8 +58,9 @@ class MetaBook:
         if device in self._metas:
             self._metas.move_to_end(device)
             return self._metas[device]
-        payload = self._changes.get(_FACT + device)
-        payload = self._archived(_FACT + device) if payload is None else payload
+        name = _FACT + device
+        payload = self._changes.get(name, self._leaving.get(name))
+        payload = self._archived(name) if payload is None else payload
         try:
             meta = decode_meta(payload) if payload else None
         except PayloadError:  # written by a version with other rules
@@ -85,6 +87,7 @@ class MetaBook:
         """Forget a device that was erased from the disk, too."""
         self._metas.pop(device, None)
         self._changes.pop(_FACT + device, None)
+        self._leaving.pop(_FACT + device, None)
         self._release(device)
 
     def hold(self, device: str, row: Row) -> bool:
@@ -117,12 +120,19 @@ class MetaBook:
     def changes(self) -> dict[str, bytes]:
         """What has to be put on disk since the last call: descriptions, and the rows that wait."""
         changes, self._changes = self._changes, {}
+        self._leaving |= changes
         if self._held_changed:
             self._held_changed = False
             changes[_HELD] = cbor2.dumps(
                 [[d, [row.position for row in rows]] for d, rows in self._held.items()]
             )
         return changes
+
+    def saved(self, changes: Mapping[str, bytes]) -> None:
+        """What ``changes`` gave is on disk now."""
+        for name, payload in changes.items():
+            if self._leaving.get(name) is payload:
+                del self._leaving[name]
 
     def restore(self, facts: Mapping[str, bytes], find: Callable[[int], Row | None]) -> None:
         """Take up the rows that waited when ``changes`` was put on disk."""

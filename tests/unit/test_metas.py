@@ -75,6 +75,25 @@ def test_descriptions_leave_the_memory_and_come_back_and_may_be_withdrawn() -> N
     assert book.changes() == {"meta/a": b""}
 
 
+def test_a_description_on_its_way_to_the_disk_is_not_lost_from_sight() -> None:
+    disk: dict[str, bytes] = {}
+    book = MetaBook(max_devices=1, archived=disk.get)
+    book.learn("watch", PAYLOAD)
+    changes = book.changes()
+    book.learn("other", PAYLOAD)  # "watch" leaves the memory before its description is on the disk
+    assert book.of("watch") == META
+    book.forget("watch")
+    later = book.changes()
+    book.saved(changes)
+    book.of("other")
+    assert book.of("watch") is None, "it was withdrawn since"
+    disk.update(changes | later)
+    book.saved(later)
+    book.of("other")
+    assert book.of("watch") is None
+    assert book.of("other") == META
+
+
 def test_payloads_that_wait_survive_a_restart() -> None:
     book = MetaBook(max_devices=10)
     rows = {n: row(n) for n in range(3)}
