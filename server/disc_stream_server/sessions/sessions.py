@@ -8,7 +8,7 @@ grid breaks, and nothing is ever cut across it.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -249,7 +249,7 @@ class Sessions:
             return None
 
     def _restore(self, name: str, saved: Saved) -> Device | None:
-        device = Device(name, saved.boot, saved.next_seq, deque(saved.past_boots, maxlen=PAST_BOOTS))
+        device = Device(name, saved.boot, saved.next_seq, tuple(saved.past_boots))
         self._equip(device, saved.channels, fit_layout(saved.channels, self._channels), saved.fs)
         (fill_device if saved.model == self._model else renew_device)(device, saved)
         self._admit(device)
@@ -295,10 +295,9 @@ class Sessions:
 
     def _start(self, batch: SampleBatch, layout: Layout, before: Device | None = None) -> Device:
         """A device's first batch, or the first of a new boot."""
-        past: deque[int] = deque(maxlen=PAST_BOOTS)
+        past: tuple[int, ...] = ()
         if before is not None:
-            past = before.past_boots
-            past.append(before.boot)
+            past = (*before.past_boots, before.boot)[-PAST_BOOTS:]
             self._devices.pop(before.name)
             self._buffers.give_back(before.buffer)
         device = Device(batch.device, batch.boot, batch.seq, past)

@@ -128,9 +128,9 @@ class Stream:
         oldest = self._input_index(device, max(0, device.windower.next_index - reach))
         anchors = device.anchors
         while len(anchors) > 1 and anchors[1].at <= oldest:
-            anchors.popleft()
+            del anchors[0]
         while device.bridged and device.bridged[0][1] <= oldest:
-            device.bridged.popleft()
+            del device.bridged[0]
 
 
 def _bounded(us: int) -> int:
