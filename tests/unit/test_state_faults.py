@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -286,7 +287,11 @@ def test_erasing_beside_a_writer_touches_nothing_of_the_others(tmp_path: Path) -
     reader.close()
     others = [int(row.payload[:8]) for row in rows if row.topic == "ds/v1/d1/raw"]
     assert others[: last // 2] == list(range(1, last, 2))
-    assert min(int(row.payload[:8]) for row in rows if row.topic == "ds/v1/d0/raw") >= before
+    left = [row for row in rows if row.topic == "ds/v1/d0/raw"]
+    assert min(int(row.payload[:8]) for row in left) >= before
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        ((upto,),) = connection.execute("SELECT upto FROM forgotten")
+    assert min(row.position for row in left) > upto, "what is never labelled is not kept either"
 
 
 def test_retention_goes_on_past_a_damaged_file_and_removes_it_in_its_turn(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
                 for first in todo:
                     messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
                 done.update(todo)
-        reader = SpoolReader(spool)
-        upto = reader.head
-        reader.close()
+            upto = _head(spool)
+            for first in list_segments(spool)[-2:]:  # what came while the others were searched
+                messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/", upto)
     counts = _forget_state(state / FILE, device, upto)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
@@ -81,10 +81,18 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     return Erased(messages, labels, sum(counts.values()), len(copies))
 
 
-def _forget_messages(path: Path, topics: str) -> int:
+def _head(spool: Path) -> int:
+    reader = SpoolReader(spool)
+    try:
+        return reader.head
+    finally:
+        reader.close()
+
+
+def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
     with _opened(path) as connection:
         removed = connection.execute(
-            "DELETE FROM rows WHERE substr(topic, 1, ?) = ?", (len(topics), topics)
+            "DELETE FROM rows WHERE substr(topic, 1, ?) = ? AND position <= ?", (len(topics), topics, upto)
         ).rowcount
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
         if removed or free:
