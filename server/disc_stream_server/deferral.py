@@ -93,15 +93,18 @@ class Deferral:
 
     def stored(self, put_off: Sequence[DeferredWindow], done: Sequence[Key]) -> None:
         """These have been written to, and removed from, the disk."""
-        self._on_disk += len(put_off) - len(done)
+        self._on_disk += len(put_off)
         for key in done:
-            self.done.pop(key, None)
+            if key in self.done:  # else its device was erased meanwhile
+                del self.done[key]
+                self._on_disk -= 1
         if not self._on_disk:
             self._filters.clear()
 
     def forget(self, device: str) -> None:
         """Drop what waits of a device."""
         self.put_off = [window for window in self.put_off if window.device != device]
+        self.done = {key: None for key in self.done if key[0] != device}
         self._fetched = deque(window for window in self._fetched if window.device != device)
         self._filters.pop(device, None)
         self._off.discard(device)
