@@ -15,7 +15,7 @@ from disc_stream_server.storage.sqlite import connect_to_read, is_damaged, trans
 
 log = logging.getLogger(__name__)
 
-_OPEN_FILES = 3
+_OPEN_FILES = 2  # the one that is read, and one for rows that are asked for
 
 
 @dataclass(slots=True)

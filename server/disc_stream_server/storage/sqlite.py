@@ -12,6 +12,7 @@ from typing import Literal
 from disc_stream.errors import SpoolFullError, StorageError
 
 _BUSY_MS = 10_000
+_READ_CACHE_KIB = 256  # of a file that is read once, from front to back; SQLite would keep 2 MiB of each
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
 # Quotas, file size limits and a full network drive are not reported as SQLITE_FULL but so:
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC",
@@ -51,7 +52,7 @@ def connect_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
     Raises:
         sqlite3.Error: if it cannot be opened or is damaged.
     """
-    settings = (f"busy_timeout={_BUSY_MS}",)
+    settings = (f"busy_timeout={_BUSY_MS}", f"cache_size=-{_READ_CACHE_KIB}")
     try:
         return _connect(path, "mode=ro", settings), True
     except sqlite3.OperationalError as error:
