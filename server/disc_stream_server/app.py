@@ -19,7 +19,7 @@ from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, MissingExtraError, TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
-from disc_stream_server.collector import collect_seldom
+from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.service import Service
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from disc_stream.clock import Clock
 from disc_stream.errors import StorageError
+from disc_stream_server.memory import give_back_memory
 from disc_stream_server.storage.retention import Retention, trim_labels
 from disc_stream_server.storage.spool import SpoolReader
 
@@ -20,12 +19,6 @@ SPOOL = "spool"
 """Name of the spool's folder in the state folder."""
 
 _INTERVAL_S = 60.0
-
-
-def give_back_memory() -> None:
-    """Let glibc return what is free to the system: with many sizes coming and going it keeps ever more."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Janitor:

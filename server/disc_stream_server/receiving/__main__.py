@@ -16,7 +16,7 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
-from disc_stream_server.collector import collect_seldom
+from disc_stream_server.memory import collect_seldom
 from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
 
 log = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
+from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
@@ -36,6 +37,7 @@ Report = Callable[[dict[str, Any]], None]
 _RETRY_S = 1.0
 _MANY = 64  # messages that are committed at once, however short they have waited
 _BEAT_S = 0.5
+_TRIM_S = 60.0
 _META = f"/{Kind.META.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
@@ -145,8 +147,12 @@ class Receiver:
             self._link.subscribe(self._topics.all_of(Kind.RAW))
             self._link.connect()
             self._report({"event": "ready", "head": self._spool.head})
+            trimmed = time.monotonic()
             while not self._ended.wait(_BEAT_S):
                 self._beat()
+                if time.monotonic() - trimmed > _TRIM_S:
+                    give_back_memory()
+                    trimmed = time.monotonic()
                 if self._link.silent_s > _DEAD_S:
                     raise BrokerError(
                         f"the network thread has not come around for {self._link.silent_s:.0f} s"

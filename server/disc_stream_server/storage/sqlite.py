@@ -12,7 +12,10 @@ from typing import Literal
 from disc_stream.errors import SpoolFullError, StorageError
 
 _BUSY_MS = 10_000
-_READ_CACHE_KIB = 256  # of a file that is read once, from front to back; SQLite would keep 2 MiB of each
+# SQLite would keep 2 MiB per connection. Rows are appended, and what is read is read once: the system's
+# cache of the file does as well, and does not count as ours.
+_WRITE_CACHE_KIB = 512
+_READ_CACHE_KIB = 256
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
 # Quotas, file size limits and a full network drive are not reported as SQLITE_FULL but so:
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC",
@@ -36,6 +39,7 @@ def connect(
         "page_size=8192",
         "journal_mode=WAL",
         f"synchronous={synchronous}",
+        f"cache_size=-{_WRITE_CACHE_KIB}",
     )
     return _connect(path, f"mode={mode}", settings)
 
