@@ -1,8 +1,9 @@
-"""A model that costs nothing: the embedding is the mean of the window."""
+"""Models that cost nothing and can be worked out by hand: the embedding is the mean of the window."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from disc_stream.artifacts.manifest import (
     TrainingInfo,
     WindowInfo,
 )
-from disc_stream.types import Channel
+from disc_stream.types import Channel, Float32Array
 
 K = 6
 
@@ -28,17 +29,41 @@ K = 6
 def write_trivial_bundle(
     path: Path, channels: tuple[Channel, ...], fs: float, window: WindowInfo
 ) -> Manifest:
-    """Six clusters at fixed places; q is Student's t of equation 13."""
+    """Six clusters at fixed places."""
+    centroids = np.random.default_rng(0).normal(size=(K, len(channels))).astype(np.float32)
+    clusters = [ClusterInfo(id=k, name=f"cluster-{k}", size=1, distance_q95=1.0) for k in range(K)]
+    return write_mean_bundle(path, "trivial", channels, fs, window, centroids, clusters)
+
+
+def write_mean_bundle(
+    path: Path,
+    name: str,
+    channels: Sequence[Channel],
+    fs: float,
+    window: WindowInfo,
+    centroids: Float32Array,
+    clusters: list[ClusterInfo],
+) -> Manifest:
+    """Write a bundle whose embedding is the mean of the window; q is Student's t of equation 13.
+
+    Args:
+        path: of the bundle.
+        name: of the model.
+        channels: what a sample consists of.
+        fs: samples per second.
+        window: its lengths.
+        centroids: (K, C), in the channels' units.
+        clusters: K of them.
+    """
     dims = len(channels)
-    centroids = np.random.default_rng(0).normal(size=(K, dims)).astype(np.float32)
     manifest = Manifest(
-        name="trivial", version="", created="2025-01-01T00:00:00Z", fs=fs, window=window,
+        name=name, version="", created="2025-01-01T00:00:00Z", fs=fs, window=window,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in channels],
         scaler=ScalerInfo(kind="none", offset=[0.0] * dims, scale=[1.0] * dims),
-        embedding_dim=dims,
-        clusters=[ClusterInfo(id=k, name=f"cluster-{k}", size=1, distance_q95=1.0) for k in range(K)],
+        embedding_dim=dims, clusters=clusters,
         training=TrainingInfo(
-            method="none", preset="none", dataset="none", fingerprint="0" * 64, n_windows=1, seed=0
+            method="none", preset="none", dataset="none", fingerprint="0" * 64,
+            n_windows=sum(cluster.size for cluster in clusters), seed=0,
         ),
         parity=ParityInfo(
             n_windows=1, max_abs_embedding=0.0, max_abs_q=0.0, max_rel_distance=0.0, labels_equal=1.0
@@ -51,7 +76,7 @@ def write_trivial_bundle(
     return write_bundle(path, manifest, {"model.onnx": model.SerializeToString()})
 
 
-def _graph(centroids: np.ndarray[tuple[int, int], np.dtype[np.float32]], samples: int) -> onnx.ModelProto:
+def _graph(centroids: Float32Array, samples: int) -> onnx.ModelProto:
     k, dims = centroids.shape
     constants: dict[str, np.ndarray[Any, Any]] = {
         "centroids": centroids,
@@ -73,7 +98,7 @@ def _graph(centroids: np.ndarray[tuple[int, int], np.dtype[np.float32]], samples
     outputs = (("embedding", dims), ("q", k), ("distance", k))
     graph = helper.make_graph(
         nodes,
-        "trivial",
+        "mean",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", samples, dims])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", n]) for name, n in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
