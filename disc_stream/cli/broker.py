@@ -133,8 +133,13 @@ def add_device(
     device: DeviceArgument,
     config: ConfigOption,
     certificate: Annotated[
-        bool, typer.Option("--certificate", help="A client certificate instead of a password.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--certificate/--password",
+            show_default=False,
+            help="What it proves itself by. Default: a password; with --renew, what it has.",
+        ),
+    ] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Replace the credential that it has.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,7 +156,7 @@ def add_device(
         print_json({**facts, "reloaded": added.reloaded})
         return
     typer.echo(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
-    typer.echo(f"On this machine:  disc-stream edge publish --broker '{added.url}'")
+    typer.echo(f"On this machine:  disc-stream edge publish --device {device} --broker '{added.url}'")
     _say_reloaded(added.reloaded)
 
 

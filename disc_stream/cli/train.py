@@ -163,7 +163,8 @@ def _synthetic_split(devices: int, minutes: float, seed: int) -> Split:
 
 def _print_text(out: Path, info: RunInfo) -> None:
     metrics = info.metrics
-    typer.echo(f"{info.method} ({info.preset}) on {info.dataset}: {info.n_windows:,} windows, "
+    preset = f" ({info.preset})" if info.preset != info.method else ""
+    typer.echo(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
     epochs, seconds = metrics["epochs"], metrics["seconds"]
     if "candidates" in epochs:

@@ -161,4 +161,5 @@ def refusal_remedy(broker: Broker) -> str:
             f"Check that the broker trusts the certificate {broker.cert_file!r} and has not revoked it, "
             "and its access rights"
         )
-    return "Check user name, password, client id, MQTT version and access rights"
+    encryption = "" if broker.tls else " Where it speaks TLS, the URL begins with mqtts://"
+    return f"Check user name, password, client id, MQTT version and access rights.{encryption}".rstrip(".")

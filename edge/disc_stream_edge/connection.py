@@ -66,8 +66,14 @@ class Connection:
             self._link.close()
             raise BrokerError(
                 f"the broker at {self._link.broker} refuses messages of {self._sources[0].device!r}",
-                remedy="Check user name, password and the broker's access rights",
+                remedy=self._refusal_remedy(),
             )
+
+    def _refusal_remedy(self) -> str:
+        user = self._link.broker.username
+        if user is None or user == self._sources[0].device:
+            return "Check user name, password and the broker's access rights"
+        return f"If {user!r} may publish for itself alone, add --device {user}"
 
     def send(self, topic: str, payload: bytes, content_type: str) -> None:
         """Send a message of samples; it is kept and sent again until it is confirmed."""

@@ -18,13 +18,14 @@ import pytest
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
-from disc_stream.wire.topics import Topics
+from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.doctor.access import check_account, check_device_with_witness, check_strangers
 from disc_stream_server.doctor.clock import check_clock
 from disc_stream_server.doctor.connection import check_connection, check_encryption, check_session
 from disc_stream_server.doctor.findings import Finding
 from disc_stream_server.doctor.findings import State as How
 from disc_stream_server.doctor.machine import check_disk, file_system
+from disc_stream_server.doctor.probe import Probe
 from tests.support.broker import Mosquitto, free_port
 from tests.support.scripted_broker import CONNACK, CONNECT, Connection, ScriptedBroker
 from tests.support.secure_broker import SecureMosquitto
@@ -88,6 +89,20 @@ def test_a_secure_broker_is_found_in_order(
     ):
         assert findings[name]["state"] == "ok", name
     assert findings["server"]["state"] == "skipped"
+
+
+def test_an_operator_may_do_what_operators_do(secure: SecureMosquitto, tmp_path: Path) -> None:
+    last = TOPICS.of("last", Kind.RAW)
+    with Probe(secure.role("operator"), "witness") as witness:
+        assert witness.connect().accepted
+        witness.subscribe(TOPICS.all_of(Kind.RAW))
+        _code, findings, _told = doctor("--state", str(tmp_path), **secure.environment("operator"))
+        witness.publish(last, b"")
+        assert witness.wait_for(lambda message: message.topic == last)
+        assert [message.topic for message in witness.heard()] == [last], "no dead letter comes of it"
+    wrong = [f["name"] for f in findings.values() if f["state"] == "fail" and f["group"] != "machine"]
+    assert wrong == []
+    assert findings["devices"]["state"] == "skipped"
 
 
 def test_a_device_alone_is_examined_too(secure: SecureMosquitto) -> None:

@@ -96,6 +96,16 @@ def test_devices_a_server_and_a_viewer_work_together_over_tls(
     assert secure.secret("server") not in out + err
 
 
+def test_publishing_as_another_device_is_told_what_to_add(secure: SecureMosquitto) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "disc_stream", "edge", "publish", "--synthetic", "--seconds", "1",
+         "--broker", secure.added("mine").url],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "add --device mine" in result.stderr
+
+
 # -- what is shown of a password --------------------------------------------------------------------------
 
 

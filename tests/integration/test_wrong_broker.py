@@ -109,6 +109,14 @@ def test_a_broker_that_speaks_no_tls(tmp_path: Path) -> None:
         broker.discard()
 
 
+def test_a_plain_connection_to_a_port_that_speaks_tls(tmp_path: Path) -> None:
+    broker = start(tmp_path / "set-up")
+    try:
+        fails(replace(broker.role("server"), tls=False, ca_file=None), BrokerError, "closed", "mqtts://")
+    finally:
+        broker.discard()
+
+
 def test_a_revoked_certificate_is_told_apart_from_a_wrong_password(tmp_path: Path) -> None:
     broker = start(tmp_path / "set-up")
     try:

@@ -58,13 +58,14 @@ class Removed:
     reloaded: int | None
 
 
-def add_device(root: Path, device: str, *, certificate: bool = False, renew: bool = False) -> Added:
+def add_device(root: Path, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
     """Make a credential for a device and let the broker know.
 
     Args:
         root: folder of the set-up.
         device: its id, as in its topics.
-        certificate: make a client certificate instead of a password.
+        certificate: make a client certificate (True) or a password (False); None for the kind of credential
+            that it has, which is a password for a new device.
         renew: replace the credential that it has.
 
     Raises:
@@ -72,20 +73,23 @@ def add_device(root: Path, device: str, *, certificate: bool = False, renew: boo
         ConfigError: if the device has a credential already, or cannot have this one.
         TopicError: if the id is not valid.
     """
-    _check(device, certificate)
+    _check(device)
     plan, layout = Plan.load(root), Layout(root.absolute())
     with locked(layout.root):
         authority = Authority(layout.authority)
         users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
-        if not renew and (device in users.users() or authority.valid(device)):
+        certified = bool(authority.valid(device))
+        if not renew and (device in users.users() or certified):
             raise ConfigError(
                 f"{device!r} has a credential already", remedy="Replace it with --renew, or choose another id"
             )
+        by_certificate = certified if certificate is None else certificate
+        _check_kind(device, by_certificate)
         revoked = authority.revoke(device)
         _clear(layout.device(device))
         make_folder(layout.device(device), PRIVATE_FOLDER)
         write(layout.device(device) / "ca.crt", authority.pem, PUBLIC)
-        if certificate:
+        if by_certificate:
             users.remove(device)
             url = _with_certificate(plan, layout, authority, device)
         else:
@@ -93,7 +97,7 @@ def add_device(root: Path, device: str, *, certificate: bool = False, renew: boo
         if revoked:
             write_revocations(layout, plan, authority)
         _write_access(layout, plan, authority)
-        by = "certificate" if certificate else "password"
+        by = "certificate" if by_certificate else "password"
         return Added(device, url, layout.device(device), by, reload_broker(layout))
 
 
@@ -147,14 +151,17 @@ def reload_broker(layout: Layout) -> int | None:
     return pid
 
 
-def _check(device: str, certificate: bool) -> None:
+def _check(device: str) -> None:
     check_device(device)
     if device.startswith(_OURS):
         raise ConfigError(
             f"device ids that begin with {_OURS!r} are reserved: the server's client ids do",
             remedy="Choose another id",
         )
-    if ":" in device and not certificate:
+
+
+def _check_kind(device: str, by_certificate: bool) -> None:
+    if ":" in device and not by_certificate:
         raise ConfigError(
             f"Mosquitto's password files cannot hold {device!r}, because of the ':'",
             remedy="Add --certificate, or choose another id",
