@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +19,7 @@ _FROM_WIDTH = {"Smoothed": 64, "Windows": 80, "Novelty": 100, "Model": 100}
 _BARS_FROM_WIDTH = 90
 _MAX_WIDTH = {"Device": 28, "Model": 14}
 _RIGHT = ("Age", "Windows")
+_REASONS = 3  # of refusals that are named
 _AROUND = 8  # lines of the screen that are not devices
 
 
@@ -111,8 +114,15 @@ def _server_line(book: Book) -> str:
     if server.state is State.OFFLINE:
         return f"server: OFFLINE, these are the last known labels; {rate}"
     counts = [f"{name} {server.counters[name]}" for name in ("gaps", "duplicates") if name in server.counters]
-    counts.append(f"rejected {sum(server.rejected.values())}")
+    counts.append(_rejected(server.rejected))
     return f"server: online, model {printable(server.model) or 'unknown'}; {rate}; {', '.join(counts)}"
+
+
+def _rejected(by_reason: Mapping[str, int]) -> str:
+    """How many messages were refused, and the commonest reasons."""
+    reasons = sorted(by_reason, key=lambda reason: -by_reason[reason])[:_REASONS]
+    told = ", ".join(f"{by_reason[reason]} {printable(reason, 20)}" for reason in reasons)
+    return f"rejected {sum(by_reason.values())}" + (f" ({told})" if told else "")
 
 
 def bar(share: float, *, unicode: bool = True) -> str:
