@@ -95,6 +95,24 @@ def test_standardising_by_device_forgets_offset_and_size() -> None:
     )
 
 
+def test_devices_with_few_windows_are_standardised_together() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3)) + 2.0
+    many, few = np.zeros(20, dtype=np.int64), np.repeat(np.arange(1, 11), 2)
+    got = standardise_by_device(x, np.concatenate([many, few]))
+    for rows in (slice(0, 20), slice(20, 40)):
+        np.testing.assert_allclose(got[rows].mean(0), 0.0, atol=1e-9)
+        np.testing.assert_allclose(got[rows].std(0), 1.0, atol=1e-5)
+    assert np.abs(got[20:]).max() > 1.0 + 1e-3, "two windows alone would all be at one deviation"
+
+
+def test_one_window_of_each_device_is_enough() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60)
+    x = (random.normal(size=(60, 16, 3)) * (1.0 + 4.0 * labels[:, None, None])).astype(np.float32)
+    found = DiscPlus(2, settings={"moves": 5}).fit_predict(x, devices=np.arange(60))
+    assert accuracy(labels, found) > 0.95
+
+
 def test_the_mixture_is_scikit_learns_where_that_starts_alike() -> None:
     random = np.random.default_rng(0)
     means = np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]])
@@ -111,6 +129,22 @@ def test_a_move_joins_two_clusters_and_cuts_a_third() -> None:
     moved = split_and_merge(x, np.array([0, 0, 1, 1, 2, 2]), (0, 1), 2)
     assert moved[:4].tolist() == [0, 0, 0, 0]
     assert sorted(moved[4:].tolist()) == [1, 2]
+
+
+def test_the_discriminant_of_more_columns_than_rows_is_that_of_its_definition() -> None:
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 5, 80)
+    x = random.normal(size=(80, 120)) + random.normal(size=(5, 120))[labels]
+    x = (x - x.mean(0)) / x.std(0)
+    ours = DiscriminantFitter(x, 0.01).fit(labels, 5)
+    means = np.stack([x[labels == k].mean(0) for k in range(5)])
+    within = (x - means[labels]).T @ (x - means[labels]) / 80
+    within = 0.99 * within + 0.01 * np.trace(within) / 120 * np.eye(120)
+    apart = means - x.mean(0)
+    expected = apart @ np.linalg.solve(within, apart.T)
+    centroids = ours.centroids[:, :-1]
+    np.testing.assert_allclose(centroids @ centroids.T, expected, atol=1e-8)
+    np.testing.assert_allclose(ours.project[:, :-1].T @ within @ ours.project[:, :-1], np.eye(4), atol=1e-8)
 
 
 def test_the_discriminant_labels_like_scikit_learns() -> None:

@@ -12,6 +12,8 @@ from disc_stream.types import IntArray
 
 Array = npt.NDArray[np.float64]
 
+_FEW_ROWS = 10  # of a device; a mean over fewer is the activity's, not the device's
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -31,10 +33,15 @@ class Candidate:
 
 
 def standardise_by_device(x: Array, devices: IntArray) -> Array:
-    """Every device's rows to mean 0 and deviation 1 per column: how it is worn no longer shows."""
+    """Every device's rows to mean 0 and deviation 1 per column: how it is worn no longer shows.
+
+    Devices with too few rows to tell share one mean and deviation.
+    """
+    _, number, counts = np.unique(devices, return_inverse=True, return_counts=True)
+    groups = np.where(counts[number] < _FEW_ROWS, -1, number)
     out = np.empty_like(x)
-    for device in np.unique(devices):
-        rows = devices == device
+    for group in np.unique(groups):
+        rows = groups == group
         out[rows] = (x[rows] - x[rows].mean(0)) / (x[rows].std(0) + 1e-6)
     return out
 

@@ -25,8 +25,8 @@ class PlusConfig:
         shrinkage: of the discriminant's covariance towards a multiple of the identity.
         folds: groups of devices that are left out in turn, to see what carries over to others.
         lag: windows ahead that a label has to tell something about.
-        few_devices: with fewer devices, nothing can be said about carrying over: the most likely candidate
-            of the span ``few_span`` is taken.
+        few_devices: with fewer devices (that have a next window), nothing can be said about carrying over:
+            the most likely candidate of the span ``few_span`` is taken.
         few_span: see ``few_devices``.
         per_device: standardise descriptors by device (for finding the labels only).
         tied: clusters share one covariance, which is learned; otherwise k-means.

@@ -105,7 +105,8 @@ def _choose(
 ) -> tuple[Candidate, list[dict[str, Any]]]:
     alike = standardise_by_device(x, devices) if config.per_device else x
     components = principal_components(alike, config, n_clusters, seed)
-    many = len(np.unique(devices)) >= config.few_devices
+    _, counts = np.unique(devices, return_counts=True)
+    many = (counts > config.lag).sum() >= config.few_devices  # those that have a next window
     carry_over = CarryOver(x, devices, config, seed) if many else None
 
     def score(labels: IntArray, likelihood: float) -> float:
