@@ -37,7 +37,7 @@ class ServeConfig(BaseModel):
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
-    idle_s: float = Field(900.0, gt=0, title="Devices silent for so many seconds leave the memory")
+    idle_s: float = Field(300.0, gt=0, title="Devices silent for so many seconds leave the memory")
     state: Path | None = Field(None, title="State folder", description="default: in the user's state folder")
     checkpoint_s: float = Field(5.0, gt=0, title="Seconds between two checkpoints")
     spool_file_bytes: int = Field(256 * 2**20, ge=2**20, title="Size from which the spool begins a new file")

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import cbor2
 
@@ -29,6 +30,7 @@ HOLD_US = 10_000_000
 HELD_PER_DEVICE = 32
 HELD_BYTES = 16 * 2**20
 
+_SHARED_BYTES = 4_096  # a description that is longer is not shared
 _FACT = "meta/"
 _HELD = "held"
 
@@ -62,7 +64,7 @@ class MetaBook:
         payload = self._changes.get(name, self._leaving.get(name))
         payload = self._archived(name) if payload is None else payload
         try:
-            meta = decode_meta(payload) if payload else None
+            meta = _decode(payload) if payload else None
         except PayloadError:  # written by a version with other rules
             meta = None
         self._keep(device, meta)
@@ -74,7 +76,7 @@ class MetaBook:
         Raises:
             PayloadError: if it is none.
         """
-        self._keep(device, decode_meta(payload))
+        self._keep(device, _decode(payload))
         self._changes[_FACT + device] = payload
         return self._release(device)
 
@@ -153,6 +155,16 @@ class MetaBook:
         self._held_bytes -= sum(len(row.payload) for row in rows)
         self._held_changed = self._held_changed or bool(rows)
         return rows
+
+
+@lru_cache(maxsize=256)
+def _decode_shared(payload: bytes) -> DeviceMeta:
+    """Devices of one kind say the same: one description for all of them instead of 2 KiB for each."""
+    return decode_meta(payload)
+
+
+def _decode(payload: bytes) -> DeviceMeta:
+    return _decode_shared(payload) if len(payload) <= _SHARED_BYTES else decode_meta(payload)
 
 
 def fetch_metas(broker: Broker, topics: Topics, client_id: str, timeout_s: float = 10.0) -> list[Message]:

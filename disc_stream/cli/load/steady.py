@@ -48,7 +48,7 @@ class _Slot:
 
     def __init__(self, order: SteadyOrder, number: int) -> None:
         self._order, self._number = order, number
-        self._generation = 0
+        self._generation = number % 2  # of two neighbours, one starts anew when the other one is replaced
         self._boot = int(time.time())
         self.device = f"steady-{number:05d}"
         self._begin()

@@ -56,7 +56,7 @@ class Rules:
     reorder: int = 0
     reorder_s: float = 5.0
     bridge_s: float = 0.0
-    idle_s: float = 900.0
+    idle_s: float = 300.0
 
 
 STRICT = Rules()
