@@ -36,6 +36,17 @@ def test_payloads_wait_for_their_meta_in_order() -> None:
     assert not book.learn("watch", PAYLOAD), "they are handed out once"
 
 
+def test_devices_of_one_kind_share_their_description_in_memory() -> None:
+    book = MetaBook(max_devices=10)
+    book.learn("left", PAYLOAD)
+    book.learn("right", bytes(bytearray(PAYLOAD)))
+    assert book.of("left") is book.of("right")
+    long = encode_meta(DeviceMeta(50.0, META.channels, firmware="x" * 100))
+    book.learn("right", long)
+    assert book.of("left") == META
+    assert book.of("right") != META
+
+
 def test_payloads_are_given_up_after_a_while_by_the_clock_of_the_rows() -> None:
     book = MetaBook(max_devices=10)
     book.hold("first", row(0))
