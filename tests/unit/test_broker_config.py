@@ -207,7 +207,8 @@ def test_renewing_may_change_the_kind(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "devices" / "w1").iterdir()) == [
         "ca.crt", "device.crt", "device.env", "device.key",
     ]  # fmt: skip
-    add_device(folder, "w1", renew=True)
+    assert add_device(folder, "w1", renew=True).by == "certificate", "as it was, unless told otherwise"
+    add_device(folder, "w1", certificate=False, renew=True)
     assert list(users.users()) == ["w1"]
     assert not Authority(folder / "authority").valid("w1")
     assert b"user w1" not in contents(folder)["mosquitto/devices.acl"], "its password shall work"
