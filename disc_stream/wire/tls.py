@@ -161,5 +161,5 @@ def refusal_remedy(broker: Broker) -> str:
             f"Check that the broker trusts the certificate {broker.cert_file!r} and has not revoked it, "
             "and its access rights"
         )
-    encryption = "" if broker.tls else " Where it speaks TLS, the URL begins with mqtts://"
-    return f"Check user name, password, client id, MQTT version and access rights.{encryption}".rstrip(".")
+    remedy = "Check user name, password, client id, MQTT version and access rights"
+    return remedy if broker.tls else f"{remedy}; where it speaks TLS, the URL begins with mqtts://"

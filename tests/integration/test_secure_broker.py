@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.wire.broker import Broker
 from disc_stream_server.brokerconfig.authority import Authority
-from disc_stream_server.brokerconfig.devices import add_device, remove_device
+from disc_stream_server.brokerconfig.devices import remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
 from tests.support.secure_broker import SecureMosquitto
 from tests.support.tls_client import hand_shake, shown_certificate
@@ -329,16 +329,6 @@ def test_renewing_ends_the_old_credential(secure: SecureMosquitto, name: str) ->
         assert not device.connect().accepted
     with Probe(after, "any") as device:
         assert device.connect().accepted
-
-
-def test_renewing_keeps_the_kind_of_credential_unless_told_otherwise(
-    secure: SecureMosquitto, name: str
-) -> None:
-    kinds = []
-    for kind in ({"certificate": True}, {}, {"certificate": False}, {}):
-        with secure.reloading():
-            kinds.append(add_device(secure.folder, name, renew=True, **kind).by)
-    assert kinds == ["certificate", "certificate", "password", "password"]
 
 
 def test_what_broker_config_renews_is_in_use_at_once(tmp_path: Path) -> None:
