@@ -159,7 +159,7 @@ class MetaBook:
 
 @lru_cache(maxsize=256)
 def _decode_shared(payload: bytes) -> DeviceMeta:
-    """Devices of one kind say the same: one description for all of them instead of 2 KiB for each."""
+    """Devices of one kind say the same: one description for all of them saves 1 KiB for each."""
     return decode_meta(payload)
 
 

@@ -22,7 +22,7 @@ from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import Message, MqttLink
 
 SCHEMA = "disc-stream.soak/1"
-_SAMPLE_S = 3.0  # checkpoints come every five seconds: not always at the same moment between two of them
+_SAMPLE_S = 3.0
 _LEVEL = 40  # samples, two minutes
 _MOST_LATENCIES = 2_000_000
 
@@ -100,7 +100,7 @@ def _watch(server: Server, seconds: float, say: Say, alive: Callable[[], bool]) 
 
 
 def _median_rss(samples: list[dict[str, float]]) -> float:
-    """A level instead of a moment: labels that wait for a checkpoint take 2 MiB, up and down again in 5 s."""
+    """A level instead of a moment: memory has steps of some 2 MiB that come and go."""
     return float(np.median([one["rss"] for one in samples]))
 
 
