@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from disc_stream.errors import DataError, InputNotFoundError
 
 _HEADER = "header"
-# What numpy raises on files that are cut short, damaged, pickled or of another kind.
-_BROKEN = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+# What numpy raises on files that are cut short, damaged, pickled or of another kind, or say they are huge.
+UNREADABLE = (
+    ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -110,7 +112,7 @@ def _load(path: Path, *, only_header: bool) -> tuple[dict[str, Any], Arrays]:
             header = json.loads(str(archive[_HEADER]))
             names = () if only_header else [name for name in archive.files if name != _HEADER]
             arrays = {name: archive[name] for name in names}
-    except _BROKEN as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{str(path)!r} is not a readable npz, or is cut short: {error}", remedy="Write it again"
         ) from error

@@ -14,9 +14,12 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +33,8 @@ _TIME, _LABEL = ("t", "time", "timestamp"), ("label", "activity")
 _TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _SPELLINGS = {"m/s^2": "m/s2", "m/s²": "m/s2", "dps": "deg/s", "°/s": "deg/s", "µT": "uT", "": "1"}
 _COLUMN = re.compile(r"\s*([^\[\]]+?)\s*(?:\[\s*([^\[\]]*?)\s*\])?\s*")
-_PERSON = re.compile(r"(?:user|subject|sub|person)[-_]?0*(\d+)", re.IGNORECASE)
+_PERSON = re.compile(r"(?:user|subject|sub|person)[-_]?0*(\d{1,18})(?!\d)", re.IGNORECASE)
+_MOST_LABELS = int(np.iinfo(np.int16).max)
 _LONGEST_GAP = 5.0  # sampling periods; jitter and a few lost samples are tolerated, a pause is not
 _SLOWEST, _FASTEST = 1.0, 10_000.0  # Hz; outside, the times are probably not in the stated unit
 _SNAP = 0.002  # a rate this close to a whole number is taken as that number
@@ -61,10 +65,10 @@ def read_csv(path: Path, *, fs: float | None = None) -> Recording:
     if not path.is_file():
         raise InputNotFoundError(f"recording {str(path)!r} does not exist", remedy="Check the path")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _rows(file.read(), str(path))
-        columns = _read_header(next(rows)[1], str(path))
-        lines, times, samples, labels = _read_rows(rows, columns, str(path))
+        with path.open(encoding="utf-8-sig") as file:
+            rows = _rows(file, str(path))
+            columns = _read_header(next(rows)[1], str(path))
+            lines, times, samples, labels = _read_rows(rows, columns, str(path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{str(path)!r} is not a CSV in UTF-8: {error}") from error
     if columns.time is None and fs is None:
@@ -73,7 +77,7 @@ def read_csv(path: Path, *, fs: float | None = None) -> Recording:
             remedy="Add a column t with seconds",
         )
     rate = fs if fs is not None else _rate(times * columns.time_factor, lines, str(path))
-    names = tuple(dict.fromkeys(label for label in labels if label))
+    names = _label_names(labels, str(path))
     index = {name: i for i, name in enumerate(names)} | {"": UNLABELLED}
     person = _PERSON.search(path.stem)
     return Recording(
@@ -94,12 +98,24 @@ def read_csv_folder(path: Path) -> list[Recording]:
         InputNotFoundError: if there is no such file or folder, or no CSV in it.
         DataError: as ``read_csv``.
     """
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    found = [f for f in path.iterdir() if f.suffix.lower() == ".csv"] if path.is_dir() else [path]
+    files = sorted(found)
     if not files:
         raise InputNotFoundError(f"{str(path)!r} has no .csv files", remedy="Check the path")
-    recordings = [read_csv(file) for file in files]
-    names = tuple(sorted({name for r in recordings for name in r.label_names}))
-    free = iter(n for n in range(1, 2 * len(files) + 1) if n not in {r.subject for r in recordings})
+    recordings: list[Recording] = []
+    file_of: dict[str, Path] = {}
+    for file in files:
+        recording = read_csv(file)
+        if recording.name in file_of:
+            raise DataError(
+                f"{str(file)!r} and {file_of[recording.name].name!r} would both be {recording.name!r}",
+                remedy="Rename one of them: names differ in letters, digits and _ . : -",
+            )
+        file_of[recording.name] = file
+        recordings.append(recording)
+    names = tuple(sorted(_label_names((n for r in recordings for n in r.label_names), str(path))))
+    taken = {r.subject for r in recordings}
+    free = (n for n in range(1, 2 * len(files) + 1) if n not in taken)
     return [
         replace(
             r,
@@ -116,11 +132,23 @@ def _relabel(labels: LabelArray, old: Sequence[str], new: Sequence[str]) -> Labe
     return table[labels]  # -1 takes the last entry
 
 
-def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+def _label_names(labels: Iterable[str], where: str) -> tuple[str, ...]:
+    """The names that occur, in the order of their first samples."""
+    names = tuple(dict.fromkeys(label for label in labels if label))
+    if len(names) > _MOST_LABELS:
+        raise DataError(
+            f"{where!r} has {len(names):,} different labels, more than {_MOST_LABELS:,}",
+            remedy="If the column is no activity, give it another name than label or activity",
+        )
+    return names
+
+
+def _rows(file: Iterable[str], where: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and fields of all lines that are not blank."""
-    first = text.split("\n", 1)[0]
+    lines = iter(file)
+    first = next(lines, "")
     delimiter = next((d for d in ",;\t" if d in first), ",")
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter)
     rows = ((reader.line_num, row) for row in reader if any(field.strip() for field in row))
     head = next(rows, None)
     if head is None:
@@ -175,30 +203,36 @@ def _unit(channel: str, unit: str, where: str) -> str:
 
 def _read_rows(
     rows: Iterator[tuple[int, list[str]]], columns: _Columns, where: str
-) -> tuple[list[int], npt.NDArray[np.float64], npt.NDArray[np.float64], list[str]]:
+) -> tuple[Sequence[int], npt.NDArray[np.float64], npt.NDArray[np.float64], list[str]]:
     """Line numbers, times, samples (n, n_channels) and labels of all rows."""
     wanted = [*columns.positions, *([] if columns.time is None else [columns.time])]
-    lines, values, labels = [], [], []
+    # Arrays of machine numbers: a long recording has millions of fields.
+    lines, values, labels = array("q"), array("d"), []
     for line, row in rows:
         if len(row) != columns.width:
             raise DataError(
                 f"{where!r}, line {line}: expected {columns.width} fields as in the header, got {len(row)}",
                 remedy="The file may be cut short: remove the line or write the file again",
             )
-        values.append([_number(row[position], line, where) for position in wanted])
-        labels.append("" if columns.label is None else row[columns.label].strip())
+        try:
+            values.extend([float(row[position]) for position in wanted])
+        except ValueError:
+            raise _not_a_number([row[position] for position in wanted], line, where) from None
+        labels.append("" if columns.label is None else intern(row[columns.label].strip()))
         lines.append(line)
-    if not values:
+    if not lines:
         raise DataError(f"{where!r} has a header but no samples")
-    table = np.array(values, dtype=np.float64)
+    table = np.frombuffer(values).reshape(len(lines), len(wanted))
+    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if len(wrong):
+        raise _not_a_number([str(v) for v in table[wrong[0]]], lines[wrong[0]], where)
     n_channels = len(columns.channels)
     return lines, table[:, n_channels:].ravel(), table[:, :n_channels], labels
 
 
-def _number(field: str, line: int, where: str) -> float:
-    if not _is_number(field):
-        raise DataError(f"{where!r}, line {line}: expected a finite number, got {field.strip()[:20]!r}")
-    return float(field)
+def _not_a_number(fields: Sequence[str], line: int, where: str) -> DataError:
+    wrong = next(field for field in fields if not _is_number(field))
+    return DataError(f"{where!r}, line {line}: expected a finite number, got {wrong.strip()[:20]!r}")
 
 
 def _is_number(field: str) -> bool:
@@ -208,7 +242,7 @@ def _is_number(field: str) -> bool:
         return False
 
 
-def _rate(times: npt.NDArray[np.float64], lines: list[int], where: str) -> float:
+def _rate(times: npt.NDArray[np.float64], lines: Sequence[int], where: str) -> float:
     """Mean sampling rate, after checking that time neither goes back nor pauses."""
     if len(times) < 2:
         raise DataError(f"{where!r} has one sample, too few for a sampling rate")

@@ -12,6 +12,7 @@ from disc_stream.types import Channel, Float32Array
 
 UNLABELLED = -1
 LabelArray = npt.NDArray[np.int16]
+SubjectArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class WindowSet:
     Args:
         x: (n_windows, n_samples, n_channels) float32, physical units.
         y: (n_windows,) int16 index into ``label_names`` (majority of the window), -1 where unlabelled.
-        subject: (n_windows,) int16.
+        subject: (n_windows,) int64.
         group: (n_windows,) int32, number of the recording; rows of one group are in time order.
         start: (n_windows,) int64, index of the first sample within its recording.
         fs: sampling rate in Hz.
@@ -59,7 +60,7 @@ class WindowSet:
 
     x: Float32Array
     y: LabelArray
-    subject: LabelArray
+    subject: SubjectArray
     group: npt.NDArray[np.int32]
     start: npt.NDArray[np.int64]
     fs: float

@@ -35,7 +35,7 @@ class RecordingInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    subject: int
+    subject: int = Field(ge=0, le=2**63 - 1)
     samples: int = Field(ge=0)
 
 
@@ -57,12 +57,12 @@ class UniformHeader(ArchiveHeader):
     schema_name: str = SCHEMA
     schema_version: int = VERSION
     dataset: str
-    fs: float = Field(gt=0, description="sampling rate in Hz")
+    fs: float = Field(gt=0, allow_inf_nan=False, description="sampling rate in Hz")
     channels: list[ChannelInfo] = Field(min_length=1)
     label_names: list[str]
     recordings: list[RecordingInfo] = Field(min_length=1)
     n_clusters: int = Field(ge=1, description="usual number of activities")
-    window_s: float = Field(gt=0, description="usual window length in seconds")
+    window_s: float = Field(gt=0, allow_inf_nan=False, description="usual window length in seconds")
     test_subjects: list[int] = Field(default_factory=list, description="people to test on, if settled")
     scored: list[int] = Field(default_factory=list, description="labels that metrics count; empty for all")
     provenance: Provenance = Provenance()

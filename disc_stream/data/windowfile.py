@@ -14,9 +14,9 @@ from disc_stream.data.windows import fingerprint
 from disc_stream.errors import DataError
 
 SCHEMA = "disc-stream.windows"
-VERSION = 1
+VERSION = 2  # 1 had two bytes for a person
 _PARTS = ("train", "test")
-_DTYPES = {"x": np.float32, "y": np.int16, "subject": np.int16, "group": np.int32, "start": np.int64}
+_DTYPES = {"x": np.float32, "y": np.int16, "subject": np.int64, "group": np.int32, "start": np.int64}
 
 
 class WindowsHeader(ArchiveHeader):
@@ -26,7 +26,7 @@ class WindowsHeader(ArchiveHeader):
     schema_version: int = VERSION
     dataset: str
     protocol: str
-    fs: float = Field(gt=0, description="sampling rate in Hz")
+    fs: float = Field(gt=0, allow_inf_nan=False, description="sampling rate in Hz")
     channels: list[ChannelInfo] = Field(min_length=1)
     label_names: list[str]
     n_clusters: int = Field(ge=1)
@@ -84,16 +84,20 @@ def read_windows(path: Path) -> Split:
 
 
 def _part(path: Path, header: WindowsHeader, arrays: Arrays, part: str) -> WindowSet:
-    for name, dtype in _DTYPES.items():
+    dtypes = _DTYPES | ({"subject": np.int16} if header.schema_version == 1 else {})
+    x = arrays.get(f"{part}_x")
+    n_windows = -1 if x is None or x.ndim != 3 or x.shape[2] != len(header.channels) else len(x)
+    for name, dtype in dtypes.items():
         array = arrays.get(f"{part}_{name}")
-        if array is None or array.dtype != dtype or array.ndim != (3 if name == "x" else 1):
+        fits = array is not None and array.dtype == dtype and array.ndim == (3 if name == "x" else 1)
+        if array is None or not fits or len(array) != n_windows:
             raise DataError(
                 f"{str(path)!r} has no usable array '{part}_{name}'", remedy="Write the file again"
             )
     return WindowSet(
         x=arrays[f"{part}_x"],
         y=arrays[f"{part}_y"],
-        subject=arrays[f"{part}_subject"],
+        subject=arrays[f"{part}_subject"].astype(np.int64),
         group=arrays[f"{part}_group"],
         start=arrays[f"{part}_start"],
         fs=header.fs,

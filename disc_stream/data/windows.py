@@ -124,7 +124,9 @@ def fingerprint(windows: WindowSet) -> str:
         "label_names": windows.label_names,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    arrays = ((windows.x, "<f4"), (windows.y, "<i2"), (windows.subject, "<i2"))
+    # Two bytes a person wherever they are enough: the digits of all windows so far stay as they are.
+    person = "<i2" if windows.subject.max(initial=0) <= np.iinfo(np.int16).max else "<i8"
+    arrays = ((windows.x, "<f4"), (windows.y, "<i2"), (windows.subject, person))
     for array, dtype in (*arrays, (windows.group, "<i4"), (windows.start, "<i8")):
         digest.update(np.ascontiguousarray(array, dtype=dtype).data)
     return digest.hexdigest()
@@ -193,7 +195,7 @@ def _window_pieces(pieces: Sequence[_Piece], plan: WindowPlan) -> WindowSet:
     return WindowSet(
         x=np.concatenate([x for _, x in parts]),
         y=np.concatenate(labels),
-        subject=np.repeat(np.array([p.recording.subject for p, _ in parts], dtype=np.int16), sizes),
+        subject=np.repeat(np.array([p.recording.subject for p, _ in parts], dtype=np.int64), sizes),
         group=np.repeat(np.array([p.group for p, _ in parts], dtype=np.int32), sizes),
         start=np.concatenate(
             [

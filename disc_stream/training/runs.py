@@ -178,7 +178,7 @@ def read_info(path: Path) -> RunInfo:
         raise TrainingError(
             f"{str(file)!r} is not understood: {where}: {first['msg']}", remedy="Train it again"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{str(file)!r} cannot be read: {error}", remedy="Train it again") from error
 
 

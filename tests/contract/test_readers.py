@@ -173,6 +173,34 @@ def test_what_is_not_a_zip_is_refused(dataset: str, root: Path, tmp_path: Path) 
         load_recordings(dataset, fake)
 
 
+def test_the_marker_file_names_the_dataset_from_wherever_one_is(
+    dataset: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = root / READERS[dataset].layout.marker
+    monkeypatch.chdir(marker.parent)
+    assert same(load_recordings(dataset, Path(marker.name)), load_recordings(dataset, root))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "value", "message"),
+    [((6, 8), 1, "encrypted"), ((8, 10), 9, "compression method is not supported")],
+)
+def test_a_zip_that_python_cannot_unpack_is_reported(
+    offsets: tuple[int, int], value: int, message: str, dataset: str, root: Path, tmp_path: Path
+) -> None:
+    archive = zip_folder(root, tmp_path / "odd.zip")
+    data = bytearray(archive.read_bytes())
+    for magic, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets, strict=True):
+        at = data.find(magic)
+        while at >= 0:
+            data[at + offset] = value
+            at = data.find(magic, at + 4)
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=rf"odd\.zip:.* cannot be unpacked: .*{message}") as raised:
+        load_recordings(dataset, archive)
+    assert "unpack it and give the folder" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("dataset", "damaged_file"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from disc_stream.data.csvfile import read_csv, read_csv_folder
+from disc_stream.data.windows import WindowPlan, window_recordings
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError
 from disc_stream.types import Channel
 
@@ -79,6 +80,8 @@ BAD = [
     (["t,a", "0,1", "", "0.1,one"], "line 4: expected a finite number, got 'one'"),
     (["t,a", "0,1", "0.1,nan"], "line 3: expected a finite number, got 'nan'"),
     (["t,a", "0,1", "0.1,"], "line 3: expected a finite number, got ''"),
+    (["t,a", "0,1", "0.1,1e999"], "line 3: expected a finite number, got 'inf'"),
+    (["t,a,activity", *(f"{i},1,{i / 7}" for i in range(32_768))], "32,768 different labels.*another name"),
     (["t,a", "0,1", "0.1,1", "0.05,1"], "line 4: time goes back"),
     (["t,a", "0,1", "0.1,1", "0.2,1", "0.3,1", "1.3,1"], "line 6: a pause of 1 s"),
     (["t,a", "0,1"], "one sample"),
@@ -114,3 +117,22 @@ def test_a_folder_of_files_shares_its_label_names(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(InputNotFoundError, match=r"has no \.csv files"):
         read_csv_folder(tmp_path / "none")
+
+
+def test_files_whose_recordings_would_have_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    save(tmp_path / "walk 1.CSV", "t,a", "0,1", "0.1,1")
+    save(tmp_path / "walk_1.csv", "t,a", "0,1", "0.1,1")
+    assert [r.name for r in read_csv_folder(tmp_path)] == ["walk-1", "walk_1"]
+    save(tmp_path / "walk-1.csv", "t,a", "0,1", "0.1,1")
+    with pytest.raises(DataError, match=r"walk-1\.csv' and 'walk 1\.CSV' would both be 'walk-1'.*Rename"):
+        read_csv_folder(tmp_path)
+
+
+def test_people_may_have_long_numbers(tmp_path: Path) -> None:
+    for name in ("user100234", "user100235a", "user100235b", f"subject{10**18 - 1}", "user1" + "0" * 20):
+        save(tmp_path / f"{name}.csv", "t,a", *(f"{i / 10},1" for i in range(8)))
+    recordings = read_csv_folder(tmp_path)
+    numbers = [100234, 100235, 100235, 10**18 - 1]
+    assert sorted(r.subject for r in recordings) == [1, *numbers], "one with 21 digits is no number of ours"
+    windows = window_recordings(recordings, WindowPlan(4, 4))
+    assert sorted(windows.subject.tolist()) == sorted([1, *numbers] * 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,50 @@ def test_changed_windows_are_noticed(uniform: Path, tmp_path: Path) -> None:
         read_windows(file)
 
 
+def test_a_window_file_of_the_first_version_is_read(uniform: Path, tmp_path: Path) -> None:
+    file = tmp_path / "windows.npz"
+    split = load_split(str(uniform), window_s=1.0)
+    write_windows(file, split, dataset="mine")
+    rewrite(file, schema_version=1)
+    with pytest.raises(DataError, match="no usable array 'train_subject'"):
+        read_windows(file)
+    people = {f"{name}_subject": getattr(split, name).subject.astype(np.int16) for name in ("train", "test")}
+    rewrite(file, **people)
+    back = read_windows(file)
+    assert fingerprint(back.train) == fingerprint(split.train)
+    assert back.train.subject.dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["train_x", "train_group", "test_start"])
+def test_a_window_file_whose_arrays_do_not_fit_each_other_is_refused(
+    name: str, uniform: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "windows.npz"
+    write_windows(file, load_split(str(uniform), window_s=1.0), dataset="mine")
+    rewrite(file, **{name: np.load(file)[name][1:]})
+    with pytest.raises(DataError, match="no usable array"):
+        read_windows(file)
+    rewrite(file, **{name: np.load(file)[name][..., :0]})
+    with pytest.raises(DataError, match="no usable array"):
+        read_windows(file)
+
+
+def test_a_file_that_claims_the_impossible_is_refused(uniform: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "deep.npz"
+    np.savez(deep, header=np.array("[" * 100_000))
+    with pytest.raises(DataError, match="not a readable npz"):
+        schema_of(deep)
+    claim = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        claim, {"descr": "<f4", "fortran_order": False, "shape": (10**13, 3)}
+    )
+    with zipfile.ZipFile(uniform) as whole, zipfile.ZipFile(tmp_path / "huge.npz", "w") as huge:
+        for name in whole.namelist():
+            huge.writestr(name, claim.getvalue() if name == "samples.npy" else whole.read(name))
+    with pytest.raises(DataError, match="not a readable npz"):
+        read_uniform(tmp_path / "huge.npz")
+
+
 def rewrite(path: Path, **changes: object) -> None:
     arrays = dict(np.load(path))
     header = json.loads(str(arrays["header"])) | {k: v for k, v in changes.items() if k not in arrays}
@@ -127,6 +173,8 @@ def rewrite(path: Path, **changes: object) -> None:
         ({"schema_version": 99}, "schema version 99, this program reads up to 1"),
         ({"schema_name": "other"}, "is 'other', expected 'disc-stream.recordings'"),
         ({"fs": -1}, "broken header: fs"),
+        ({"fs": float("inf")}, "broken header: fs"),
+        ({"recordings": [{"name": "a", "subject": 2**64, "samples": 1210}]}, "header: recordings.0.subject"),
         ({"surprise": 1}, "broken header: surprise"),
         ({"samples": np.zeros((3, 3), np.float32)}, r"'samples' must be \(1210, 3\) float32, got \(3, 3\)"),
         ({"labels": np.zeros(1210)}, r"'labels' must be \(1210,\) int16, got \(1210,\) float64"),

@@ -131,7 +131,9 @@ def test_the_fingerprint_covers_everything_and_nothing_else() -> None:
     changed = [
         replace(windows, x=one_bit),
         replace(windows, y=windows.y + np.int16(1)),
-        replace(windows, subject=windows.subject + np.int16(1)),
+        replace(windows, subject=windows.subject + 1),
+        replace(windows, subject=windows.subject + 2**16),
+        replace(windows, subject=windows.subject + 2**32),
         replace(windows, group=windows.group + np.int32(1)),
         replace(windows, start=windows.start + 1),
         replace(windows, fs=11.0),

@@ -154,7 +154,7 @@ def _window_set(ready: list[ReadyInput], fleet: Fleet) -> WindowSet:
     return WindowSet(
         x=np.stack([one.samples for one in ready]),
         y=np.full(n, UNLABELLED, dtype=np.int16),
-        subject=group.astype(np.int16),
+        subject=group.astype(np.int64),
         group=group.astype(np.int32),
         start=np.array([round(one.t0_us * fleet.fs / 1e6) for one in ready], dtype=np.int64),
         fs=fleet.fs,

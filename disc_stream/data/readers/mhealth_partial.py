@@ -9,12 +9,12 @@ another recording begins. Citation and activities are those of MHEALTH.
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.data.archive import UNREADABLE
 from disc_stream.data.readers.base import Check, Contents, Progress, Reader, Selection, axes
 from disc_stream.data.readers.mhealth import CITATION, FS, LABELS, SPLIT_NOTE, TEST_SUBJECTS
 from disc_stream.data.readers.runs import runs
@@ -62,7 +62,7 @@ def _load(source: Source) -> _Arrays:
     try:
         with np.load(io.BytesIO(source.read(_FILE)), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _DIMENSIONS if name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, AttributeError, TypeError) as error:
         raise DataError(f"{where} is not a readable npz: {error}", remedy="Copy it again") from error
     for name, dimensions in _DIMENSIONS.items():
         if name not in arrays:

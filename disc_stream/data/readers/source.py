@@ -14,6 +14,8 @@ from disc_stream.errors import DataError, InputNotFoundError
 
 _DEPTH = 2  # how far below the given folder a dataset's own folder may lie
 _NESTED_ZIP_LIMIT = 2 << 30  # bytes; UCI's downloads are zips inside a zip
+# What zipfile raises on members that are cut short, damaged, encrypted or packed in a way it does not know.
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,10 @@ class ZipSource:
             return self._archive.read(self._root + name)
         except KeyError as error:
             raise DataError(f"{self.where(name)} is missing") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except _BROKEN as error:
             raise DataError(
-                f"{self.where(name)} cannot be unpacked: {error}", remedy="Download the zip again"
+                f"{self.where(name)} cannot be unpacked: {error}",
+                remedy="Download the zip again, or unpack it and give the folder",
             ) from error
 
     def where(self, name: str) -> str:
@@ -126,7 +129,7 @@ def open_source(path: Path, layout: Layout) -> Source:
     """
     if path.is_file():
         if path.name == PurePosixPath(layout.marker).name:
-            return FolderSource(path.parents[len(PurePosixPath(layout.marker).parts) - 1])
+            return FolderSource(path.absolute().parents[len(PurePosixPath(layout.marker).parts) - 1])
         return _open_zip(path, layout)
     if not path.is_dir():
         raise InputNotFoundError(
@@ -192,7 +195,7 @@ def _source_in_nested(archive: zipfile.ZipFile, path: Path, layout: Layout) -> Z
         if info.filename.lower().endswith(".zip") and info.file_size <= _NESTED_ZIP_LIMIT:
             try:
                 inner = zipfile.ZipFile(io.BytesIO(archive.read(info)))
-            except (zipfile.BadZipFile, zlib.error, EOFError):
+            except _BROKEN:
                 continue  # some other file; if nothing fits, the caller says what was expected
             source = _source_in(inner, f"{path}:{info.filename}", layout)
             if source is not None:

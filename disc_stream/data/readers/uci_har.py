@@ -26,7 +26,7 @@ from disc_stream.data.readers.base import (
 from disc_stream.data.readers.runs import runs
 from disc_stream.data.readers.source import Layout, Source
 from disc_stream.data.readers.tables import read_table
-from disc_stream.data.types import LabelArray, Recording, WindowSet
+from disc_stream.data.types import LabelArray, Recording, SubjectArray, WindowSet
 from disc_stream.errors import DataError
 from disc_stream.types import Float32Array
 
@@ -46,7 +46,7 @@ _CLASS_COUNTS = {
 class _Part:
     x: Float32Array  # (n_windows, 128, 9)
     y: LabelArray
-    subject: LabelArray
+    subject: SubjectArray
     bounds: list[tuple[int, int]]  # windows (first, last + 1) of each continuous stretch
 
 
@@ -64,7 +64,7 @@ def _read_part(source: Source, part: str, progress: Progress) -> _Part:
         x[:, :, column] = signal
     progress(offset + len(files), 2 * len(files))
     broken = (x[:-1, _HOP:] != x[1:, :-_HOP]).any(axis=(1, 2)) | (np.diff(subject) != 0)
-    return _Part(x, y - 1, subject, list(runs(broken)))
+    return _Part(x, y - 1, subject.astype(np.int64), list(runs(broken)))
 
 
 def _read_column(source: Source, file: str, largest: int, what: str) -> LabelArray:
