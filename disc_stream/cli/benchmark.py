@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, parse_settings, print_json, require_extras
+from disc_stream.cli.common import JsonOption, parse_settings, print_json, require_extras, require_writable
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def table1(
         stream=StreamSettings(stay, prior_windows),
     )
     _check_preset(request)
+    require_writable(out)
+    require_writable(work)
     results = _run(request, data)
     cells = [result for result in results if isinstance(result, Cell)]
     failures = [result for result in results if not isinstance(result, Cell)]

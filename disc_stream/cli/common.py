@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraError
+from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraError, UsageError
 
 # extra -> the modules that tell whether it is there
 _PROBES = {
@@ -67,6 +68,24 @@ def require_path(path: Path, what: str) -> Path:
     if not path.exists():
         raise InputNotFoundError(f"{what} {str(path)!r} does not exist", remedy="Check the path")
     return path
+
+
+def require_writable(path: Path) -> None:
+    """Check that a file or folder can be written or made, before hours are spent on what goes there.
+
+    Raises:
+        UsageError: naming the folder that cannot be written to, or the file that lies where a folder must.
+    """
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() and place != path.absolute():
+        raise UsageError(f"{str(path)!r} cannot be written: {str(place)!r} is a file", remedy="Name another")
+    if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+        raise UsageError(
+            f"{str(path)!r} cannot be written: {str(place)!r} is read-only, or you may not write to it",
+            remedy="Choose another place, or check the permissions there",
+        )
 
 
 def print_json(value: Mapping[str, Any]) -> None:

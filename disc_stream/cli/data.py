@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json
+from disc_stream.cli.common import JsonOption, print_json, require_writable
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def _require_free(out: Path, force: bool) -> None:
         )
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"the folder {str(out.parent)!r} does not exist", remedy="Make it first")
+    require_writable(out)
 
 
 @contextmanager

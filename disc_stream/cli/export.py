@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
+from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
@@ -41,6 +41,7 @@ def export(
     For example: disc-stream export runs/hapt --out bundles/hapt
     """
     require_path(run, "run")
+    require_writable(out)
     require_extras("disc-stream export", "cpu", "export")
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
+from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def label(
     """
     require_extras("disc-stream label", "cpu")
     require_path(bundle, "bundle")
+    if out is not None:
+        require_writable(out)
     from disc_stream.artifacts.bundle import Bundle
     from disc_stream.artifacts.runtime import OnnxEncoder
     from disc_stream.data.readers import load_recordings_spec

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras
+from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras, require_writable
 from disc_stream.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _prepare(command: str, out: Path) -> None:
     from disc_stream.plots.style import check_target
 
     check_target(out)
+    require_writable(out)
 
 
 def _write(figure: Figure, out: Path, facts: dict[str, Any], as_json: bool) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, parse_settings, print_json, require_extras
+from disc_stream.cli.common import (
+    JsonOption,
+    SeedOption,
+    parse_settings,
+    print_json,
+    require_extras,
+    require_writable,
+)
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +104,7 @@ def train(
     # What can be wrong with the command is said before a large dataset is read.
     resolve_method(method, preset, settings)
     claim_folder(out, resume=resume)
+    require_writable(out)
     request = TrainingRequest(
         dataset=_record_name(name),
         out=out,

@@ -7,6 +7,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +52,8 @@ def write_archive(path: Path, header: ArchiveHeader, arrays: Mapping[str, npt.ND
             np.savez(file, **{_HEADER: text, **arrays})  # type: ignore[arg-type]
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise DataError(
             f"{str(path)!r} cannot be written: {error.strerror}", remedy="Choose another --out"
         ) from error

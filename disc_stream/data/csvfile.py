@@ -15,7 +15,7 @@ import csv
 import math
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -91,8 +91,12 @@ def read_csv(path: Path, *, fs: float | None = None) -> Recording:
     )
 
 
-def read_csv_folder(path: Path) -> list[Recording]:
+def read_csv_folder(path: Path, progress: Callable[[int, int], None] | None = None) -> list[Recording]:
     """All ``*.csv`` of a folder (or one file), with common label names; files without a person get one each.
+
+    Args:
+        path: the folder or file.
+        progress: called with (files read, files in all).
 
     Raises:
         InputNotFoundError: if there is no such file or folder, or no CSV in it.
@@ -113,6 +117,8 @@ def read_csv_folder(path: Path) -> list[Recording]:
             )
         file_of[recording.name] = file
         recordings.append(recording)
+        if progress is not None:
+            progress(len(recordings), len(files))
     names = tuple(sorted(_label_names((n for r in recordings for n in r.label_names), str(path))))
     taken = {r.subject for r in recordings}
     free = (n for n in range(1, 2 * len(files) + 1) if n not in taken)

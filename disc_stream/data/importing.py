@@ -32,7 +32,7 @@ def import_dataset(
         DataError: naming what is missing or malformed, or if ``out`` cannot be written.
     """
     if dataset == CSV:
-        return _import_csv(path, out, si)
+        return _import_csv(path, out, si, progress)
     reader = get_reader(dataset)
     contents = read_dataset(dataset, path, ALL, progress)
     dropped = [f"left out {d.rows} rows: {d.reason}" for d in contents.dropped]
@@ -53,10 +53,10 @@ def import_dataset(
     )
 
 
-def _import_csv(path: Path | None, out: Path, si: bool) -> UniformHeader:
+def _import_csv(path: Path | None, out: Path, si: bool, progress: Progress) -> UniformHeader:
     if path is None:
         raise ConfigError("where are the CSV files?", remedy="Give --path FILE.csv or a folder of them")
-    recordings = read_csv_folder(path)
+    recordings = read_csv_folder(path, progress)
     return write_uniform(
         out,
         [to_si(r) if si else r for r in recordings],

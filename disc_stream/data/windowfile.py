@@ -54,9 +54,9 @@ def write_windows(path: Path, split: Split, *, dataset: str) -> WindowsHeader:
         test_fingerprint=fingerprint(split.test),
     )
     arrays = {
-        f"{part}_{name}": getattr(windows, name)
+        f"{part}_{name}": np.asarray(getattr(windows, name), dtype=dtype)
         for part, windows in zip(_PARTS, (split.train, split.test), strict=True)
-        for name in _DTYPES
+        for name, dtype in _DTYPES.items()
     }
     write_archive(path, header, arrays)
     return header

@@ -73,7 +73,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:
         raise TrainingError(
             f"the checkpoint cannot be written to {str(folder)!r}: {error.strerror or error}",
-            remedy="Free some space, then go on with --resume",
+            remedy="Check space and permissions there, then go on with --resume",
         ) from error
 
 

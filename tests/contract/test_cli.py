@@ -90,14 +90,41 @@ def test_a_wrong_command_is_one_line(command: tuple[str, ...], says: str) -> Non
     assert_one_line(run(*command), says)
 
 
-@pytest.mark.parametrize("path", ["file/x", "file"])
-def test_a_path_that_cannot_be_used_is_one_line(tmp_path: Path, path: str) -> None:
+WRITERS = [
+    ("broker", "config"),
+    ("train", "--dataset", "hapt", "--data", "."),
+    ("export", "."),
+    ("label", "--bundle", ".", "walk.csv"),
+    ("data", "import", "csv", "--path", "."),
+    ("data", "windows", "hapt", "--path", "."),
+    ("benchmark", "table1", "--method", "kmeans", "--data", "."),
+    ("plot", "embedding", "."),
+    ("plot", "confusion", "."),
+    ("plot", "training", "."),
+    ("plot", "table1"),
+]
+ENDINGS = {"data": ".npz", "plot": ".png"}
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=" ".join)
+def test_a_place_that_cannot_be_written_to_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = run("broker", "config", "--out", str(tmp_path / path))
+    out = str(tmp_path / "file" / f"x{ENDINGS.get(command[0], '')}")
+    result = run(*command, "--out", out)
+    assert result.returncode in (1, 2)
+    assert result.stdout == "", "something was done before the place was looked at"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert str(tmp_path / "file") in line
+
+
+@pytest.mark.parametrize("command", [("broker", "config"), ("export", ".")], ids=" ".join)
+def test_a_file_in_the_place_of_a_folder_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(*command, "--out", str(tmp_path / "file"))
     assert result.returncode in (1, 2)
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
-    assert str(tmp_path / path) in line
 
 
 def test_help_loads_nothing_heavy() -> None:
