@@ -44,6 +44,8 @@ app = typer.Typer(
     "Start with: disc-stream demo",
 )
 
+_INTERRUPTED = 130
+
 # What a path can have against it; commands that can say more do so themselves.
 _OF_PATHS = {
     errno.ENOENT: "Check the path",
@@ -104,8 +106,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        code = _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (as `head` does); that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,6 +116,8 @@ def main() -> None:
             raise
         print(f"error: {str(error.filename)!r}: {error.strerror}. {_OF_PATHS[error.errno]}", file=sys.stderr)
         sys.exit(1)
+    if code == _INTERRUPTED:  # typer, too, makes this of a KeyboardInterrupt
+        print("stopped", file=sys.stderr)
     sys.exit(code)
 
 

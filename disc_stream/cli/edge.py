@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -204,7 +205,7 @@ def publish(
             ).run(sources, stop)
     _report(summary, sources, as_json)
     if received:
-        raise typer.Exit(128 + received[0])
+        sys.exit(128 + received[0])  # not typer's Exit: the summary above has said what happened
     if summary.lost:
         raise typer.Exit(1)
 
@@ -276,7 +277,6 @@ def _fleet(
 def _standard_input(
     fs: float | None, device: str | None, boot: int | None, stop: threading.Event
 ) -> LineSource:
-    import sys
 
     from disc_stream.clock import SystemClock
     from disc_stream_edge.lines import LineSource, read_lines
