@@ -107,11 +107,14 @@ def import_(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a dataset's recordings to one file in the uniform format.
+    r"""Write a dataset's recordings to one file in the uniform format.
 
     Examples: disc-stream data import hapt --path ~/data --out hapt.npz
 
     disc-stream data import csv --path my-recordings/ --out mine.npz
+
+    Your own files are one CSV for each recording, with a header like t,acc_x\[g],gyro_x\[rad/s],label: t in
+    seconds (or t\[ms]), a label where there is one; the person is the number in a name like user07-walk.csv.
     """
     from disc_stream.data.importing import import_dataset
 

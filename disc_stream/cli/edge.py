@@ -118,7 +118,7 @@ def publish(
         bool,
         typer.Option(
             "--stdin",
-            help="CSV lines under a header such as acc_x[g],acc_y[g], or JSON lines.",
+            help=r"CSV lines under a header such as acc_x\[g],acc_y\[g], or JSON lines.",
             rich_help_panel=_STDIN,
         ),
     ] = False,
