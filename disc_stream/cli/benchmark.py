@@ -188,13 +188,15 @@ def _report(cells: list[Cell], failures: list[Failure], as_json: bool) -> None:
 def _print_rows(table: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table("dataset", "protocol", "method", "part", "NMI", "ACC", "ARI", "AMI", "paper NMI/ACC", "Δ")
     for row in table:
         for part in row.parts:
             scores = [_mean_sd(row, part, metric) for metric in ("nmi", "acc", "ari", "ami")]
             first = row.first
-            shown.add_row(first.dataset, first.protocol, first.method, part, *scores, *_beside(row, part))
+            cells = (first.dataset, first.protocol, first.method, part, *scores, *_beside(row, part))
+            shown.add_row(*map(Text, cells))  # as text: a file's name may have brackets
     Console(width=None if Console().is_terminal else 140).print(shown)
 
 

@@ -27,7 +27,12 @@ def following(request: Request) -> Iterator[tuple[Callback, OnCell]]:
     if not console.is_terminal:
         yield _lines(console, total)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         console.print("stop with Ctrl-C; the same command goes on")
         cells, training = bar.add_task("cells", total=total), bar.add_task("", total=1)
@@ -54,6 +59,6 @@ def _lines(console: Console, total: int) -> tuple[Callback, OnCell]:
         nonlocal begun
         begun += 1
         line = f"{begun}/{total} {key.dataset} {key.protocol} {key.method} {key.preset} seed {key.seed}"
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return (lambda _event: None), on_cell

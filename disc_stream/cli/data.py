@@ -207,9 +207,10 @@ def _require_free(out: Path, force: bool) -> None:
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, if that is a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(escape(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

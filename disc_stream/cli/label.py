@@ -134,15 +134,16 @@ def _write(out: Path, value: dict[str, Any]) -> None:
 def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from disc_stream_server.offline import segments
 
     console = Console()
     for recording, labels in labelled:
         table = Table(
-            title=f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s",
+            title=Text(f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s"),
             title_justify="left",
-            caption=_shares(labels),
+            caption=Text(_shares(labels)),  # as text: a name may have brackets
             caption_justify="left",
         )
         for name in ("start", "duration", "label", "share", "confidence"):
@@ -150,7 +151,7 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
         for segment in segments(labels, manifest):
             share = segment.windows / len(labels)
             table.add_row(
-                _clock(segment.start_s), f"{segment.duration_s:.1f} s", segment.name, f"{share:.1%}",
+                _clock(segment.start_s), f"{segment.duration_s:.1f} s", Text(segment.name), f"{share:.1%}",
                 f"{segment.confidence:.2f}",
             )  # fmt: skip
         console.print(table)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent, TrainingEvent
@@ -18,7 +19,7 @@ def reading(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for the reading of a dataset; yields what the readers call with done and total."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"reading {name}", total=None)
+        task = bar.add_task(f"reading {escape(name)}", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
@@ -34,7 +35,7 @@ def training(name: str) -> Iterator[Callback]:
         TextColumn("{task.fields[epoch]}"), TimeElapsedColumn(), TextColumn("{task.fields[state]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
-        console.print(f"training on {name}; stop with Ctrl-C, go on with --resume")
+        console.print(f"training on {name}; stop with Ctrl-C, go on with --resume", markup=False)
         yield _bars(bar)
 
 

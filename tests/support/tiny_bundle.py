@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ CENTROIDS = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0]], dtype=np.float32)
 NAMES = ("rest", "left", "right")
 
 
-def write_tiny_bundle(path: Path) -> Manifest:
+def write_tiny_bundle(path: Path, names: Sequence[str] = NAMES) -> Manifest:
     """Three clusters around (0, 0, 0), (10, 0, 0) and (0, 10, 0); q is Student's t."""
     clusters = [
-        ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(NAMES)
+        ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(names)
     ]
     return write_mean_bundle(path, "tiny", CHANNELS, FS, WINDOW, CENTROIDS, clusters)

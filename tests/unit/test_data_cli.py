@@ -85,6 +85,20 @@ def test_own_csv_files_are_imported(tmp_path: Path) -> None:
     assert "test windows" in run("windows", out, "--out", tmp_path / "w.npz")
 
 
+def test_a_path_with_brackets_is_read_on_a_terminal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m[").mkdir()
+    (tmp_path / "a.csv").write_text("t,acc_x[g]\n0,1\n0.02,1\n")
+    run("import", "csv", "--path", tmp_path / "a.csv", "--out", tmp_path / "m[" / "a].npz")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal and draws its bars
+    assert "people 1" in run("info", tmp_path / "m[" / "a].npz")
+
+
+def test_the_help_shows_units_in_their_brackets() -> None:
+    assert "t,acc_x[g],gyro_x[rad/s],label" in run("import", "--help")
+
+
 def test_nothing_is_overwritten_or_read_in_vain(tmp_path: Path) -> None:
     root = write_hapt(tmp_path)
     taken = tmp_path / "taken.npz"

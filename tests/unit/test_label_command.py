@@ -72,6 +72,13 @@ def test_for_people(recording: Path, bundle: Path) -> None:
     assert "NMI" in text
 
 
+def test_names_are_printed_as_they_are(recording: Path, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "odd", ("[/rest]", "run [fast]", "[bold]"))
+    text = run(recording, "--bundle", tmp_path / "odd")
+    assert "[/rest]" in text
+    assert "run [fast]" in text
+
+
 def test_into_a_file(recording: Path, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.json"
     text = run(recording, "--bundle", bundle, "--out", out)
