@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_writable
+from disc_stream.cli.common import JsonOption, print_json, reading, require_writable
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def info(
     """
     from disc_stream.data.summary import summarise
 
-    with _progress(f"reading {dataset}") as progress:
+    with reading(dataset) as progress:
         summary = summarise(dataset, path, progress)
     if as_json:
         print_json(summary.to_json())
@@ -119,7 +117,7 @@ def import_(
     from disc_stream.data.importing import import_dataset
 
     _require_free(out, force)
-    with _progress(f"reading {dataset}") as progress:
+    with reading(dataset) as progress:
         header = import_dataset(dataset, path, out, si=si, progress=progress)
     if as_json:
         print_json({"file": str(out), "header": header.model_dump()})
@@ -152,7 +150,7 @@ def windows(
     from disc_stream.data.windowfile import write_windows
 
     _require_free(out, force)
-    with _progress(f"reading {dataset}") as progress:
+    with reading(dataset) as progress:
         split = load_split(
             dataset,
             path,
@@ -201,16 +199,3 @@ def _require_free(out: Path, force: bool) -> None:
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"the folder {str(out.parent)!r} does not exist", remedy="Make it first")
     require_writable(out)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(escape(what), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

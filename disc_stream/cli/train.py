@@ -13,6 +13,7 @@ from disc_stream.cli.common import (
     SeedOption,
     parse_settings,
     print_json,
+    reading,
     require_extras,
     require_writable,
 )
@@ -117,7 +118,7 @@ def train(
         device=device,
         resume=resume,
     )
-    from disc_stream.cli.training_progress import reading, training
+    from disc_stream.cli.training_progress import training
     from disc_stream.models.together import is_first
     from disc_stream.training.distributed import joined
     from disc_stream.training.events import ignore
@@ -125,7 +126,7 @@ def train(
     if name == SYNTHETIC:
         split = _synthetic_split(devices, minutes, seed)
     else:
-        split = _load(name, data, labelled_only, reading)
+        split = _load(name, data, labelled_only)
     with joined(device):
         first = is_first()  # of several processes, one talks
         with training(name) if first else nullcontext(ignore) as callback:
@@ -151,7 +152,7 @@ def _record_name(name: str) -> str:
     return Path(name).stem if name.endswith(".npz") else name
 
 
-def _load(name: str, data: Path | None, labelled_only: bool, reading: Any) -> Split:
+def _load(name: str, data: Path | None, labelled_only: bool) -> Split:
     from disc_stream.data.readers import load_split
 
     with reading(name) as progress:

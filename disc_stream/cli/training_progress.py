@@ -1,26 +1,16 @@
-"""Progress of reading and training, on stderr; loaded only when a command trains."""
+"""Progress of training, on stderr; loaded only when a command trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent, TrainingEvent
 
 _TITLES = {"pretrain": "autoencoder", "refine": "refinement"}
-
-
-@contextmanager
-def reading(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for the reading of a dataset; yields what the readers call with done and total."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"reading {escape(name)}", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
