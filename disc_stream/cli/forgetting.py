@@ -13,6 +13,7 @@ from disc_stream.cli.streams import PrefixOption, StateOption, state_folder
 from disc_stream.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
+    from disc_stream.wire.broker import Broker
     from disc_stream.wire.mqtt import MqttLink
     from disc_stream.wire.topics import Topics
 
@@ -24,7 +25,11 @@ def forget(
     state: StateOption = None,
     broker: Annotated[
         str | None,
-        typer.Option("--broker", help="Also clear what this broker retains of it: mqtt://host:port"),
+        typer.Option(
+            "--broker",
+            envvar="DISC_STREAM_BROKER",
+            help="Also clear what this broker retains of it: mqtt://host:port",
+        ),
     ] = None,
     prefix: PrefixOption = "ds/v1",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -37,15 +42,17 @@ def forget(
 
     Example: disc-stream data forget watch-17 --broker mqtt://127.0.0.1:1883
     """
+    from disc_stream.wire.broker import Broker
     from disc_stream.wire.topics import Topics, check_device
     from disc_stream_server.storage.forget import forget as erase
 
     check_device(device)
     topics = Topics(prefix)
     folder = state_folder(state)
+    where = None if broker is None else Broker.parse(broker)
     if not yes:
-        _ask(device, str(folder), as_json)
-    link = None if broker is None else _connect(broker)
+        _ask(device, f"{folder} and what {where} retains of it" if where else str(folder), as_json)
+    link = None if where is None else _connect(where)
     try:
         if link is not None:
             _clear(link, topics, device)
@@ -72,19 +79,18 @@ def forget(
         typer.echo("What the broker retains of it is still there; --broker clears that too.")
 
 
-def _ask(device: str, folder: str, as_json: bool) -> None:
+def _ask(device: str, places: str, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise ConfigError("nobody is there to be asked", remedy="Give --yes")
-    typer.confirm(f"Erase {device} in {folder} for good?", abort=True)
+    typer.confirm(f"Erase {device} in {places} for good?", abort=True)
 
 
-def _connect(url: str) -> MqttLink:
+def _connect(broker: Broker) -> MqttLink:
     import secrets
 
-    from disc_stream.wire.broker import Broker
     from disc_stream.wire.mqtt import MqttLink
 
-    link = MqttLink(Broker.parse(url), f"disc-stream-forget-{secrets.token_hex(4)}")
+    link = MqttLink(broker, f"disc-stream-forget-{secrets.token_hex(4)}")
     try:
         link.connect()
     except BaseException:

@@ -50,8 +50,15 @@ def run(*args: str | Path) -> str:
     return result.stdout
 
 
+@pytest.mark.parametrize("named", ["option", "variable"])
 def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
-    mosquitto: Mosquitto, start_server: StartServer, sender: Sender, listener: Listener, tmp_path: Path
+    named: str,
+    mosquitto: Mosquitto,
+    start_server: StartServer,
+    sender: Sender,
+    listener: Listener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = start_server(checkpoint_s=0.1)
     for device in ("watch", "other"):
@@ -63,9 +70,10 @@ def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
     listener.wait_for_rejected("encoding", 2)
     assert {"ds/v1/watch/meta", "ds/v1/watch/label", "ds/v1/other/label"} <= retained(mosquitto.url)
 
-    facts = json.loads(
-        run("watch", "--state", tmp_path / "state", "--broker", mosquitto.url, "--yes", "--json")
-    )
+    if named == "variable":
+        monkeypatch.setenv("DISC_STREAM_BROKER", mosquitto.url)
+    option = ("--broker", mosquitto.url) if named == "option" else ()
+    facts = json.loads(run("watch", "--state", tmp_path / "state", *option, "--yes", "--json"))
     assert facts["messages"] >= 12, "10 batches, a description and poison"
     assert {topic for topic in retained(mosquitto.url) if "watch" in topic} == set()
     assert {"ds/v1/other/meta", "ds/v1/other/label"} <= retained(mosquitto.url)
