@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shlex import quote
+
 from disc_stream.data.readers.actrectut import ACTRECTUT, ACTRECTUT_WALK
 from disc_stream.data.readers.base import Reader
 from disc_stream.data.readers.hapt import HAPT
@@ -37,8 +40,7 @@ def get_reader(dataset: str) -> Reader:
         ConfigError: naming the datasets there are.
     """
     if dataset not in READERS:
-        raise ConfigError(
-            f"there is no dataset {dataset!r}",
-            remedy=f"Use one of {', '.join(READERS)}, or a file that 'disc-stream data import' wrote",
-        )
+        own = f"For files of your own: disc-stream data import csv --path {quote(dataset)} --out mine.npz"
+        known = f"Use one of {', '.join(READERS)}, or a file that 'disc-stream data import' wrote"
+        raise ConfigError(f"there is no dataset {dataset!r}", remedy=own if Path(dataset).exists() else known)
     return READERS[dataset]
