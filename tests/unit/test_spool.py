@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
 import subprocess
@@ -206,8 +205,8 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_saved(
     path = segment_path(tmp_path, 1)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
-    data[middle : middle + 3 * 4096] = os.urandom(3 * 4096)
-    data[-2 * 4096 :] = os.urandom(2 * 4096)  # the newest rows are looked at when it is opened
+    data[middle : middle + 3 * 4096] = random.Random(0).randbytes(3 * 4096)
+    data[-2 * 4096 :] = random.Random(1).randbytes(2 * 4096)  # the newest rows
     path.write_bytes(data)
     with caplog.at_level(logging.ERROR):
         writer = SpoolWriter(tmp_path)
@@ -228,13 +227,76 @@ def test_a_reader_passes_over_damage_in_an_old_file(tmp_path: Path, caplog: pyte
     path = segment_path(tmp_path, 1)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
-    data[middle : middle + 4096] = os.urandom(4096)
+    data[middle : middle + 4096] = random.Random(0).randbytes(4096)
     path.write_bytes(data)
     with caplog.at_level(logging.ERROR):
         found = positions(tmp_path)
     assert found[-1] == 200
     assert 150 < len(found) < 200
     assert "cannot be read" in caplog.text
+
+
+def damage(data: bytearray, kind: str, chance: random.Random) -> None:
+    page = chance.randrange(len(data) // 4096) * 4096
+    if kind == "half a page":
+        data[page : page + 4096] = chance.randbytes(4096)
+    elif kind == "bytes":
+        for _ in range(chance.randrange(1, 20)):
+            data[page + chance.randrange(4096)] = chance.randrange(256)
+    else:  # the schema: text on the first page
+        at = data.index(b"CREATE TABLE rows") + chance.randrange(100)
+        data[at] ^= chance.choice([0x01, 0x80])
+
+
+@pytest.mark.parametrize("kind", ["half a page", "bytes", "schema"])
+def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows(
+    tmp_path: Path, kind: str
+) -> None:
+    whole = tmp_path / "whole"
+    writer = SpoolWriter(whole, max_file_bytes=40_000)
+    for n in range(200):
+        writer.append(arrivals(n, size=500))
+    writer.close()
+    first, second, *_ = list_segments(whole)
+    sound = segment_path(whole, first).read_bytes()
+    for seed in range(12):
+        data = bytearray(sound)
+        damage(data, kind, random.Random(seed))
+        segment_path(whole, first).write_bytes(data)
+        found = positions(whole)
+        assert found == sorted(set(found)), seed
+        assert [n for n in found if n >= second] == list(range(second, 201)), "the other files are whole"
+
+        alone = tmp_path / f"alone{seed}"
+        alone.mkdir()
+        segment_path(alone, first).write_bytes(data)
+        writer = SpoolWriter(alone)
+        position = writer.append(arrivals(1))
+        writer.close()
+        found = positions(alone)
+        assert found == sorted(set(found)), seed
+        assert found[-1] == position >= second - 1, seed
+
+
+def test_a_reader_notices_damage_that_sqlite_leaves_out_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = SpoolWriter(tmp_path, max_file_bytes=40_000)
+    for n in range(200):
+        writer.append(arrivals(n, size=500))
+    writer.close()
+    path = segment_path(tmp_path, 1)
+    data = bytearray(path.read_bytes())
+    page = 8192 * (len(data) // 8192 - 1)
+    assert data[page] == 13, "a leaf of the table"
+    data[page + 4] = (cells := data[page + 4]) - 1  # it now says that it holds a row less
+    assert cells > 1
+    path.write_bytes(data)
+    with caplog.at_level(logging.ERROR):
+        found = positions(tmp_path)
+    assert len(found) == 199
+    assert found[-1] == 200
+    assert f"{path.name} is damaged" in caplog.text
 
 
 def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.segments import SELECT, RowFinder, list_segments, segment_path, size_of
-from disc_stream_server.storage.sqlite import connect_to_read, is_damaged, translate
+from disc_stream_server.storage.sqlite import check, connect_to_read, is_damaged, translate
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class _File:
     connection: sqlite3.Connection | None
     inode: int
     lives: bool = True  # whether the connection sees later changes
+    whole: bool = True  # whether the file was found sound when it was first opened
     passed: int = 0  # position up to which nothing more can be read, for damage
 
     def close(self) -> None:
@@ -35,7 +36,9 @@ class _File:
 class SpoolReader:
     """Reads a spool; many may at once, and none of them disturbs the writer.
 
-    Rows of a damaged file that cannot be read are passed over, which is logged.
+    A file is looked through once, when it is first opened: SQLite tells of damage only where it stumbles,
+    and leaves out rows, or makes them up, where it does not. Rows of a damaged file that cannot be read are
+    passed over, which is logged.
 
     Args:
         folder: of the spool; need not be there yet.
@@ -45,6 +48,7 @@ class SpoolReader:
         self._folder = folder
         self._files: OrderedDict[int, _File] = OrderedDict()
         self._segments: list[int] = []
+        self._whole: dict[int, tuple[int, bool]] = {}  # file -> its inode, and whether it is sound
 
     def read(self, after: int, limit: int) -> list[Row]:
         """Rows after a position, ascending.
@@ -81,16 +85,22 @@ class SpoolReader:
             file = self._open(first)
             if file is None or file.connection is None:
                 continue
+            found = self._newest(file, first, file.connection)
+            if found is not None:
+                return found
+        return 0
+
+    def _newest(self, file: _File, first: int, connection: sqlite3.Connection) -> int | None:
+        if file.whole:
             try:
-                found = file.connection.execute("SELECT max(position) FROM rows").fetchone()[0]
+                found: int | None = connection.execute("SELECT max(position) FROM rows").fetchone()[0]
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise translate(error, segment_path(self._folder, first)) from error
-                rows = self._around_damage(file, first, first - 1, -1)
-                found = rows[-1].position if rows else None
-            if found is not None:
-                return int(found)
-        return 0
+            else:
+                return found
+        rows = self._around_damage(file, first, first - 1, -1)
+        return rows[-1].position if rows else None
 
     def close(self) -> None:
         """Close all files."""
@@ -101,6 +111,8 @@ class SpoolReader:
         """See which files there are; whether any came, went, or was replaced since the last look."""
         segments = list_segments(self._folder)
         changed = segments != self._segments
+        if changed:
+            self._whole = {first: self._whole[first] for first in segments if first in self._whole}
         self._segments = segments
         for first, file in list(self._files.items()):
             # Removed; or salvaged, and no longer the file of that name; or as it was at another time.
@@ -123,6 +135,21 @@ class SpoolReader:
         except FileNotFoundError:
             return None
 
+    def _is_whole(self, first: int, inode: int, connection: sqlite3.Connection) -> bool:
+        known = self._whole.get(first)
+        if known is None or known[0] != inode:
+            sound = True
+            try:
+                check(connection)
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise
+                name = segment_path(self._folder, first).name
+                log.error("%s is damaged (%s): rows that cannot be read are passed over", name, error)  # noqa: TRY400
+                sound = False
+            known = self._whole[first] = (inode, sound)
+        return known[1]
+
     def _open(self, first: int) -> _File | None:
         """The open file; None if it has been removed."""
         file = self._files.get(first)
@@ -135,7 +162,11 @@ class SpoolReader:
         path = segment_path(self._folder, first)
         try:
             connection, lives = connect_to_read(path)
-            file = _File(connection, inode, lives)
+            try:
+                file = _File(connection, inode, lives, self._is_whole(first, inode, connection))
+            except sqlite3.Error:
+                connection.close()
+                raise
         except sqlite3.Error as error:
             if not path.exists():
                 return None
@@ -152,12 +183,13 @@ class SpoolReader:
         file = self._open(first)
         if file is None or file.connection is None or (file.passed and after >= file.passed):
             return []
-        try:
-            return list(map(Row._make, file.connection.execute(SELECT, (after, limit))))
-        except sqlite3.Error as error:
-            if not is_damaged(error):
-                raise translate(error, segment_path(self._folder, first)) from error
-            return self._around_damage(file, first, after, limit)
+        if file.whole:
+            try:
+                return list(map(Row._make, file.connection.execute(SELECT, (after, limit))))
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise translate(error, segment_path(self._folder, first)) from error
+        return self._around_damage(file, first, after, limit)
 
     def _around_damage(self, file: _File, first: int, after: int, limit: int) -> list[Row]:
         path = segment_path(self._folder, first)

@@ -37,3 +37,8 @@ class Row(NamedTuple):
     topic: str
     content_type: str
     payload: bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every value is of its kind; SQLite reads anything out of a damaged page."""
+        return tuple(map(type, self)) == (int, int, str, str, bytes)

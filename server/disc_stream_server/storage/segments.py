@@ -15,6 +15,7 @@ from pathlib import Path
 
 from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.sqlite import (
+    MalformedError,
     check_version,
     connect,
     connect_to_read,
@@ -46,8 +47,9 @@ PRAGMA user_version={VERSION};
 COMMIT;
 """
 INSERT = "INSERT INTO rows VALUES (?, ?, ?, ?, ?)"
-_FIND = "SELECT * FROM rows WHERE position >= ? ORDER BY position LIMIT ?"
-SELECT = "SELECT * FROM rows WHERE position > ? ORDER BY position LIMIT ?"
+_SELECT = "SELECT position, received_us, topic, content_type, payload FROM rows WHERE position"
+_FIND = f"{_SELECT} >= ? ORDER BY position LIMIT ?"
+SELECT = f"{_SELECT} > ? ORDER BY position LIMIT ?"
 
 
 def segment_path(folder: Path, first: int) -> Path:
@@ -204,7 +206,7 @@ class RowFinder:
     def __init__(self, path: Path, after: int, beyond: int) -> None:
         self._after, self._beyond = after, beyond
         self.lost = 0
-        """Positions that were tried in vain so far; some may never have been there."""
+        """Positions without a row so far; some may never have been there, or have been erased."""
         self._connection: sqlite3.Connection | None = None
         try:
             self._connection, _ = connect_to_read(path)
@@ -220,8 +222,12 @@ class RowFinder:
             count = 0
             try:
                 for found in self._connection.execute(_FIND, (position, 1 if careful else -1)):
-                    yield Row._make(found)
-                    count, position, tried = count + 1, found[0] + 1, 0
+                    row = Row._make(found)
+                    if not (row.is_sound and position <= row.position < self._beyond):
+                        raise MalformedError(f"no row of ours at {row.position}")
+                    self.lost += row.position - position
+                    yield row
+                    count, position, tried = count + 1, row.position + 1, 0
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise

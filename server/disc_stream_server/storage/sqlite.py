@@ -16,7 +16,10 @@ _BUSY_MS = 10_000
 # cache of the file does as well, and does not count as ours.
 _WRITE_CACHE_KIB = 512
 _READ_CACHE_KIB = 256
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
+# TOOBIG: no message comes near that size, so its length is garbled.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_TOOBIG")
+# Errors without a name of their own: a text or the schema itself is garbled, since our queries are not.
+_GARBLED = ("Could not decode to UTF-8", "no such table", "no such column", "unsupported file format")
 # Quotas, file size limits and a full network drive are not reported as SQLITE_FULL but so:
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC",
          "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHM")  # fmt: skip
@@ -72,7 +75,10 @@ def _connect(path: Path, options: str, settings: Iterable[str]) -> sqlite3.Conne
     try:
         for setting in settings:
             connection.execute(f"PRAGMA {setting}")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # or damage shows up later only
+        connection.execute("SELECT sql FROM sqlite_schema").fetchall()  # or damage shows up later only
+    except UnicodeDecodeError as error:  # in place of SQLite's error, where that quotes a garbled schema
+        connection.close()
+        raise MalformedError(f"its schema cannot be read: {error}") from error
     except BaseException:
         connection.close()
         raise
@@ -115,8 +121,8 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int) -> Non
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether the file is not, or no longer, a database."""
-    return _name(error).startswith(_DAMAGED)
+    """Whether the file is not, or no longer, a database, or holds what nobody has written."""
+    return _name(error).startswith(_DAMAGED) or str(error).startswith(_GARBLED)
 
 
 def translate(error: sqlite3.Error | OSError, path: Path) -> StorageError:
