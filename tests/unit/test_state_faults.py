@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -249,6 +250,44 @@ def test_erasing_removes_copies_of_damaged_files_too(tmp_path: Path) -> None:
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"of-d0-" not in left
     assert b"of-d1-" in left
+
+
+def hide_a_row(path: Path) -> None:
+    """Damage of which SQLite says nothing: the last leaf counts a row less than it holds."""
+    data = bytearray(path.read_bytes())
+    page = next(at for at in range(len(data) - 8192, 0, -8192) if data[at] == 13 and data[at + 4] > 1)
+    data[page + 4] -= 1
+    path.write_bytes(data)
+
+
+def test_erasing_does_not_trust_an_old_file_that_is_damaged(tmp_path: Path) -> None:
+    fill(tmp_path / "spool", 100)
+    StateStore(tmp_path).close()
+    hide_a_row(segment_path(tmp_path / "spool", 1))
+    assert forget(tmp_path, "d0", "ds/v1").damaged_files == 1
+    assert forget(tmp_path, "d1", "ds/v1").damaged_files == 0
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"of-d0-" not in left
+    assert b"of-d1-" not in left
+
+
+def test_erasing_says_that_it_cannot_search_the_newest_file_or_the_state(tmp_path: Path) -> None:
+    fill(tmp_path / "spool", 100)
+    StateStore(tmp_path).close()
+    hide_a_row(segment_path(tmp_path / "spool", list_segments(tmp_path / "spool")[-1]))
+    with pytest.raises(StorageError, match="is damaged, so the device's messages cannot") as told:
+        forget(tmp_path, "d0", "ds/v1")
+    assert "Start the server again" in str(told.value)
+    SpoolWriter(tmp_path / "spool").close()  # as a server does
+    state = bytearray((tmp_path / FILE).read_bytes())
+    state[8192:16384] = random.Random(0).randbytes(8192)
+    (tmp_path / FILE).write_bytes(state)
+    with pytest.raises(StateDamagedError, match="is damaged"):
+        forget(tmp_path, "d0", "ds/v1")
+    StateStore(tmp_path).close()
+    assert forget(tmp_path, "d0", "ds/v1").damaged_files == 2
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"of-d0-" not in left
 
 
 APPEND = """

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream.errors import InputNotFoundError, StorageError
+from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
-from disc_stream_server.storage.segments import list_segments, maintenance, segment_path
+from disc_stream_server.storage.segments import (
+    list_segments,
+    maintenance,
+    salvage_in_maintenance,
+    segment_path,
+)
 from disc_stream_server.storage.sqlite import (
+    check,
     connect,
+    connect_to_read,
     damaged_copies,
+    is_damaged,
     remove,
     roll_back,
     translate,
@@ -57,7 +66,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
 
     Raises:
         InputNotFoundError: if there is no state folder.
-        StorageError: if a file cannot be changed.
+        StorageError: if a file cannot be changed, or is damaged and in use.
     """
     if not (state / FILE).exists():
         raise InputNotFoundError(f"{str(state)!r} is not a state folder", remedy="Give the server's --state")
@@ -68,6 +77,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
             done: set[int] = set()
             while todo := [first for first in list_segments(spool) if first not in done]:  # new ones may come
                 for first in todo:
+                    _mend(spool, first)
                     messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
                 done.update(todo)
             upto = _head(spool)
@@ -89,6 +99,33 @@ def _head(spool: Path) -> int:
         reader.close()
 
 
+def _mend(spool: Path, first: int) -> None:
+    """Save what can be read of a damaged file: the rest of it cannot be searched, and must not stay.
+
+    Raises:
+        StorageError: if it is the newest file, to which a server may be writing.
+    """
+    path = segment_path(spool, first)
+    try:
+        connection, _ = connect_to_read(path)
+        with contextlib.closing(connection):
+            check(connection)
+    except sqlite3.Error as error:
+        if not is_damaged(error):
+            raise translate(error, path) from error
+    else:
+        return
+    if first == list_segments(spool)[-1]:
+        raise StorageError(
+            f"{str(path)!r} is damaged, so the device's messages cannot all be found",
+            remedy="Start the server again, which mends the file, and run the same command again",
+        )
+    try:
+        salvage_in_maintenance(path)
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
+
+
 def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
     with _opened(path) as connection:
         removed = connection.execute(
@@ -104,6 +141,10 @@ def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
 def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
     counts: dict[str, int] = {}
     with _opened(path) as connection:
+        try:
+            check(connection)
+        except sqlite3.DatabaseError as error:
+            raise explain(error, path) from error
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
         for table in _TABLES:

@@ -152,11 +152,16 @@ def salvage(path: Path) -> int:
         OSError: likewise.
     """
     with maintenance(path.parent):
-        beyond = int(path.name[:_DIGITS]) + size_of(path)  # a row takes more than a byte
-        with _new_file(path) as new:
-            account = _copy_readable(path, new, beyond)
-            new.rename(path.with_name(path.name + _SAVED))
-        finish_salvage(path.parent)
+        return salvage_in_maintenance(path)
+
+
+def salvage_in_maintenance(path: Path) -> int:
+    """``salvage`` for whoever holds ``maintenance`` already."""
+    beyond = int(path.name[:_DIGITS]) + size_of(path)  # a row takes more than a byte
+    with _new_file(path) as new:
+        account = _copy_readable(path, new, beyond)
+        new.rename(path.with_name(path.name + _SAVED))
+    finish_salvage(path.parent)
     log.error("the spool's file %s was damaged: %s; it is kept as %s.damaged", path.name, account, path.name)
     return beyond
 
