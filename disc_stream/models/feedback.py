@@ -12,7 +12,7 @@ from torch import Tensor
 
 from disc_stream.models.both_ways import joint_bias, parted_bias
 from disc_stream.models.layers import GRUWeights
-from disc_stream.models.recurrence import PARTS, LayerBackward, LayerForward, ProductSum, Widener
+from disc_stream.models.recurrence import PARTS, LayerBackward, LayerForward, ProductSum, Recast
 
 
 def run_feedback(
@@ -112,7 +112,7 @@ class _StackedLayer:
         self._layer = LayerBackward(weights.w_hh.transpose(1, 2), kept)
         self.low = self._layer.low
         self._w_ih = weights.w_ih.to(self.low.dtype)
-        self._widen = Widener(weights.w_ih.dtype)
+        self._widen = Recast(weights.w_ih.dtype)
         self._by_input = ProductSum(torch.zeros_like(weights.w_ih), self.low.dtype)
         self.to_input = self.low.new_empty(0)
 

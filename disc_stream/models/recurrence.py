@@ -42,15 +42,16 @@ class LayerForward:
         self._b, *self._b_x = split(
             state_blocks(b, hidden), 3 * hidden, *[hidden] * (b.shape[2] > 3 * hidden)
         )
-        result = h0.new_empty(d, batch, w.shape[2], dtype=dtype)
-        self._result = result
-        self._a_h, *self._a_x = split(result, 3 * hidden, *[hidden] * (w.shape[2] > 3 * hidden))
+        # Where it is of the right type and width, the product goes to where it is kept.
+        self._is_direct = dtype == h0.dtype and w.shape[2] == 3 * hidden
+        self._result = h0.new_empty(0 if self._is_direct else d, batch, w.shape[2], dtype=dtype)
+        self._a_h, *self._a_x = split(self._result, 3 * hidden, *[hidden] * (w.shape[2] > 3 * hidden))
         self.states = h0.new_empty(steps + 1, d, batch, hidden)
         self.low = self.states if dtype == h0.dtype else torch.empty_like(self.states, dtype=dtype)
         kept = steps if learning else 1
         self._a = h0.new_empty(kept, d, batch, 3 * hidden)
         self._n = h0.new_empty(kept, d, batch, hidden)
-        self._widen = Widener(h0.dtype)
+        self._widen = Recast(h0.dtype)
         self.states[0] = h0
         self.low[0] = h0
 
@@ -66,15 +67,20 @@ class LayerForward:
         """
         hidden, slot = self._hidden, k % len(self._a)
         a, n = self._a[slot], self._n[slot]
-        torch.bmm(self.low[k], self._w, out=self._result)
-        a.copy_(self._a_h).add_(self._b)
+        torch.bmm(self.low[k], self._w, out=a if self._is_direct else self._result)
+        if not self._is_direct:
+            a.copy_(self._a_h)
+        a.add_(self._b)
         parts = [*self._a_x, *self._b_x]
         if gi is not None:
             gi_gates, gi_n = split(self._widen(gi), 2 * hidden, hidden)
             a[..., hidden:].add_(gi_gates)
             parts.insert(0, gi_n)
-        n.copy_(parts[0].expand_as(n))
-        for part in parts[1:]:
+        if len(parts) > 1:
+            torch.add(parts[0], parts[1], out=n)
+        else:
+            n.copy_(parts[0].expand_as(n))
+        for part in parts[2:]:
             n.add_(part)
         step_forward(a, n, self.states[k], out=self.states[k + 1])
         if self.low is not self.states:
@@ -102,12 +108,13 @@ class LayerBackward:
         low = self.low.dtype
         self._back = state_blocks(w, hidden).to(low).contiguous().transpose(1, 2)
         self._da = self._n.new_empty(d, batch, 4 * hidden)
-        self._da_state = self.low.new_empty(d, batch, w.shape[2])
-        self.da_input = self.low.new_empty(d, batch, 3 * hidden)
+        self._width = w.shape[2]
+        self._to_state, self._to_input = Recast(low), Recast(low)
+        self.da_input = self.low.new_empty(0)
         self._b = self._n.new_zeros(d, 1, 4 * hidden)
         self._w = ProductSum(self._n.new_zeros(d, hidden, w.shape[2]), low)
         self._product = self.low.new_empty(d, batch, hidden)
-        self._widen = Widener(self._n.dtype)
+        self._widen = Recast(self._n.dtype)
         self.carry = torch.zeros_like(self._n[0])
 
     def step(self, k: int, above: Tensor) -> None:
@@ -122,10 +129,10 @@ class LayerBackward:
         da = self._da
         kept = step_backward(self.carry.add_(above), self._a[k], self._n[k], self._states[k], da)
         self._b.add_(da.sum(1, keepdim=True))
-        self._da_state.copy_(da[..., : self._da_state.shape[2]])
-        self.da_input.copy_(da[..., self._hidden :])
-        self._w.add(self.low[k], self._da_state)
-        self.carry = kept.add_(self._widen(torch.bmm(self._da_state, self._back, out=self._product)))
+        da_state = self._to_state(da[..., : self._width])
+        self.da_input = self._to_input(da[..., self._hidden :])
+        self._w.add(self.low[k], da_state)
+        self.carry = kept.add_(self._widen(torch.bmm(da_state, self._back, out=self._product)))
 
     def gradients(self, bias_width: int) -> tuple[Tensor, Tensor]:
         """Of ``w`` and of a ``b`` with so many columns."""
@@ -133,7 +140,7 @@ class LayerBackward:
         return torch_blocks(self._w.total, self._hidden), grad_b
 
 
-class Widener:
+class Recast:
     """Copies into scratch memory of another type; torch's own mixed sums take fresh memory every time.
 
     Args:
@@ -145,7 +152,7 @@ class Widener:
         self._scratch: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``x`` in the wider type, valid until the next call."""
+        """``x`` in that type, valid until the next call; ``x`` itself if it is of the type already."""
         if x.dtype == self._dtype:
             return x
         if self._scratch is None or self._scratch.shape != x.shape:
@@ -166,7 +173,7 @@ class ProductSum:
     def __init__(self, total: Tensor, dtype: torch.dtype) -> None:
         self.total = total
         self._product = torch.empty_like(total, dtype=dtype) if dtype != total.dtype else None
-        self._widen = Widener(total.dtype)
+        self._widen = Recast(total.dtype)
 
     def add(self, x: Tensor, g: Tensor) -> None:
         """Add one step's (D, B, I), (D, B, O)."""

@@ -78,8 +78,8 @@ class _Scan(torch.autograd.Function):
         w, *kept = ctx.saved_tensors
         bias_width, has_input = ctx.facts
         layer = LayerBackward(w, tuple(kept))
-        steps, (d, batch, width) = len(grads[0]), layer.da_input.shape
-        grad_gi = grads[0].new_empty(d, steps, batch, width) if has_input else None
+        steps, (d, batch, hidden) = len(grads[0]), layer.carry.shape
+        grad_gi = grads[0].new_empty(d, steps, batch, 3 * hidden) if has_input else None
         for k in reversed(range(steps)):
             layer.step(k, grads[0][k])
             if grad_gi is not None:
