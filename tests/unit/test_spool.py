@@ -243,12 +243,14 @@ def damage(data: bytearray, kind: str, chance: random.Random) -> None:
     elif kind == "bytes":
         for _ in range(chance.randrange(1, 20)):
             data[page + chance.randrange(4096)] = chance.randrange(256)
+    elif kind == "cut off":
+        del data[chance.randrange(len(data)) :]
     else:  # the schema: text on the first page
         at = data.index(b"CREATE TABLE rows") + chance.randrange(100)
         data[at] ^= chance.choice([0x01, 0x80])
 
 
-@pytest.mark.parametrize("kind", ["half a page", "bytes", "schema"])
+@pytest.mark.parametrize("kind", ["half a page", "bytes", "cut off", "schema"])
 def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows(
     tmp_path: Path, kind: str
 ) -> None:
@@ -259,7 +261,7 @@ def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows
     writer.close()
     first, second, *_ = list_segments(whole)
     sound = segment_path(whole, first).read_bytes()
-    for seed in range(12):
+    for seed in range(8):
         data = bytearray(sound)
         damage(data, kind, random.Random(seed))
         segment_path(whole, first).write_bytes(data)
@@ -297,6 +299,22 @@ def test_a_reader_notices_damage_that_sqlite_leaves_out_in_silence(
     assert len(found) == 199
     assert found[-1] == 200
     assert f"{path.name} is damaged" in caplog.text
+
+
+def test_of_a_file_that_was_cut_off_the_rest_is_read_and_saved(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    for n in range(100):
+        writer.append(arrivals(n, size=500))
+    writer.close()
+    path = segment_path(tmp_path, 1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    left = positions(tmp_path)
+    assert left == sorted(set(left))
+    assert 60 < len(left) < 80, "three quarters"
+    writer = SpoolWriter(tmp_path)
+    position = writer.append(arrivals(100))
+    writer.close()
+    assert positions(tmp_path) == [*left, position]
 
 
 def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:

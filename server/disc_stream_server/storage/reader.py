@@ -161,7 +161,7 @@ class SpoolReader:
             return None
         path = segment_path(self._folder, first)
         try:
-            connection, lives = connect_to_read(path)
+            connection, lives = connect_to_read(path, cut_off=True)
             try:
                 file = _File(connection, inode, lives, self._is_whole(first, inode, connection))
             except sqlite3.Error:

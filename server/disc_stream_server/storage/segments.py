@@ -214,7 +214,7 @@ class RowFinder:
         """Positions without a row so far; some may never have been there, or have been erased."""
         self._connection: sqlite3.Connection | None = None
         try:
-            self._connection, _ = connect_to_read(path)
+            self._connection, _ = connect_to_read(path, cut_off=True)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise

@@ -47,10 +47,14 @@ def connect(
     return _connect(path, f"mode={mode}", settings)
 
 
-def connect_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
+def connect_to_read(path: Path, *, cut_off: bool = False) -> tuple[sqlite3.Connection, bool]:
     """Open a database to read it.
 
     Closing it leaves the log of a writer alone: it neither puts it into the main file nor deletes it.
+
+    Args:
+        path: its file.
+        cut_off: also open a file that is shorter than it was; what is missing is found when it is read.
 
     Returns:
         The connection, and whether it sees later changes. It does not where the disk is too full for the
@@ -59,7 +63,9 @@ def connect_to_read(path: Path) -> tuple[sqlite3.Connection, bool]:
     Raises:
         sqlite3.Error: if it cannot be opened or is damaged.
     """
-    settings = (f"busy_timeout={_BUSY_MS}", f"cache_size=-{_READ_CACHE_KIB}")
+    settings = [f"busy_timeout={_BUSY_MS}", f"cache_size=-{_READ_CACHE_KIB}"]
+    if cut_off:
+        settings.insert(0, "writable_schema=1")  # without it SQLite opens no such file; nothing is written
     try:
         return _connect(path, "mode=ro", settings), True
     except sqlite3.OperationalError as error:
