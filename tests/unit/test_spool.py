@@ -8,20 +8,32 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from disc_stream.clock import ManualClock
 from disc_stream.errors import SpoolFullError, StorageError
 from disc_stream_server.receiving.arrival import ArrivalClock
+from disc_stream_server.storage import segments
+from disc_stream_server.storage.forget import forget
 from disc_stream_server.storage.segments import list_segments, segment_path
 from disc_stream_server.storage.spool import Arrival, Row, SpoolReader, SpoolWriter
+from disc_stream_server.storage.state import StateStore
+from tests.support.damage import hide_a_row
 
 
 def arrivals(*numbers: int, size: int = 10) -> list[Arrival]:
     return [
         Arrival(1000 + n, f"ds/v1/d{n % 3}/raw", "application/cbor", bytes([n % 256]) * size) for n in numbers
     ]
+
+
+def fill(folder: Path, n: int, *, size: int, **settings: Any) -> None:
+    writer = SpoolWriter(folder, **settings)
+    for number in range(n):
+        writer.append(arrivals(number, size=size))
+    writer.close()
 
 
 def read_all(folder: Path, limit: int = 10_000) -> list[Row]:
@@ -198,10 +210,7 @@ def test_a_torn_tail_costs_nothing_that_was_committed(tmp_path: Path, damage: st
 def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_saved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = SpoolWriter(tmp_path)
-    for n in range(100):
-        writer.append(arrivals(n, size=2000))
-    writer.close()
+    fill(tmp_path, 100, size=2000)
     path = segment_path(tmp_path, 1)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
@@ -220,10 +229,7 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_saved(
 
 
 def test_a_reader_passes_over_damage_in_an_old_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    writer = SpoolWriter(tmp_path, max_file_bytes=100_000)
-    for n in range(200):
-        writer.append(arrivals(n, size=2000))
-    writer.close()
+    fill(tmp_path, 200, size=2000, max_file_bytes=100_000)
     path = segment_path(tmp_path, 1)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2 // 4096 * 4096
@@ -252,13 +258,11 @@ def damage(data: bytearray, kind: str, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("kind", ["half a page", "bytes", "cut off", "schema"])
 def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows(
-    tmp_path: Path, kind: str
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tmp_path / "whole"
-    writer = SpoolWriter(whole, max_file_bytes=40_000)
-    for n in range(200):
-        writer.append(arrivals(n, size=500))
-    writer.close()
+    fill(whole, 200, size=500, max_file_bytes=40_000)
+    monkeypatch.setattr(segments, "_MOST_TRIED", 1000)  # many more than rows there are
     first, second, *_ = list_segments(whole)
     sound = segment_path(whole, first).read_bytes()
     for seed in range(8):
@@ -267,6 +271,7 @@ def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows
         segment_path(whole, first).write_bytes(data)
         found = positions(whole)
         assert found == sorted(set(found)), seed
+        assert found[0] > 0, seed
         assert [n for n in found if n >= second] == list(range(second, 201)), "the other files are whole"
 
         alone = tmp_path / f"alone{seed}"
@@ -283,17 +288,9 @@ def test_damage_of_any_kind_neither_stops_a_reader_or_a_writer_nor_makes_up_rows
 def test_a_reader_notices_damage_that_sqlite_leaves_out_in_silence(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = SpoolWriter(tmp_path, max_file_bytes=40_000)
-    for n in range(200):
-        writer.append(arrivals(n, size=500))
-    writer.close()
+    fill(tmp_path, 200, size=500, max_file_bytes=40_000)
     path = segment_path(tmp_path, 1)
-    data = bytearray(path.read_bytes())
-    page = 8192 * (len(data) // 8192 - 1)
-    assert data[page] == 13, "a leaf of the table"
-    data[page + 4] = (cells := data[page + 4]) - 1  # it now says that it holds a row less
-    assert cells > 1
-    path.write_bytes(data)
+    hide_a_row(path)
     with caplog.at_level(logging.ERROR):
         found = positions(tmp_path)
     assert len(found) == 199
@@ -301,11 +298,27 @@ def test_a_reader_notices_damage_that_sqlite_leaves_out_in_silence(
     assert f"{path.name} is damaged" in caplog.text
 
 
-def test_of_a_file_that_was_cut_off_the_rest_is_read_and_saved(tmp_path: Path) -> None:
-    writer = SpoolWriter(tmp_path)
-    for n in range(100):
-        writer.append(arrivals(n, size=500))
+def test_damage_of_a_file_that_has_shrunk_costs_no_other_rows_and_no_position_is_given_twice(
+    tmp_path: Path,
+) -> None:
+    writer = SpoolWriter(tmp_path / "spool")
+    writer.append(arrivals(*[0] * 60_000))
+    last = writer.append(arrivals(*[1] * 40, size=500))
     writer.close()
+    StateStore(tmp_path).close()
+    forget(tmp_path, "d0", "ds/v1")
+    path = segment_path(tmp_path / "spool", 1)
+    assert path.stat().st_size < last, "fewer bytes than positions"
+    hide_a_row(path)
+    assert len(positions(tmp_path / "spool")) == 39
+    writer = SpoolWriter(tmp_path / "spool")
+    assert writer.append(arrivals(1)) > last
+    writer.close()
+    assert len(positions(tmp_path / "spool")) == 40
+
+
+def test_of_a_file_that_was_cut_off_the_rest_is_read_and_saved(tmp_path: Path) -> None:
+    fill(tmp_path, 100, size=500)
     path = segment_path(tmp_path, 1)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     left = positions(tmp_path)

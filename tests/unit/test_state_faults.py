@@ -23,6 +23,7 @@ from disc_stream_server.storage.segments import list_segments, segment_path
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
 from disc_stream_server.storage.sqlite import damaged_copies
 from disc_stream_server.storage.state import Commit, DeadLetter, DeferredWindow, StateStore, StoredLabel
+from tests.support.damage import hide_a_row
 
 
 def label(position: int, device: str = "d0", window: int | None = None, model: str = "m") -> StoredLabel:
@@ -250,14 +251,6 @@ def test_erasing_removes_copies_of_damaged_files_too(tmp_path: Path) -> None:
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"of-d0-" not in left
     assert b"of-d1-" in left
-
-
-def hide_a_row(path: Path) -> None:
-    """Damage of which SQLite says nothing: the last leaf counts a row less than it holds."""
-    data = bytearray(path.read_bytes())
-    page = next(at for at in range(len(data) - 8192, 0, -8192) if data[at] == 13 and data[at + 4] > 1)
-    data[page + 4] -= 1
-    path.write_bytes(data)
 
 
 def test_erasing_does_not_trust_an_old_file_that_is_damaged(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream_server.storage.rows import Row
-from disc_stream_server.storage.segments import SELECT, RowFinder, list_segments, segment_path, size_of
+from disc_stream_server.storage.segments import SELECT, RowFinder, bound_of, list_segments, segment_path
 from disc_stream_server.storage.sqlite import check, connect_to_read, is_damaged, translate
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class SpoolReader:
     def _around_damage(self, file: _File, first: int, after: int, limit: int) -> list[Row]:
         path = segment_path(self._folder, first)
         try:
-            finder = RowFinder(path, after, first + size_of(path))
+            finder = RowFinder(path, after, bound_of(path))
         except sqlite3.Error as error:
             raise translate(error, path) from error
         rows: list[Row] = []

@@ -33,6 +33,7 @@ _DIGITS = 20
 _MAINTENANCE = "maintenance.lock"
 _LOG_PAGES = 1_000  # frames in the log from which on a commit moves them into the main file
 _LOG_BYTES = 64 * 2**20  # the log file shrinks to this when it has been larger
+FILE_BYTES = 256 * 2**20  # from which on a new file is begun, by default
 _MOST_TRIED = 100_000  # positions tried in vain, one after another, before a file is given up
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -124,6 +125,13 @@ def size_of(path: Path) -> int:
     return sum(part.stat().st_size for part in parts if part.exists())
 
 
+def bound_of(path: Path) -> int:
+    """A position above those of all rows that a segment has or had; its size may have shrunk since."""
+    first = int(path.name[:_DIGITS])
+    later = [other for other in list_segments(path.parent) if other > first]
+    return later[0] if later else first + max(size_of(path), FILE_BYTES)  # a row takes more than a byte
+
+
 @contextmanager
 def maintenance(folder: Path) -> Iterator[None]:
     """Held while a segment is changed other than by appending: one process at a time does so.
@@ -157,7 +165,7 @@ def salvage(path: Path) -> int:
 
 def salvage_in_maintenance(path: Path) -> int:
     """``salvage`` for whoever holds ``maintenance`` already."""
-    beyond = int(path.name[:_DIGITS]) + size_of(path)  # a row takes more than a byte
+    beyond = bound_of(path)
     with _new_file(path) as new:
         account = _copy_readable(path, new, beyond)
         new.rename(path.with_name(path.name + _SAVED))

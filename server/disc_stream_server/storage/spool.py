@@ -20,6 +20,7 @@ from disc_stream.errors import StorageError
 from disc_stream_server.storage.reader import SpoolReader
 from disc_stream_server.storage.rows import Arrival, Row
 from disc_stream_server.storage.segments import (
+    FILE_BYTES,
     INSERT,
     create_segment,
     finish_salvage,
@@ -66,7 +67,7 @@ class SpoolWriter:
         self,
         folder: Path,
         *,
-        max_file_bytes: int = 256 * 2**20,
+        max_file_bytes: int = FILE_BYTES,
         max_file_s: float = 86_400,
         clock: Clock | None = None,
         floor: int = 0,
