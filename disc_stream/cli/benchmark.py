@@ -310,7 +310,7 @@ def ingest(
     Example: disc-stream benchmark ingest --devices 1000 --fs 50 --samples 50 --seconds 100
     """
     require_extras("disc-stream benchmark ingest", "cpu", "export")
-    from disc_stream.cli.load.ingest import Load, check, run
+    from disc_stream.load.ingest import Load, check, run
 
     if seconds is not None:
         messages = max(1, round(devices * seconds * fs / samples))
@@ -358,8 +358,8 @@ def soak(
     Example: disc-stream benchmark soak --minutes 60 --devices 300 --json
     """
     require_extras("disc-stream benchmark soak", "cpu", "export")
-    from disc_stream.cli.load.ingest import Load, check
-    from disc_stream.cli.load.soak import run
+    from disc_stream.load.ingest import Load, check
+    from disc_stream.load.soak import run
 
     load = Load(devices, fs, samples, encoding=encoding)
     check(load)

@@ -133,12 +133,12 @@ def demo(
     require_extras("disc-stream demo", "cpu", "demo")
     if no_page and port is not None:
         raise ConfigError("--port and --no-page exclude each other", remedy="Give one of them")
-    from disc_stream.cli.demonstration.conduct import Options, run_demo
-    from disc_stream.cli.demonstration.progress import Narrator
     from disc_stream.cli.signals import stop_on_signals
+    from disc_stream.demo.progress import Reporter
+    from disc_stream.demo.run import DemoOptions, run_demo
 
     _quieten(verbose)
-    options = Options(
+    options = DemoOptions(
         devices=devices,
         replay=replay or [],
         data=data,
@@ -156,7 +156,7 @@ def demo(
         quiet=json,
     )
     with stop_on_signals() as stop:
-        summary = run_demo(options, stop, Narrator())
+        summary = run_demo(options, stop, Reporter())
     if json:
         print_json(summary)
     else:

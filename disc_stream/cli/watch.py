@@ -39,8 +39,8 @@ def watch(
     import logging
 
     from disc_stream.cli.signals import stop_on_signals
-    from disc_stream.cli.watching.events import DeviceFilter
-    from disc_stream.cli.watching.listen import watch_labels
+    from disc_stream.watching.events import DeviceFilter
+    from disc_stream.watching.listen import watch_labels
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.topics import Topics
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from disc_stream.cli.demonstration.ports import port_taken
+from disc_stream.localbroker.ports import port_taken
 from tests.support.broker import free_port
 
 SMALL = ("--devices", "3", "--minutes", "0.5", "--train-epochs", "1", "--clusters", "4")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from disc_stream.artifacts.manifest import ClusterInfo, Manifest, WindowInfo
-from disc_stream.cli.load.trivial import write_mean_bundle
+from disc_stream.load.trivial import write_mean_bundle
 from disc_stream.types import Channel
 
 FS = 50.0

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from disc_stream.cli.demonstration.notes import Notes
-from disc_stream.cli.demonstration.tally import Tally
-from disc_stream.cli.demonstration.truth import Agreement, RecordedTruth, TruthTape, majority_of
 from disc_stream.data.types import UNLABELLED
+from disc_stream.demo.counts import DeliveryCounts
+from disc_stream.demo.notes import TruthNotes
+from disc_stream.demo.truth import RecordedTruth, TruthComparison, TruthTape, majority_of
 from disc_stream.types import Channel, Label, SampleBatch, SoftLabel, WindowSpec
 from disc_stream_edge.publisher import Published
 
@@ -35,13 +35,13 @@ def label(
 
 class TestTally:
     def test_nothing_lost(self) -> None:
-        tally = Tally(SPEC)
+        counts = DeliveryCounts(SPEC)
         for seq in range(5):
-            tally.on_publish(published(seq, at=10.0 + seq))
-            tally.on_batch(batch(seq))
-            assert tally.hear(label(seq), 10.0 + seq + 0.25)
-        assert tally.open == 0
-        summary = tally.summary(5.0)
+            counts.on_publish(published(seq, at=10.0 + seq))
+            counts.on_batch(batch(seq))
+            assert counts.hear(label(seq), 10.0 + seq + 0.25)
+        assert counts.open == 0
+        summary = counts.summary(5.0)
         assert summary["messages"] == {
             "sent": 5, "received": 5, "lost": 0, "duplicates": 0, "rejected": 0
         }  # fmt: skip
@@ -51,53 +51,53 @@ class TestTally:
         assert summary["throughput"]["samples_per_s"] == 4.0
 
     def test_a_message_that_the_server_never_took_is_lost(self) -> None:
-        tally = Tally(SPEC)
+        counts = DeliveryCounts(SPEC)
         for seq in range(4):
-            tally.on_publish(published(seq))
+            counts.on_publish(published(seq))
         for seq in (0, 1, 3):
-            tally.on_batch(batch(seq))
-        assert tally.summary(1.0)["messages"]["lost"] == 1
+            counts.on_batch(batch(seq))
+        assert counts.summary(1.0)["messages"]["lost"] == 1
 
     def test_labels_are_told_apart_by_device_boot_and_window(self) -> None:
-        tally = Tally(SPEC)
+        counts = DeliveryCounts(SPEC)
         for device, boot in (("d1", 1), ("d1", 2), ("d2", 1)):
             for seq in range(3):
-                tally.on_publish(published(seq, device=device, boot=boot))
+                counts.on_publish(published(seq, device=device, boot=boot))
             for window in (0, 2, 2, 0):  # 1 is missing, 2 and 0 come twice
-                tally.hear(label(window, device=device, boot=boot), 1.0)
-        labels = tally.summary(1.0)["labels"]
+                counts.hear(label(window, device=device, boot=boot), 1.0)
+        labels = counts.summary(1.0)["labels"]
         assert labels == {"expected": 9, "received": 6, "missing": 3, "duplicates": 6}
-        assert tally.summary(1.0)["devices"] == 2
+        assert counts.summary(1.0)["devices"] == 2
 
     def test_an_unfinished_window_is_not_expected(self) -> None:
-        tally = Tally(SPEC)
-        tally.on_publish(published(0, n=11))  # inputs of four samples end at 4, 8 and (not yet) 12
-        assert tally.summary(1.0)["windows"] == 2
+        counts = DeliveryCounts(SPEC)
+        counts.on_publish(published(0, n=11))  # inputs of four samples end at 4, 8 and (not yet) 12
+        assert counts.summary(1.0)["windows"] == 2
 
     def test_the_servers_own_counters_are_passed_on(self) -> None:
-        tally = Tally(SPEC)
-        tally.on_status({"counters": {"duplicates": 3}, "rejected": {"truncated": 2, "topic": 1}})
-        assert tally.summary(1.0)["messages"]["duplicates"] == 3
-        assert tally.summary(1.0)["messages"]["rejected"] == 3
+        counts = DeliveryCounts(SPEC)
+        counts.on_status({"counters": {"duplicates": 3}, "rejected": {"truncated": 2, "topic": 1}})
+        assert counts.summary(1.0)["messages"]["duplicates"] == 3
+        assert counts.summary(1.0)["messages"]["rejected"] == 3
 
     def test_without_labels_there_is_no_latency(self) -> None:
-        assert Tally(SPEC).summary(1.0)["latency_ms"] is None
+        assert DeliveryCounts(SPEC).summary(1.0)["latency_ms"] is None
 
     def test_three_threads_at_once(self) -> None:
-        tally = Tally(SPEC)
+        counts = DeliveryCounts(SPEC)
         n = 2_000
         work = (
-            lambda: [tally.on_publish(published(seq)) for seq in range(n)],
-            lambda: [tally.on_batch(batch(seq)) for seq in range(n)],
-            lambda: [tally.hear(label(window), 1.0) for window in range(n)],
+            lambda: [counts.on_publish(published(seq)) for seq in range(n)],
+            lambda: [counts.on_batch(batch(seq)) for seq in range(n)],
+            lambda: [counts.hear(label(window), 1.0) for window in range(n)],
         )
         threads = [threading.Thread(target=job) for job in work]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert tally.open == 0
-        assert tally.summary(1.0)["labels"]["received"] == n
+        assert counts.open == 0
+        assert counts.summary(1.0)["labels"]["received"] == n
 
 
 class TestTruth:
@@ -129,20 +129,20 @@ class TestTruth:
         assert majority_of(np.array([1, 1, UNLABELLED], dtype=np.int16)) == 1
 
 
-class TestAgreement:
-    def fill(self, labels: list[tuple[int, int, int]]) -> tuple[Agreement, TruthTape]:
+class TestTruthComparison:
+    def fill(self, labels: list[tuple[int, int, int]]) -> tuple[TruthComparison, TruthTape]:
         """Windows with (truth, raw, smoothed)."""
-        agreement = Agreement(n_clusters=3, n_activities=3, window=8)
+        comparison = TruthComparison(n_clusters=3, n_activities=3, window=8)
         tape = TruthTape(start_us=0, fs=1.0)
-        agreement.follow({"d1": tape})
+        comparison.follow({"d1": tape})
         for window, (truth, raw, smoothed) in enumerate(labels):
             tape.append(np.full(8, truth, dtype=np.int16))
-            agreement.add(label(window, t0_us=window * 8_000_000, raw=raw, smoothed=smoothed))
-        return agreement, tape
+            comparison.add(label(window, t0_us=window * 8_000_000, raw=raw, smoothed=smoothed))
+        return comparison, tape
 
     def test_clusters_that_are_only_numbered_otherwise_agree_fully(self) -> None:
-        agreement, _ = self.fill([(0, 2, 1), (1, 0, 1), (2, 1, 1), (0, 2, 1), (1, 0, 1), (2, 1, 1)])
-        summary = agreement.summary()
+        comparison, _ = self.fill([(0, 2, 1), (1, 0, 1), (2, 1, 1), (0, 2, 1), (1, 0, 1), (2, 1, 1)])
+        summary = comparison.summary()
         assert summary is not None
         assert summary["windows"] == 6
         assert summary["raw"] == {"acc": 1.0, "nmi": 1.0, "ari": 1.0}
@@ -150,23 +150,23 @@ class TestAgreement:
         assert summary["smoothed"]["acc"] == pytest.approx(1 / 3, abs=1e-4)
 
     def test_a_label_waits_until_its_whole_window_has_happened(self) -> None:
-        agreement, tape = self.fill([(0, 1, 1)])
-        agreement.add(label(1, t0_us=4_000_000, raw=1, smoothed=1))
-        assert agreement.raw.sum() == 1
+        comparison, tape = self.fill([(0, 1, 1)])
+        comparison.add(label(1, t0_us=4_000_000, raw=1, smoothed=1))
+        assert comparison.raw.windows == 1
         tape.append(np.full(4, 0, dtype=np.int16))
-        agreement.add(label(2, t0_us=8_000_000, raw=1, smoothed=1))
-        assert agreement.raw.sum() == 2
+        comparison.add(label(2, t0_us=8_000_000, raw=1, smoothed=1))
+        assert comparison.raw.windows == 2
 
     def test_nothing_compared_is_no_score(self) -> None:
-        assert Agreement(n_clusters=2, n_activities=2, window=8).summary() is None
+        assert TruthComparison(n_clusters=2, n_activities=2, window=8).summary() is None
 
     def test_notes_say_whose_word_it_is_and_wait_for_enough_windows(self) -> None:
-        agreement, tape = self.fill([(1, 2, 2)] * 4)
-        notes = Notes(agreement, ["sitting", "STAIRS_UP", "lying"], "simulator", input_samples=4)
+        comparison, tape = self.fill([(1, 2, 2)] * 4)
+        notes = TruthNotes(comparison, ["sitting", "STAIRS_UP", "lying"], "simulator", input_samples=4)
         now = label(3, t0_us=24_000_000, raw=2, smoothed=2)
         assert notes.page_note(now) == "simulator: stairs up"
         tape.append(np.full(16, 1, dtype=np.int16))
-        agreement.add(label(4, t0_us=32_000_000, raw=2, smoothed=2))
+        comparison.add(label(4, t0_us=32_000_000, raw=2, smoothed=2))
         assert notes.page_note(now) == "simulator: stairs up. cluster 2 agrees: it is mostly stairs up"
         tape.append(np.full(8, 0, dtype=np.int16))
         later = label(6, t0_us=48_000_000, raw=2, smoothed=2)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disc_stream.cli.demonstration import brokers
-from disc_stream.cli.demonstration.brokers import find_mosquitto, start_broker
-from disc_stream.cli.demonstration.fleet import ReplayFleet, SyntheticFleet
-from disc_stream.cli.demonstration.learning import Plan, cache_key, default_cache, minutes, window_spec
-from disc_stream.cli.demonstration.mosquitto import Mosquitto
-from disc_stream.cli.demonstration.ports import port_taken
+from disc_stream.demo.fleet import ReplayFleet, SyntheticFleet
+from disc_stream.demo.model import Plan, cache_key, default_cache, minutes, window_spec
 from disc_stream.errors import BrokerError, ConfigError, PortInUseError
+from disc_stream.localbroker import start as brokers
+from disc_stream.localbroker.mosquitto import Mosquitto
+from disc_stream.localbroker.ports import port_taken
+from disc_stream.localbroker.start import find_mosquitto, start_broker
 from disc_stream.wire.broker import Broker
 
 PLAN = Plan(seconds=60.0, epochs=2, clusters=None, seed=0)
@@ -61,7 +61,7 @@ class TestMosquitto:
     def test_it_does_not_outlive_us_even_when_we_are_killed(self) -> None:
         script = (
             "import sys, time\n"
-            "from disc_stream.cli.demonstration.brokers import start_broker\n"
+            "from disc_stream.localbroker.start import start_broker\n"
             "broker = start_broker(None)\n"
             "print(broker.port, flush=True)\n"
             "time.sleep(60)\n"
@@ -100,7 +100,7 @@ def test_without_mosquitto_the_embedded_broker_is_used_and_says_what_it_cannot(
 class TestFleet:
     def test_what_is_labelled_follows_what_was_learned_from_whether_or_not_it_was_streamed(self) -> None:
         learning, reusing = SyntheticFleet(2, seed=3), SyntheticFleet(2, seed=3)
-        for source in learning.lesson(5.0):
+        for source in learning.training_sources(5.0):
             assert sum(len(b.samples) for b in source.batches(40)) == 250
         reusing.skip(5.0)
         for a, b in zip(

@@ -8,8 +8,10 @@ import json
 import pytest
 from rich.console import Console
 
-from disc_stream.cli.watching.book import Book
-from disc_stream.cli.watching.events import (
+from disc_stream.clock import ManualClock
+from disc_stream.errors import ConfigError
+from disc_stream.types import Label, SoftLabel
+from disc_stream.watching.events import (
     DeviceFilter,
     Event,
     LabelSeen,
@@ -18,11 +20,9 @@ from disc_stream.cli.watching.events import (
     Unreadable,
     read_message,
 )
-from disc_stream.cli.watching.table import BookTable, bar, status_lines
-from disc_stream.cli.watching.views import JsonView, LineView
-from disc_stream.clock import ManualClock
-from disc_stream.errors import ConfigError
-from disc_stream.types import Label, SoftLabel
+from disc_stream.watching.state import LiveState
+from disc_stream.watching.table import StateTable, bar, status_lines
+from disc_stream.watching.views import JsonView, LineView
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import Message
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
@@ -97,61 +97,61 @@ class TestMessages:
 
 class TestBook:
     def test_a_label_that_came_twice_is_news_once(self) -> None:
-        book = Book(ManualClock())
-        assert book.take(LabelSeen(label(0), retained=False))
-        assert not book.take(LabelSeen(label(0), retained=False))
-        assert book.take(LabelSeen(label(1), retained=False))
-        assert book.devices["d1"].windows == 2
+        state = LiveState(ManualClock())
+        assert state.take(LabelSeen(label(0), retained=False))
+        assert not state.take(LabelSeen(label(0), retained=False))
+        assert state.take(LabelSeen(label(1), retained=False))
+        assert state.devices["d1"].windows == 2
 
     def test_a_retained_label_is_as_old_as_it_says(self) -> None:
         clock = ManualClock(now_us=90_000_000)
-        book = Book(clock)
-        book.take(LabelSeen(label(0), retained=True))  # published at 0
-        assert clock.monotonic() - book.devices["d1"].heard_at == 90.0
-        assert book.devices["d1"].windows == 0
-        assert book.labels_per_s() == 0.0
+        state = LiveState(clock)
+        state.take(LabelSeen(label(0), retained=True))  # published at 0
+        assert clock.monotonic() - state.devices["d1"].heard_at == 90.0
+        assert state.devices["d1"].windows == 0
+        assert state.labels_per_s() == 0.0
 
     def test_the_rate_is_of_the_last_ten_seconds(self) -> None:
         clock = ManualClock()
-        book = Book(clock)
+        state = LiveState(clock)
         for window in range(40):
-            book.take(LabelSeen(label(window), retained=False))
+            state.take(LabelSeen(label(window), retained=False))
             clock.advance(0.5)
-        assert book.labels_per_s() == pytest.approx(2.0)
+        assert state.labels_per_s() == pytest.approx(2.0)
 
     def test_server_and_broker_states_are_said_in_words(self) -> None:
-        book = Book(ManualClock())
-        assert "no status yet" in status_lines(book)[0]
+        state = LiveState(ManualClock())
+        assert "no status yet" in status_lines(state)[0]
         online = ServerStatus(State.ONLINE, 1, "m1", {"gaps": 2}, {"truncated": 3, "topic": 1})
-        assert book.take(ServerSeen(online))
-        assert not book.take(ServerSeen(online))
-        assert "online, model m1" in status_lines(book)[0]
-        assert status_lines(book)[0].endswith("gaps 2, rejected 4 (3 truncated, 1 topic)")
-        assert book.take(ServerSeen(ServerStatus(State.OFFLINE, None)))
-        assert "OFFLINE" in status_lines(book)[0]
-        book.take(LinkChanged(up=False, reason="keep alive timeout"))
-        assert "BROKER LOST (keep alive timeout)" in status_lines(book)[1]
-        book.take(LinkChanged(up=True))
-        assert len(status_lines(book)) == 1
+        assert state.take(ServerSeen(online))
+        assert not state.take(ServerSeen(online))
+        assert "online, model m1" in status_lines(state)[0]
+        assert status_lines(state)[0].endswith("gaps 2, rejected 4 (3 truncated, 1 topic)")
+        assert state.take(ServerSeen(ServerStatus(State.OFFLINE, None)))
+        assert "OFFLINE" in status_lines(state)[0]
+        state.take(LinkChanged(up=False, reason="keep alive timeout"))
+        assert "BROKER LOST (keep alive timeout)" in status_lines(state)[1]
+        state.take(LinkChanged(up=True))
+        assert len(status_lines(state)) == 1
 
 
 class TestViews:
-    def drawn(self, book: Book, *, width: int = 120, height: int = 30) -> str:
+    def drawn(self, state: LiveState, *, width: int = 120, height: int = 30) -> str:
         out = io.StringIO()
         console = Console(file=out, width=width, height=height, color_system=None)
-        console.print(BookTable(book, "Start a server."))
+        console.print(StateTable(state, "Start a server."))
         return out.getvalue()
 
     def test_without_labels_the_table_says_what_to_do(self) -> None:
-        assert "No label yet. Start a server." in self.drawn(Book(ManualClock()))
+        assert "No label yet. Start a server." in self.drawn(LiveState(ManualClock()))
 
     def test_the_table_tells_everything_without_colour(self) -> None:
         clock = ManualClock()
-        book = Book(clock)
-        book.take(LabelSeen(label(0, novelty=1.5), retained=False))
+        state = LiveState(clock)
+        state.take(LabelSeen(label(0, novelty=1.5), retained=False))
         clock.advance(12)
-        book.take(LabelSeen(label(0, device="d2"), retained=False))
-        lines = self.drawn(book).splitlines()
+        state.take(LabelSeen(label(0, device="d2"), retained=False))
+        lines = self.drawn(state).splitlines()
         row = next(line for line in lines if "d1" in line)
         for cell in ("cluster-3", "████████··  80%", "cluster-1  65%", "1.50 unusual", "silent 12 s", "m1"):
             assert cell in row
@@ -159,15 +159,15 @@ class TestViews:
 
     @pytest.mark.parametrize("width", [60, 80, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
-        book = Book(ManualClock())
-        book.take(LabelSeen(label(0, device="a" * 64), retained=False))
-        assert all(len(line) <= width for line in self.drawn(book, width=width).splitlines())
+        state = LiveState(ManualClock())
+        state.take(LabelSeen(label(0, device="a" * 64), retained=False))
+        assert all(len(line) <= width for line in self.drawn(state, width=width).splitlines())
 
     def test_more_devices_than_lines_are_counted(self) -> None:
-        book = Book(ManualClock())
+        state = LiveState(ManualClock())
         for i in range(50):
-            book.take(LabelSeen(label(0, device=f"d{i:02d}"), retained=False))
-        text = self.drawn(book, height=20)
+            state.take(LabelSeen(label(0, device=f"d{i:02d}"), retained=False))
+        text = self.drawn(state, height=20)
         assert len(text.splitlines()) <= 20
         assert "and 38 more devices" in text
 

@@ -1,4 +1,4 @@
-"""A process that publishes for some of the devices: ``python -m disc_stream.cli.load.publisher``.
+"""A process that publishes for some of the devices: ``python -m disc_stream.load.publisher``.
 
 Its order is a line of JSON on stdin. Then each line tells how many messages it may have sent in total, so
 that the broker's queue stays short; it answers with its confirmed messages, and ends when all are.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from disc_stream.cli.load.wire import RawConnection, publish_packet
+from disc_stream.load.wire import RawConnection, publish_packet
 from disc_stream.types import Channel, DeviceMeta, SampleBatch
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import Encoding, encode_batch

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disc_stream.cli.demonstration.fleet import Fleet
 from disc_stream.data.types import UNLABELLED, WindowSet
+from disc_stream.demo.fleet import Fleet
 from disc_stream.errors import BrokerError, DiscStreamError, TrainingError
 from disc_stream.types import WindowSpec
 from disc_stream.wire.broker import Broker
@@ -26,7 +26,7 @@ from disc_stream_server.shards import ReadyInput
 
 log = logging.getLogger(__name__)
 
-PREFIX = "ds/demo-lesson"  # apart from the topics that are served later
+PREFIX = "ds/demo-training"  # apart from the topics that are served later
 _STALLED_S = 20.0
 _POLL_S = 0.1
 
@@ -34,7 +34,7 @@ Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Collected:
     """What was heard.
 
     Args:
@@ -59,7 +59,7 @@ class _Collector:
         self.batches = 0
         self.refused: str | None = None
         self.link = MqttLink(
-            broker, f"disc-stream-demo-lesson-{uuid.uuid4().hex[:12]}", on_message=self._take
+            broker, f"disc-stream-demo-training-{uuid.uuid4().hex[:12]}", on_message=self._take
         )
         self.link.subscribe(self._topics.all_of(Kind.RAW))
 
@@ -84,7 +84,7 @@ def collect(
     seconds: float,
     progress: Progress,
     stop: threading.Event,
-) -> Lesson:
+) -> Collected:
     """Let the fleet stream as fast as the broker takes it, and window what arrives.
 
     Args:
@@ -102,7 +102,7 @@ def collect(
     """
     started = time.monotonic()
     samples = round(fleet.fs)
-    sources = fleet.lesson(seconds)
+    sources = fleet.training_sources(seconds)
     lengths = [source.total_samples for source in sources]
     total = sum(-(-n // samples) for n in lengths if n is not None) if None not in lengths else None
     collector = _Collector(broker, fleet, spec)
@@ -128,7 +128,7 @@ def collect(
             f"the streams are shorter than a window of {spec.samples / fleet.fs:g} s",
             remedy="Use longer recordings or a larger --minutes",
         )
-    return Lesson(_window_set(collector.ready, fleet), collector.batches, time.monotonic() - started)
+    return Collected(_window_set(collector.ready, fleet), collector.batches, time.monotonic() - started)
 
 
 def _await_rest(collector: _Collector, sent: int, progress: Progress, stop: threading.Event) -> None:

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from disc_stream.cli.demonstration.truth import RecordedTruth, Truth, TruthTape
 from disc_stream.data.synthetic import CHANNELS, LABEL_NAMES, SyntheticWearable, device_names
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
+from disc_stream.demo.truth import RecordedTruth, Truth, TruthTape
 from disc_stream.errors import DataError
 from disc_stream.types import Channel, Float32Array
 from disc_stream_edge.sources import ReplaySource, Source, SyntheticSource
@@ -32,7 +32,7 @@ class Fleet(Protocol):
     truth_of: str  # whose word the truth is
     identity: dict[str, object]  # what the streams depend on
 
-    def lesson(self, seconds: float) -> list[Source]:
+    def training_sources(self, seconds: float) -> list[Source]:
         """The streams to learn from."""
         ...
 
@@ -50,7 +50,7 @@ class Fleet(Protocol):
         ...
 
 
-class _Witnessed(SyntheticWearable):
+class _LabelledWearable(SyntheticWearable):
     """A wearable that writes down what is truly done, on a tape that only the demo's summary reads."""
 
     tape: TruthTape | None = None
@@ -80,21 +80,21 @@ class SyntheticFleet:
         self.devices = device_names(n)
         self.what = f"{n} simulated wearable{'s' if n > 1 else ''}"
         self.identity: dict[str, object] = {"devices": n, "seed": seed}
-        self._people = [_Witnessed(name, seed, fs=_FS) for name in self.devices]
+        self._people = [_LabelledWearable(name, seed, fs=_FS) for name in self.devices]
 
-    def lesson(self, seconds: float) -> list[Source]:
+    def training_sources(self, seconds: float) -> list[Source]:
         """The first ``seconds`` of each."""
         return self._streams(boot=1, start_us=0, seconds=seconds)
 
     def skip(self, seconds: float) -> None:
-        """Compute the lesson and forget it."""
+        """Compute the training streams and discard them."""
         for person in self._people:
             left = round(seconds * self.fs)
             while left > 0:
                 left -= len(person.read(min(left, _SKIP))[0])
 
     def sources(self, *, boot: int, start_us: int) -> list[Source]:
-        """Endless streams from where the lesson ended."""
+        """Endless streams from where the training streams ended."""
         return self._streams(boot=boot, start_us=start_us, seconds=None)
 
     def _streams(self, *, boot: int, start_us: int, seconds: float | None) -> list[Source]:
@@ -147,7 +147,7 @@ class ReplayFleet:
             "fs": self.fs,
         }
 
-    def lesson(self, seconds: float) -> list[Source]:  # noqa: ARG002 - all there is
+    def training_sources(self, seconds: float) -> list[Source]:  # noqa: ARG002 - all there is
         """The whole recordings."""
         return [ReplaySource(recording) for recording in self._recordings]
 

@@ -16,14 +16,14 @@ from typing import Any
 
 from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.cli.demonstration.collect import Lesson, collect
-from disc_stream.cli.demonstration.fleet import Fleet
-from disc_stream.cli.demonstration.progress import Narrator, Step
+from disc_stream.demo.collect import Collected, collect
+from disc_stream.demo.fleet import Fleet
+from disc_stream.demo.progress import Reporter, Step
 from disc_stream.errors import ConfigError, DiscStreamError
 from disc_stream.types import WindowSpec
 from disc_stream.wire.broker import Broker
 
-FACTS_FILE = "lesson.json"
+FACTS_FILE = "facts.json"
 WINDOW_S = 2.56
 # The preset "small", smaller still: two minutes on two cores must do for everything. Steps of eight samples
 # and small batches give as many updates as possible in the time; Ward's start needs no refinement to be good.
@@ -93,6 +93,19 @@ class Model:
     reused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeptModels:
+    """Where models of earlier demos are, and whether they may be used.
+
+    Args:
+        folder: of them all.
+        retrain: learn anew in any case.
+    """
+
+    folder: Path
+    retrain: bool
+
+
 def default_cache() -> Path:
     """The user's cache folder for models of the demo (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME")
@@ -111,9 +124,8 @@ def prepare_model(
     fleet: Fleet,
     plan: Plan,
     *,
-    cache: Path,
-    retrain: bool,
-    narrator: Narrator,
+    kept: KeptModels,
+    reporter: Reporter,
     stop: threading.Event,
 ) -> Model:
     """The model that an earlier demo has kept, or one learned now.
@@ -122,21 +134,23 @@ def prepare_model(
         DiscStreamError: if collecting, training or export fails, or the folder cannot be written.
         KeyboardInterrupt: if it was stopped.
     """
-    folder = cache / cache_key(fleet, plan)
-    kept = None if retrain else _find(folder, narrator)
-    if kept is not None:
-        facts = kept.facts
-        narrator.say(
+    folder = kept.folder / cache_key(fleet, plan)
+    found = None if kept.retrain else _find(folder, reporter)
+    if found is not None:
+        facts = found.facts
+        reporter.say(
             f"Using the model kept in {folder}: learned from {minutes(facts.motion_s)} of unlabelled motion "
             f"of {facts.devices} devices (--retrain learns anew)"
         )
         fleet.skip(plan.seconds)
-        return kept
-    with narrator.stage(
+        return found
+    with reporter.stage(
         f"Collecting: {fleet.what} stream through the broker, unlabelled", "messages"
     ) as step:
-        lesson = collect(broker, fleet, window_spec(fleet.fs), seconds=plan.seconds, progress=step, stop=stop)
-    return _learn(lesson, fleet, plan, folder, narrator, stop)
+        collected = collect(
+            broker, fleet, window_spec(fleet.fs), seconds=plan.seconds, progress=step, stop=stop
+        )
+    return _learn(collected, fleet, plan, folder, reporter, stop)
 
 
 def cache_key(fleet: Fleet, plan: Plan) -> str:
@@ -159,39 +173,39 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if whole < 2 else f"{whole} minutes"
 
 
-def _find(folder: Path, narrator: Narrator) -> Model | None:
+def _find(folder: Path, reporter: Reporter) -> Model | None:
     if not (folder / FACTS_FILE).is_file():
         return None
     try:
         facts = Facts(**json.loads((folder / FACTS_FILE).read_text(encoding="utf-8")))
         Bundle.open(folder / "bundle")
     except (DiscStreamError, OSError, ValueError, TypeError) as error:
-        narrator.say(f"The model kept in {folder} cannot be used ({error}); learning anew")
+        reporter.say(f"The model kept in {folder} cannot be used ({error}); learning anew")
         return None
     return Model(folder / "bundle", facts, reused=True)
 
 
 def _learn(
-    lesson: Lesson, fleet: Fleet, plan: Plan, folder: Path, narrator: Narrator, stop: threading.Event
+    collected: Collected, fleet: Fleet, plan: Plan, folder: Path, reporter: Reporter, stop: threading.Event
 ) -> Model:
     """Train and export beside ``folder``, then put it there in one step."""
-    motion_s = len(lesson.windows) * window_spec(fleet.fs).hop / fleet.fs
+    motion_s = len(collected.windows) * window_spec(fleet.fs).hop / fleet.fs
     started = time.monotonic()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".learning-") as scratch:
             new = Path(scratch) / "new"
             what = f"{minutes(motion_s)} of unlabelled motion of {len(fleet.devices)} devices"
-            with narrator.stage(f"Learning from {what}", "epochs") as step:
-                _train(lesson, fleet, plan, new / "run", step, stop)
-            with narrator.stage("Exporting, and comparing the graph with what was trained") as step:
+            with reporter.stage(f"Learning from {what}", "epochs") as step:
+                _train(collected, fleet, plan, new / "run", step, stop)
+            with reporter.stage("Exporting, and comparing the graph with what was trained") as step:
                 _export(new, step)
             facts = Facts(
-                windows=len(lesson.windows),
+                windows=len(collected.windows),
                 motion_s=round(motion_s, 1),
                 devices=len(fleet.devices),
-                messages=lesson.messages,
-                collect_s=round(lesson.seconds, 2),
+                messages=collected.messages,
+                collect_s=round(collected.seconds, 2),
                 training_s=round(time.monotonic() - started, 2),
             )
             (new / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
@@ -205,11 +219,13 @@ def _learn(
     return Model(folder / "bundle", facts, reused=False)
 
 
-def _train(lesson: Lesson, fleet: Fleet, plan: Plan, out: Path, step: Step, stop: threading.Event) -> None:
+def _train(
+    collected: Collected, fleet: Fleet, plan: Plan, out: Path, step: Step, stop: threading.Event
+) -> None:
     from disc_stream.data.types import Split
     from disc_stream.training.session import TrainingRequest, train_run
 
-    windows = lesson.windows
+    windows = collected.windows
     epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // len(windows)))
     nothing = windows.select(windows.group < 0)
     split = Split(windows, nothing, "all that was heard; no labels exist", n_clusters=fleet.n_clusters)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from disc_stream.cli.demonstration.truth import Agreement
 from disc_stream.data.types import UNLABELLED
+from disc_stream.demo.truth import TruthComparison
 from disc_stream.types import Label
 
 _ENOUGH = 5  # windows of a cluster before anything is said about it
 
 
-class Notes:
+class TruthNotes:
     """Compares a label with what the simulator (or the recording) says of its window.
 
     A cluster has no meaning of its own; the activity that most of its windows had so far is taken for it.
 
     Args:
-        agreement: holds the tables.
+        comparison: holds the tables.
         label_names: of the true activities.
         truth_of: whose word it is, such as ``simulator``.
         input_samples: samples of a window that its label has seen.
     """
 
     def __init__(
-        self, agreement: Agreement, label_names: Sequence[str], truth_of: str, input_samples: int
+        self, comparison: TruthComparison, label_names: Sequence[str], truth_of: str, input_samples: int
     ) -> None:
-        self._agreement, self._names = agreement, [name.replace("_", " ").lower() for name in label_names]
+        self._comparison, self._names = comparison, [name.replace("_", " ").lower() for name in label_names]
         self._truth_of, self._n = truth_of, input_samples
         self.title = truth_of.capitalize()
         self.by_device: dict[str, str] = {}
@@ -52,7 +52,7 @@ class Notes:
 
     def _compare(self, label: Label) -> tuple[str | None, str | None]:
         """The true activity, and the one that the label usually goes with."""
-        truth = self._agreement.truth(label, self._n)
-        column = self._agreement.smoothed[:, label.smoothed.label]
+        truth = self._comparison.truth(label, self._n)
+        column = self._comparison.smoothed.table[:, label.smoothed.label]
         usual = self._names[int(column.argmax())] if column.sum() >= _ENOUGH else None
         return (None, None) if truth in (None, UNLABELLED) else (self._names[truth or 0], usual)

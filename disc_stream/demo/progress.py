@@ -26,7 +26,7 @@ class Step(Protocol):
         ...
 
 
-class Narrator:
+class Reporter:
     """Says what happens: bars on a terminal, one line a stage elsewhere; always on stderr."""
 
     def __init__(self) -> None:

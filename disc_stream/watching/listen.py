@@ -7,10 +7,10 @@ import queue
 import threading
 import uuid
 
-from disc_stream.cli.watching.book import Book
-from disc_stream.cli.watching.events import DeviceFilter, Event, LinkChanged, read_message
-from disc_stream.cli.watching.views import View, open_view
 from disc_stream.clock import Clock, SystemClock
+from disc_stream.watching.events import DeviceFilter, Event, LinkChanged, read_message
+from disc_stream.watching.state import LiveState
+from disc_stream.watching.views import View, open_view
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
@@ -93,7 +93,7 @@ def watch_labels(
     stop: threading.Event,
     duration_s: float | None = None,
     clock: Clock | None = None,
-) -> Book:
+) -> LiveState:
     """Show labels until ``stop`` is set or the time is over.
 
     Returns:
@@ -103,22 +103,22 @@ def watch_labels(
         BrokerError: if the broker cannot be reached or refuses at the start; later losses are shown.
     """
     clock = clock or SystemClock()
-    book = Book(clock)
+    state = LiveState(clock)
     listener = Listener(broker, topics, wanted)
     listener.open()
     hint = f"Waiting for a server to label what devices send to {broker}: disc-stream serve --broker {broker}"
     try:
-        with open_view(book, hint, as_json=as_json) as view:
+        with open_view(state, hint, as_json=as_json) as view:
             end = None if duration_s is None else clock.monotonic() + duration_s
             while not stop.is_set() and (end is None or clock.monotonic() < end):
                 left = _SLICE_S if end is None else min(_SLICE_S, end - clock.monotonic())
-                _take_one(listener, book, view, max(0.0, left))
+                _take_one(listener, state, view, max(0.0, left))
     finally:
         listener.close()
-    return book
+    return state
 
 
-def _take_one(listener: Listener, book: Book, view: View, timeout_s: float) -> None:
+def _take_one(listener: Listener, state: LiveState, view: View, timeout_s: float) -> None:
     event = listener.next(timeout_s)
-    if event is not None and book.take(event):
+    if event is not None and state.take(event):
         view.show(event)

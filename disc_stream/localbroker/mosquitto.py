@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from disc_stream.cli.demonstration.ports import HOST, free_port, wait_until_up
 from disc_stream.errors import BrokerError
+from disc_stream.localbroker.ports import HOST, free_port, wait_until_up
 
 _STOP_S = 5.0
 _TRIES = 3  # a free port can be taken by somebody else between asking and binding

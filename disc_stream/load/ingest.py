@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.artifacts.manifest import WindowInfo
-from disc_stream.cli.load.memory import rss_bytes
-from disc_stream.cli.load.publisher import CHANNELS, Order
-from disc_stream.cli.load.trivial import write_trivial_bundle
 from disc_stream.errors import BrokerError, ConfigError, DiscStreamError
+from disc_stream.load.memory import rss_bytes
+from disc_stream.load.publisher import CHANNELS, Order
+from disc_stream.load.trivial import write_trivial_bundle
 from disc_stream.wire.broker import Broker
 
 SCHEMA = "disc-stream.ingest/1"
@@ -82,7 +82,7 @@ class _Fleet:
             order = Order(
                 broker, prefix, mine, load.rounds, load.fs, load.samples, load.encoding, boot=int(time.time())
             )
-            process = spawn("disc_stream.cli.load.publisher", asdict(order))
+            process = spawn("disc_stream.load.publisher", asdict(order))
             self._processes.append(process)
             self._shares.append(len(mine) / load.devices)
 
@@ -193,7 +193,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         "broker": broker, "client_id": f"{prefix.replace('/', '-')}-bare", "filter": f"{prefix}/+/raw",
         "messages": load.total, "receive_maximum": load.receive_maximum,
     }  # fmt: skip
-    process = spawn("disc_stream.cli.load.bare", order)
+    process = spawn("disc_stream.load.bare", order)
     progress, end = _Progress(), {"cpu_s": 0.0}
 
     def note(line: dict[str, Any]) -> None:
@@ -342,7 +342,7 @@ def broker_of(url: str | None) -> Iterator[str]:
             )
         yield url
         return
-    from disc_stream.cli.demonstration.brokers import start_broker
+    from disc_stream.localbroker.start import start_broker
 
     local = start_broker(None, embedded=False)
     try:

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from disc_stream.cli.demonstration.embedded import EmbeddedBroker
-from disc_stream.cli.demonstration.mosquitto import Mosquitto
-from disc_stream.cli.demonstration.ports import HOST, port_taken
 from disc_stream.errors import PortInUseError
+from disc_stream.localbroker.embedded import EmbeddedBroker
+from disc_stream.localbroker.mosquitto import Mosquitto
+from disc_stream.localbroker.ports import HOST, port_taken
 
 _ALSO_LOOKED_AT = ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto")
 

@@ -1,4 +1,4 @@
-"""The third stage: the fleet publishes, the server labels, a subscriber listens, people look on."""
+"""The third stage: the fleet publishes, the server labels, a subscriber receives, the results are shown."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,17 +16,17 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 
-from disc_stream.cli.demonstration.brokers import LocalBroker
-from disc_stream.cli.demonstration.fleet import Fleet
-from disc_stream.cli.demonstration.notes import Notes
-from disc_stream.cli.demonstration.tally import Tally
-from disc_stream.cli.demonstration.truth import Agreement
-from disc_stream.cli.watching.book import Book
-from disc_stream.cli.watching.events import DeviceFilter, Event, LabelSeen, read_message
-from disc_stream.cli.watching.table import BookTable
-from disc_stream.cli.watching.views import REFRESH_HZ, LineView
 from disc_stream.config import ServeConfig
+from disc_stream.demo.counts import DeliveryCounts
+from disc_stream.demo.fleet import Fleet
+from disc_stream.demo.notes import TruthNotes
+from disc_stream.demo.truth import TruthComparison
 from disc_stream.errors import BrokerError
+from disc_stream.localbroker.start import LocalBroker
+from disc_stream.watching.events import DeviceFilter, Event, LabelSeen, read_message
+from disc_stream.watching.state import LiveState
+from disc_stream.watching.table import StateTable
+from disc_stream.watching.views import REFRESH_HZ, LineView
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import Message, MqttLink
 from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
@@ -37,16 +38,29 @@ _SLICE_S = 0.1
 _DRAIN_S = 10.0  # without any progress, after publishing has ended
 
 
-class Service:
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is recorded while labels come.
+
+    Args:
+        counts: messages, windows and labels; an observer of the server.
+        comparison: labels and true activities.
+        notes: what the truth says about each device's last label.
+    """
+
+    counts: DeliveryCounts
+    comparison: TruthComparison
+    notes: TruthNotes
+
+
+class LiveDemo:
     """Everything that runs while labels come; use it in a ``with`` statement.
 
     Args:
         local: the broker.
         fleet: who publishes.
         server: not started yet.
-        tally: an observer of the server.
-        agreement: takes every label.
-        notes: what the truth says about labels.
+        records: are kept up to date.
         page: bound to its port, or None.
         speed: 1 is real time.
     """
@@ -57,24 +71,22 @@ class Service:
         fleet: Fleet,
         server: Server,
         *,
-        tally: Tally,
-        agreement: Agreement,
-        notes: Notes,
+        records: Records,
         page: Dashboard | None,
         speed: float,
     ) -> None:
         self._local, self._fleet, self._server = local, fleet, server
-        self._tally, self._agreement, self._notes, self._page = tally, agreement, notes, page
-        self._speed = speed
+        self._counts, self._comparison, self._notes = records.counts, records.comparison, records.notes
+        self._page, self._speed = page, speed
         self._topics = Topics(DEFAULT_PREFIX)
         self._broker = Broker.parse(local.url)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._link = MqttLink(
-            self._broker, f"disc-stream-demo-audience-{uuid.uuid4().hex[:12]}", on_message=self._hear
+            self._broker, f"disc-stream-demo-display-{uuid.uuid4().hex[:12]}", on_message=self._hear
         )
         self._link.subscribe(self._topics.all_of(Kind.LABEL))
         self._link.subscribe(self._topics.server_status)
-        self._silence = threading.Event()  # ends publishing
+        self._publish_no_more = threading.Event()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="fleet")
         self._publishing: Future[None] | None = None
         self._parts = ExitStack()
@@ -102,19 +114,19 @@ class Service:
         self._parts.close()
 
     def _end_publishing(self) -> None:
-        self._silence.set()
+        self._publish_no_more.set()
         self._threads.shutdown(wait=True)
 
     # -- the fleet's thread ---------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Publish until silenced; recordings begin again, as after a reboot of the device."""
-        publisher = Publisher(self._broker, speed=self._speed, on_publish=self._tally.on_publish)
+        """Publish until told to end; recordings begin again, as after a reboot of the device."""
+        publisher = Publisher(self._broker, speed=self._speed, on_publish=self._counts.on_publish)
         boot = int(time.time())
-        while not self._silence.is_set():
+        while not self._publish_no_more.is_set():
             sources = self._fleet.sources(boot=boot, start_us=time.time_ns() // 1000)
-            self._agreement.follow(self._fleet.truths)
-            publisher.run(sources, self._silence)
+            self._comparison.follow(self._fleet.truths)
+            publisher.run(sources, self._publish_no_more)
             boot += 1
 
     # -- the subscriber's thread ----------------------------------------------------------------------
@@ -122,7 +134,7 @@ class Service:
     def _hear(self, message: Message) -> None:
         now = time.monotonic()
         event = read_message(message, self._topics, DeviceFilter())
-        if event is None or (isinstance(event, LabelSeen) and not self._tally.hear(event.label, now)):
+        if event is None or (isinstance(event, LabelSeen) and not self._counts.hear(event.label, now)):
             return
         self._events.put(event)
 
@@ -134,12 +146,12 @@ class Service:
         Raises:
             DiscStreamError: if a part of the service fails.
         """
-        book = Book()
+        state = LiveState()
         console = Console()
         on_terminal = console.is_terminal and not console.is_dumb_terminal and not quiet
         lines = None if on_terminal or quiet else LineView()
-        table = BookTable(
-            book, "The first windows are on their way.", self._notes.by_device, self._notes.title
+        table = StateTable(
+            state, "The first windows are on their way.", self._notes.by_device, self._notes.title
         )
         live: AbstractContextManager[Any] = (
             Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop")
@@ -151,18 +163,18 @@ class Service:
             while not stop.is_set() and (end is None or time.monotonic() < end):
                 self._check()
                 left = _SLICE_S if end is None else min(_SLICE_S, max(0.0, end - time.monotonic()))
-                self._take(left, book, lines)
-            self._drain(book, lines)
+                self._take(left, state, lines)
+            self._drain(state, lines)
 
-    def _take(self, timeout_s: float, book: Book, lines: LineView | None) -> None:
+    def _take(self, timeout_s: float, state: LiveState, lines: LineView | None) -> None:
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
             return
         if isinstance(event, LabelSeen):
-            self._agreement.add(event.label)
+            self._comparison.add(event.label)
             self._notes.add(event.label)
-        if book.take(event) and lines is not None:
+        if state.take(event) and lines is not None:
             lines.show(event)
 
     def _check(self) -> None:
@@ -173,16 +185,16 @@ class Service:
         if (reason := self._local.why_dead()) is not None:
             raise BrokerError(f"the demo's broker has ended: {reason}", remedy="Start the demo again")
 
-    def _drain(self, book: Book, lines: LineView | None) -> None:
+    def _drain(self, state: LiveState, lines: LineView | None) -> None:
         """Publish no more; wait for what is on its way as long as something arrives."""
         self._end_publishing()
         self.published_s = time.monotonic() - self._started_at
         self._check()
-        still_open, deadline = self._tally.open, time.monotonic() + _DRAIN_S
+        still_open, deadline = self._counts.open, time.monotonic() + _DRAIN_S
         while (still_open or not self._events.empty()) and time.monotonic() < deadline:
-            self._take(_SLICE_S, book, lines)
-            if self._tally.open != still_open:
-                still_open, deadline = self._tally.open, time.monotonic() + _DRAIN_S
+            self._take(_SLICE_S, state, lines)
+            if self._counts.open != still_open:
+                still_open, deadline = self._counts.open, time.monotonic() + _DRAIN_S
 
 
 def make_server(local: LocalBroker, model: Any, observers: list[Any], state: Path) -> Server:

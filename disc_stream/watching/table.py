@@ -1,4 +1,4 @@
-"""A book as a table in a terminal; nothing in it is told by colour alone."""
+"""A state as a table in a terminal; nothing in it is told by colour alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from disc_stream.cli.watching.book import Book, DeviceLine
-from disc_stream.cli.watching.events import printable
+from disc_stream.watching.events import printable
+from disc_stream.watching.state import DeviceLine, LiveState
 from disc_stream.wire.status import State
 
 _BAR = 10
@@ -23,26 +23,26 @@ _REASONS = 3  # of refusals that are named
 _AROUND = 8  # lines of the screen that are not devices
 
 
-class BookTable:
-    """Draws the book as it is at the moment of drawing.
+class StateTable:
+    """Draws the state as it is at the moment of drawing.
 
     Args:
-        book: what to show.
+        state: what to show.
         hint: what to do while there are no labels.
         notes: text by device for a further column, such as what a simulator knows; None for no such column.
         notes_title: of that column.
     """
 
     def __init__(
-        self, book: Book, hint: str, notes: dict[str, str] | None = None, notes_title: str = ""
+        self, state: LiveState, hint: str, notes: dict[str, str] | None = None, notes_title: str = ""
     ) -> None:
-        self._book, self._hint = book, hint
+        self._state, self._hint = state, hint
         self._notes, self._notes_title = notes, notes_title
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The status line, then the table or a hint."""
-        parts: list[RenderableType] = [Text(line) for line in status_lines(self._book)]
-        if self._book.devices:
+        parts: list[RenderableType] = [Text(line) for line in status_lines(self._state)]
+        if self._state.devices:
             rows = max(3, (options.height or console.height) - _AROUND)
             parts.append(self._table(options.max_width, rows, options.encoding))
         else:
@@ -50,9 +50,9 @@ class BookTable:
         yield Group(*parts)
 
     def _table(self, width: int, rows: int, encoding: str) -> RenderableType:
-        names = sorted(self._book.devices)
+        names = sorted(self._state.devices)
         lines = [
-            self._cells(name, self._book.devices[name], width, "utf" in encoding) for name in names[:rows]
+            self._cells(name, self._state.devices[name], width, "utf" in encoding) for name in names[:rows]
         ]
         table = Table(expand=False, pad_edge=False)
         for title in lines[0]:
@@ -73,7 +73,7 @@ class BookTable:
     def _cells(self, name: str, line: DeviceLine, width: int, unicode: bool) -> dict[str, str]:
         """What is shown of a device, by column, as far as it finds room."""
         label = line.label
-        age = self._book.clock.monotonic() - line.heard_at
+        age = self._state.clock.monotonic() - line.heard_at
         percent = f"{label.best.confidence:4.0%}"
         if width >= _BARS_FROM_WIDTH:
             percent = f"{bar(label.best.confidence, unicode=unicode)} {percent}"
@@ -93,22 +93,22 @@ class BookTable:
         return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
 
 
-def status_lines(book: Book) -> list[str]:
+def status_lines(state: LiveState) -> list[str]:
     """The server and the connection in a line or two."""
-    lines = [_server_line(book)]
-    if book.link_down is not None:
-        lines.append(f"BROKER LOST ({printable(book.link_down)}): the last known labels; reconnecting")
-    if book.unreadable and book.last_unreadable is not None:
+    lines = [_server_line(state)]
+    if state.link_down is not None:
+        lines.append(f"BROKER LOST ({printable(state.link_down)}): the last known labels; reconnecting")
+    if state.unreadable and state.last_unreadable is not None:
         lines.append(
-            f"{book.unreadable} unreadable messages; the last on {book.last_unreadable.topic}: "
-            f"{book.last_unreadable.reason}"
+            f"{state.unreadable} unreadable messages; the last on {state.last_unreadable.topic}: "
+            f"{state.last_unreadable.reason}"
         )
     return lines
 
 
-def _server_line(book: Book) -> str:
-    server = book.server
-    rate = f"{len(book.devices)} devices, {book.labels_per_s():.1f} labels/s"
+def _server_line(state: LiveState) -> str:
+    server = state.server
+    rate = f"{len(state.devices)} devices, {state.labels_per_s():.1f} labels/s"
     if server is None:
         return f"server: no status yet; {rate}"
     if server.state is State.OFFLINE:

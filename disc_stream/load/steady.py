@@ -1,4 +1,4 @@
-"""A process that publishes at the devices' own pace: ``python -m disc_stream.cli.load.steady``.
+"""A process that publishes at the devices' own pace: ``python -m disc_stream.load.steady``.
 
 Devices come and go: every few seconds one of them starts anew, or leaves and another takes its place. The
 order is a line of JSON on stdin; it ends when stdin does, and then says how much it has sent.
@@ -12,8 +12,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from disc_stream.cli.load.publisher import CHANNELS, Template, send_all
-from disc_stream.cli.load.wire import RawConnection, publish_packet
+from disc_stream.load.publisher import CHANNELS, Template, send_all
+from disc_stream.load.wire import RawConnection, publish_packet
 from disc_stream.types import DeviceMeta
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.meta import encode_meta

@@ -45,7 +45,7 @@ class _Stream:
         return True
 
 
-class Tally:
+class DeliveryCounts:
     """Told by three threads: the publisher, the server's worker, and a subscriber to the labels.
 
     It is an observer of the server.

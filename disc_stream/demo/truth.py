@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.clustering.agreement import Agreement
 from disc_stream.data.types import UNLABELLED, LabelArray
 from disc_stream.types import Label
 
@@ -82,8 +83,8 @@ def majority_of(labels: npt.NDArray[np.int16]) -> int:
     return int(np.bincount(known).argmax())
 
 
-class Agreement:
-    """Counts how labels and true activities meet; two small tables, however long it runs.
+class TruthComparison:
+    """Compares labels with the true activity of their windows, raw and smoothed ones apart.
 
     Args:
         n_clusters: K.
@@ -95,9 +96,8 @@ class Agreement:
         self._window = window
         self._truths: Mapping[str, Truth] = {}
         self._waiting: dict[str, deque[Label]] = defaultdict(deque)
-        shape = (n_activities, n_clusters)
-        self.raw = np.zeros(shape, dtype=np.int64)
-        self.smoothed = np.zeros(shape, dtype=np.int64)
+        self.raw = Agreement(n_activities, n_clusters)
+        self.smoothed = Agreement(n_activities, n_clusters)
 
     def follow(self, truths: Mapping[str, Truth]) -> None:
         """From now on labels are compared with these streams."""
@@ -116,25 +116,18 @@ class Agreement:
             truth = self.truth(waiting[0], self._window)
             if truth is None:
                 return
-            settled = waiting.popleft()
+            complete = waiting.popleft()
             if truth != UNLABELLED:
-                self.raw[truth, settled.best.label] += 1
-                self.smoothed[truth, settled.smoothed.label] += 1
+                self.raw.add(truth, complete.best.label)
+                self.smoothed.add(truth, complete.smoothed.label)
 
     def summary(self) -> dict[str, Any] | None:
         """ACC, NMI and ARI of both kinds of labels; None if nothing could be compared."""
-        if not self.raw.any():
+        raw, smoothed = self.raw.score(), self.smoothed.score()
+        if raw is None or smoothed is None:
             return None
-        return {
-            "windows": int(self.raw.sum()),
-            "raw": _scores(self.raw),
-            "smoothed": _scores(self.smoothed),
-        }
+        return {"windows": self.raw.windows, "raw": _rounded(raw), "smoothed": _rounded(smoothed)}
 
 
-def _scores(table: npt.NDArray[np.int64]) -> dict[str, float]:
-    from disc_stream.clustering.metrics import accuracy, ari, nmi
-
-    truth, clusters = (np.repeat(index.ravel(), table.ravel()) for index in np.indices(table.shape))
-    measured = {"acc": accuracy, "nmi": nmi, "ari": ari}
-    return {name: round(metric(truth, clusters), 4) for name, metric in measured.items()}
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(scores[name], 4) for name in ("acc", "nmi", "ari")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from disc_stream.cli.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.types import Label
+from disc_stream.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable
 from disc_stream.wire.status import ServerStatus
 
 _RATE_SPAN_S = 10.0
@@ -28,7 +28,7 @@ class DeviceLine:
     windows: int = 0
 
 
-class Book:
+class LiveState:
     """Takes events, keeps what is true now.
 
     Args:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from disc_stream.cli.load.ingest import WINDOW, Load, Say, Server, broker_of, read_line, spawn
-from disc_stream.cli.load.publisher import CHANNELS, FIRST_SEQ
-from disc_stream.cli.load.steady import SteadyOrder
-from disc_stream.cli.load.trivial import write_trivial_bundle
 from disc_stream.errors import BrokerError
+from disc_stream.load.ingest import WINDOW, Load, Say, Server, broker_of, read_line, spawn
+from disc_stream.load.publisher import CHANNELS, FIRST_SEQ
+from disc_stream.load.steady import SteadyOrder
+from disc_stream.load.trivial import write_trivial_bundle
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import Message, MqttLink
@@ -65,7 +65,7 @@ def run(
         server = Server(url, prefix, load, folder)
         heard = _Latencies(url, prefix, load)
         order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s)
-        fleet = spawn("disc_stream.cli.load.steady", asdict(order))
+        fleet = spawn("disc_stream.load.steady", asdict(order))
         try:
             read_line(fleet)
             samples = _watch(server, minutes * 60, say, lambda: fleet.poll() is None)

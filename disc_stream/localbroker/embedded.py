@@ -9,8 +9,8 @@ import threading
 import warnings
 from typing import Any
 
-from disc_stream.cli.demonstration.ports import HOST, free_port, wait_until_up
 from disc_stream.errors import MissingExtraError
+from disc_stream.localbroker.ports import HOST, free_port, wait_until_up
 
 _STOP_S = 5.0
 

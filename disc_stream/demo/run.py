@@ -11,15 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.cli.demonstration.brokers import LocalBroker, start_broker
-from disc_stream.cli.demonstration.fleet import Fleet, ReplayFleet, SyntheticFleet
-from disc_stream.cli.demonstration.learning import Model, Plan, default_cache, prepare_model
-from disc_stream.cli.demonstration.notes import Notes
-from disc_stream.cli.demonstration.ports import HOST
-from disc_stream.cli.demonstration.progress import Narrator
-from disc_stream.cli.demonstration.service import Service, make_server
-from disc_stream.cli.demonstration.tally import Tally
-from disc_stream.cli.demonstration.truth import Agreement
+from disc_stream.demo.counts import DeliveryCounts
+from disc_stream.demo.fleet import Fleet, ReplayFleet, SyntheticFleet
+from disc_stream.demo.live import LiveDemo, Records, make_server
+from disc_stream.demo.model import KeptModels, Model, Plan, default_cache, prepare_model
+from disc_stream.demo.notes import TruthNotes
+from disc_stream.demo.progress import Reporter
+from disc_stream.demo.truth import TruthComparison
+from disc_stream.localbroker.ports import HOST
+from disc_stream.localbroker.start import LocalBroker, start_broker
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import DEFAULT_PREFIX
 from disc_stream_server.dashboard import Dashboard
@@ -28,7 +28,7 @@ SCHEMA = "disc-stream.demo/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What ``disc-stream demo`` was told.
 
     Args:
@@ -66,7 +66,7 @@ class Options:
     quiet: bool
 
 
-def run_demo(options: Options, stop: threading.Event, narrator: Narrator) -> dict[str, Any]:
+def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) -> dict[str, Any]:
     """Run the demo until it is stopped or its time is over.
 
     Returns:
@@ -84,16 +84,15 @@ def run_demo(options: Options, stop: threading.Event, narrator: Narrator) -> dic
         fleet = _fleet(options)
         local = start_broker(options.broker_port, embedded=options.embedded)
         stack.callback(local.stop)
-        narrator.say(f"Broker: {local.kind} at {Broker.parse(local.url)}")
+        reporter.say(f"Broker: {local.kind} at {Broker.parse(local.url)}")
         if local.notice is not None:
-            narrator.say(local.notice)
+            reporter.say(local.notice)
         model = prepare_model(
             Broker.parse(local.url),
             fleet,
             Plan(options.minutes * 60, options.epochs, options.clusters, options.seed),
-            cache=options.cache or default_cache(),
-            retrain=options.retrain,
-            narrator=narrator,
+            kept=KeptModels(options.cache or default_cache(), retrain=options.retrain),
+            reporter=reporter,
             stop=stop,
         )
         if stop.is_set():
@@ -101,68 +100,70 @@ def run_demo(options: Options, stop: threading.Event, narrator: Narrator) -> dic
         state = Path(
             stack.enter_context(TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True))
         )
-        return _serve(options, fleet, local, model, page, narrator, stop, state)
+        return _serve(_Prepared(options, fleet, local, model, page), reporter, stop, state)
 
 
 class _Page:
     """The live page, which takes its port before it is known what it will show."""
 
     def __init__(self, port: int) -> None:
-        self.notes: Notes | None = None
+        self.notes: TruthNotes | None = None
         self.dashboard = Dashboard(HOST, port, prefix=DEFAULT_PREFIX, annotate=self._note)
 
     def _note(self, label: Any) -> str:
         return "" if self.notes is None else self.notes.page_note(label)
 
 
-def _fleet(options: Options) -> Fleet:
+def _fleet(options: DemoOptions) -> Fleet:
     if options.replay:
         return ReplayFleet(options.replay, options.data)
     return SyntheticFleet(options.devices, options.seed)
 
 
-def _serve(
-    options: Options,
-    fleet: Fleet,
-    local: LocalBroker,
-    model: Model,
-    page: _Page | None,
-    narrator: Narrator,
-    stop: threading.Event,
-    state: Path,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is there before labels can come."""
+
+    options: DemoOptions
+    fleet: Fleet
+    local: LocalBroker
+    model: Model
+    page: _Page | None
+
+
+def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event, state: Path) -> dict[str, Any]:
+    """Label until stopped; the state folder lasts no longer."""
+    options, fleet, local, model, page = ready.options, ready.fleet, ready.local, ready.model, ready.page
     manifest = Bundle.open(model.bundle).manifest
     spec = manifest.window.spec()
-    agreement = Agreement(
+    comparison = TruthComparison(
         n_clusters=len(manifest.clusters), n_activities=len(fleet.label_names), window=spec.samples
     )
-    notes = Notes(agreement, fleet.label_names, fleet.truth_of, spec.input_samples)
-    tally = Tally(spec)
-    observers: list[Any] = [tally]
+    notes = TruthNotes(comparison, fleet.label_names, fleet.truth_of, spec.input_samples)
+    counts = DeliveryCounts(spec)
+    observers: list[Any] = [counts]
     if page is not None:
         page.notes = notes
         page.dashboard.describe(broker=str(Broker.parse(local.url)), notice=_notice(fleet, local))
         observers.append(page.dashboard)
-    service = Service(
+    live = LiveDemo(
         local,
         fleet,
         make_server(local, model, observers, state),
-        tally=tally,
-        agreement=agreement,
-        notes=notes,
+        records=Records(counts, comparison, notes),
         page=None if page is None else page.dashboard,
         speed=options.speed,
     )
-    with service:
+    with live:
         where = "" if page is None else f"; live page at {page.dashboard.url}"
         end = f"for {options.duration_s:g} s" if options.duration_s is not None else "until Ctrl-C"
-        narrator.say(f"Labelling {fleet.what} {end}{where}")
-        service.run(stop, duration_s=options.duration_s, quiet=options.quiet)
+        reporter.say(f"Labelling {fleet.what} {end}{where}")
+        live.run(stop, duration_s=options.duration_s, quiet=options.quiet)
     return {
         "schema": SCHEMA,
         "broker": {"kind": local.kind, "url": str(Broker.parse(local.url)), "notice": local.notice},
-        "seconds": round(service.published_s, 2),
-        **tally.summary(service.published_s),
+        "seconds": round(live.published_s, 2),
+        **counts.summary(live.published_s),
         "model": {
             "name": manifest.name,
             "version": manifest.version,
@@ -172,7 +173,7 @@ def _serve(
             **asdict(model.facts),
             "parity": manifest.parity.model_dump(mode="json"),
         },
-        "agreement": {"truth": fleet.truth_of, **scores} if (scores := agreement.summary()) else None,
+        "agreement": {"truth": fleet.truth_of, **scores} if (scores := comparison.summary()) else None,
     }
 
 

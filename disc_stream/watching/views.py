@@ -11,9 +11,9 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.live import Live
 
-from disc_stream.cli.watching.book import Book
-from disc_stream.cli.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable, printable
-from disc_stream.cli.watching.table import BookTable, bar, novelty_text
+from disc_stream.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable, printable
+from disc_stream.watching.state import LiveState
+from disc_stream.watching.table import StateTable, bar, novelty_text
 from disc_stream.wire.label import label_to_dict
 
 REFRESH_HZ = 4
@@ -28,10 +28,10 @@ class View(Protocol):
 
 
 class TableView:
-    """A table that draws itself anew; the book is all it needs."""
+    """A table that draws itself anew; the state is all it needs."""
 
     def show(self, event: Event) -> None:
-        """Nothing to do: the table is drawn from the book."""
+        """Nothing to do: the table is drawn from the state."""
 
 
 class LineView:
@@ -100,13 +100,15 @@ def _as_json(event: Event) -> dict[str, Any]:
 
 
 @contextmanager
-def open_view(book: Book, hint: str, *, as_json: bool, console: Console | None = None) -> Iterator[View]:
+def open_view(
+    state: LiveState, hint: str, *, as_json: bool, console: Console | None = None
+) -> Iterator[View]:
     """The view that suits the output: JSON if asked for, a table on a terminal, else lines."""
     console = console or Console()
     if as_json:
         yield JsonView()
     elif console.is_terminal and not console.is_dumb_terminal:
-        table = BookTable(book, hint)
+        table = StateTable(state, hint)
         with Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop"):
             yield TableView()
     else:

@@ -1,1 +1,0 @@
-"""What ``disc-stream watch`` is made of: a listener on the broker, a book of last labels, three views."""
