@@ -77,6 +77,25 @@ class DeviceMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a device has no labels now.
+
+    Args:
+        code: stable name for programs, lower case with hyphens, such as ``rate-differs``.
+        words: one sentence for people: what is missing or wrong, with the values seen and expected.
+        since_us: server clock when it was first seen, Unix microseconds.
+        count: how often it was seen since then, in messages or windows; at least 1.
+        remedy: what to do, one sentence for people; "" if nothing can be said.
+    """
+
+    code: str
+    words: str
+    since_us: int
+    count: int
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSpec:
     """How a stream is cut into windows.
 

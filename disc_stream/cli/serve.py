@@ -145,6 +145,9 @@ class _JsonReport:
     def on_label(self, label: object) -> None:
         """Not reported; subscribe to the label topics for them."""
 
+    def on_problem(self, device: object, problem: object) -> None:
+        """Not reported; subscribe to the problem topics for them."""
+
     def on_status(self, status: dict[str, Any]) -> None:
         """One line."""
         if self._is_ready:

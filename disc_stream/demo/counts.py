@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from disc_stream.signal.windowing import count_windows
-from disc_stream.types import Label, SampleBatch, WindowSpec
+from disc_stream.types import Label, Problem, SampleBatch, WindowSpec
 from disc_stream_edge.publisher import Published
 
 _TIMED_BATCHES = 4_096  # of each device, whose publishing time is remembered
@@ -87,6 +87,9 @@ class DeliveryCounts:
     def on_status(self, status: dict[str, Any]) -> None:
         """The server's own counters."""
         self.status = status
+
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """Not counted: the server's status and the missing labels tell."""
 
     def hear(self, label: Label, monotonic: float) -> bool:
         """A subscriber has received a label; False if it had come before."""

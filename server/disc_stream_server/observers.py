@@ -1,4 +1,4 @@
-"""Who looks on while the server works, such as the live page."""
+"""Observers of the running server, such as the live page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from disc_stream.types import Label, SampleBatch
+from disc_stream.types import Label, Problem, SampleBatch
 
 log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Is told of everything, on the worker thread: its methods must return at once."""
+    """Is called on the labelling thread for everything that happens; its methods are O(1) and never block."""
 
     def on_batch(self, batch: SampleBatch) -> None:
         """A new batch was taken (repetitions and refused ones are not told)."""
@@ -24,6 +24,10 @@ class Observer(Protocol):
 
     def on_status(self, status: dict[str, Any]) -> None:
         """The server's status: the published message, and ``connected``: whether the broker is there."""
+        ...
+
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """Why a device has no labels, as soon as it is known or changes; None once it is over."""
         ...
 
 
@@ -45,10 +49,10 @@ class Page(Observer, Protocol):
 
 
 class Observers:
-    """Tells all observers; the failure of one is logged once and troubles nobody else.
+    """Calls all observers; the failure of one is logged once and does not affect the others or the server.
 
     Args:
-        observers: whom to tell.
+        observers: in the order in which they are called.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -58,21 +62,26 @@ class Observers:
     def on_batch(self, batch: SampleBatch) -> None:
         """A new batch was taken."""
         for observer in self._observers:
-            self._tell(observer.on_batch, batch)
+            self._call(observer.on_batch, batch)
 
     def on_label(self, label: Label) -> None:
         """A label was handed to the broker connection."""
         for observer in self._observers:
-            self._tell(observer.on_label, label)
+            self._call(observer.on_label, label)
 
     def on_status(self, status: dict[str, Any]) -> None:
         """The status was published."""
         for observer in self._observers:
-            self._tell(observer.on_status, status)
+            self._call(observer.on_status, status)
 
-    def _tell(self, method: Callable[[Any], None], value: Any) -> None:
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """A device has no labels for a reason, or has them again."""
+        for observer in self._observers:
+            self._call(observer.on_problem, device, problem)
+
+    def _call(self, method: Callable[..., None], *values: Any) -> None:
         try:
-            method(value)
+            method(*values)
         except Exception:
             name = getattr(method, "__qualname__", repr(method))
             if name not in self._failed:

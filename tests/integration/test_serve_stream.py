@@ -145,7 +145,7 @@ def test_an_observer_that_fails_does_not_stop_the_labels(
         def on_batch(self, batch: object) -> None:
             raise RuntimeError("broken on purpose")
 
-        on_label = on_status = on_batch
+        on_label = on_status = on_problem = on_batch
 
     start_server(observers=[Broken()])
     sender.send(make_batch("watch", 0, constant(REST, 16)))

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from disc_stream.errors import ConfigError, PortInUseError
-from disc_stream.types import Label, SampleBatch
+from disc_stream.types import Label, Problem, SampleBatch
 from disc_stream_server.dashboard.board import Annotate, Board
 from disc_stream_server.dashboard.hub import Hub
 from disc_stream_server.dashboard.web import PageInfo, Readiness, make_web_app
@@ -156,6 +156,10 @@ class Dashboard:
     def on_label(self, label: Label) -> None:
         """Show a label."""
         self._board.post(label)
+
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """Show why a device has no labels."""
+        self._board.post((device, problem))
 
     def on_status(self, status: dict[str, Any]) -> None:
         """Show the server's status: its message on the broker, and ``connected``."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.types import Label, SampleBatch, SoftLabel
+from disc_stream.types import Label, Problem, SampleBatch, SoftLabel
 from disc_stream_server.dashboard.trace import Point, Trace
 
 INBOX = 20_000
@@ -23,6 +23,7 @@ TRACED_DEVICES = 400  # beyond this many, further cards show labels without a tr
 _RATE_SPAN_S = 5
 
 Annotate = Callable[[Label], str]
+DeviceProblem = tuple[str, Problem | None]  # None: it is over
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class _Card:
     trace: Trace | None
     label: Label | None = None
     note: str = ""
+    problem: Problem | None = None
     strip: deque[int] = field(default_factory=lambda: deque(maxlen=STRIP))
     new_points: list[Point] = field(default_factory=list)
     new_windows: list[int] = field(default_factory=list)
@@ -61,7 +63,7 @@ class Board:
         self._clock = clock or SystemClock()
         self._annotate = annotate
         self._max_devices = max_devices
-        self._inbox: deque[SampleBatch | Label | dict[str, Any]] = deque(maxlen=INBOX)
+        self._inbox: deque[SampleBatch | Label | DeviceProblem | dict[str, Any]] = deque(maxlen=INBOX)
         self._posted = 0
         self._taken = 0
         self._cards: dict[str, _Card] = {}
@@ -71,7 +73,7 @@ class Board:
 
     # -- the server's thread ------------------------------------------------------------------------
 
-    def post(self, item: SampleBatch | Label | dict[str, Any]) -> None:
+    def post(self, item: SampleBatch | Label | DeviceProblem | dict[str, Any]) -> None:
         """Hand in something new; O(1), never blocks."""
         self._posted += 1
         self._inbox.append(item)
@@ -87,6 +89,8 @@ class Board:
                 self._take_batch(item)
             elif isinstance(item, Label):
                 self._take_label(item)
+            elif isinstance(item, tuple):
+                self._take_problem(*item)
             else:
                 self._status = item
 
@@ -126,6 +130,13 @@ class Board:
         card.new_windows.append(label.smoothed.label)
         if self._annotate is not None:
             card.note = self._annotate(label)
+
+    def _take_problem(self, device: str, problem: Problem | None) -> None:
+        if problem is None and device not in self._cards:
+            return
+        card = self._card(device)
+        card.problem = problem
+        card.restarted = True
 
     def _count_label(self) -> None:
         second = int(self._clock.monotonic())
@@ -189,6 +200,7 @@ def _whole(card: _Card, now: float) -> dict[str, Any]:
         "windows": list(card.strip),
         "label": None if card.label is None else _shown(card.label),
         "note": card.note,
+        "problem": None if card.problem is None else asdict(card.problem),
     }
 
 
