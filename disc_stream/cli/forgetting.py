@@ -58,7 +58,7 @@ def forget(
             _clear(link, topics, device)
         erased = erase(folder, device, topics.prefix)
         if link is not None:
-            _clear(link, topics, device, again=True)  # the server may have published a label meanwhile
+            _clear(link, topics, device, again=True)  # the server may have published meanwhile
     finally:
         if link is not None:
             link.close()
@@ -107,7 +107,8 @@ def _clear(link: MqttLink, topics: Topics, device: str, *, again: bool = False) 
     """
     from disc_stream.wire.topics import Kind
 
-    for kind in (Kind.LABEL, Kind.STATUS) if again else (Kind.META, Kind.STATUS, Kind.LABEL):
+    may_come_again = (Kind.LABEL, Kind.PROBLEM, Kind.STATUS)
+    for kind in may_come_again if again else (Kind.META, *may_come_again):
         link.publish(topics.of(device, kind), b"", retain=True)
     if not link.flush(_PATIENCE_S):
         raise BrokerError(

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     META = "meta"
     STATUS = "status"
     LABEL = "label"
+    PROBLEM = "problem"
 
 
 def check_device(device: str) -> str:

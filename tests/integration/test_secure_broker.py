@@ -65,6 +65,7 @@ def test_a_device_writes_its_own_topics_and_no_others(
 ) -> None:
     forbidden = [
         "ds/v1/victim/raw", "ds/v1/victim/meta", "ds/v1/victim/status", "ds/v1/victim/label",
+        "ds/v1/victim/problem", f"ds/v1/{name}/problem",
         f"ds/v1/{name}/label", f"ds/v1/{name}/raw/x", f"ds/v1/{name}", "ds/v1/$server/status",
         "ds/v1/$server/model", "ds/v1/$server/fence", "other", "$SYS/broker/uptime",
     ]  # fmt: skip
@@ -79,7 +80,7 @@ def test_a_device_writes_its_own_topics_and_no_others(
 
 
 @KINDS
-def test_a_device_reads_its_own_label_and_the_announcements_only(
+def test_a_device_reads_its_own_label_and_problem_and_the_announcements_only(
     secure: SecureMosquitto, server: Probe, name: str, certificate: bool
 ) -> None:
     with Probe(secure.add("neighbour-" + name), "any") as neighbour:
@@ -92,11 +93,13 @@ def test_a_device_reads_its_own_label_and_the_announcements_only(
                 device.subscribe(topic)  # Mosquitto 2.0 grants all, and then delivers by its access list
             neighbour.publish(f"ds/v1/neighbour-{name}/raw", b"secret")
             server.publish(f"ds/v1/neighbour-{name}/label", b"secret")
+            server.publish(f"ds/v1/neighbour-{name}/problem", b"secret")
             device.publish(f"ds/v1/{name}/raw", b"its own, which it need not hear")
             server.publish("ds/v1/$server/status", b"public")
+            server.publish(f"ds/v1/{name}/problem", b"own problem")
             server.publish(f"ds/v1/{name}/label", b"own")
             assert device.wait_for(about(f"ds/v1/{name}/label"))
-            assert {heard.payload for heard in device.heard()} == {b"public", b"own"}
+            assert {heard.payload for heard in device.heard()} == {b"public", b"own", b"own problem"}
         server.publish(f"ds/v1/neighbour-{name}/label", b"", retain=True)
         neighbour.publish(f"ds/v1/neighbour-{name}/meta", b"", retain=True)
 
@@ -130,7 +133,9 @@ def test_a_device_cannot_take_over_the_servers_session(
 # -- roles --------------------------------------------------------------------------------------------
 
 
-def test_a_viewer_sees_labels_and_no_samples(secure: SecureMosquitto, server: Probe, name: str) -> None:
+def test_a_viewer_sees_labels_and_problems_and_no_samples(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
     with (
         Probe(secure.role("viewer"), "viewer") as viewer,
         Probe(secure.add(name), "any") as device,
@@ -138,19 +143,22 @@ def test_a_viewer_sees_labels_and_no_samples(secure: SecureMosquitto, server: Pr
         assert viewer.connect().accepted
         assert device.connect().accepted
         viewer.subscribe("ds/v1/#")
-        for topic in (f"ds/v1/{name}/label", f"ds/v1/{name}/raw", "ds/v1/$server/status"):
-            assert viewer.publish(topic, b"forged") == NOT_AUTHORIZED
+        for kind in ("label", "problem", "raw"):
+            assert viewer.publish(f"ds/v1/{name}/{kind}", b"forged") == NOT_AUTHORIZED
+        assert viewer.publish("ds/v1/$server/status", b"forged") == NOT_AUTHORIZED
         device.publish(f"ds/v1/{name}/raw", b"samples")
         device.publish(f"ds/v1/{name}/status", b"online")
+        server.publish(f"ds/v1/{name}/problem", b"problem")
         server.publish(f"ds/v1/{name}/label", b"label")
         assert viewer.wait_for(about(f"ds/v1/{name}/label"))
-        assert {heard.payload for heard in viewer.heard() if name in heard.topic} == {b"online", b"label"}
+        heard = {heard.payload for heard in viewer.heard() if name in heard.topic}
+        assert heard == {b"online", b"label", b"problem"}
 
 
-def test_the_server_writes_labels_and_announcements_and_nothing_of_a_device(
+def test_the_server_writes_labels_problems_and_announcements_and_nothing_of_a_device(
     secure: SecureMosquitto, server: Probe
 ) -> None:
-    for topic in ("ds/v1/d/label", "ds/v1/$server/status", "ds/v1/$server/fence"):
+    for topic in ("ds/v1/d/label", "ds/v1/d/problem", "ds/v1/$server/status", "ds/v1/$server/fence"):
         assert server.publish(topic, b"x") in ACCEPTED
     for topic in ("ds/v1/d/raw", "ds/v1/d/meta", "other"):
         assert server.publish(topic, b"x") == NOT_AUTHORIZED

@@ -137,11 +137,13 @@ def device_access(prefix: str, banned: Collection[str] = ()) -> str:
     """
     bans = "".join(f"user {device}\ntopic deny #\n\n" for device in sorted(banned))
     return f"""\
-# A device writes its own samples, description and state; it reads its own label and the announcements.
+# A device writes its own samples, description and state; it reads its own label, its own
+# problem and the announcements.
 pattern write {prefix}/%u/raw
 pattern write {prefix}/%u/meta
 pattern write {prefix}/%u/status
 pattern read {prefix}/%u/label
+pattern read {prefix}/%u/problem
 pattern read {prefix}/{SERVER_LEVEL}/#
 
 {bans}"""
@@ -150,15 +152,17 @@ pattern read {prefix}/{SERVER_LEVEL}/#
 def service_access(prefix: str) -> str:
     """Who may do what where servers, viewers and operators connect."""
     return f"""\
-# The server reads everything, and writes labels and announcements.
+# The server reads everything, and writes labels, problems and announcements.
 user {SERVER}
 topic read {prefix}/#
 topic write {prefix}/+/label
+topic write {prefix}/+/problem
 topic write {prefix}/{SERVER_LEVEL}/#
 
-# Viewers read labels, states and descriptions, never samples.
+# Viewers read labels, problems, states and descriptions, never samples.
 user {VIEWER}
 topic read {prefix}/+/label
+topic read {prefix}/+/problem
 topic read {prefix}/+/status
 topic read {prefix}/+/meta
 topic read {prefix}/{SERVER_LEVEL}/#
@@ -172,5 +176,6 @@ topic write {prefix}/+/raw
 topic write {prefix}/+/meta
 topic write {prefix}/+/status
 topic write {prefix}/+/label
+topic write {prefix}/+/problem
 topic write {prefix}/{SERVER_LEVEL}/doctor/#
 """

@@ -143,7 +143,9 @@ def check_device_with_witness(
         probe.subscribe(f"{topics.prefix}/#")
         told = [
             topic
-            for topic in (topics.of(other, kind) for kind in (Kind.LABEL, Kind.META, Kind.STATUS))
+            for topic in (
+                topics.of(other, kind) for kind in (Kind.LABEL, Kind.PROBLEM, Kind.META, Kind.STATUS)
+            )
             if not refused(operator.publish(topic, b""))
         ]
         if refused(operator.publish(fence, b"")):
@@ -179,7 +181,7 @@ def check_device_with_witness(
 def _forge(probe: Probe, topics: Topics, other: str) -> list[str]:
     """Topics that the broker took from a device although they are not its own.
 
-    The device's own label is left alone: a listener could take the empty message for one.
+    The device's own label and problem are left alone: a listener could take the empty message for one.
     """
     tries = [topics.of(other, kind) for kind in Kind]
     tries += [f"{topics.prefix}/{SERVER}/doctor/{other}", f"doctor/{other}"]
@@ -187,9 +189,8 @@ def _forge(probe: Probe, topics: Topics, other: str) -> list[str]:
 
 
 def _may_hear(message: Heard, topics: Topics, device: str) -> bool:
-    return message.topic == topics.of(device, Kind.LABEL) or message.topic.startswith(
-        f"{topics.prefix}/{SERVER}/"
-    )
+    own = (topics.of(device, Kind.LABEL), topics.of(device, Kind.PROBLEM))
+    return message.topic in own or message.topic.startswith(f"{topics.prefix}/{SERVER}/")
 
 
 def _forging(broker: Broker, forged: list[str], what: str) -> Finding:

@@ -1,0 +1,116 @@
+"""Control messages from and to JSON: one ``msgspec.Struct`` each, used in both directions.
+
+A message names its schema in the field ``schema``. Fields that a reader does not know are passed over, so
+that later versions can add some; a field that changes its meaning needs a new schema. Messages of devices are
+read by ``read_tolerant``, which takes what other JSON writers make of the same values; our own by ``read``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from disc_stream.errors import PayloadError
+from disc_stream.wire.codecs.json_text import load_object
+
+MAX_BYTES = 65_536
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+_ENCODER = msgspec.json.Encoder()
+_PATH = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_TYPE = re.compile(r"Expected `(?P<wanted>.*)`, got `(?P<got>.*)`")
+_LIMIT = re.compile(r"Expected `(?P<type>\w+)` (?P<limit>[<>]=? .*)")
+_JSON_NAMES = {"str": "text", "int": "an integer", "float": "a number", "bool": "true or false"}
+
+
+def write(message: msgspec.Struct) -> bytes:
+    """A message as one line of UTF-8 JSON."""
+    return _ENCODER.encode(message)
+
+
+def read(decoder: msgspec.json.Decoder[M], payload: bytes, what: str) -> M:
+    """Read a message that one of our own programs wrote.
+
+    Args:
+        decoder: of the message's type.
+        payload: bytes as received.
+        what: name of the message for the error, such as ``label``.
+
+    Raises:
+        PayloadError: with a reason of the codecs, naming the field; no other exception, whatever the bytes.
+    """
+    check_size(payload, what)
+    try:
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Once more, slowly, for an error that names what is wrong; and for what only load_object tolerates.
+        return convert(decoder.type, load_object(payload), what)
+
+
+def read_tolerant(kind: type[M], payload: bytes, what: str) -> M:
+    """Read a message that a device wrote; no key twice, for readers disagree about which one counts.
+
+    Raises:
+        PayloadError: with a reason of the codecs, naming the field; no other exception, whatever the bytes.
+    """
+    check_size(payload, what)
+    return convert(kind, load_object(payload), what)
+
+
+def convert(kind: type[M], message: dict[str, Any], what: str) -> M:
+    """Check an object that was parsed already against its schema.
+
+    Raises:
+        PayloadError: naming the field.
+    """
+    wanted = get_args(msgspec.structs.fields(kind)[0].type)[0]
+    if (schema := message.get("schema")) != wanted:
+        found = "missing" if schema is None else repr(schema)[:80]
+        raise PayloadError("version", f"the schema of the {what} is {found}; this version reads {wanted!r}")
+    try:
+        return msgspec.convert(message, kind)
+    except msgspec.ValidationError as error:
+        raise refusal(error, what) from None
+
+
+def check_size(payload: bytes, what: str) -> None:
+    """Refuse a payload that is empty or larger than any control message.
+
+    Raises:
+        PayloadError: with reason ``empty`` or ``oversized``.
+    """
+    if not payload:
+        raise PayloadError("empty", f"the {what} is empty")
+    if len(payload) > MAX_BYTES:
+        raise PayloadError("oversized", f"the {what} has {len(payload)} bytes, the limit is {MAX_BYTES}")
+
+
+def refusal(error: msgspec.ValidationError, what: str) -> PayloadError:
+    """Our words and reason for msgspec's."""
+    text = str(error)
+    found = _PATH.fullmatch(text)
+    text, path = (found["what"], found["path"]) if found else (text, "")
+    missing = _MISSING.fullmatch(text)
+    if missing:
+        field = f"{path}.{missing[1]}" if path else missing[1]
+        return PayloadError("missing", f"the field {field!r} of the {what} is missing")
+    where = f"{path[:80] or 'the payload'} of the {what}" if path else f"the {what}"
+    kinds = _TYPE.fullmatch(text)
+    if kinds:
+        return PayloadError("type", f"{where} must be {_named(kinds['wanted'])}, got {_got(kinds['got'])}")
+    limit = _LIMIT.fullmatch(text)
+    if limit:
+        return PayloadError("range", f"{where} must be {limit['limit']}")
+    return PayloadError("range", f"{where}: {text[:200]}")
+
+
+def _named(kinds: str) -> str:
+    return " or ".join(_JSON_NAMES.get(kind, kind) for kind in kinds.split(" | "))
+
+
+def _got(kind: str) -> str:
+    return "a number with a fraction" if kind == "float" else _named(kind)
