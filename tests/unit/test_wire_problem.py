@@ -12,9 +12,7 @@ from disc_stream.types import Problem
 from disc_stream.wire.problem import decode_problem, encode_problem
 from disc_stream.wire.topics import Kind, Topics
 
-PROBLEM = Problem(
-    "rate-differs", "The device says 50 Hz and sends 100 Hz. Correct fs.", 1_700_000_000_000_000, 7
-)
+PROBLEM = Problem("rate-differs", "fs is 50 Hz and 100 Hz come", 1_700_000_000_000_000, 7, "Correct fs")
 GOOD = {"schema": "disc-stream.problem/1", "code": "no-meta", "words": "Send meta.", "since": 5, "count": 1}
 
 
