@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.clustering.distinct import count_distinct
 from disc_stream.errors import TrainingError
 from disc_stream.types import Float32Array, IntArray
 
@@ -25,9 +26,9 @@ def initial_centroids(
         (K, d).
 
     Raises:
-        TrainingError: if there are fewer different embeddings than clusters.
+        TrainingError: if fewer embeddings than clusters differ by more than rounding.
     """
-    different = len(np.unique(z, axis=0))
+    different = count_distinct(z, n_clusters)
     if different < n_clusters:
         raise TrainingError(
             f"the windows have only {different} different embeddings, too few for {n_clusters} clusters",

@@ -114,7 +114,7 @@ def fit_clusters(
             trainer.completed["pretrain"] = given.state
             trainer.history = list(given.history)
             scaler = given.scaler
-            data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
+            data = _on_device(apply_scaler(scaler, windows), device)
         trainer.run(Pretraining(autoencoder, data, config))
 
         z = as_numpy(agreed(embed(autoencoder, data)))
@@ -178,7 +178,7 @@ def _set_up(
     if options.resume:
         trainer.resume()
     scaler = fit_scaler(config.scaler, windows)
-    data = torch.from_numpy(apply_scaler(scaler, windows)).to(device)
+    data = _on_device(apply_scaler(scaler, windows), device)
     autoencoder = build_for(family, config, (windows.shape[1], windows.shape[2]), seed).to(device)
     return trainer, data, autoencoder, scaler
 
@@ -195,10 +195,19 @@ def infer(net: nn.Module, inputs: Float32Array, batch: int = 1024) -> tuple[Floa
         inputs: (n, input_samples, C), what the network reads of each window, in physical units.
         batch: windows at once.
     """
-    whole = torch.from_numpy(np.ascontiguousarray(inputs))
+    whole = _on_device(inputs, torch.device("cpu"))
     with torch.no_grad(), full_float32():
         parts = [net(part) for part in torch.split(whole, batch)]
     return tuple(as_numpy(torch.cat(column)) for column in zip(*parts, strict=True))
+
+
+def _on_device(array: Float32Array, device: torch.device) -> torch.Tensor:
+    """A copy in memory that torch has aligned.
+
+    Numpy's begins anywhere, and the last bits of a matrix product may depend on that: two trainings with one
+    seed would not be the same.
+    """
+    return torch.tensor(np.ascontiguousarray(array), device=device)
 
 
 def pick_device(wanted: str) -> torch.device:

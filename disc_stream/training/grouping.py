@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from disc_stream.clustering.distinct import count_distinct
 from disc_stream.types import Float32Array, IntArray
 
 LINKAGES = ("average", "complete", "ward")
@@ -24,11 +25,11 @@ def group(x: Float32Array, n_clusters: int, algorithm: str, seed: int) -> IntArr
         (n,) labels 0 to K - 1.
 
     Raises:
-        ValueError: if there are fewer different vectors than clusters, or too many for the linkage's memory.
+        ValueError: if fewer vectors than clusters differ by more than rounding, or too many for the linkage's memory.
     """
     from sklearn.cluster import AgglomerativeClustering, KMeans
 
-    different = len(np.unique(x, axis=0))
+    different = count_distinct(x, n_clusters)
     if different < n_clusters:
         raise ValueError(f"x has {different} different rows; expected at least n_clusters={n_clusters}")
     if algorithm == "kmeans":

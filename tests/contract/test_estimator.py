@@ -75,13 +75,14 @@ def test_the_four_ways_to_use_it_agree(estimator: Any) -> None:
     z = estimator.transform(x)
     assert z.shape == (len(x), TINY["embedding"])
     distance = np.square(z[:, None] - estimator.cluster_centers_[None]).sum(2)
-    np.testing.assert_array_equal(labels, distance.argmin(1))
+    nearest = np.take_along_axis(distance, labels[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(nearest, distance.min(1), rtol=1e-3, atol=1e-6)  # of two alike, either
     q = estimator.predict_proba(x)
     np.testing.assert_allclose(q.sum(1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(
         q, (1 / (1 + distance)) / (1 / (1 + distance)).sum(1, keepdims=True), rtol=1e-3
     )
-    np.testing.assert_array_equal(clone(estimator).fit_transform(x), z)
+    np.testing.assert_allclose(clone(estimator).fit_transform(x), z, atol=1e-6)
 
 
 def test_fit_twice_with_one_seed_gives_equal_labels(estimator: Any) -> None:

@@ -60,11 +60,15 @@ def test_a_trained_model_answers_as_torch_does(tmp_path: Path) -> None:
     )  # fmt: skip
     manifest = export_run(tmp_path / "run", tmp_path / "bundle")
     encoded = OnnxEncoder(Bundle.open(tmp_path / "bundle"), provider="cpu").encode(x[:, :INPUT_SAMPLES])
-    np.testing.assert_array_equal(encoded.labels, disc.labels_)
-    np.testing.assert_allclose(encoded.q, disc.predict_proba(x), atol=1e-5)
+    q = disc.predict_proba(x)
+    np.testing.assert_allclose(encoded.q, q, atol=1e-5)
+    first, second = np.sort(q, axis=1)[:, :-3:-1].T
+    decided = first - second > 1e-4  # elsewhere rounding decides
+    assert decided.mean() > 0.9
+    np.testing.assert_array_equal(encoded.labels[decided], disc.labels_[decided])
     np.testing.assert_allclose(encoded.embedding, disc.transform(x), atol=1e-5)
     assert manifest.parity.n_windows == 120
-    assert manifest.parity.labels_equal == 1.0
+    assert manifest.parity.labels_equal >= decided.mean()
     assert 0 <= manifest.parity.max_abs_q <= 1e-5
 
 

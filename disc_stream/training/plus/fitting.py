@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from disc_stream.clustering.distinct import ROUNDING
 from disc_stream.errors import TrainingError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent
@@ -27,6 +28,7 @@ Array = npt.NDArray[np.float64]
 
 PHASE = "candidates"
 _BATCH = 2048
+_LEAST_DEVIATION = 1e-6
 _GAIN = 1e-6  # a move that gains less than this is noise of the arithmetic
 
 
@@ -92,11 +94,13 @@ def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, A
         parts = [descriptors(part) for part in torch.split(torch.from_numpy(windows), _BATCH)]
     x = torch.cat(parts).numpy().astype(np.float64)
     mean, deviation = x.mean(0), x.std(0)
-    if not (deviation > 1e-6).any():
+    # A descriptor that is the same for all windows still differs in its last bits.
+    telling = deviation > np.maximum(_LEAST_DEVIATION, ROUNDING * np.abs(x).max(0))
+    if not telling.any():
         raise TrainingError(
             "all windows are alike: there is nothing to tell apart", remedy="Record other motion"
         )
-    factor = 1.0 / np.where(deviation > 1e-6, deviation, 1.0)
+    factor = 1.0 / np.where(telling, deviation, 1.0)
     return descriptors, (x - mean) * factor, (mean, factor)
 
 
