@@ -8,9 +8,9 @@ import numpy.typing as npt
 ROUNDING = 64 * float(np.finfo(np.float32).eps)
 """Relative size of the rounding errors of a network in single precision.
 
-A product of matrices adds up in an order that depends on the processor's kernels and on the row's place in
-the batch, so equal windows get embeddings that are a few units in the last place apart. This is some ten times
-what was seen after a hundred recurrent steps, and far less than what separates windows that differ.
+The order in which a matrix product is summed depends on the processor's kernels and on the row's place in
+the batch, so embeddings of equal windows can differ by a few units in the last place. The factor of 64 leaves
+room for what many layers add up to, and is far below what separates windows that differ.
 """
 
 _BLOCK = 256  # rows looked at together; among varied rows, the first block has enough

@@ -25,7 +25,8 @@ def group(x: Float32Array, n_clusters: int, algorithm: str, seed: int) -> IntArr
         (n,) labels 0 to K - 1.
 
     Raises:
-        ValueError: if fewer vectors than clusters differ by more than rounding, or too many for the linkage's memory.
+        ValueError: if fewer vectors than clusters differ by more than rounding, or there are too many for the
+            linkage's memory.
     """
     from sklearn.cluster import AgglomerativeClustering, KMeans
 
