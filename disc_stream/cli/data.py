@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,11 @@ app = typer.Typer(
 )
 
 DatasetArgument = Annotated[
-    str, typer.Argument(help="Name of a dataset ('disc-stream data list'), or a .npz of 'data import'.")
+    str,
+    typer.Argument(
+        help="Name of a dataset ('disc-stream data list'), a .npz of 'data import', or a folder of "
+        "'data export'."
+    ),
 ]
 PathOption = Annotated[
     Path | None,
@@ -65,6 +70,7 @@ def list_datasets(as_json: JsonOption = False) -> None:
     width = max(map(len, READERS))
     for r in READERS.values():
         typer.echo(f"{r.name:<{width}}  {r.fs:3g} Hz  {len(r.channels):2d} channels  {r.title}")
+    typer.echo("next: disc-stream data info NAME --path FOLDER, where FOLDER holds its zip")
 
 
 @app.command("info")
@@ -97,7 +103,11 @@ def info(
 @app.command("import")
 def import_(
     dataset: Annotated[
-        str, typer.Argument(help="Name of a dataset ('disc-stream data list'), or csv for your own files.")
+        str,
+        typer.Argument(
+            help="Name of a dataset ('disc-stream data list'), csv for your own files, or parquet for a "
+            "folder of 'data export'."
+        ),
     ],
     out: OutOption,
     path: PathOption = None,
@@ -111,8 +121,12 @@ def import_(
 
     disc-stream data import csv --path my-recordings/ --out mine.npz
 
+    disc-stream data import parquet --path exported/ --out mine.npz
+
     Your own files are one CSV for each recording, with a header like t,acc_x\[g],gyro_x\[rad/s],label: t in
     seconds (or t\[ms]), a label where there is one; the person is the number in a name like user07-walk.csv.
+    Of a folder that 'disc-stream data export' wrote, each device is a person, and its overlapping windows
+    become recordings again, without the model's labels.
     """
     from disc_stream.data.importing import import_dataset
 
@@ -125,6 +139,7 @@ def import_(
     samples = sum(r.samples for r in header.recordings)
     units = ", ".join(f"{c.name} [{c.unit}]" for c in header.channels)
     typer.echo(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
+    typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
 
 
 @app.command("windows")
@@ -168,6 +183,7 @@ def windows(
     typer.echo(f"{out}: {len(split.train):,} training and {len(split.test):,} test windows of {shape}")
     typer.echo(f"split: {split.protocol}")
     typer.echo(f"fingerprint of the training windows: {header.train_fingerprint}")
+    typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
 
 
 def _print_summary(summary: Summary) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -50,7 +51,7 @@ def export(
     from rich.console import Console
 
     from disc_stream.artifacts.bundle import Bundle
-    from disc_stream_server.dataset.parquet import header_of, write_dataset
+    from disc_stream_server.dataset.parquet import WindowShape, header_of, write_dataset
     from disc_stream_server.dataset.replay import Replay
 
     if out.exists() and any(out.iterdir()):
@@ -65,7 +66,7 @@ def export(
             def progress(done: int, total: int) -> None:
                 status.update(f"reading the spool: {done:,} of {total:,} messages")
 
-            header = header_of(manifest, prefix=prefix)
+            header = header_of(WindowShape.of(manifest), prefix=prefix, model=manifest)
             written = write_dataset(replay.windows(progress), out, header, all_windows=all_windows)
     finally:
         replay.close()
@@ -76,8 +77,12 @@ def export(
                 "devices": written.devices, "files": written.files,
             }
         )  # fmt: skip
-    else:
-        typer.echo(
-            f"{written.windows:,} windows ({written.labelled:,} labelled) of {written.devices} devices in "
-            f"{written.files} files: {out}"
-        )
+        return
+    typer.echo(
+        f"{written.windows:,} windows ({written.labelled:,} labelled) of {written.devices} devices in "
+        f"{written.files} files: {out}"
+    )
+    if written.windows:
+        typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+    elif not all_windows:
+        typer.echo("no window has a label of this model; --all writes those without one, too")

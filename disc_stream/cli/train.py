@@ -32,7 +32,8 @@ def train(
         str | None,
         typer.Option(
             "--dataset",
-            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'windows', or synthetic.",
+            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'data windows', a folder of "
+            "'data export', or synthetic.",
         ),
     ] = None,
     data: Annotated[
@@ -107,7 +108,7 @@ def train(
     claim_folder(out, resume=resume)
     require_writable(out)
     request = TrainingRequest(
-        dataset=_record_name(name),
+        dataset=_record_name(name, data),
         out=out,
         method=method,
         preset=preset,
@@ -147,9 +148,11 @@ def _dataset_name(dataset: str | None, synthetic: bool) -> str:
     return dataset or SYNTHETIC
 
 
-def _record_name(name: str) -> str:
-    """A file's name without its folders: the record must not tell where it lay."""
-    return Path(name).stem if name.endswith(".npz") else name
+def _record_name(name: str, data: Path | None) -> str:
+    """Of a file or folder its name alone: the record must not tell where it lay."""
+    if name in ("parquet", "uniform") and data is not None:
+        return data.stem
+    return Path(name).stem if name.endswith((".npz", ".parquet")) or Path(name).is_dir() else name
 
 
 def _load(name: str, data: Path | None, labelled_only: bool) -> Split:

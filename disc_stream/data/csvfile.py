@@ -24,6 +24,7 @@ from sys import intern
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.data.parquet import is_export
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError
 from disc_stream.signal.units import KNOWN_UNITS
@@ -105,7 +106,11 @@ def read_csv_folder(path: Path, progress: Callable[[int, int], None] | None = No
     found = [f for f in path.iterdir() if f.suffix.lower() == ".csv"] if path.is_dir() else [path]
     files = sorted(found)
     if not files:
-        raise InputNotFoundError(f"{str(path)!r} has no .csv files", remedy="Check the path")
+        ours = is_export(path)
+        raise InputNotFoundError(
+            f"{str(path)!r} has no .csv files{' but those of data export' * ours}",
+            remedy="Use: disc-stream data import parquet" if ours else "Check the path",
+        )
     recordings: list[Recording] = []
     file_of: dict[str, Path] = {}
     for file in files:

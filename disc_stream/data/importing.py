@@ -1,14 +1,17 @@
-"""Bringing a dataset, or one's own CSV files, into the uniform format."""
+"""Bringing a dataset, or one's own files, into the uniform format."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from disc_stream.data.csvfile import read_csv_folder
+from disc_stream.data.parquet import read_export, require_export_path
 from disc_stream.data.readers.base import ALL, Progress, no_progress
-from disc_stream.data.readers.loading import read_dataset
+from disc_stream.data.readers.loading import PARQUET, read_dataset
 from disc_stream.data.readers.registry import get_reader
-from disc_stream.data.uniform import Provenance, UniformHeader, to_si, write_uniform
+from disc_stream.data.types import Recording
+from disc_stream.data.uniform import DatasetFacts, Provenance, UniformHeader, to_si, write_uniform
 from disc_stream.errors import ConfigError
 
 CSV = "csv"
@@ -20,7 +23,8 @@ def import_dataset(
     """Write a dataset's recordings to one uniform file.
 
     Args:
-        dataset: name of a registered dataset, or ``csv`` for one's own files.
+        dataset: name of a registered dataset, ``csv`` for one's own files, or ``parquet`` for what
+            ``disc-stream data export`` wrote.
         path: where the dataset is; with ``csv``, a file or a folder of files.
         out: the file to write.
         si: convert to SI units instead of keeping the dataset's own.
@@ -32,35 +36,48 @@ def import_dataset(
         DataError: naming what is missing or malformed, or if ``out`` cannot be written.
     """
     if dataset == CSV:
-        return _import_csv(path, out, si, progress)
+        recordings, facts = _from_csv(path, progress)
+    elif dataset == PARQUET:
+        recordings, facts = _from_export(require_export_path(path), progress)
+    else:
+        recordings, facts = _from_dataset(dataset, path, progress)
+    return write_uniform(out, [to_si(r) if si else r for r in recordings], facts)
+
+
+def _from_dataset(
+    dataset: str, path: Path | None, progress: Progress
+) -> tuple[Sequence[Recording], DatasetFacts]:
     reader = get_reader(dataset)
     contents = read_dataset(dataset, path, ALL, progress)
     dropped = [f"left out {d.rows} rows: {d.reason}" for d in contents.dropped]
-    return write_uniform(
-        out,
-        [to_si(r) if si else r for r in contents.recordings],
-        dataset=reader.name,
-        n_clusters=reader.n_clusters,
-        window_s=reader.window_s,
-        test_subjects=reader.test_subjects,
-        scored=reader.scored,
-        provenance=Provenance(
-            source=path.name if path else "",
-            citation=reader.citation,
-            terms=reader.terms,
-            notes=[*reader.notes, *dropped],
-        ),
+    provenance = Provenance(
+        source=path.name if path else "",
+        citation=reader.citation,
+        terms=reader.terms,
+        notes=[*reader.notes, *dropped],
+    )
+    return contents.recordings, DatasetFacts(
+        reader.name, reader.n_clusters, reader.window_s, reader.test_subjects, reader.scored, provenance
     )
 
 
-def _import_csv(path: Path | None, out: Path, si: bool, progress: Progress) -> UniformHeader:
+def _from_csv(path: Path | None, progress: Progress) -> tuple[Sequence[Recording], DatasetFacts]:
     if path is None:
         raise ConfigError("where are the CSV files?", remedy="Give --path FILE.csv or a folder of them")
     recordings = read_csv_folder(path, progress)
-    return write_uniform(
-        out,
-        [to_si(r) if si else r for r in recordings],
-        dataset=path.stem or CSV,
-        n_clusters=len(recordings[0].label_names) or 6,
-        provenance=Provenance(source=path.name),
+    n_clusters = len(recordings[0].label_names) or 6
+    return recordings, DatasetFacts(path.stem or CSV, n_clusters, provenance=Provenance(source=path.name))
+
+
+def _from_export(path: Path, progress: Progress) -> tuple[Sequence[Recording], DatasetFacts]:
+    export = read_export(path, progress)
+    devices = {r.subject: r.name.rpartition("-part")[0] for r in export.recordings}
+    provenance = Provenance(
+        source=path.name,
+        notes=[
+            f"{export.n_windows} windows of 'disc-stream data export'; the model's labels are left out",
+            *(f"person {person} is the device {device}" for person, device in devices.items()),
+        ],
     )
+    name = path.stem or PARQUET
+    return export.recordings, DatasetFacts(name, export.n_clusters, export.window_s, provenance=provenance)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from disc_stream.data.parquet import is_export, read_export, require_export_path
 from disc_stream.data.readers.base import ALL, Check, Dropped, Progress, no_progress
-from disc_stream.data.readers.loading import read_dataset
+from disc_stream.data.readers.loading import PARQUET, read_dataset
 from disc_stream.data.readers.registry import get_reader
 from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.uniform import read_uniform
@@ -81,7 +82,8 @@ def summarise(dataset: str, path: Path | None, progress: Progress = no_progress)
     """Read a dataset whole, with all its checks, and sum it up.
 
     Args:
-        dataset: name of a registered dataset, or a file that ``disc-stream data import`` wrote.
+        dataset: name of a registered dataset, a file that ``disc-stream data import`` wrote, or a folder
+            that ``disc-stream data export`` wrote (or ``parquet``, ``path`` being that folder).
         path: where the dataset is.
         progress: told how far the reading is.
 
@@ -92,6 +94,8 @@ def summarise(dataset: str, path: Path | None, progress: Progress = no_progress)
     """
     if dataset.endswith(".npz"):
         return _summarise_file(Path(dataset))
+    if dataset == PARQUET or is_export(Path(dataset)):
+        return _summarise_export(require_export_path(path) if dataset == PARQUET else Path(dataset), progress)
     reader = get_reader(dataset)
     contents = read_dataset(dataset, path, ALL, progress)
     return Summary(
@@ -126,6 +130,27 @@ def _summarise_file(file: Path) -> Summary:
         citation=header.provenance.citation,
         terms=header.provenance.terms,
         notes=tuple(header.provenance.notes),
+        people=len({r.subject for r in recordings}),
+        recordings=tuple((r.name, r.subject, r.seconds) for r in recordings),
+        hours=sum(r.seconds for r in recordings) / 3600,
+        samples_per_label=count_labels(recordings),
+    )
+
+
+def _summarise_export(folder: Path, progress: Progress) -> Summary:
+    export = read_export(folder, progress)
+    recordings, model = export.recordings, export.header.model
+    return Summary(
+        name=folder.stem,
+        title=f"{export.n_windows:,} windows of 'disc-stream data export'",
+        kind="recordings",
+        fs=export.header.fs,
+        channels=recordings[0].channels,
+        checks=(),
+        dropped=(),
+        citation="",
+        terms="",
+        notes=() if model is None else (f"labelled by {model.name}, version {model.version}",),
         people=len({r.subject for r in recordings}),
         recordings=tuple((r.name, r.subject, r.seconds) for r in recordings),
         hours=sum(r.seconds for r in recordings) / 3600,

@@ -10,7 +10,7 @@ One npz, readable without pickles::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from disc_stream import __version__
 from disc_stream.artifacts.manifest import ChannelInfo
+from disc_stream.data.alike import require_alike
 from disc_stream.data.archive import ArchiveHeader, read_archive, write_archive
 from disc_stream.data.types import LabelArray, Recording
 from disc_stream.errors import DataError
@@ -85,28 +86,34 @@ def to_si(recording: Recording) -> Recording:
     return replace(recording, channels=channels, samples=samples)
 
 
-def write_uniform(
-    path: Path,
-    recordings: Sequence[Recording],
-    *,
-    dataset: str,
-    n_clusters: int,
-    window_s: float = 2.56,
-    test_subjects: Sequence[int] = (),
-    scored: Sequence[int] = (),
-    provenance: Provenance | None = None,
-) -> UniformHeader:
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What a file says of its recordings together.
+
+    Args:
+        name: of the dataset.
+        n_clusters: usual number of activities.
+        window_s: usual window length in seconds.
+        test_subjects: people to test on; if empty, the reader of the file chooses.
+        scored: labels that metrics count; empty for all.
+        provenance: where the recordings come from.
+    """
+
+    name: str
+    n_clusters: int
+    window_s: float = 2.56
+    test_subjects: Sequence[int] = ()
+    scored: Sequence[int] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+def write_uniform(path: Path, recordings: Sequence[Recording], facts: DatasetFacts) -> UniformHeader:
     """Write recordings of one dataset to ``path``.
 
     Args:
         path: file to write, ending in ``.npz``.
         recordings: with the same channels, rate and label names.
-        dataset: its name.
-        n_clusters: usual number of activities.
-        window_s: usual window length in seconds.
-        test_subjects: people to test on; if empty, the reader of the file chooses.
-        scored: labels that metrics count; empty for all.
-        provenance: where they come from.
+        facts: of the dataset.
 
     Raises:
         DataError: if there are none, they differ in kind, or the file cannot be written.
@@ -114,21 +121,19 @@ def write_uniform(
     if not recordings:
         raise DataError("there are no recordings to write")
     model = recordings[0]
-    for r in recordings:
-        if (r.channels, r.fs, r.label_names) != (model.channels, model.fs, model.label_names):
-            raise DataError(f"recordings {model.name!r} and {r.name!r} differ in channels, rate or labels")
+    require_alike(recordings)
     infos = [RecordingInfo(name=r.name, subject=r.subject, samples=len(r.samples)) for r in recordings]
     header = UniformHeader(
-        dataset=dataset,
+        dataset=facts.name,
         fs=model.fs,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in model.channels],
         label_names=list(model.label_names),
         recordings=infos,
-        n_clusters=n_clusters,
-        window_s=window_s,
-        test_subjects=list(test_subjects),
-        scored=list(scored),
-        provenance=provenance or Provenance(),
+        n_clusters=facts.n_clusters,
+        window_s=facts.window_s,
+        test_subjects=list(facts.test_subjects),
+        scored=list(facts.scored),
+        provenance=facts.provenance,
     )
     for r in recordings:
         _check_numbers(r.name, r.samples, r.labels, len(r.label_names))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.data.alike import require_alike
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording, Split, WindowSet
 from disc_stream.errors import ConfigError, DataError
 from disc_stream.signal.windowing import count_windows, cut_windows
@@ -180,9 +181,9 @@ def _window_pieces(pieces: Sequence[_Piece], plan: WindowPlan) -> WindowSet:
     if not pieces:
         raise DataError("there are no recordings to cut windows from")
     model = pieces[0].recording
+    require_alike([piece.recording for piece in pieces], labels=False)
     parts = []
     for piece in pieces:
-        _check_alike(piece.recording, model)
         x = cut_windows(piece.recording.samples[piece.start : piece.stop], plan.length, plan.hop)
         if len(x):
             parts.append((piece, x))
@@ -207,11 +208,3 @@ def _window_pieces(pieces: Sequence[_Piece], plan: WindowPlan) -> WindowSet:
         channels=model.channels,
         label_names=model.label_names,
     )
-
-
-def _check_alike(recording: Recording, model: Recording) -> None:
-    if (recording.channels, recording.fs) != (model.channels, model.fs):
-        raise DataError(
-            f"recording {recording.name!r} has other channels or another rate than {model.name!r}",
-            remedy="Give recordings of one device type",
-        )

@@ -57,13 +57,13 @@ def test_a_stream_becomes_a_dataset(
         "devices": 2,
         "files": 1,
     }
-    table = pq.read_table(tmp_path / "out" / "part-00000.parquet")
+    table = pq.read_table(tmp_path / "out")  # the folder as a whole, as readers of Parquet take it
     header = json.loads(table.schema.metadata[b"disc-stream"])
     assert header["schema"] == "disc-stream.windows/1"
     assert header["fs"] == 50.0
     assert [c["unit"] for c in header["channels"]] == ["m/s2"] * 3
     assert header["model"]["version"] == Bundle.open(tiny_bundle).manifest.version
-    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["windows"] == 36
+    assert json.loads((tmp_path / "out" / "_dataset.json").read_text())["windows"] == 36
     rows = table.to_pylist()
     heard = {(label.device, label.t0_us): label for label in listener.labels}
     for row in rows:

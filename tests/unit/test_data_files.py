@@ -14,7 +14,7 @@ from disc_stream.data.archive import schema_of
 from disc_stream.data.importing import import_dataset
 from disc_stream.data.readers import load_recordings, load_recordings_spec, load_split, open_recording
 from disc_stream.data.types import Recording
-from disc_stream.data.uniform import Provenance, read_uniform, to_si, write_uniform
+from disc_stream.data.uniform import DatasetFacts, Provenance, read_uniform, to_si, write_uniform
 from disc_stream.data.windowfile import read_windows, write_windows
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError
@@ -34,7 +34,7 @@ def recording(name: str, subject: int, n: int = 300) -> Recording:
 def uniform(tmp_path: Path) -> Path:
     path = tmp_path / "mine.npz"
     people = [recording(f"mine-{s}", s, 300 + s) for s in (1, 2, 3, 4)]
-    write_uniform(path, people, dataset="mine", n_clusters=2, provenance=Provenance(citation="us"))
+    write_uniform(path, people, DatasetFacts("mine", 2, provenance=Provenance(citation="us")))
     return path
 
 
@@ -72,9 +72,9 @@ def test_si_units() -> None:
 def test_only_recordings_of_one_kind_go_into_a_file(tmp_path: Path) -> None:
     other = to_si(recording("other", 2))
     with pytest.raises(DataError, match="'r' and 'other' differ"):
-        write_uniform(tmp_path / "x.npz", [recording("r", 1), other], dataset="x", n_clusters=2)
+        write_uniform(tmp_path / "x.npz", [recording("r", 1), other], DatasetFacts("x", 2))
     with pytest.raises(DataError, match="no recordings"):
-        write_uniform(tmp_path / "x.npz", [], dataset="x", n_clusters=2)
+        write_uniform(tmp_path / "x.npz", [], DatasetFacts("x", 2))
     assert list(tmp_path.iterdir()) == []
 
 

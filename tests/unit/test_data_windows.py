@@ -105,7 +105,7 @@ def test_an_empty_part_is_an_error() -> None:
 
 def test_recordings_of_different_kinds_are_not_mixed() -> None:
     other = replace(recording([0] * 8, name="other"), fs=20.0)
-    with pytest.raises(DataError, match="'other' has other channels or another rate"):
+    with pytest.raises(DataError, match=r"and 'other' differ in their rates: [0-9.]+ Hz and 20 Hz"):
         window_recordings([recording([0] * 8), other], WindowPlan(4, 4))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
+from disc_stream.data.readers.naming import names_recording
 from disc_stream.data.readers.source import Layout, Source
 from disc_stream.data.types import Recording, WindowSet
 from disc_stream.errors import DataError
@@ -26,22 +26,22 @@ class Selection:
 
     Args:
         subjects: only these people.
-        pattern: only recordings whose name matches this shell pattern, such as ``hapt-exp0*``.
+        patterns: only recordings that one of these names, see ``naming``; empty for all.
     """
 
     subjects: frozenset[int] | None = None
-    pattern: str | None = None
+    patterns: tuple[str, ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether nothing is left out, so that published totals must be met."""
-        return self.subjects is None and self.pattern is None
+        return self.subjects is None and not self.patterns
 
     def wants(self, name: str, subject: int) -> bool:
         """Whether the recording ``name`` of person ``subject`` is to be read."""
         if self.subjects is not None and subject not in self.subjects:
             return False
-        return self.pattern is None or fnmatchcase(name, self.pattern)
+        return not self.patterns or any(names_recording(p, name, subject) for p in self.patterns)
 
 
 ALL = Selection()

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from disc_stream.data.archive import schema_of
+from disc_stream.data.parquet import is_export, read_export, require_export_path
 from disc_stream.data.readers.base import ALL, Contents, Progress, Reader, Selection, no_progress
 from disc_stream.data.readers.registry import READERS, get_reader
 from disc_stream.data.readers.source import Source, open_source
@@ -22,6 +23,8 @@ from disc_stream.data.windows import (
     split_recordings,
 )
 from disc_stream.errors import ConfigError, DataError
+
+PARQUET = "parquet"
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,8 @@ def load_recordings(
 
     Args:
         dataset: name of a registered dataset, such as ``hapt``; or ``uniform``, ``path`` being a file that
-            ``disc-stream data import`` wrote; or that file itself.
+            ``disc-stream data import`` wrote; or that file itself; or ``parquet``, ``path`` being a folder
+            that ``disc-stream data export`` wrote; or that folder itself.
         path: the dataset's zip or folder, or a folder that holds either.
         subjects: only these people; all by default.
         progress: told how far the reading is.
@@ -81,8 +85,11 @@ def load_recordings(
         DataError: naming the file and line that is missing or malformed.
     """
     selection = ALL if subjects is None else Selection(subjects=frozenset(subjects))
-    file = _as_file(dataset, path)
-    if file is not None:
+    file, folder = _as_file(dataset, path), _as_export(dataset, path)
+    if folder is not None:
+        found = read_export(folder, progress).recordings
+        recordings = [r for r in found if selection.wants(r.name, r.subject)]
+    elif file is not None:
         recordings = [r for r in read_uniform(file).recordings if selection.wants(r.name, r.subject)]
     else:
         recordings = list(read_dataset(dataset, path, selection, progress).recordings)
@@ -106,7 +113,8 @@ def load_split(
 
     Args:
         dataset: name of a registered dataset; or ``uniform``, ``path`` being a file that ``disc-stream data
-            import`` or ``data windows`` wrote; or that file itself.
+            import`` or ``data windows`` wrote; or that file itself; or ``parquet``, ``path`` being a folder
+            that ``data export`` wrote; or that folder itself.
         path: the dataset's zip or folder, or a folder that holds either.
         window_s: window length in seconds; by default the one the DISC paper uses for the dataset.
         overlap: share of a window that the next one repeats.
@@ -119,8 +127,10 @@ def load_split(
         InputNotFoundError: if ``path`` does not exist.
         DataError: naming the file and line that is missing or malformed.
     """
-    file = _as_file(dataset, path)
-    if file is not None:
+    file, folder = _as_file(dataset, path), _as_export(dataset, path)
+    if folder is not None:
+        split = _split_export(folder, window_s, overlap, progress)
+    elif file is not None:
         split = _split_file(file, window_s, overlap)
     else:
         split = _split_dataset(get_reader(dataset), path, window_s, overlap, progress)
@@ -134,6 +144,22 @@ def _as_file(dataset: str, path: Path | None) -> Path | None:
             raise ConfigError("'uniform' needs a file", remedy="Give --path FILE.npz")
         return path
     return Path(dataset) if dataset not in READERS and dataset.endswith(".npz") else None
+
+
+def _as_export(dataset: str, path: Path | None) -> Path | None:
+    """The folder of ``data export`` that is meant, if it is one."""
+    if dataset == PARQUET:
+        return require_export_path(path)
+    place = Path(dataset)
+    return place if dataset not in READERS and (place.suffix == ".parquet" or is_export(place)) else None
+
+
+def _split_export(folder: Path, window_s: float | None, overlap: float, progress: Progress) -> Split:
+    export = read_export(folder, progress)
+    plan = plan_windows(export.header.fs, export.window_s if window_s is None else window_s, overlap)
+    people = default_test_subjects([r.subject for r in export.recordings])
+    train, test, protocol = split_recordings(export.recordings, plan, people)
+    return Split(train, test, protocol, export.n_clusters)
 
 
 def _split_file(file: Path, window_s: float | None, overlap: float) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
@@ -40,7 +41,18 @@ def get_reader(dataset: str) -> Reader:
         ConfigError: naming the datasets there are.
     """
     if dataset not in READERS:
-        own = f"For files of your own: disc-stream data import csv --path {quote(dataset)} --out mine.npz"
+        own = _own_files(Path(dataset))
         known = f"Use one of {', '.join(READERS)}, or a file that 'disc-stream data import' wrote"
-        raise ConfigError(f"there is no dataset {dataset!r}", remedy=own if Path(dataset).exists() else known)
+        close = get_close_matches(dataset.lower(), READERS, 1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"there is no dataset {dataset!r}{hint}", remedy=own or known)
     return READERS[dataset]
+
+
+def _own_files(path: Path) -> str | None:
+    """What to do with files of one's own; None if there is nothing at ``path``."""
+    if not path.exists():
+        return None
+    if path.is_dir() and any(path.glob("*.parquet")):
+        return "Of Parquet, only folders that 'disc-stream data export' wrote can be read"
+    return f"For files of your own: disc-stream data import csv --path {quote(str(path))} --out mine.npz"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from disc_stream.data.csvfile import read_csv
 from disc_stream.data.readers.base import Selection
 from disc_stream.data.readers.loading import read_dataset
+from disc_stream.data.readers.naming import names_recording
 from disc_stream.data.readers.registry import READERS
 from disc_stream.data.types import Recording
 from disc_stream.data.uniform import read_uniform
 from disc_stream.errors import ConfigError
 
 _ARCHIVE = re.compile(r"(.+\.npz)(?::(.+))?")
-_PERSON = re.compile(r"(?:user|subject|sub|person)[-_]?0*(\d+)")
 
 
 def load_recordings_spec(specs: Sequence[str], path: Path | None = None) -> list[Recording]:
@@ -25,13 +25,17 @@ def load_recordings_spec(specs: Sequence[str], path: Path | None = None) -> list
     A specification is one of::
 
         hapt:exp01-user01     one recording of a dataset, by the end of its name
-        hapt:exp0*            all recordings whose names match a shell pattern
-        hapt:user02           all recordings of one person (also subject02, sub02, person02)
+        hapt:exp0*            all recordings with a part or an end of the name that matches a shell pattern
+        hapt:user02           all recordings of one person (also subject2, sub02, person02)
+        hapt:user0*           all recordings of the people whose numbers match
+        hapt:user02-05        those of a range, also hapt:exp01-exp10
         hapt:user02,user04    several of these
         hapt                  the whole dataset
         walk.csv              a plain file, see ``disc_stream.data.csvfile``
         mine.npz              all recordings of a file that ``disc-stream data import`` wrote
-        mine.npz:NAME         those of its recordings whose names match NAME, a shell pattern
+        mine.npz:user0*       those of its recordings that are named so, in all the forms above
+
+    Upper and lower case are the same. A word that is the full name of a recording names no other one.
 
     Args:
         specs: at least one specification.
@@ -73,40 +77,50 @@ def _expand(spec: str, path: Path | None) -> list[Recording]:
     if archive:
         return _select_from_file(Path(archive[1]), archive[2])
     dataset, _, rest = spec.partition(":")
+    dataset = dataset.lower()
     if dataset not in READERS:
+        close = get_close_matches(dataset, READERS, 1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
         raise ConfigError(
-            f"{spec!r} is neither a recording file nor a dataset",
+            f"{spec!r} is neither a recording file nor a dataset{hint}",
             remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, or a .csv or .npz file",
         )
-    return [r for part in (rest or "*").split(",") for r in _select(dataset, part, path)]
+    patterns = _patterns(rest)
+    contents = read_dataset(dataset, path, Selection(patterns=patterns))
+    lister = f"'disc-stream data info {dataset} --recordings' lists them"
+    return _in_order(list(contents.recordings), patterns, dataset, lister)
 
 
-def _select_from_file(file: Path, pattern: str | None) -> list[Recording]:
-    recordings = read_uniform(file).recordings
-    chosen = [r for r in recordings if pattern is None or fnmatchcase(r.name, pattern)]
-    if not chosen:
-        raise ConfigError(
-            f"{str(file)!r} has no recording {pattern!r}",
-            remedy=f"It has: {_some(r.name for r in recordings)}",
-        )
+def _select_from_file(file: Path, words: str | None) -> list[Recording]:
+    recordings = list(read_uniform(file).recordings)
+    return _in_order(
+        recordings, _patterns(words or ""), str(file), f"It has: {_some([r.name for r in recordings])}"
+    )
+
+
+def _patterns(words: str) -> tuple[str, ...]:
+    return tuple(word for part in words.split(",") if (word := part.strip()))
+
+
+def _in_order(
+    recordings: list[Recording], patterns: Sequence[str], where: str, remedy: str
+) -> list[Recording]:
+    """What each pattern names, in the order of the patterns; all of them where there is none.
+
+    Raises:
+        ConfigError: if a pattern names nothing.
+    """
+    if not patterns:
+        return recordings
+    chosen: list[Recording] = []
+    for pattern in patterns:
+        exact = [r for r in recordings if r.name in (pattern, f"{where}-{pattern}")]
+        found = exact or [r for r in recordings if names_recording(pattern, r.name, r.subject)]
+        if not found:
+            raise ConfigError(f"{where!r} has no recording {pattern!r}", remedy=remedy)
+        chosen += found
     return chosen
 
 
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
-
-
-def _select(dataset: str, part: str, path: Path | None) -> list[Recording]:
-    person = _PERSON.fullmatch(part)
-    if person:
-        selection = Selection(subjects=frozenset({int(person[1])}))
-    else:
-        selection = Selection(pattern=part if part.startswith(f"{dataset}-") else f"{dataset}-{part}")
-    recordings = read_dataset(dataset, path, selection).recordings
-    if not recordings:
-        raise ConfigError(
-            f"{dataset!r} has no recording {part!r}",
-            remedy=f"'disc-stream data info {dataset} --recordings' lists them",
-        )
-    return list(recordings)
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

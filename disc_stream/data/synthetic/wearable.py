@@ -111,7 +111,6 @@ def synthetic_recordings(
     *,
     fs: float = 50.0,
     placement: Placement | str = Placement.WAIST,
-    dwell: float = 1.0,
     sensor: SensorModel | None = None,
 ) -> list[Recording]:
     """Recordings of a fleet, one person each; the same streams that ``SyntheticWearable`` gives live.
@@ -122,13 +121,12 @@ def synthetic_recordings(
         seed: same seed, same recordings.
         fs: samples per second.
         placement: where all of them are worn, or ``mixed`` to take turns.
-        dwell: factor on how long activities last.
         sensor: kind of sensor.
     """
     recordings = []
     worn_at = placements(placement, n_devices)
     for number, (device, worn) in enumerate(zip(device_names(n_devices), worn_at, strict=True)):
-        wearable = SyntheticWearable(device, seed, fs=fs, placement=worn, dwell=dwell, sensor=sensor)
+        wearable = SyntheticWearable(device, seed, fs=fs, placement=worn, sensor=sensor)
         samples, labels = wearable.read(round(seconds * fs))
         recordings.append(Recording(device, number + 1, float(fs), CHANNELS, samples, labels, LABEL_NAMES))
     return recordings

@@ -15,14 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from disc_stream import __version__
-from disc_stream.artifacts.manifest import Manifest
+from disc_stream.artifacts.manifest import ChannelInfo, Manifest, WindowInfo
+from disc_stream.data.parquet import (
+    HEADER_FILE,
+    METADATA_KEY,
+    ExportedCluster,
+    ExportedModel,
+    ExportHeader,
+)
 from disc_stream.errors import StorageError
+from disc_stream.types import Channel
 from disc_stream_server.dataset.replay import LabelledWindow, si_channels
 from disc_stream_server.storage.state import BRIDGED, DEFERRED
 
-SCHEMA = "disc-stream.windows/1"
-METADATA_KEY = b"disc-stream"
-HEADER_FILE = "dataset.json"
 _ROWS = 4_096  # windows per file
 
 
@@ -43,33 +48,56 @@ class Written:
     files: int
 
 
-def header_of(manifest: Manifest, *, prefix: str) -> dict[str, Any]:
-    """The facts that hold for every window: in each file's metadata, and in ``dataset.json``."""
-    return {
-        "schema": SCHEMA,
-        "fs": manifest.fs,
-        "window": manifest.window.model_dump(),
-        "channels": [{"name": c.name, "unit": c.unit} for c in si_channels(manifest)],
-        "samples": "row-major (T, C) float32, in the units of the channels",
-        "soft": "soft assignment to the clusters, in the order of their ids",
-        "clusters": [{"id": c.id, "name": c.name} for c in manifest.clusters],
-        "model": {
-            "name": manifest.name,
-            "version": manifest.version,
-            "training": manifest.training.model_dump(),
-        },
-        "provenance": {
-            "software": f"disc-stream {__version__}",
-            "prefix": prefix,
-            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
-            "labels": "made by the model without any label of a person; see training",
-        },
+@dataclass(frozen=True, slots=True)
+class WindowShape:
+    """What the windows of an export are like, whether there is a model or not.
+
+    Args:
+        fs: sampling rate in Hz.
+        channels: names and SI units.
+        window: how streams were cut.
+    """
+
+    fs: float
+    channels: tuple[Channel, ...]
+    window: WindowInfo
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> WindowShape:
+        """As a model has it, in SI units."""
+        return cls(manifest.fs, si_channels(manifest), manifest.window)
+
+
+def header_of(shape: WindowShape, *, prefix: str, model: Manifest | None = None) -> ExportHeader:
+    """The facts that hold for every window.
+
+    Args:
+        shape: of the windows.
+        prefix: of the topics.
+        model: that made the labels; None if there are none.
+    """
+    provenance = {
+        "software": f"disc-stream {__version__}",
+        "prefix": prefix,
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if model is not None:
+        provenance["labels"] = "made by the model without any label of a person; see training"
+    return ExportHeader(
+        fs=shape.fs,
+        window=shape.window,
+        channels=[ChannelInfo(name=c.name, unit=c.unit) for c in shape.channels],
+        clusters=[] if model is None else [ExportedCluster(id=c.id, name=c.name) for c in model.clusters],
+        model=None
+        if model is None
+        else ExportedModel(name=model.name, version=model.version, training=model.training.model_dump()),
+        provenance=provenance,
+    )
 
 
-def table_schema(header: dict[str, Any]) -> pa.Schema:
+def table_schema(header: ExportHeader) -> pa.Schema:
     """Columns of the files."""
-    n = header["window"]["samples"] * len(header["channels"])
+    n = header.window.samples * len(header.channels)
     fields = [
         ("device", pa.string()), ("boot", pa.uint32()), ("window", pa.uint32()), ("t0_us", pa.int64()),
         ("t0_unix_us", pa.int64()), ("received_us", pa.int64()), ("bridged", pa.bool_()),
@@ -78,13 +106,13 @@ def table_schema(header: dict[str, Any]) -> pa.Schema:
         ("distance", pa.float32()), ("novelty", pa.float32()), ("deferred", pa.bool_()),
         ("samples", pa.list_(pa.float32(), n)),
     ]  # fmt: skip
-    return pa.schema(fields, metadata={METADATA_KEY: json.dumps(header).encode()})
+    return pa.schema(fields, metadata={METADATA_KEY: json.dumps(header.to_dict()).encode()})
 
 
 def write_dataset(
-    windows: Iterable[LabelledWindow], folder: Path, header: dict[str, Any], *, all_windows: bool
+    windows: Iterable[LabelledWindow], folder: Path, header: ExportHeader, *, all_windows: bool
 ) -> Written:
-    """Write ``dataset.json`` and ``part-00000.parquet`` and so on.
+    """Write ``part-00000.parquet`` and so on, and ``_dataset.json``.
 
     Args:
         windows: what to write.
@@ -109,7 +137,9 @@ def write_dataset(
             devices.update(one.window.device for one in part)
             n, files = n + len(part), files + 1
             labelled += sum(one.label is not None for one in part)
-        text = json.dumps({**header, "windows": n, "labelled": labelled, "devices": len(devices)}, indent=2)
+        text = json.dumps(
+            {**header.to_dict(), "windows": n, "labelled": labelled, "devices": len(devices)}, indent=2
+        )
         (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(
