@@ -43,8 +43,8 @@ _GROUP, _MAX_BLOCKS, _LEVELS = 4, 8, 4
 _MAX_LAG_US = 120_000_000
 _LAG_FORGOTTEN = 8  # blocks as expected, after which a long step is taken for a gap
 _BACKWARD_US = -1_000_000
-_TREND = 1 / 16  # weight of a batch in the smoothed declared rate
-_TREND_AFTER = 8  # batches
+_TREND = 1 / 32  # weight of a batch in the smoothed declared rate
+_TREND_AFTER = 16  # batches
 _HYSTERESIS = 0.0125  # the smoothed declared rate moves by more, before it is followed
 _JUMP = 0.04  # a declared rate that differs by more is another rate
 _STEADY = 4  # batches with one declared rate, before a jump is followed at once
@@ -126,26 +126,28 @@ class RateEstimator:
     # -- the declared rate ------------------------------------------------------------------------------
 
     def _follow(self, declared: float) -> None:
-        """Smooth what is declared; a jump is followed at once, unless jumps are frequent."""
+        """Smooth what is declared."""
         if abs(declared - self._declared) > _JUMP * self._declared:
-            alike = abs(declared - self._jumped) <= _JUMP * self._jumped
-            self._steady = self._steady + 1 if alike else 1
-            self._jumped = declared
-            if self._calm >= _STEADY or self._steady >= _STEADY:
-                self._declared, self._seen, self._steady, self._jumped = declared, 1, 0, 0.0
-                self._use(declared, measured=False)
-                self._trusted = False
-            self._calm = 0
+            self._jump(declared)
             return
-        self._steady, self._jumped = 0, 0.0
+        self._steady = 0
         self._seen, self._calm = self._seen + 1, self._calm + 1
-        self._declared += (declared - self._declared) * max(_TREND, 1 / self._seen)
-        if (
-            not self._measured
-            and self._seen >= _TREND_AFTER
-            and abs(self._declared - self._fs) > _HYSTERESIS * self._fs
-        ):
+        if declared != self._declared:
+            self._declared += (declared - self._declared) * max(_TREND, 1 / self._seen)
+        off = abs(self._declared - self._fs)
+        if off > _HYSTERESIS * self._fs and self._seen >= _TREND_AFTER and not self._measured:
             self._use(self._declared, measured=False)
+
+    def _jump(self, declared: float) -> None:
+        """Another rate is declared: it is used at once, unless that happens often."""
+        alike = self._steady > 0 and abs(declared - self._jumped) <= _JUMP * self._jumped
+        self._steady = self._steady + 1 if alike else 1
+        self._jumped = declared
+        if self._calm >= _STEADY or self._steady >= _STEADY:
+            self._declared, self._seen, self._steady = declared, 1, 0
+            self._use(declared, measured=False)
+            self._trusted = False
+        self._calm = 0
 
     # -- the device's times -----------------------------------------------------------------------------
 
@@ -189,10 +191,11 @@ class RateEstimator:
         self._in_step += 1
         if self._in_step >= _LAG_FORGOTTEN:
             self._lag_us = 0
-        gaps = block.gaps + len(self._run)
-        self._run.clear()
+        if self._run:
+            block = block._replace(gaps=block.gaps + len(self._run))
+            self._run.clear()
         self._contested = False
-        self._push(0, block._replace(gaps=gaps))
+        self._push(0, block)
 
     def _take_outlier(self, block: Block, excess_us: float) -> None:
         """A gap, a late stamp, or one of several that show another rate."""
@@ -219,32 +222,32 @@ class RateEstimator:
         blocks.append(block)
         if len(blocks) > _MAX_BLOCKS:
             del blocks[0]
+        since = self._since[level] = self._since[level] % _GROUP + 1
+        if self._trusted and since < _GROUP:  # it has time: judge once a group
+            return
         if self._judge(blocks[-_GROUP:]) or (len(blocks) > _GROUP and self._judge(blocks)):
             return
-        self._since[level] += 1
-        if self._since[level] == _GROUP and level + 1 < _LEVELS:
-            self._since[level] = 0
-            group = blocks[-_GROUP:]
-            n, us, gaps = (sum(column) for column in zip(*group, strict=True))
-            self._push(level + 1, Block(n, us, gaps))
+        if since == _GROUP and level + 1 < _LEVELS:
+            self._push(level + 1, _sum(blocks[-_GROUP:]))
 
     def _judge(self, blocks: list[Block]) -> bool:
         """Whether blocks have given another rate."""
-        excess = [one.us - one.n * 1e6 / self._fs for one in blocks]
-        total_us = sum(one.us for one in blocks)
-        sum_us = sum(excess)
-        jitter_us = _JITTER_SECONDS_US if self._whole else _JITTER_US
-        pieces = 1 + sum(one.gaps for one in blocks)
-        # How far the rate in use is off, whichever block is left out.
-        beyond_us = sum_us - max(excess) if sum_us > 0 else min(excess) - sum_us
-        expected_us = total_us - sum_us
+        n, total_us, gaps = _sum(blocks)
+        expected_us = n * 1e6 / self._fs
+        sum_us = total_us - expected_us
         off = abs(sum_us) / expected_us
-        if len(blocks) >= _GROUP and off < _WRONG and beyond_us <= jitter_us * pieces:
-            self._trusted = True
-        if beyond_us <= jitter_us * pieces or not _regular(blocks):
+        pieces = 1 + gaps
+        allowed_us = pieces * (_JITTER_SECONDS_US if self._whole else _JITTER_US)
+        if abs(sum_us) <= allowed_us:
+            self._trusted = self._trusted or (len(blocks) >= _GROUP and off < _WRONG)
+            return False
+        # How far the rate in use is off, whichever block is left out.
+        excess = [one.us - one.n * 1e6 / self._fs for one in blocks]
+        beyond_us = sum_us - max(excess) if sum_us > 0 else min(excess) - sum_us
+        if beyond_us <= allowed_us or not _regular(blocks):
             return False
         wrong = off >= _WRONG
-        if len(blocks) >= _GROUP and beyond_us > jitter_us * (pieces + 1):
+        if len(blocks) >= _GROUP and beyond_us > allowed_us * (pieces + 1) / pieces:
             if wrong or (off >= _DRIFT and total_us >= _DRIFT_US):
                 return self._settle(blocks)
         elif wrong:
@@ -253,7 +256,8 @@ class RateEstimator:
 
     def _settle(self, blocks: list[Block]) -> bool:
         """Use the rate that blocks show; whether it is another one."""
-        fs = sum(one.n for one in blocks) * 1e6 / sum(one.us for one in blocks)
+        n, us, _ = _sum(blocks)
+        fs = n * 1e6 / us
         if not self._in_range(fs):
             return False
         near = abs(fs - self._declared) <= _DECLARED_BAND * self._declared
@@ -293,6 +297,13 @@ class RateEstimator:
         self._run = [Block(*one) for one in run]
         self._since = list(since)
         self._levels = [[Block(*one) for one in blocks] for blocks in levels]
+
+
+def _sum(blocks: list[Block]) -> Block:
+    n = us = gaps = 0
+    for one in blocks:
+        n, us, gaps = n + one[0], us + one[1], gaps + one[2]
+    return Block(n, us, gaps)
 
 
 def _regular(blocks: list[Block]) -> bool:
