@@ -8,13 +8,19 @@ from torch import Tensor, nn
 
 def squared_distances(z: Tensor, centroids: Tensor) -> Tensor:
     """‖z_i - μ_j‖², (B, d) and (K, d) -> (B, K); from differences, which stay exact for close points."""
-    return (z.unsqueeze(1) - centroids.unsqueeze(0)).square().sum(2)
+    return (z.unsqueeze(1) - centroids).square().sum(2)
 
 
 def soft_assignment(z: Tensor, centroids: Tensor) -> Tensor:
     """q_ij of equation 13: Student's t with one degree of freedom, (B, d) and (K, d) -> (B, K)."""
-    similarity = 1.0 / (1.0 + squared_distances(z, centroids))
-    return similarity / similarity.sum(1, keepdim=True)
+    return soft_labels(z, centroids)[0]
+
+
+def soft_labels(z: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Soft assignment q of equation 13 and ‖z_i - μ_j‖², both (B, K)."""
+    distance = squared_distances(z, centroids)
+    similarity = 1.0 / (1.0 + distance)
+    return similarity / similarity.sum(1, keepdim=True), distance
 
 
 def target_distribution(q: Tensor, frequency: Tensor | None = None) -> Tensor:

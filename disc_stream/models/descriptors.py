@@ -6,6 +6,7 @@ the movement. They are computed by matrix products, so that they run inside an e
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.models.cluster import squared_distances
+from disc_stream.models.bounds import bounded, unless_nan
+from disc_stream.models.cluster import soft_labels
 
+# Floors, in units of a scaled channel. No formula adds one of them as it is: optimisers of exported graphs
+# take a small constant for zero (onnxscript's rewriter removes sums with constants up to 1e-8), which would
+# leave log(0) for a still channel. Each formula is divided by its floor, so that what is added is one.
 _TINY_VARIANCE = 1e-8
 _TINY_POWER = 1e-6
-_TINY_DEVIATION = 1e-4  # of a scaled channel: correlations of a still channel go to 0
+_TINY_DEVIATION = 1e-4  # correlations of a still channel go to 0
 
 
 class Descriptors(nn.Module):
@@ -74,32 +79,49 @@ class Descriptors(nn.Module):
         return n_channels * (2 + len(self.bands)) + len(self.first)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Windows (B, T, C) in physical units -> descriptors (B, F)."""
-        signals = (x * self.scale).transpose(1, 2)  # (B, C, T)
-        parts = [self._spectral(signals)]
+        """Windows (B, T, C) in physical units -> descriptors (B, F), finite wherever the window is."""
+        signals = bounded(x * self.scale).transpose(1, 2)  # (B, C, T)
+        level, varying = _centred(signals)
+        parts = [self._spectral(level, varying)]
         if self.axes:
             n_sensors = self.n_channels // self.axes
             grouped = signals.reshape(-1, n_sensors, self.axes, self.n_samples)
-            parts.append(self._spectral(torch.sqrt(grouped.square().sum(2) + _TINY_VARIANCE)))
+            # sqrt(m² + tiny)
+            magnitude = torch.sqrt(grouped.square().sum(2) / _TINY_VARIANCE + 1.0) * math.sqrt(_TINY_VARIANCE)
+            parts.append(self._spectral(*_centred(magnitude)))
         if len(self.first):
-            parts.append(self._correlations(signals))
+            parts.append(self._correlations(varying))
         return torch.cat(parts, dim=1)
 
-    def _spectral(self, signals: Tensor) -> Tensor:
-        level = signals.mean(2)
-        varying = signals - level.unsqueeze(2)
+    def _spectral(self, level: Tensor, varying: Tensor) -> Tensor:
         tapered = varying * self.taper
         power = (tapered @ self.cosines.t()).square() + (tapered @ self.sines.t()).square()
-        spectrum = torch.log(power @ self.bands.t() + _TINY_POWER)  # (B, C, bands)
-        spread = torch.log(varying.square().mean(2) + _TINY_VARIANCE)
+        spectrum = log_above(power @ self.bands.t(), _TINY_POWER)  # (B, C, bands)
+        spread = log_above(varying.square().mean(2), _TINY_VARIANCE)
         return torch.cat([level, spread, spectrum.flatten(1)], dim=1)
 
-    def _correlations(self, signals: Tensor) -> Tensor:
-        varying = signals - signals.mean(2, keepdim=True)
-        deviation = torch.sqrt(varying.square().mean(2)) + _TINY_DEVIATION
-        normal = varying / deviation.unsqueeze(2)
+    def _correlations(self, varying: Tensor) -> Tensor:
+        deviation = torch.sqrt(varying.square().mean(2)) / _TINY_DEVIATION + 1.0
+        normal = varying / _TINY_DEVIATION / deviation.unsqueeze(2)
         matrix = normal @ normal.transpose(1, 2) / self.n_samples
         return matrix[:, self.first, self.second]
+
+
+def log_above(x: Tensor, floor: float) -> Tensor:
+    """Log(x + floor) for x of at least 0, computed as log(x / floor + 1) + log(floor)."""
+    return torch.log(x / floor + 1.0) + math.log(floor)
+
+
+def _centred(signals: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, T) -> means (B, C) and the signals less their mean.
+
+    Differences to the first sample are taken before the mean, so that a channel that does not vary has
+    exactly 0 left, however far from zero it stands; rounding of the mean would look like motion.
+    """
+    first = signals[:, :, :1]
+    moved = signals - first
+    mean = moved.mean(2, keepdim=True)
+    return (first + mean).squeeze(2), moved - mean
 
 
 def band_matrix(n_frequencies: int, n_bands: int) -> np.ndarray:
@@ -152,8 +174,5 @@ class DescriptorNet(nn.Module):
         Returns:
             embedding (B, d); q (B, K), equation 13; squared Euclidean distance to each centroid (B, K).
         """
-        z = self.descriptors(x) @ self.project + self.shift
-        distance = squared_distances(z, self.centroids)
-        similarity = 1.0 / (1.0 + distance)
-        q = similarity / similarity.sum(1, keepdim=True)
-        return z, q, distance
+        z = unless_nan(bounded(self.descriptors(x) @ self.project + self.shift), x)
+        return (z, *soft_labels(z, self.centroids))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.models.bounds import bounded, unless_nan
+from disc_stream.models.cluster import soft_labels
 from disc_stream.models.encoder import RecurrentEncoder, frames
 from disc_stream.models.layers import GRUWeights, weights_of
 from disc_stream.models.scan import paper_step
@@ -58,14 +60,12 @@ class InferenceNet(nn.Module):
         Returns:
             embedding (B, d); q (B, K), equation 13; squared Euclidean distance to each centroid (B, K).
         """
-        _, top = self.recurrence(frames((x - self.offset) * self.scale, self.frame))
+        _, top = self.recurrence(frames(bounded((x - self.offset) * self.scale), self.frame))
         z = torch.cat([top[-2], top[-1]], dim=1) @ self.project + self.shift
         if self.squash:
             z = torch.tanh(z)
-        distance = (z.unsqueeze(1) - self.centroids).square().sum(2)
-        similarity = 1.0 / (1.0 + distance)
-        q = similarity / similarity.sum(1, keepdim=True)
-        return z, q, distance
+        z = unless_nan(z, x)
+        return (z, *soft_labels(z, self.centroids))
 
 
 class PaperRecurrence(nn.Module):

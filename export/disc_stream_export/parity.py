@@ -1,8 +1,9 @@
-"""Does the graph compute what torch computes? Compared on real windows, at several batch sizes."""
+"""Does the graph compute what torch computes? Compared on real windows, in several batches, and on probes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,15 @@ from disc_stream.artifacts.manifest import ParityInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded, OnnxEncoder
 from disc_stream.errors import BundleError, ParityError
 from disc_stream.types import Float32Array
+from disc_stream_export.probes import Probe, probes
 
 TORCH_BATCH = 256
 SMALL_BATCHES = (1, 7)  # 1 is the live case of one device; 7 divides nothing
 SMALL_WINDOWS = 63  # compared at the small batch sizes; all windows are compared in one batch
+
+ROUNDING = 10.0  # times what torch in float32 differs from torch in float64, on probes
+
+_VERSIONS = "Nothing was written; use the versions of torch and onnx that setup installs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,24 @@ class Tolerances:
     distance: float = 1e-3
 
 
-def compare(net: nn.Module, bundle: Bundle, samples: Float32Array, tolerances: Tolerances) -> ParityInfo:
-    """Compare names, dynamic axes, shapes, dtypes, and then values.
+def compare(
+    net: nn.Module,
+    bundle: Bundle,
+    samples: Float32Array,
+    tolerances: Tolerances,
+    made_up: Iterable[Probe] | None = None,
+) -> ParityInfo:
+    """Compare names, dynamic axes, shapes, dtypes, and then values: on real windows and on probes.
+
+    On probes (``probes``), the tolerance grows where float32 itself cannot say better: by ten times the
+    largest difference that torch shows there between single and double precision.
 
     Args:
         net: the trained network.
         bundle: with the graph made from it.
         samples: (N, input_samples, C) real windows, physical units.
         tolerances: what passes.
+        made_up: probes; None for those of every kind that are like ``samples``.
 
     Raises:
         ParityError: naming the output, the worst window and the figure.
@@ -59,24 +75,23 @@ def compare(net: nn.Module, bundle: Bundle, samples: Float32Array, tolerances: T
             error.message, remedy="Use the versions of torch and onnx that setup installs"
         ) from error
     expected = run_torch(net, samples)
-    _check_finite(expected)
-    limits = {
-        "embedding": tolerances.embedding * max(1.0, float(np.abs(expected.embedding).max())),
-        "q": tolerances.q,
-        "distance": tolerances.distance,
-    }
-    floor = max(0.01 * float(expected.distance.mean()), float(np.finfo(np.float32).tiny))
+    remedy = "Train again; the weights or the sample windows are damaged"
+    _check_finite(expected, "the network itself", "", remedy)
+    limits = _limits(tolerances, expected)
     worst = dict.fromkeys(OUTPUTS, 0.0)
     equal = []
     for start, stop, batch in _batches(len(samples)):
         got = encoder.encode(samples[start:stop])
         wanted = Encoded(*(getattr(expected, name)[start:stop] for name in OUTPUTS))
-        for name, difference in _differences(got, wanted, floor).items():
-            _check(name, difference, limits[name], start, batch)
+        for name, difference in _differences(got, wanted, _floor(expected)).items():
+            _check(name, difference, limits[name], f" (in batches of {batch})", start)
             worst[name] = max(worst[name], float(difference.max()))
         equal.append(got.labels == wanted.labels)
+    _check_nan(encoder, samples)
+    made_up = probes(samples) if made_up is None else made_up
     return ParityInfo(
         n_windows=len(samples),
+        n_probes=sum(_compare_probe(net, encoder, probe, tolerances) for probe in made_up),
         max_abs_embedding=worst["embedding"],
         max_abs_q=worst["q"],
         max_rel_distance=worst["distance"],
@@ -84,15 +99,72 @@ def compare(net: nn.Module, bundle: Bundle, samples: Float32Array, tolerances: T
     )
 
 
-def run_torch(net: nn.Module, samples: Float32Array) -> Encoded:
-    """The network's own answer in float32 on the CPU, in evaluation mode."""
+def _compare_probe(net: nn.Module, encoder: OnnxEncoder, probe: Probe, tolerances: Tolerances) -> int:
+    """Compare on one kind of made-up windows; how many they were.
+
+    Raises:
+        ParityError: if an output is not finite, or differs.
+    """
+    where = f" of {probe.kind}"
+    expected, exact = run_torch(net, probe.windows), run_torch(net, probe.windows, torch.float64)
+    _check_finite(expected, "the network itself", where, "Train again; the weights are damaged")
+    rounding = _differences(expected, exact, _floor(expected))
+    limits = {
+        name: limit + ROUNDING * float(np.nan_to_num(rounding[name], posinf=0.0).max())
+        for name, limit in _limits(tolerances, expected).items()
+    }
+    few = probe.windows[: SMALL_BATCHES[1]]
+    alone = [encoder.encode(few[at : at + 1]) for at in range(len(few))]
+    for got in (encoder.encode(probe.windows), _joined(alone)):
+        _check_finite(got, "the graph", where, _VERSIONS)
+        wanted = Encoded(*(getattr(expected, name)[: len(got)] for name in OUTPUTS))
+        for name, difference in _differences(got, wanted, _floor(expected)).items():
+            _check(name, difference, limits[name], where)
+    return len(probe.windows)
+
+
+def _check_nan(encoder: OnnxEncoder, samples: Float32Array) -> None:
+    """Check that a window which holds NaN has no label, and spoils no other.
+
+    Raises:
+        ParityError: if the graph does otherwise.
+    """
+    x = np.concatenate([samples[:1]] * 3)
+    x[1, x.shape[1] // 2, -1] = np.nan
+    if np.isfinite(encoder.encode(x).q).all(axis=1).tolist() != [True, False, True]:
+        raise ParityError("the graph labels a window that holds NaN, or spoils the others", remedy=_VERSIONS)
+
+
+def _limits(tolerances: Tolerances, expected: Encoded) -> dict[str, float]:
+    """Largest difference that passes, of each output."""
+    largest = max(1.0, float(np.abs(expected.embedding).max()))
+    return {
+        "embedding": tolerances.embedding * largest,
+        "q": tolerances.q,
+        "distance": tolerances.distance,
+    }
+
+
+def _floor(expected: Encoded) -> float:
+    """A distance below which differences are not divided by the distance."""
+    return max(0.01 * float(expected.distance.mean(dtype=np.float64)), float(np.finfo(np.float32).tiny))
+
+
+def run_torch(net: nn.Module, samples: Float32Array, dtype: torch.dtype = torch.float32) -> Encoded:
+    """The network's own answer on the CPU, in evaluation mode, computed in ``dtype``."""
     net = net.cpu().eval()
+    if dtype != torch.float32:
+        net = copy.deepcopy(net).to(dtype)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(samples), TORCH_BATCH):
-            outputs = net(torch.from_numpy(np.ascontiguousarray(samples[start : start + TORCH_BATCH])))
-            parts.append([output.numpy() for output in outputs])
-    return Encoded(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            batch = torch.from_numpy(np.ascontiguousarray(samples[start : start + TORCH_BATCH]))
+            parts.append(Encoded(*(output.numpy() for output in net(batch.to(dtype)))))
+    return _joined(parts)
+
+
+def _joined(parts: list[Encoded]) -> Encoded:
+    return Encoded(*(np.concatenate([getattr(part, name) for part in parts]) for name in OUTPUTS))
 
 
 def _batches(n: int) -> Iterator[tuple[int, int, int]]:
@@ -113,22 +185,22 @@ def _differences(got: Encoded, wanted: Encoded, floor: float) -> dict[str, Float
     }
 
 
-def _check(name: str, difference: Float32Array, tolerance: float, start: int, batch: int) -> None:
+def _check(name: str, difference: Float32Array, tolerance: float, where: str, start: int = 0) -> None:
     if bool((difference <= tolerance).all()):  # NaN is not below a tolerance
         return
     window = int(np.argmax(difference))  # NaN counts as the largest
     raise ParityError(
         f"output {name!r} of the graph differs from torch by {difference[window]:.2e} "
-        f"in window {start + window} (in batches of {batch}); {tolerance:.0e} is allowed",
-        remedy="Nothing was written; use the versions of torch and onnx that setup installs",
+        f"in window {start + window}{where}; {tolerance:.0e} is allowed",
+        remedy=_VERSIONS,
     )
 
 
-def _check_finite(expected: Encoded) -> None:
+def _check_finite(outputs: Encoded, of: str, where: str, remedy: str) -> None:
     for name in OUTPUTS:
-        finite = np.isfinite(getattr(expected, name)).all(axis=1)
+        finite = np.isfinite(getattr(outputs, name)).all(axis=1)
         if not finite.all():
             raise ParityError(
-                f"output {name!r} of the network itself is not finite in window {int(np.argmin(finite))}",
-                remedy="Train again; the weights or the sample windows are damaged",
+                f"output {name!r} of {of} is not finite in window {int(np.argmin(finite))}{where}",
+                remedy=remedy,
             )

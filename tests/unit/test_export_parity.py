@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from disc_stream.artifacts.manifest import ParityInfo
 from disc_stream.errors import ParityError
 from disc_stream.types import Float32Array
 from disc_stream_export.parity import Tolerances, compare
+from disc_stream_export.probes import HUGE, Probe, probes
 from tests.support.tiny_bundle import CENTROIDS, write_tiny_bundle
 
 MARK = 100.0  # a window that starts with this value is answered wrongly
@@ -56,8 +58,8 @@ def windows(n: int = 300, marked: int | None = None) -> Float32Array:
     return x
 
 
-def check(net: nn.Module, bundle: Bundle, x: Float32Array) -> ParityInfo:
-    return compare(net, bundle, x, Tolerances())
+def check(net: nn.Module, bundle: Bundle, x: Float32Array, made_up: Sequence[Probe] = ()) -> ParityInfo:
+    return compare(net, bundle, x, Tolerances(), made_up)
 
 
 def test_agreement_is_measured(bundle: Bundle) -> None:
@@ -103,6 +105,64 @@ def test_rounding_passes(bundle: Bundle) -> None:
 def test_a_network_that_is_itself_broken_is_named(bundle: Bundle) -> None:
     with pytest.raises(ParityError, match=r"'q' of the network itself is not finite in window 9"):
         check(MeanNet(q=float("nan")), bundle, windows(marked=9))
+
+
+def still(n: int = 20, marked: int | None = None) -> Float32Array:
+    x = np.zeros((n, 8, 3), dtype=np.float32)
+    if marked is not None:
+        x[marked, 0, 0] = MARK
+    return x
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (MeanNet(q=0.01), r"'q' of the graph differs from torch by 1\.00e-02 in window 4 of dead sensors; "),
+        (MeanNet(q=float("nan")), r"'q' of the network itself is not finite in window 4 of dead sensors"),
+    ],
+    ids=["differs", "not finite"],
+)
+def test_probes_are_compared_too(net: nn.Module, message: str, bundle: Bundle) -> None:
+    with pytest.raises(ParityError, match=message):
+        check(net, bundle, windows(), [Probe("dead sensors", still(marked=4))])
+
+
+class Rough(MeanNet):
+    """Computes a difference of large numbers, of which single precision keeps little."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        z, q, distance = super().forward(x)
+        marked = x[:, 0, :1] == MARK
+        return torch.where(marked, (z + 3e3) - 3e3, z), q, distance
+
+
+def test_where_single_precision_says_no_more_probes_ask_for_no_more(bundle: Bundle) -> None:
+    x = windows(20)
+    x[:, 0, 0] = MARK
+    assert check(Rough(), bundle, windows(), [Probe("rough", x)]).n_probes == 20
+    with pytest.raises(ParityError, match=r"'embedding' of the graph differs"):
+        check(MeanNet(embedding=2e-2), bundle, windows(), [Probe("rough", x)])
+
+
+def test_probes_are_of_every_kind_and_the_same_every_time() -> None:
+    x = windows(300)
+    made, again = list(probes(x)), list(probes(x))
+    by_kind = {probe.kind: probe.windows for probe in made}
+    assert len(by_kind) == len(made) == 12
+    for one, other in zip(made, again, strict=True):
+        np.testing.assert_array_equal(one.windows, other.windows)
+        assert one.windows.dtype == np.float32
+        assert one.windows.shape[1:] == (8, 3)
+        assert np.isfinite(one.windows).all()
+    assert not by_kind["zeros"].any()
+    assert (np.ptp(by_kind["constants"], axis=1) == 0).all()
+    dead = np.ptp(by_kind["one dead channel"], axis=1) == 0
+    assert (dead.sum(axis=1) == 1).all()
+    assert dead.any(axis=0).all()  # every channel has its turn
+    assert (np.ptp(by_kind["one live channel"], axis=1) > 0).sum(axis=1).tolist() == [1] * 24
+    assert np.abs(by_kind["huge samples"]).max() >= HUGE
+    steps = by_kind["rest with single steps"]
+    assert ((np.diff(np.sort(steps, axis=1), axis=1) != 0).sum(axis=1) == 1).all()
 
 
 def test_no_windows_are_no_proof(bundle: Bundle) -> None:
