@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 STAMPS := .make
 SECONDS_EACH ?= 60
+# Workers of `make test`: more than there are processors, for most tests wait most of the time.
+WORKERS ?= 4
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The demo's own options: make demo ARGS="--devices 20 --duration 60 --json"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test chaos fuzz lint format clean
+.PHONY: help demo serve test kernels long chaos fuzz lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +28,15 @@ serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --
 
 test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
 	@$(BOOTSTRAP) system mosquitto chromium chromedriver
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+kernels: $(STAMPS)/dev ## The numeric tests with the kernels of other processors
+	@PYTEST="$(BIN)/pytest" sh tests/kernels.sh $(ARGS)
+
+long: $(STAMPS)/dev ## What takes minutes: whole trainings, and new examples for the property tests
+	@$(BOOTSTRAP) system mosquitto
+	$(BIN)/pytest $(PARALLEL) -m long $(ARGS)
+	DISC_STREAM_EXAMPLES=explore $(BIN)/pytest $(PARALLEL) --timeout=3600 tests/property $(ARGS)
 
 chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the labels (DISC_STREAM_CHAOS_ROUNDS=100)
 	@$(BOOTSTRAP) system mosquitto

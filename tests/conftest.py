@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""Fixtures for every test, and how the tests are shared out to parallel workers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,58 @@ import os
 import signal
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before numpy and torch are loaded: with threads of their own the workers would fight for the processors.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and what the tests start would be deaf to their SIGINT as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a machine that does other things too. The examples are the same in
+# every run, so that a red test is due to the change at hand; `make long` looks at new ones, and more of them.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "explore", settings.get_profile("repeatable"), derandomize=False, max_examples=2000, print_blob=True
+)
+settings.load_profile(os.environ.get("DISC_STREAM_EXAMPLES", "repeatable"))
+
+_TESTS = Path(__file__).parent
+
+# What takes longest goes first, or one worker is left with it at the end; all else in the order of names.
+_FIRST = (
+    "integration/test_end_to_end.py",
+    "chaos",
+    "integration",
+    "browser",
+    "contract/test_methods.py",
+    "contract/test_readers_real.py",
+)
+
+# Files whose tests have nothing costly in common: any worker may take any of them.
+_APART = ("chaos", "integration/test_secure_broker.py", "contract/test_methods.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a file's tests, which share its fixtures, on one worker; long files first."""
+    if not config.pluginmanager.hasplugin("xdist") or config.getoption("dist", "no") == "no":
+        return
+    for item in items:
+        place = item.path.relative_to(_TESTS).as_posix()
+        if item.get_closest_marker("xdist_group") is None and not place.startswith(_APART):
+            item.add_marker(pytest.mark.xdist_group(place))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    place = item.path.relative_to(_TESTS).as_posix()
+    return next((n for n, first in enumerate(_FIRST) if place.startswith(first)), len(_FIRST))
 
 
 @pytest.fixture(autouse=True)

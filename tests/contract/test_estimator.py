@@ -15,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from disc_stream.training.estimators import DISC
 from tests.support.motion import TINY, grouped_windows
 
+pytestmark = pytest.mark.numeric
+
 ESTIMATORS = [DISC]
 QUICK: dict[str, Any] = {"epochs": 1, "refine_epochs": 1, "settings": TINY}
 

@@ -72,6 +72,7 @@ def test_a_fit_gives_labels_centres_and_a_space(method: Method) -> None:
         np.testing.assert_array_equal(model.predict(x), labels)
 
 
+@pytest.mark.numeric
 @every_method
 def test_the_same_seed_gives_the_same_labels_and_torch_is_left_alone(method: Method) -> None:
     x = windows()

@@ -96,13 +96,24 @@ def serving(bundle: Path, mosquitto: Any) -> Iterator[subprocess.Popen[str]]:
     process.communicate(timeout=30)
 
 
-@pytest.fixture(scope="module")
-def run_folder(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model trained, without labels, on the HAPT training people with the preset `small`."""
+SCHEDULES = [
+    pytest.param(("--epochs", "4", "--refine-epochs", "4"), id="short"),
+    pytest.param((), id="whole", marks=pytest.mark.long),
+]
+
+
+@pytest.fixture(scope="module", params=SCHEDULES)
+def run_folder(
+    real_data: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """A model trained, without labels, on the HAPT training people with the preset `small`.
+
+    Of a short training it knows the activities worse, and the server has to say the same as it all the same.
+    """
     run = tmp_path_factory.mktemp("end-to-end") / "run"
     out = disc_stream(
         "train", "--dataset", "hapt", "--data", real_data, "--preset", "small", "--seed", "0",
-        "--out", run, "--json",
+        *request.param, "--out", run, "--json",
     )  # fmt: skip
     print(out)  # shown with -rP: ACC and NMI of this very run
     return run

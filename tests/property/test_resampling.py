@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disc_stream.signal.resampling import StreamResampler, resample
+
+pytestmark = pytest.mark.numeric
 
 rates = st.sampled_from(
     [(100, 50), (32, 50), (20, 50), (98, 50), (50, 49.3), (64, 50), (400, 50), (33.3, 50)]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from disc_stream.signal.running import running_standardise
 
+pytestmark = pytest.mark.numeric
+
 MEAN, VARIANCE = np.array([1.0, -2.0]), np.array([4.0, 0.25])
 
 

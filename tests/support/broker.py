@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import random
 import shutil
 import signal
 import socket
@@ -12,12 +14,21 @@ from pathlib import Path
 
 import pytest
 
+_PORTS = iter(random.SystemRandom().sample(range(12_000, 30_000), 18_000))
+
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody uses right now.
+
+    Linux gives ports above 32767 to outgoing connections: one of those may be taken before the test's server
+    listens, or while it is down. Below are only servers; each process tries the ports in an order of its own.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("all ports from 12000 to 29999 are in use")
 
 
 class Mosquitto:

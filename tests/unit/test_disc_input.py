@@ -12,6 +12,8 @@ from disc_stream.training.estimators import DISC
 from disc_stream.training.windows import apply_scaler, fit_scaler
 from tests.support.motion import TINY, grouped_windows
 
+pytestmark = pytest.mark.numeric
+
 
 def fit(x: Any, n_clusters: Any = 3, **parameters: Any) -> DISC:
     parameters = {"epochs": 1, "refine_epochs": 1, "settings": TINY, **parameters}

@@ -23,6 +23,8 @@ from disc_stream.training.presets import TrainingConfig, resolve
 from disc_stream.training.trainer import EpochEnd, Trainer
 from tests.support.motion import TINY, grouped_windows
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,8 @@ from disc_stream_export.parity import Tolerances, compare
 from disc_stream_export.probes import HUGE, Probe, probes
 from tests.support.tiny_bundle import CENTROIDS, write_tiny_bundle
 
+pytestmark = pytest.mark.numeric
+
 MARK = 100.0  # a window that starts with this value is answered wrongly
 
 

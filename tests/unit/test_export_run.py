@@ -48,6 +48,7 @@ def moving(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return (wave + rng.normal(0, 0.1, wave.shape) + [0, 0, 1, 0, 0, 0]).astype(np.float32)
 
 
+@pytest.mark.numeric
 def test_a_trained_model_answers_as_torch_does(tmp_path: Path) -> None:
     x = moving(120)
     disc = DISC(N_CLUSTERS, epochs=2, refine_epochs=2, device="cpu", settings={"hidden": 12, "embedding": 4})

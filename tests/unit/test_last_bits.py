@@ -20,6 +20,8 @@ from tests.support.lastbits import PlaceDependentLastBits
 from tests.support.motion import TINY, grouped_windows
 from tests.support.people import people
 
+pytestmark = pytest.mark.numeric
+
 
 def nearly(rows: Float32Array, times: int, seed: int = 0) -> Float32Array:
     """Every row ``times`` times, each copy a few units in the last place off."""

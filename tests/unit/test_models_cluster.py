@@ -11,6 +11,8 @@ import torch
 from disc_stream.clustering import assignment
 from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
 
+pytestmark = pytest.mark.numeric
+
 # Two points and two centroids on a line.
 #   z = (0, 3), μ = (1, 3)
 #   squared distances: 0 -> 1, 9      3 -> 4, 0

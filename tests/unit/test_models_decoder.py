@@ -14,6 +14,8 @@ from disc_stream.models.decoder import ConditionalDecoders
 from disc_stream.models.decoder_free import UnconditionalDecoders
 from disc_stream.models.layers import weights_of
 
+pytestmark = pytest.mark.numeric
+
 B, N, C = 4, 7, 3
 
 

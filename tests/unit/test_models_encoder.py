@@ -13,6 +13,8 @@ from disc_stream.models.encoder import RecurrentEncoder, _fused, frames, run_bot
 from disc_stream.models.inference import as_torch_gru, detached
 from disc_stream.models.layers import ConvRecurrence, SeededDropout, reseed_dropout, weights_of
 
+pytestmark = pytest.mark.numeric
+
 B, T, C = 4, 12, 6
 
 

@@ -18,6 +18,8 @@ from disc_stream.training.windows import apply_scaler
 from tests.support.motion import TINY, grouped_windows
 from tests.support.tiny_run import INPUT_SAMPLES, tiny_info, write_tiny_run
 
+pytestmark = pytest.mark.numeric
+
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"squash": True, "layers": 3},

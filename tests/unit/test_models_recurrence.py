@@ -59,6 +59,7 @@ def test_gradients_with_feedback_are_those_of_finite_differences(layers: int, fe
     assert torch.autograd.gradcheck(run, (doubles(D, B, H, seed=0), *(feed or ()), *flat))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("feedback", ["output", "hidden"])
 def test_one_step_reads_nothing(feedback: str) -> None:
     """Nothing has been made yet that could be fed back: those weights have no gradient but a zero one."""
@@ -85,6 +86,7 @@ def plain_feedback(h0: Tensor, weights: list[GRUWeights], feed: tuple[Tensor, Te
     return torch.stack(tops, dim=1)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("feedback", ["output", "hidden"])
 def test_feedback_equals_single_steps_under_autograd(feedback: str) -> None:
     h0 = doubles(D, B, H, seed=0)

@@ -32,6 +32,7 @@ def test_gradients_without_input() -> None:
     assert torch.autograd.gradcheck(lambda *a: scan_gru(None, *a, T), parameters)
 
 
+@pytest.mark.numeric
 def test_equals_single_steps_under_autograd() -> None:
     gi, h0 = doubles(D, T, B, 3 * H, seed=1), doubles(D, B, H, seed=2)
     w, b = doubles(D, H, 3 * H, seed=3), doubles(D, 1, 3 * H, seed=4)
@@ -48,6 +49,7 @@ def test_equals_single_steps_under_autograd() -> None:
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.numeric
 def test_the_papers_form_follows_equations_1_to_4() -> None:
     """Two steps of one unit, worked out with every gate written as in the paper.
 
@@ -69,6 +71,7 @@ def test_the_papers_form_follows_equations_1_to_4() -> None:
     torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.numeric
 def test_the_two_forms_differ_by_the_place_of_the_reset_gate() -> None:
     gi, h0 = doubles(D, T, B, 3 * H, seed=1), doubles(D, B, H, seed=2)
     w, b = doubles(D, H, 3 * H, seed=3), doubles(D, 1, 3 * H, seed=4)

@@ -21,6 +21,8 @@ from disc_stream.training.plus.mixture import TiedMixture, split_and_merge
 from disc_stream.training.plus.selection import CarryOver, mutual_information
 from tests.support.people import people
 
+pytestmark = pytest.mark.numeric
+
 
 def test_descriptors_are_what_numpy_computes() -> None:
     x = np.random.default_rng(1).normal(size=(2, 16, 4)).astype(np.float32)

@@ -12,6 +12,8 @@ import scipy.signal
 
 from disc_stream.signal.resampling import RATE_ERROR, StreamResampler, is_identity, resample
 
+pytestmark = pytest.mark.numeric
+
 RATES = [(100, 50), (32, 50), (20, 50), (98, 50), (200, 50), (50, 20), (33.3, 50), (59.5, 50), (104, 50)]
 
 

@@ -19,6 +19,8 @@ from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.errors import BundleError, ConfigError, MissingExtraError, StreamMismatchError
 from tests.support.tiny_bundle import CENTROIDS, write_tiny_bundle
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:

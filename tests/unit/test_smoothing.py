@@ -14,6 +14,8 @@ from disc_stream.clustering.smoothing import (
     likelihood_exponent,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 def test_two_steps_by_hand() -> None:
     smooth = StickyFilter(3, stay=0.8)

@@ -11,6 +11,8 @@ from disc_stream.models.convolutional import ConvAutoencoder, ConvConfig
 from disc_stream.models.dense import StackedAutoencoder, StackedConfig
 from disc_stream.training.estimators.balanced import balanced_subset
 
+pytestmark = pytest.mark.numeric
+
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)

@@ -170,7 +170,6 @@ class DISC(DeepClusterer):
 
     Example:
         >>> import numpy as np
-    from sklearn.utils.validation import check_is_fitted
         >>> x = np.random.default_rng(0).normal(size=(40, 16, 3)).astype(np.float32)
         >>> disc = DISC(2, epochs=1, refine_epochs=1, settings={"hidden": 4, "embedding": 3})
         >>> disc.fit_predict(x).shape

@@ -1,0 +1,25 @@
+#!/bin/sh
+# The numeric tests with the kernels of other processors: torch, oneDNN, MKL and OpenBLAS choose theirs by what the
+# processor has, and each set of kernels rounds in its own way. `make test` runs them with the machine's own choice.
+set -eu
+PYTEST=${PYTEST:-pytest}
+
+numeric() { # settings, then options of pytest
+    echo "== numeric tests with $1"
+    settings=$1
+    shift
+    # shellcheck disable=SC2086 # the settings are several words
+    env $settings OMP_NUM_THREADS=1 $PYTEST -q -n 2 --dist loadgroup -m numeric "$@"
+}
+
+numeric "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem" "$@"
+if grep -qw avx2 /proc/cpuinfo; then
+    numeric "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell" "$@"
+else
+    echo "== not with ATEN_CPU_CAPABILITY=avx2: this processor has no AVX2"
+fi
+if grep -qw avx512f /proc/cpuinfo && grep -qw avx512vl /proc/cpuinfo; then
+    numeric "ATEN_CPU_CAPABILITY=avx512" "$@"
+else
+    echo "== not with ATEN_CPU_CAPABILITY=avx512: this processor has no AVX-512; tests/unit/test_last_bits.py stands in"
+fi
