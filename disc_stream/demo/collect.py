@@ -18,7 +18,7 @@ from disc_stream.errors import BrokerError, DiscStreamError, TrainingError
 from disc_stream.types import WindowSpec
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import decode_batch
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_edge.publisher import Published, Publisher
 from disc_stream_server.sessions import Sessions
@@ -59,7 +59,7 @@ class _Collector:
         self.batches = 0
         self.refused: str | None = None
         self.link = MqttLink(
-            broker, f"disc-stream-demo-training-{uuid.uuid4().hex[:12]}", on_message=self._take
+            broker, f"disc-stream-demo-training-{uuid.uuid4().hex[:12]}", LinkListener(on_message=self._take)
         )
         self.link.subscribe(self._topics.all_of(Kind.RAW))
 

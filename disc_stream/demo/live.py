@@ -28,7 +28,7 @@ from disc_stream.watching.state import LiveState
 from disc_stream.watching.table import StateTable
 from disc_stream.watching.views import REFRESH_HZ, LineView
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
 from disc_stream_edge.publisher import Publisher
 from disc_stream_server.app import Server
@@ -82,7 +82,9 @@ class LiveDemo:
         self._broker = Broker.parse(local.url)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._link = MqttLink(
-            self._broker, f"disc-stream-demo-display-{uuid.uuid4().hex[:12]}", on_message=self._hear
+            self._broker,
+            f"disc-stream-demo-display-{uuid.uuid4().hex[:12]}",
+            LinkListener(on_message=self._hear),
         )
         self._link.subscribe(self._topics.all_of(Kind.LABEL))
         self._link.subscribe(self._topics.server_status)

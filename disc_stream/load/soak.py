@@ -19,7 +19,7 @@ from disc_stream.load.steady import SteadyOrder
 from disc_stream.load.trivial import write_trivial_bundle
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 
 SCHEMA = "disc-stream.soak/1"
 _SAMPLE_S = 3.0
@@ -35,7 +35,9 @@ class _Latencies:
         self._hop_us = WINDOW.hop * 1e6 / load.fs
         self.labels = 0
         self.ms: list[float] = []
-        self.link = MqttLink(Broker.parse(broker), f"{prefix.replace('/', '-')}-soak", on_message=self._take)
+        self.link = MqttLink(
+            Broker.parse(broker), f"{prefix.replace('/', '-')}-soak", LinkListener(on_message=self._take)
+        )
         self.link.subscribe(f"{prefix}/+/label")
         self.link.connect()
 

@@ -12,7 +12,7 @@ from disc_stream.watching.events import DeviceFilter, Event, LinkChanged, read_m
 from disc_stream.watching.state import LiveState
 from disc_stream.watching.views import View, open_view
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,7 @@ class Listener:
         self._link = MqttLink(
             broker,
             f"disc-stream-watch-{uuid.uuid4().hex[:12]}",
-            on_message=self._hear,
-            on_up=self._on_up,
-            on_down=self._on_down,
+            LinkListener(on_message=self._hear, on_up=self._on_up, on_down=self._on_down),
         )
         self._link.subscribe(topics.all_of(Kind.LABEL))
         self._link.subscribe(topics.server_status)

@@ -1,15 +1,32 @@
-"""Messages as they come and go over an MQTT connection."""
+"""Values of an MQTT connection: messages, where they came from, who listens, what is asked of the broker."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import MQTTErrorCode
+from disc_stream.errors import BrokerError
+
+FIRST_MID = 32_768
+"""The first message id of our own QoS 1 messages; paho uses the lower ones (for subscriptions)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """The connection that a message came over; compared by identity.
+
+    Message ids mean something on that connection only: brokers use them again on the next one, and two
+    connections of one process use the same ones at the same time.
+
+    Args:
+        link: number of the ``MqttLink`` within this process.
+        epoch: number of its connection; a reconnect begins another.
+    """
+
+    link: int
+    epoch: int
 
 
 class Message(NamedTuple):
@@ -22,7 +39,7 @@ class Message(NamedTuple):
         qos: quality of service it was delivered with.
         retained: whether the broker kept it from before the subscription.
         mid: message id, for the acknowledgement.
-        epoch: number of the connection it came over.
+        origin: the connection it came over.
     """
 
     topic: str
@@ -31,7 +48,7 @@ class Message(NamedTuple):
     qos: int
     retained: bool
     mid: int
-    epoch: int
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +59,65 @@ class Will:
     payload: bytes
 
 
-class Unconfirmed:
-    """Our QoS 1 messages that the broker has not confirmed yet; safe to use from several threads."""
+@dataclass(frozen=True, slots=True)
+class LinkListener:
+    """What a link tells, and to whom. All are called on the network thread and must be quick.
+
+    Args:
+        on_message: called for every message.
+        on_up: called after each (re)connect, once subscriptions were renewed.
+        on_down: called with the reason when a connection is lost.
+        on_fatal: called when going on is pointless (another client took our id); without it the link goes
+            on trying.
+        on_burst: called whenever all that had arrived was handed to ``on_message``, when the link is woken,
+            and once a second, connected or not; it may return in how many seconds it wants to be called
+            again.
+    """
+
+    on_message: Callable[[Message], None] | None = None
+    on_up: Callable[[], None] | None = None
+    on_down: Callable[[str], None] | None = None
+    on_fatal: Callable[[BrokerError], None] | None = None
+    on_burst: Callable[[], float | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a link asks of the broker.
+
+    Args:
+        expiry_s: how long the broker keeps queue and subscriptions of ours; 0 starts clean.
+        receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
+        manual_ack: whether messages are acknowledged by ``MqttLink.ack`` instead of on receipt.
+        will: last will.
+    """
+
+    expiry_s: int = 0
+    receive_maximum: int = 1000
+    manual_ack: bool = False
+    will: Will | None = None
+
+
+class Delivery:
+    """A QoS 1 message of ours on its way; safe to use from several threads."""
+
+    __slots__ = ("_answered", "refused")
 
     def __init__(self) -> None:
-        self._infos: deque[paho.MQTTMessageInfo] = deque()
-        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self.refused = False
+        """Whether the broker has answered it with a refusal."""
 
-    def add(self, info: paho.MQTTMessageInfo) -> None:
-        """Remember a message that was just handed to paho."""
-        with self._lock:
-            self._infos.append(info)
-        self._oldest()
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker has confirmed or refused it."""
+        return self._answered.is_set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until every message is confirmed; False if time ran out before."""
-        deadline = time.monotonic() + timeout_s
-        while (oldest := self._oldest()) is not None:
-            oldest.wait_for_publish(max(0.0, deadline - time.monotonic()))
-            if not oldest.is_published():
-                return False
-        return True
+        """Wait for the broker's answer; False if time ran out before."""
+        return self._answered.wait(timeout_s)
 
-    def _oldest(self) -> paho.MQTTMessageInfo | None:
-        """Forget what has been confirmed; the oldest message that is left, if any."""
-        with self._lock:
-            while self._infos and self._infos[0].is_published():
-                self._infos.popleft()
-            return self._infos[0] if self._infos else None
-
-
-def is_lost(info: paho.MQTTMessageInfo) -> bool:
-    """Whether paho gave up on a message at once (its queue is full)."""
-    return info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
+    def answer(self, *, refused: bool) -> None:
+        """Note the broker's answer."""
+        self.refused = refused
+        self._answered.set()

@@ -19,6 +19,9 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
+from disc_stream.wire.client import Client
+from disc_stream.wire.dial import Dial, NoAnswerError
+
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0  # longest sleep: paho's keep-alive wants to be looked at once a second
@@ -27,35 +30,45 @@ OnBurst = Callable[[], float | None]
 _PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
+_MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
 
 class NetworkLoop:
     """Runs a paho client on a thread of its own until told to stop.
 
+    Connecting happens on further threads (``Dial``), so this one always comes around within a second: if it
+    does not, it hangs. Every wait of it is ended by ``wake``.
+
     Args:
-        client: connected for the first time by the caller.
+        client: knows where to connect and with what (``connect_async``).
         name: of the thread.
-        on_connect_fail: called on the thread when a reconnect failed.
+        dial: begins an attempt to reach the broker, whose end is told to the function it is given.
+        on_connect_fail: called on the thread with the reason when an attempt failed.
         on_drop: called on the thread when an error of ours has ended the connection; paho tells nobody of it.
-        on_burst: called on the thread whenever all that had arrived has been read, and once a second; it may
-            tell in how many seconds it wants to be called again.
+        on_burst: see ``LinkListener``.
     """
 
     def __init__(
         self,
-        client: paho.Client,
+        client: Client,
         name: str,
-        on_connect_fail: Callable[[], None],
+        dial: Callable[[Callable[[], None]], Dial],
+        on_connect_fail: Callable[[Exception], None],
         on_drop: Callable[[], None],
         on_burst: OnBurst | None = None,
     ) -> None:
-        self._client, self._on_burst = client, on_burst
+        self._client, self._new_dial, self._on_burst = client, dial, on_burst
         self._on_connect_fail, self._on_drop = on_connect_fail, on_drop
         self._stopping = threading.Event()
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
         self._wake.setblocking(False)
         self._delay_s = _FIRST_DELAY_S
+        self._attempt_at: float | None = 0.0  # monotonic time of the next attempt; None while connected
+        self._dial: Dial | None = None
+        self._hung: list[Dial] = []  # cancelled, and their threads still wait for the resolver
+        self._answer_by: float | None = None  # until when the broker has to accept us
+        self._timeout_s = 0.0
         self._misc_at = 0.0
         self._patience_s = _TICK_S
         self.ticked = time.monotonic()
@@ -65,7 +78,7 @@ class NetworkLoop:
         client.on_socket_open = self._buffer
 
     def start(self) -> None:
-        """Work from now on."""
+        """Connect, and work from now on."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -73,6 +86,8 @@ class NetworkLoop:
         self.end()
         if self._thread.ident is None:
             self._drop()
+        elif threading.current_thread() is self._thread:
+            return True
         else:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
@@ -87,13 +102,24 @@ class NetworkLoop:
         self.wake()
 
     def wake(self) -> None:
-        """Make the thread look around at once."""
+        """Make the thread look around at once, whatever it waits for."""
         with contextlib.suppress(OSError):  # full (awake anyway) or closed
             self._wake.send(b"\0")
 
     def connected(self) -> None:
         """The broker has accepted: the next break is answered quickly again."""
         self._delay_s = _FIRST_DELAY_S
+        self._answer_by = None
+
+    @property
+    def doing(self) -> str:
+        """What the thread does to get a connection, in words; "" while there is one."""
+        attempt = self._dial
+        if attempt is not None:
+            return attempt.doing
+        if self._answer_by is not None:
+            return "waiting for the broker's answer"
+        return "" if self._attempt_at is None else "waiting before the next attempt"
 
     def _note_write(self, _client: paho.Client, _userdata: object, _socket: object) -> None:
         if threading.current_thread() is not self._thread:
@@ -110,42 +136,104 @@ class NetworkLoop:
             self.ticked = time.monotonic()
             try:
                 if self._client.socket() is None:
-                    self._reconnect()
-                    if self._on_burst is not None:
-                        self._on_burst()
+                    self._approach()
                 else:
                     self._turn()
             except Exception:
                 log.exception("error in the network thread; the connection starts anew")
                 self._drop()
                 self._on_drop()
+        if self._dial is not None:
+            self._dial.cancel()
         self._say_goodbye()
+
+    def _approach(self) -> None:
+        """One step towards a connection, or a wait of a second at most."""
+        now = time.monotonic()
+        if self._dial is not None:
+            if self._dial.is_over:
+                self._take(self._dial)
+            elif now >= self._dial.deadline:
+                self._fail(self._dial.timeout_error())
+            else:
+                self._wait(min(self._patience_s, self._dial.deadline - now))
+        elif self._attempt_at is None:  # the connection has just been lost
+            self._answer_by = None
+            self._back_off()
+        elif now < self._attempt_at:
+            self._wait(min(self._patience_s, self._attempt_at - now))
+        else:
+            self._begin()
+        self._burst()
+
+    def _begin(self) -> None:
+        self._hung = [dial for dial in self._hung if dial.is_running]
+        if len(self._hung) < _MOST_HUNG:
+            self._dial = self._new_dial(self.wake)
+        else:
+            self._back_off()
+
+    def _take(self, dial: Dial) -> None:
+        """An attempt is over."""
+        if dial.connection is None:
+            self._fail(dial.error or OSError("the connection failed"))
+            return
+        self._dial = self._attempt_at = None
+        self._timeout_s = dial.timeout_s
+        self._answer_by = dial.deadline
+        self._client.ready = dial.connection
+        try:
+            self._client.reconnect()
+        except (OSError, ValueError) as error:
+            self._drop()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+            self._hung.append(self._dial)
+        self._dial = self._answer_by = None
+        self._back_off()
+        self._on_connect_fail(error)
+
+    def _back_off(self) -> None:
+        self._attempt_at = time.monotonic() + self._delay_s
+        self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
 
     def _turn(self) -> None:
         """Wait for something to do, then read and write all there is."""
-        readable = self._wait(self._patience_s)
-        if readable:
+        patience_s = self._patience_s
+        if self._answer_by is not None:
+            left_s = self._answer_by - time.monotonic()
+            if left_s <= 0:
+                self._drop()
+                self._fail(NoAnswerError(f"it did not answer within {self._timeout_s:g} s"))
+                return
+            patience_s = min(patience_s, left_s)
+        if self._wait(patience_s):
             self._read_all()
-        if self._on_burst is not None:
-            self._patience_s = self._on_burst() or _TICK_S
+        self._burst()
         if self._client.want_write():
             self._client.loop_write()
         if time.monotonic() >= self._misc_at:
             self._misc_at = time.monotonic() + _TICK_S
             self._client.loop_misc()
 
+    def _burst(self) -> None:
+        if self._on_burst is not None:
+            self._patience_s = min(self._on_burst() or _TICK_S, _TICK_S)
+
     def _wait(self, timeout_s: float) -> bool:
         """Sleep until the connection is readable, writable again, or we are woken; whether it is readable."""
         connection = self._client.socket()
-        if connection is None:
-            return False
-        if _has_pending(connection):
+        if connection is not None and _has_pending(connection):
             return True
         poller = select.poll()
-        events = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
-        number = connection.fileno()
-        poller.register(number, events)
         poller.register(self._waker, select.POLLIN)
+        number = -1
+        if connection is not None:
+            number = connection.fileno()
+            poller.register(number, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         readable = False
         for found, what in poller.poll(timeout_s * 1000):
             if found == number:
@@ -165,15 +253,6 @@ class NetworkLoop:
         with contextlib.suppress(BlockingIOError):
             while self._waker.recv(4096):
                 pass
-
-    def _reconnect(self) -> None:
-        if self._stopping.wait(self._delay_s):
-            return
-        self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
-        try:
-            self._client.reconnect()
-        except (OSError, ValueError):
-            self._on_connect_fail()
 
     def _drop(self) -> None:
         """Close the connection without a DISCONNECT; the next turn makes a new one."""

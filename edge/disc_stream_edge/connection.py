@@ -6,13 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from paho.mqtt.client import MQTTMessageInfo
-
 from disc_stream.clock import Clock
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.meta import encode_meta
-from disc_stream.wire.mqtt import MqttLink, Will, is_lost
+from disc_stream.wire.mqtt import Delivery, LinkListener, MqttLink, Session, Will
 from disc_stream.wire.status import DeviceStatus, State, encode_device_status
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_edge.sources import Source
@@ -39,7 +37,7 @@ class Connection:
     ) -> None:
         self._topics, self._sources, self._clock = topics, sources, clock
         self._limit = max_unconfirmed
-        self._waiting: deque[MQTTMessageInfo] = deque()
+        self._waiting: deque[Delivery] = deque()
         self._born = threading.Event()
         self._taken_over = False
         self.sent = self.confirmed = 0
@@ -47,9 +45,8 @@ class Connection:
         self._link = MqttLink(
             broker,
             f"{topics.prefix.replace('/', '-')}-{name}",
-            on_up=self._announce,
-            on_fatal=self._note_takeover,
-            will=self._will(),
+            LinkListener(on_up=self._announce, on_fatal=self._note_takeover),
+            Session(will=self._will()),
         )
 
     def open(self) -> None:
@@ -77,10 +74,8 @@ class Connection:
 
     def send(self, topic: str, payload: bytes, content_type: str) -> None:
         """Send a message of samples; it is kept and sent again until it is confirmed."""
-        info = self._link.publish(topic, payload, content_type=content_type)
+        self._waiting.append(self._link.publish(topic, payload, content_type=content_type))
         self.sent += 1
-        if not is_lost(info):
-            self._waiting.append(info)
 
     def has_room(self, wait_s: float) -> bool:
         """Whether a further message may be sent; waits a little for confirmations if not.
@@ -95,7 +90,7 @@ class Connection:
             )
         self._count()
         if len(self._waiting) >= self._limit:
-            self._waiting[0].wait_for_publish(wait_s)
+            self._waiting[0].wait(wait_s)
             self._count()
         return len(self._waiting) < self._limit
 
@@ -103,7 +98,6 @@ class Connection:
         """Wait until everything is confirmed, publish ``offline``, disconnect."""
         self._link.flush(timeout_s)
         self._count()
-        self.confirmed -= min(self.confirmed, self._link.refused)
         if self._link.connected:
             for source in self._sources:
                 self._publish_status(source, State.OFFLINE)
@@ -111,9 +105,8 @@ class Connection:
         self._link.close()
 
     def _count(self) -> None:
-        while self._waiting and self._waiting[0].is_published():
-            self._waiting.popleft()
-            self.confirmed += 1
+        while self._waiting and self._waiting[0].is_answered:
+            self.confirmed += not self._waiting.popleft().refused
 
     def _announce(self) -> None:
         for source in self._sources:

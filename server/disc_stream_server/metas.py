@@ -20,7 +20,7 @@ from disc_stream.errors import PayloadError
 from disc_stream.types import DeviceMeta
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.meta import decode_meta
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import SERVER, Kind, Topics
 from disc_stream_server.storage.spool import Row
 
@@ -185,7 +185,7 @@ def fetch_metas(broker: Broker, topics: Topics, client_id: str, timeout_s: float
         elif message.payload == token:
             complete.set()
 
-    link = MqttLink(broker, f"{client_id}-meta-{token.hex()[:6]}", on_message=take)
+    link = MqttLink(broker, f"{client_id}-meta-{token.hex()[:6]}", LinkListener(on_message=take))
     link.subscribe(topics.all_of(Kind.META))
     link.subscribe(fence)
     link.connect(timeout_s)

@@ -24,7 +24,7 @@ from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig, default_state
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import MqttLink
+from disc_stream.wire.mqtt import LinkListener, MqttLink, Session
 from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
 from disc_stream.wire.topics import Topics
 from disc_stream_server.checkpoints import Checkpoints
@@ -98,10 +98,8 @@ class Service:
         self._link = MqttLink(
             Broker.parse(config.broker),
             f"{config.client_id}-labels",
-            on_up=self._on_up,
-            on_down=lambda _reason: self._wake(),
-            on_fatal=on_failure,
-            will=last_will(self._topics, manifest.version),
+            LinkListener(on_up=self._on_up, on_down=lambda _reason: self._wake(), on_fatal=on_failure),
+            Session(will=last_will(self._topics, manifest.version)),
         )
         self._outbox = Outbox(self._link, self._topics)
         self._build(encoder)

@@ -23,7 +23,7 @@ from disc_stream.types import SampleBatch
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, decode_batch
 from disc_stream.wire.meta import decode_meta
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.status import DeviceStatus, State, decode_device_status
 from disc_stream_edge.publisher import Published, Publisher
 from disc_stream_edge.sources import ReplaySource, SampleType, synthetic_fleet
@@ -44,7 +44,9 @@ class Subscriber:
         self.meta: dict[str, Message] = {}
         self.status: dict[str, list[tuple[DeviceStatus, bool]]] = defaultdict(list)
         self._changed = threading.Condition()
-        self.link = MqttLink(Broker.parse(url), name, on_message=self._take, session_expiry_s=600)
+        self.link = MqttLink(
+            Broker.parse(url), name, LinkListener(on_message=self._take), Session(expiry_s=600)
+        )
         self.link.subscribe(f"{PREFIX}/#")
         self.link.connect()
 

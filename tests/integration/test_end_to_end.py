@@ -21,7 +21,7 @@ import pytest
 from disc_stream.types import Label
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.status import ServerStatus, State, decode_server_status
 from disc_stream.wire.topics import Kind, Topics
 
@@ -50,7 +50,7 @@ class LabelCollector:
         self.status: ServerStatus | None = None
         self.changed = threading.Condition()
         self._topics = Topics()
-        self._link = MqttLink(Broker.parse(url), "test-collector", on_message=self._take)
+        self._link = MqttLink(Broker.parse(url), "test-collector", LinkListener(on_message=self._take))
         self._link.subscribe(self._topics.all_of(Kind.LABEL))
         self._link.subscribe(self._topics.server_status)
 

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.clock import SystemClock
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
 from disc_stream_server.storage.state import StateStore
 from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
 from tests.support.device import LEFT, RIGHT, Sender, constant, make_batch
-from tests.support.listener import Listener
+from tests.support.listener import LinkListener
 
 pytestmark = pytest.mark.broker
 
@@ -34,7 +34,7 @@ def retained(url: str) -> set[str]:
         elif message.retained and "$server" not in message.topic:
             found.add(message.topic)
 
-    link = MqttLink(Broker.parse(url), "looks-at-what-is-retained", on_message=take)
+    link = MqttLink(Broker.parse(url), "looks-at-what-is-retained", LinkListener(on_message=take))
     link.subscribe("ds/v1/#")
     link.subscribe("fence")
     link.connect()
@@ -56,7 +56,7 @@ def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
     mosquitto: Mosquitto,
     start_server: StartServer,
     sender: Sender,
-    listener: Listener,
+    listener: LinkListener,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

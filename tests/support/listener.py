@@ -10,7 +10,7 @@ from typing import Any
 from disc_stream.types import Label
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 
 
 class Listener:
@@ -25,7 +25,9 @@ class Listener:
         self.status: dict[str, Any] = {}
         self.model: dict[str, Any] = {}
         self._changed = threading.Condition()
-        self.link = MqttLink(Broker.parse(url), "test-listener", on_message=self._take, session_expiry_s=600)
+        self.link = MqttLink(
+            Broker.parse(url), "test-listener", LinkListener(on_message=self._take), Session(expiry_s=600)
+        )
         for topic_filter in ("ds/v1/+/label", "ds/v1/$server/status", "ds/v1/$server/model"):
             self.link.subscribe(topic_filter)
 

@@ -12,7 +12,7 @@ import pytest
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from tests.support.scripted_broker import (
     CONNACK,
     CONNECT,
@@ -27,8 +27,10 @@ from tests.support.scripted_broker import (
 
 
 @contextmanager
-def linked(broker: ScriptedBroker, **settings: object) -> Iterator[MqttLink]:
-    link = MqttLink(Broker.parse(broker.url), "test", **settings)  # type: ignore[arg-type]
+def linked(
+    broker: ScriptedBroker, listener: LinkListener | None = None, session: Session | None = None
+) -> Iterator[MqttLink]:
+    link = MqttLink(Broker.parse(broker.url), "test", listener, session)
     try:
         yield link
     finally:
@@ -120,7 +122,7 @@ def test_whoever_takes_our_id_ends_the_link() -> None:
         errors.append(error)
         told.set()
 
-    with ScriptedBroker(take_over) as broker, linked(broker, on_fatal=tell) as link:
+    with ScriptedBroker(take_over) as broker, linked(broker, LinkListener(on_fatal=tell)) as link:
         link.connect(5)
         assert told.wait(5)
         assert not link.connected
@@ -151,7 +153,7 @@ def test_messages_of_an_earlier_connection_are_not_acknowledged_on_a_later_one()
 
     with (
         ScriptedBroker(first, second) as broker,
-        linked(broker, on_message=take, manual_ack=True, session_expiry_s=60) as link,
+        linked(broker, LinkListener(on_message=take), Session(manual_ack=True, expiry_s=60)) as link,
     ):
         link.connect(5)
         assert came_again.wait(10)
@@ -176,7 +178,7 @@ def test_an_exception_in_a_handler_does_not_end_the_connection(caplog: pytest.Lo
             raise ValueError("on purpose")
         second_came.set()
 
-    with ScriptedBroker(send_two) as broker, linked(broker, on_message=take) as link:
+    with ScriptedBroker(send_two) as broker, linked(broker, LinkListener(on_message=take)) as link:
         link.connect(5)
         assert second_came.wait(5)
     assert "error in the on_message handler" in caplog.text
@@ -191,7 +193,10 @@ def test_a_topic_that_is_no_text_does_not_end_the_connection() -> None:
         connection.publish("t", b"2", mid=2)
         until_closed(connection)
 
-    with ScriptedBroker(send_two) as broker, linked(broker, on_message=lambda _: came.set()) as link:
+    with (
+        ScriptedBroker(send_two) as broker,
+        linked(broker, LinkListener(on_message=lambda _: came.set())) as link,
+    ):
         link.connect(5)
         assert came.wait(5)
 
@@ -212,12 +217,12 @@ def test_what_is_published_while_the_connection_is_away_is_sent_later() -> None:
 
     with (
         ScriptedBroker(drop, confirm) as broker,
-        linked(broker, on_down=lambda _reason: is_down.set()) as link,
+        linked(broker, LinkListener(on_down=lambda _reason: is_down.set())) as link,
     ):
         link.connect(5)
         assert is_down.wait(5)
-        info = link.publish("t", b"later")
-        assert not info.is_published(), "paho's own answer would be an exception"
+        delivery = link.publish("t", b"later")
+        assert not delivery.is_answered
         assert not link.flush(0)
         assert link.flush(10)
     assert payloads == [b"later"]
@@ -310,7 +315,7 @@ def test_messages_are_the_same_whether_paho_unpacks_them_or_we_do() -> None:
         if len(messages) == len(sent):
             all_here.set()
 
-    with ScriptedBroker(send_all) as broker, linked(broker, on_message=take) as link:
+    with ScriptedBroker(send_all) as broker, linked(broker, LinkListener(on_message=take)) as link:
         link.connect(5)
         assert all_here.wait(5)
     types = ["", "application/cbor", "", "application/cbor", "application/cbor", ""]
@@ -345,7 +350,7 @@ def test_labels_in_bulk_are_sent_again_after_a_break_and_counted_in_order() -> N
 
     with (
         ScriptedBroker(first, second) as broker,
-        linked(broker, on_down=lambda _reason: is_down.set()) as link,
+        linked(broker, LinkListener(on_down=lambda _reason: is_down.set())) as link,
     ):
         link.connect(5)
         link.publish_many([("t", b"m%d" % n) for n in range(4)])
@@ -387,8 +392,9 @@ def test_an_error_of_ours_ends_the_connection_as_any_break_does(caplog: pytest.L
     with (
         ScriptedBroker(first, second) as broker,
         linked(
-            broker, on_message=messages.append, on_burst=commit, on_down=reasons.append, manual_ack=True,
-            session_expiry_s=60,
+            broker,
+            LinkListener(on_message=messages.append, on_burst=commit, on_down=reasons.append),
+            Session(manual_ack=True, expiry_s=60),
         ) as link,
     ):  # fmt: skip
         link.connect(5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from disc_stream.wire.mqtt import Message
+from disc_stream.wire.mqtt import Message, Origin
 from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
 from disc_stream_server.storage.spool import SpoolReader
 
@@ -21,7 +21,7 @@ def test_a_description_is_stored_again_only_if_it_is_another_than_the_last(tmp_p
         (b"A", False),  # what is published live is stored, whatever it is
     ]
     for payload, retained in arrivals:
-        receiver._arrive(Message("ds/v1/watch/meta", payload, "", 1, retained, 1, 1))
+        receiver._arrive(Message("ds/v1/watch/meta", payload, "", 1, retained, 1, Origin(0, 0)))
         receiver._commit()
     receiver._link.close()
     receiver._spool.close()

@@ -24,7 +24,7 @@ from disc_stream.watching.state import LiveState
 from disc_stream.watching.table import StateTable, bar, status_lines
 from disc_stream.watching.views import JsonView, LineView
 from disc_stream.wire.label import encode_label
-from disc_stream.wire.mqtt import Message
+from disc_stream.wire.mqtt import Message, Origin
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Topics
 
@@ -39,7 +39,7 @@ def label(window: int, *, device: str = "d1", name: str = "cluster-3", novelty: 
 
 
 def message(topic: str, payload: bytes, *, retained: bool = False) -> Message:
-    return Message(topic, payload, "", 1, retained, 1, 1)
+    return Message(topic, payload, "", 1, retained, 1, Origin(0, 0))
 
 
 def heard(payload: bytes, *, device: str = "d1", wanted: DeviceFilter = EVERY) -> Event | None:

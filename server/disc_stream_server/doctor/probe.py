@@ -16,12 +16,12 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.client import Client, connect_properties
+from disc_stream.wire.dial import dial
 from disc_stream.wire.tls import connect_error, make_context
 
 PATIENCE_S = 5.0
@@ -93,7 +93,8 @@ class Probe:
         self._changed = threading.Condition()
         self.closed = False
         """Whether the broker has ended the connection."""
-        self._client = paho.Client(
+        self._context = make_context(broker) if broker.tls else None
+        self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=paho.MQTTv5 if self._v5 else paho.MQTTv311,
@@ -102,8 +103,6 @@ class Probe:
         )
         if broker.username is not None:
             self._client.username_pw_set(broker.username, broker.password)
-        if broker.tls:
-            self._client.tls_set_context(make_context(broker))
         if will is not None:
             self._client.will_set(*will, qos=1)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
@@ -120,12 +119,9 @@ class Probe:
 
     def connect(self, timeout_s: float = PATIENCE_S) -> Answer:
         """Try to connect; failures of every kind are answers, too."""
-        self._client.connect_timeout = timeout_s
-        properties = None
-        if self._v5:
-            properties = _properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = self._expiry_s
+        properties = connect_properties(session_expiry_s=self._expiry_s) if self._v5 else None
         try:
+            self._client.ready = dial(self._broker, self._context, timeout_s)
             self._client.connect(
                 self._broker.host,
                 self._broker.port,
@@ -256,7 +252,3 @@ def milliseconds_since(begin: float) -> float:
 
 def _is_tls(error: Exception) -> bool:
     return isinstance(error, ssl.SSLError)
-
-
-def _properties(packet_type: int) -> Properties:
-    return Properties(packet_type)  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from typing import Any
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import Message, MqttLink
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
@@ -124,13 +124,17 @@ class Receiver:
         self._link = MqttLink(
             Broker.parse(settings.broker),
             settings.client_id,
-            on_message=self._arrive,
-            on_burst=self._on_burst,
-            on_down=self._on_down,
-            on_fatal=self._give_up,
-            session_expiry_s=settings.session_expiry_s,
-            receive_maximum=settings.receive_maximum,
-            manual_ack=True,
+            LinkListener(
+                on_message=self._arrive,
+                on_burst=self._on_burst,
+                on_down=self._on_down,
+                on_fatal=self._give_up,
+            ),
+            Session(
+                expiry_s=settings.session_expiry_s,
+                receive_maximum=settings.receive_maximum,
+                manual_ack=True,
+            ),
         )
 
     def run(self) -> None:
