@@ -86,7 +86,7 @@ class MqttLink:
         self._connected = threading.Event()
         self._problem: Exception | None = None  # that kept the first attempt from reaching the broker
         self._refusal: str | None = None
-        self._closing = False
+        self._closing = self._broken_off = False
         self.history = LinkHistory(broker, client_id, keeps_session=self._session.expiry_s > 0)
         self._context = make_context(broker) if broker.tls else None
         self._client = self._make_client()
@@ -173,8 +173,7 @@ class MqttLink:
         self._named.wait(LOOKUP_S + _GRACE_S)
         if not self._answered.wait(timeout_s + _GRACE_S):
             self._problem = NoAnswerError(f"it did not answer within {timeout_s:g} s")
-        closed = self._closing
-        if self._problem is not None or self._refusal is not None or closed:
+        if self._problem is not None or self._refusal is not None:
             self.close()
         if self._problem is not None:
             raise connect_error(self.broker, self._problem) from self._problem
@@ -182,7 +181,7 @@ class MqttLink:
             raise BrokerError(
                 f"the broker at {self.broker} refused {self._refusal}", remedy=refusal_remedy(self.broker)
             )
-        if closed:
+        if self._broken_off:
             raise BrokerError(f"connecting to the broker at {self.broker} was broken off")
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -191,6 +190,7 @@ class MqttLink:
         A broker that hangs does not make this hang: after ``timeout_s`` the (daemon) thread is left alone.
         """
         self._closing = True
+        self._broken_off = not self._answered.is_set()
         self._named.set()
         self._answered.set()
         self._client.disconnect()
@@ -371,9 +371,8 @@ class MqttLink:
     def _handle_message(self, _client: paho.Client, _userdata: object, raw: paho.MQTTMessage) -> None:
         try:  # reading the topic may raise, too: paho decodes it at that moment
             content_type = getattr(raw.properties, "ContentType", "") if raw.properties else ""
-            payload = bytes(raw.payload)
-            message = Message(raw.topic, payload, content_type, raw.qos, raw.retain, raw.mid, self._origin)
-            self._pass_on(message)
+            payload, origin = bytes(raw.payload), self._origin
+            self._pass_on(Message(raw.topic, payload, content_type, raw.qos, raw.retain, raw.mid, origin))
         except Exception:
             log.exception("error in the on_message handler; the connection goes on")
 

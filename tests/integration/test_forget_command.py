@@ -18,7 +18,7 @@ from disc_stream_server.storage.state import StateStore
 from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
 from tests.support.device import LEFT, RIGHT, Sender, constant, make_batch
-from tests.support.listener import LinkListener
+from tests.support.listener import Listener
 
 pytestmark = pytest.mark.broker
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
+from tests.support.link import linked, until_closed
 from tests.support.scripted_broker import (
     CONNACK,
     CONNECT,
@@ -24,21 +23,6 @@ from tests.support.scripted_broker import (
     Connection,
     ScriptedBroker,
 )
-
-
-@contextmanager
-def linked(
-    broker: ScriptedBroker, listener: LinkListener | None = None, session: Session | None = None
-) -> Iterator[MqttLink]:
-    link = MqttLink(Broker.parse(broker.url), "test", listener, session)
-    try:
-        yield link
-    finally:
-        link.close()
-
-
-def until_closed(connection: Connection) -> None:
-    connection.receive(DISCONNECT)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,251 @@
+"""Connecting is not hanging: slow resolvers and brokers that say nothing, and how quickly all of it ends."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from disc_stream.errors import BrokerError
+from disc_stream.wire import dial, netloop
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import LinkListener, MqttLink
+from tests.support.link import linked, until_closed
+from tests.support.scripted_broker import Connection, ScriptedBroker
+
+AT_ONCE_S = 1.0  # a stop takes milliseconds; the shortest wait that it must cut short takes longer than this
+
+
+class Resolver:
+    """The machine's resolver, which can be made to hang."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = threading.Event()
+        self._answers.set()
+        self.asked = threading.Semaphore(0)
+        self.calls = 0
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def answer(self) -> None:
+        self._answers.set()
+
+    def _look_up(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        self.asked.release()
+        self._answers.wait(30)
+        return self._real(*args, **options)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    one = Resolver(monkeypatch)
+    yield one
+    one.answer()
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[int, threading.Semaphore]]:
+    """Its port, and a count of the connections that it has accepted and will never answer."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted, kept = threading.Semaphore(0), []
+
+    def accept() -> None:
+        while True:
+            try:
+                kept.append(listener.accept()[0])
+            except OSError:
+                return
+            accepted.release()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1]), accepted
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+        for one in kept:
+            one.close()
+
+
+def seconds_of(what: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    what()
+    return time.monotonic() - begin
+
+
+def drop(connection: Connection) -> None:
+    connection.accept()
+
+
+def stay(connection: Connection) -> None:
+    connection.accept()
+    until_closed(connection)
+
+
+def test_while_the_resolver_hangs_the_network_thread_comes_around_and_says_what_it_waits_for(
+    resolver: Resolver,
+) -> None:
+    bursts, ups = threading.Semaphore(0), threading.Semaphore(0)
+    with (
+        ScriptedBroker(drop, stay) as broker,
+        linked(broker, LinkListener(on_up=ups.release, on_burst=bursts.release)) as link,
+    ):
+        link.connect(5)
+        assert ups.acquire(timeout=5)
+        assert resolver.asked.acquire(timeout=5)
+        resolver.hang()
+        assert resolver.asked.acquire(timeout=10), "the reconnect asks for the address again"
+        while bursts.acquire(blocking=False):
+            pass
+        for _ in range(3):
+            assert bursts.acquire(timeout=3)
+            assert link.silent_s < 2
+        assert link.connecting.startswith("looking up the address of '127.0.0.1'")
+        assert not link.connected
+        resolver.answer()
+        assert ups.acquire(timeout=10)
+        assert link.connecting == ""
+
+
+def test_a_stop_while_the_resolver_hangs_is_immediate(resolver: Resolver) -> None:
+    with ScriptedBroker(drop) as broker, linked(broker) as link:
+        link.connect(5)
+        assert resolver.asked.acquire(timeout=5)
+        resolver.hang()
+        assert resolver.asked.acquire(timeout=10)
+        assert seconds_of(link.close) < AT_ONCE_S
+
+
+def test_a_stop_ends_the_wait_before_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netloop, "_FIRST_DELAY_S", 60.0)
+    is_down = threading.Event()
+    listener = LinkListener(on_down=lambda _reason: is_down.set())
+    with ScriptedBroker(drop) as broker, linked(broker, listener) as link:
+        link.connect(5)
+        assert is_down.wait(5)
+        assert seconds_of(link.close) < AT_ONCE_S
+
+
+def test_wake_ends_the_wait_before_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netloop, "_FIRST_DELAY_S", 60.0)
+    monkeypatch.setattr(netloop, "_TICK_S", 60.0)
+    is_down, bursts = threading.Event(), threading.Semaphore(0)
+    listener = LinkListener(on_down=lambda _reason: is_down.set(), on_burst=bursts.release)
+    with ScriptedBroker(drop) as broker, linked(broker, listener) as link:
+        link.connect(5)
+        assert is_down.wait(5)
+        while bursts.acquire(blocking=False):
+            pass
+        link.wake()
+        assert bursts.acquire(timeout=5)
+
+
+def test_a_stop_from_another_thread_ends_the_first_connect(resolver: Resolver) -> None:
+    resolver.hang()
+    errors: list[BrokerError] = []
+    link = MqttLink(Broker.parse("mqtt://127.0.0.1:1"), "test")
+
+    def connect() -> None:
+        with pytest.raises(BrokerError) as caught:
+            link.connect(30)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    assert resolver.asked.acquire(timeout=5)
+    assert seconds_of(link.close) < AT_ONCE_S
+    thread.join(AT_ONCE_S)
+    assert not thread.is_alive()
+    assert "was broken off" in str(errors[0])
+
+
+def test_a_resolver_that_never_answers_is_an_error_that_names_it(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial, "LOOKUP_S", 0.2)
+    resolver.hang()
+    link = MqttLink(Broker.parse("mqtt://broker.example:1"), "test")
+    with pytest.raises(BrokerError) as caught:
+        link.connect(5)
+    assert str(caught.value).startswith(
+        "cannot reach the broker at mqtt://broker.example:1: looking up the address of 'broker.example' took "
+        "longer than 0.2 s. Check the host's name"
+    )
+
+
+def test_a_resolver_that_never_answers_holds_few_threads(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial, "LOOKUP_S", 0.01)
+    for name in ("_FIRST_DELAY_S", "_LONGEST_DELAY_S"):
+        monkeypatch.setattr(netloop, name, 0.01)
+    bursts = threading.Semaphore(0)
+    with ScriptedBroker(drop) as broker, linked(broker, LinkListener(on_burst=bursts.release)) as link:
+        resolver.hang()
+        link._loop.start()  # as after a first connection that broke
+        for _ in range(3):
+            assert resolver.asked.acquire(timeout=5)
+        for _ in range(100):
+            assert bursts.acquire(timeout=5)
+        assert resolver.calls == 3
+        assert link.silent_s < 2
+
+
+def test_a_broker_that_accepts_and_says_nothing_is_an_error() -> None:
+    with silent_server() as (port, accepted):
+        link = MqttLink(Broker.parse(f"mqtt://127.0.0.1:{port}"), "test")
+        with pytest.raises(BrokerError, match=r"it did not answer within 0\.2 s\. Check that an MQTT broker"):
+            link.connect(0.2)
+        assert accepted.acquire(timeout=5)
+
+
+def test_a_reconnect_to_a_broker_that_says_nothing_is_bounded_and_ends_at_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netloop, "_FIRST_DELAY_S", 0.01)
+    asked = threading.Semaphore(0)
+
+    def say_nothing(connection: Connection) -> None:
+        asked.release()
+        until_closed(connection)
+
+    with ScriptedBroker(drop, say_nothing, say_nothing) as broker, linked(broker) as link:
+        link.connect(0.3)
+        assert asked.acquire(timeout=5)
+        assert asked.acquire(timeout=10), "it is tried again"
+        assert seconds_of(link.close) < AT_ONCE_S
+    assert "is not reachable (it did not answer within 0.3 s); trying again" in caplog.text
+
+
+def test_a_handshake_that_is_never_answered_is_an_error() -> None:
+    with silent_server() as (port, _):
+        link = MqttLink(Broker.parse(f"mqtts://127.0.0.1:{port}"), "test")
+        with pytest.raises(BrokerError, match=r"cannot reach the broker.*timed out.*speaks TLS"):
+            link.connect(0.3)
+
+
+def test_an_address_that_refuses_is_passed_over_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def two(host: str, port: int, **options: Any) -> Any:
+        refusing = socket.create_server(("127.0.0.1", 0))
+        other = refusing.getsockname()[1]
+        refusing.close()
+        return list(itertools.chain(real("127.0.0.1", other, **options), real("127.0.0.1", port, **options)))
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    with ScriptedBroker(stay) as broker, linked(broker) as link:
+        link.connect(5)
+        assert link.connected
