@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disc_stream.types import Channel, Label, SampleBatch, SoftLabel
+from disc_stream.types import Channel, Label, Problem, SampleBatch, SoftLabel
 from disc_stream_server.dashboard import Dashboard
 from tests.browser.webdriver import Browser
 
@@ -127,30 +127,71 @@ def test_the_filter_shows_matching_devices_and_labels(page: Dashboard, browser: 
     browser.open(page.url)
     browser.wait("return document.querySelectorAll('#grid li').length", until=lambda n: n == 30)
     browser.type("#filter", "cluster-4")
-    assert list(cards(browser)) == [f"dev-{i:02d}" for i in range(4, 30, 5)]
+    wait_for_cards(browser, {f"dev-{i:02d}": "cluster-4" for i in range(4, 30, 5)})
     assert browser.run("return document.querySelector('#shown').textContent") == "6 of 30 devices"
     browser.type("#filter", " nothing")
-    assert cards(browser) == {}
+    wait_for_cards(browser, {})
     assert browser.run("return document.querySelector('#none').hidden") is False
+    assert browser.errors() == []
 
 
-def test_hundreds_of_devices_are_carded_and_only_those_on_screen_drawn(
+def test_of_many_devices_the_first_are_shown_the_rest_is_told_and_found(
     page: Dashboard, browser: Browser
 ) -> None:
-    for i in range(300):
+    for i in range(1_000):
         page.on_batch(batch(f"dev-{i:03d}", 0))
         page.on_label(label(f"dev-{i:03d}", 0, i % 12))
     browser.open(page.url)
-    browser.wait("return document.querySelectorAll('#grid li').length", until=lambda n: n == 300)
+    browser.wait("return document.querySelectorAll('#grid li').length", until=lambda n: n == 200)
+    said = browser.run("return document.querySelector('#shown').textContent")
+    assert said == "200 of 1000 devices; 800 more match, narrow them down by a filter"
     browser.wait("return document.querySelector('[data-device=dev-000] .label').textContent")
     # A canvas that was never drawn has the size that HTML gives it: 300 by 150.
     assert ink(browser, "[data-device=dev-000] .trace") > 100
-    assert browser.run("return document.querySelector('[data-device=dev-299] .trace').height") == 150
-    browser.run("document.querySelector('[data-device=dev-299]').scrollIntoView()")
+    assert browser.run("return document.querySelector('[data-device=dev-199] .trace').height") == 150
+    browser.run("document.querySelector('[data-device=dev-199]').scrollIntoView()")
     browser.wait(
-        "return document.querySelector('[data-device=dev-299] .label').textContent",
-        until=lambda text: text == "cluster-11",
+        "return document.querySelector('[data-device=dev-199] .label').textContent",
+        until=lambda text: text == "cluster-7",
     )
+    # One that nobody looked at so far: its trace begins now.
+    browser.type("#filter", "dev-999")
+    wait_for_cards(browser, {"dev-999": "cluster-3"})
+    page.on_batch(batch("dev-999", 1))
+    browser.wait(
+        "return document.querySelector('[data-device=dev-999] .trace').height", until=lambda h: h < 150
+    )
+    assert ink(browser, "[data-device=dev-999] .trace") > 100
+
+
+def test_why_a_device_has_no_labels_is_said_and_goes_when_it_is_over(
+    page: Dashboard, browser: Browser
+) -> None:
+    for device in ("fast", "good"):
+        page.on_batch(batch(device, 0))
+    page.on_label(label("good", 0, 1))
+    words = "it says 50 Hz and sends 100 Hz <img src=x onerror=document.title='owned'>"
+    page.on_problem(
+        "fast", Problem("rate-differs", words, 1_700_000_000_000_000, 12, "correct fs in its meta")
+    )
+    browser.open(page.url)
+    wait_for_cards(browser, {"fast": "no label", "good": "cluster-1"})
+    problem = "document.querySelector('[data-device=fast] .problem')"
+    browser.wait(f"return !{problem}.hidden")
+    said = browser.run(f"return {problem}.innerText")
+    assert "It says 50 Hz and sends 100 Hz <img src=x onerror=document.title='owned'>." in said
+    assert "Correct fs in its meta." in said
+    assert "12 times, since " in said
+    assert browser.run("return document.querySelectorAll('#grid img').length") == 0
+    assert browser.run("return document.querySelector('#fact-unlabelled').textContent") == "1"
+    browser.run("document.querySelector('#unlabelled').click()")
+    wait_for_cards(browser, {"fast": "no label"})
+    page.on_problem("fast", None)
+    wait_for_cards(browser, {})
+    browser.run("document.querySelector('#unlabelled').click()")
+    wait_for_cards(browser, {"fast": "no label yet", "good": "cluster-1"})
+    assert browser.run(f"return {problem}.hidden")
+    assert browser.errors() == []
 
 
 def test_text_from_devices_is_never_markup(page: Dashboard, browser: Browser) -> None:
@@ -198,10 +239,13 @@ def test_nothing_sticks_out_on_any_width(page: Dashboard, tmp_path: Path, width:
     page.on_status(ONLINE)
     page.on_batch(batch("a-device-with-" + "a-very-long-name-" * 2, 0))
     page.on_label(label("a-device-with-" + "a-very-long-name-" * 2, 0, 10, novelty=2.0))
+    words = "it says 50 Hz and sends 100 Hz, which the model cannot take, " + "and-a-word-without-an-end" * 8
+    page.on_batch(batch("troubled", 0))
+    page.on_problem("troubled", Problem("rate-differs", words, 1_700_000_000_000_000, 12, "correct fs"))
     with Browser(tmp_path, dark=True) as narrow:
         narrow.resize(width, 800)
         narrow.open(page.url)
-        narrow.wait("return document.querySelectorAll('#grid li .percent').length")
+        narrow.wait("return document.querySelectorAll('#grid li .problem:not([hidden])').length")
         assert narrow.run("return document.documentElement.scrollWidth") <= width
         outside = narrow.run(
             "return [...document.querySelectorAll('article > :not([hidden])')].filter(e => {"
@@ -216,10 +260,10 @@ def test_keyboard_alone_reaches_every_control_in_order(page: Dashboard, browser:
     browser.open(page.url)
     wait_for_cards(browser, {"d1": "cluster-3"})
     reached = []
-    for _ in range(3):
+    for _ in range(4):
         browser.press("\ue004")  # Tab
         reached.append(browser.run("return document.activeElement.id || document.activeElement.className"))
-    assert reached == ["skip", "filter", "pause"]
+    assert reached == ["skip", "filter", "unlabelled", "pause"]
     browser.press("\ue00d")  # Space
     assert browser.run("return document.querySelector('#pause').ariaPressed") == "true"
     assert browser.run("return document.querySelector('#pause').textContent") == "Resume"

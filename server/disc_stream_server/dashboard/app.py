@@ -7,32 +7,29 @@ import errno
 import socket
 import threading
 from dataclasses import replace
-from typing import Any
 
 import uvicorn
 
 from disc_stream.errors import ConfigError, PortInUseError
-from disc_stream.types import Label, Problem, SampleBatch
-from disc_stream_server.dashboard.board import Annotate, Board
+from disc_stream_server.dashboard.board import Board, Readiness
 from disc_stream_server.dashboard.hub import Hub
-from disc_stream_server.dashboard.web import PageInfo, Readiness, make_web_app
+from disc_stream_server.dashboard.view import Annotate
+from disc_stream_server.dashboard.web import PageInfo, make_web_app
 
-_MUCH_BACKLOG = 1_000  # messages that wait to be labelled, from which on the page makes do with less
 _GRACE_S = 1  # for open streams, after they were told to end
 
 
 class Dashboard:
-    """Serves the live page; ``on_batch``, ``on_label`` and ``on_status`` are O(1) and never block.
+    """Serves the live page; what it is told as an observer costs O(1) and never blocks.
 
     Args:
         host: address to listen on; a loopback address keeps the page on this machine.
         port: TCP port; 0 lets the system choose, ``port`` then tells.
         broker: address shown on the page, without credentials.
         prefix: topic prefix shown on the page.
-        notice: a sentence to keep on the page.
         annotate: text to show beside a device's label; called on the page's thread.
-        ready: for ``/readyz``: None if the service can label, else what it waits for. Default: goes by
-            the last status.
+        ready: for ``/readyz`` and the page: None if messages become labels now, else what the server waits
+            for; called on the page's thread. Default: goes by the last status.
     """
 
     def __init__(
@@ -42,16 +39,16 @@ class Dashboard:
         *,
         broker: str = "",
         prefix: str = "",
-        notice: str = "",
         annotate: Annotate | None = None,
         ready: Readiness | None = None,
     ) -> None:
         self.host, self.port = host, port
-        self._info = PageInfo(broker=broker, prefix=prefix, notice=notice)
-        self._board = Board(annotate=annotate)
+        self._info = PageInfo(broker=broker, prefix=prefix)
+        self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
-        self._ready = ready or self._waits_for
-        self._status: dict[str, Any] = {}
+        # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
+        self.on_batch, self.on_label = self._board.on_batch, self._board.on_label
+        self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._up = threading.Event()
@@ -92,9 +89,7 @@ class Dashboard:
             ConfigError: if the address cannot be used.
         """
         self.bind()
-        web = make_web_app(
-            self._hub, host=self.host, info=self._info, ready=self._ready, on_loop=self._note_loop
-        )
+        web = make_web_app(self._hub, host=self.host, info=self._info, on_loop=self._note_loop)
         config = uvicorn.Config(
             web,
             log_config=None,
@@ -137,35 +132,6 @@ class Dashboard:
     def _note_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._up.set()
-
-    def _waits_for(self) -> str | None:
-        if not self._status:
-            return "the first status of the server"
-        if self._status.get("waits_for"):
-            return str(self._status["waits_for"])
-        if self._status.get("connected") is False:
-            return "the broker"
-        return None if self._status.get("state") == "online" else "the server to be online"
-
-    # -- observer, on the server's thread -----------------------------------------------------------
-
-    def on_batch(self, batch: SampleBatch) -> None:
-        """Draw a batch's samples."""
-        self._board.post(batch)
-
-    def on_label(self, label: Label) -> None:
-        """Show a label."""
-        self._board.post(label)
-
-    def on_problem(self, device: str, problem: Problem | None) -> None:
-        """Show why a device has no labels."""
-        self._board.post((device, problem))
-
-    def on_status(self, status: dict[str, Any]) -> None:
-        """Show the server's status: its message on the broker, and ``connected``."""
-        self._status = dict(status)
-        self._hub.hurried = self._status.get("backlog", 0) > _MUCH_BACKLOG
-        self._board.post(self._status)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
+import numpy.typing as npt
 
-from disc_stream.types import Channel, SampleBatch
+from disc_stream.types import Channel, Float32Array, SampleBatch
 
 SECONDS = 10.0
 RATE = 25.0  # points per second; a card is about 300 pixels wide
 _AXES = ("x", "y", "z")
+_DECIMALS = 3
 
-Point = tuple[float | None, ...]
+Point = list[float | None]
 
 
 class Trace:
     """Acceleration axes (or the first channels) of one device, at most ``RATE`` points a second.
 
-    A point is one value per drawn channel; a gap in the stream is one point of ``None``.
+    A point is one value per drawn channel; a gap in the stream is one point of ``None``. Points are kept in a
+    ring of 32-bit floats: 3 KiB for ten seconds of three axes.
     """
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
         self.unit = ""
         self.rate = RATE
-        self.points: deque[Point] = deque(maxlen=1)
+        self.size = 0
+        """Points that are kept."""
+        self.count = 0
+        """Points since it began anew."""
+        self.restarts = 0
+        """How often it began anew: on another boot, rate or layout of channels."""
+        self._ring: Float32Array = np.empty((0, 0), dtype=np.float32)
         self._columns: list[int] = []
+        self._scales: npt.NDArray[np.float64] = np.empty(0)
         self._channels: tuple[Channel, ...] = ()
         self._fs = 0.0
         self._boot = -1
@@ -34,47 +42,53 @@ class Trace:
         self._step = 1
         self._phase = 0  # samples to pass over before the next drawn one
 
-    def add(self, batch: SampleBatch) -> list[Point] | None:
-        """Take a batch and return the new points, or None where the trace started anew.
-
-        A batch that is older than what was drawn (late or sent again) is passed over.
-        """
-        restarted = False
-        if batch.channels != self._channels or batch.fs != self._fs or batch.boot != self._boot:
-            self._restart(batch)
-            restarted = True
+    def add(self, batch: SampleBatch) -> None:
+        """Take a batch; one that is older than what was drawn (late or sent again) is passed over."""
+        begins = batch.boot != self._boot or batch.fs != self._fs or batch.channels != self._channels
+        if begins:
+            self._begin(batch)
         period_us = 1e6 / batch.fs
         late_us = batch.t0_us - self._next_us
-        if not restarted and late_us < -period_us:
-            return []
-        new: list[Point] = []
-        if not restarted and late_us > 1.5 * period_us:
-            new.append((None,) * len(self._columns))
+        if not begins and late_us < -period_us:
+            return
+        if not begins and late_us > 1.5 * period_us:
+            self._append(np.full((1, len(self._columns)), np.nan, dtype=np.float32))
             self._phase = 0
-        new += self._thin(batch)
-        self._next_us = batch.t0_us + round(len(batch.samples) * period_us)
-        self.points.extend(new)
-        return None if restarted else new
+        n = len(batch.samples)
+        self._append(batch.samples[self._phase :: self._step, self._columns] * self._scales)
+        self._phase = (self._phase - n) % self._step
+        self._next_us = batch.t0_us + round(n * period_us)
 
-    def _restart(self, batch: SampleBatch) -> None:
+    def points(self, since: int = 0) -> list[Point]:
+        """The points from number ``since`` on, as far as they are kept."""
+        first = max(since, self.count - self.size)
+        values = self._ring[np.arange(first, self.count) % self.size].astype(np.float64) if self.size else []
+        rows: list[Point] = np.round(values, _DECIMALS).tolist()
+        if not bool(np.isfinite(values).all()):
+            rows = [[v if v is not None and np.isfinite(v) else None for v in row] for row in rows]
+        return rows
+
+    def _begin(self, batch: SampleBatch) -> None:
         self._channels, self._fs, self._boot = batch.channels, batch.fs, batch.boot
         self._columns = _drawn_columns(batch.channels)
+        self._scales = np.array([batch.channels[i].scale for i in self._columns])
         self.names = tuple(batch.channels[i].name for i in self._columns)
         self.unit = batch.channels[self._columns[0]].unit
         self._step = max(1, round(batch.fs / RATE))
         self.rate = batch.fs / self._step
-        self.points = deque(maxlen=max(2, round(SECONDS * self.rate)))
-        self._phase = 0
+        self.size = max(2, round(SECONDS * self.rate))
+        self._ring = np.empty((self.size, len(self._columns)), dtype=np.float32)
+        self.count = self._phase = 0
+        self.restarts += 1
 
-    def _thin(self, batch: SampleBatch) -> list[Point]:
-        n = len(batch.samples)
-        keep = slice(self._phase, None, self._step)
-        self._phase = (self._phase - n) % self._step
-        scales = np.array([batch.channels[i].scale for i in self._columns])
-        values = batch.samples[keep][:, self._columns].astype(np.float64) * scales
-        if not bool(np.isfinite(values).all()):
-            return [tuple(float(v) if np.isfinite(v) else None for v in row) for row in values]
-        return [tuple(row) for row in np.round(values, 3).tolist()]
+    def _append(self, values: npt.NDArray[np.floating]) -> None:
+        kept = values[-self.size :]
+        at = (self.count + len(values) - len(kept)) % self.size
+        fits = min(len(kept), self.size - at)
+        with np.errstate(over="ignore"):  # beyond 32 bits it is infinite, which is drawn as a gap
+            self._ring[at : at + fits] = kept[:fits]
+            self._ring[: len(kept) - fits] = kept[fits:]
+        self.count += len(values)
 
 
 def _drawn_columns(channels: tuple[Channel, ...]) -> list[int]:

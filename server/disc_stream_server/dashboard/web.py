@@ -17,8 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from disc_stream_server.dashboard.hub import Hub, dumps
-
-Readiness = Callable[[], str | None]
+from disc_stream_server.dashboard.view import Query
 
 _FILES = {
     "index.html": "text/html; charset=utf-8",
@@ -107,16 +106,13 @@ def _host_header(scope: Scope) -> str:
     return value.rpartition(":")[0] if ":" in value else value
 
 
-def make_web_app(
-    hub: Hub, *, host: str, info: PageInfo, ready: Readiness, on_loop: Callable[[], None]
-) -> Starlette:
+def make_web_app(hub: Hub, *, host: str, info: PageInfo, on_loop: Callable[[], None]) -> Starlette:
     """The ASGI application.
 
     Args:
         hub: source of states and updates.
         host: address that is listened on.
         info: fixed facts.
-        ready: None if the service can label, else what it is waiting for.
         on_loop: called once on the event loop before requests are taken.
     """
 
@@ -131,7 +127,7 @@ def make_web_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking
 
-    api = _Api(hub, info, ready)
+    api = _Api(hub, info)
     return Starlette(
         routes=[
             *_static_routes(),
@@ -149,24 +145,23 @@ def make_web_app(
 class _Api:
     """Answers of the JSON and event routes."""
 
-    def __init__(self, hub: Hub, info: PageInfo, ready: Readiness) -> None:
-        self._hub, self._info, self._ready = hub, info, ready
+    def __init__(self, hub: Hub, info: PageInfo) -> None:
+        self._hub, self._info = hub, info
 
     async def page(self, _request: Request) -> Response:
         """Facts that do not change while the server runs."""
         return JSONResponse(asdict(self._info))
 
-    async def state(self, _request: Request) -> Response:
-        """Everything the page shows, once."""
-        self._hub.board.drain()
-        body = {"page": asdict(self._info), **self._hub.board.snapshot()}
+    async def state(self, request: Request) -> Response:
+        """What the page shows, once; the first 200 devices that match the query."""
+        body = {"page": asdict(self._info), **self._hub.state(_query(request))}
         return Response(dumps(body), media_type="application/json")
 
-    async def stream(self, _request: Request) -> Response:
+    async def stream(self, request: Request) -> Response:
         """The same as server-sent events."""
         if self._hub.full:
             return PlainTextResponse("Too many open pages.\n", 503)
-        return StreamingResponse(self._hub.events(), media_type="text/event-stream")
+        return StreamingResponse(self._hub.events(_query(request)), media_type="text/event-stream")
 
     async def healthz(self, _request: Request) -> Response:
         """Whether this process answers at all."""
@@ -174,10 +169,16 @@ class _Api:
 
     async def readyz(self, _request: Request) -> Response:
         """Whether messages become labels now."""
-        waiting_for = self._ready()
+        waiting_for = self._hub.board.ready()
         if waiting_for is None:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", "waiting_for": waiting_for}, 503)
+
+
+def _query(request: Request) -> Query:
+    """``filter``: words separated by spaces; ``unlabelled=1``: only devices without labels."""
+    asked = request.query_params
+    return Query.parse(asked.get("filter", ""), unlabelled=asked.get("unlabelled") == "1")
 
 
 def _static_routes() -> list[Route]:

@@ -11,7 +11,7 @@ class Card {
     this.device = device;
     this.item = template.content.firstElementChild.cloneNode(true);
     this.parts = {};
-    for (const name of ["device", "age", "badge", "label", "percent", "window", "novelty", "trace", "strip", "note"]) {
+    for (const name of ["device", "age", "badge", "label", "percent", "window", "novelty", "trace", "strip", "note", "problem"]) {
       this.parts[name] = this.item.querySelector(`.${name}`);
     }
     this.parts.meter = this.item.querySelector(".meter");
@@ -23,6 +23,7 @@ class Card {
     this.windows = [];
     this.label = null;
     this.note = "";
+    this.problem = null;
     this.seen = performance.now();
   }
 
@@ -31,12 +32,15 @@ class Card {
     this.windows = state.windows;
     this.label = state.label;
     this.note = state.note;
+    this.problem = state.problem;
     this.seen = performance.now() - state.age_s * 1000;
     this.dirty = true;
   }
 
   change(change) {
     this.seen = performance.now();
+    if ("trace" in change) this.trace = change.trace;
+    if ("problem" in change) this.problem = change.problem;
     if (change.points && this.trace) {
       this.trace.points.push(...change.points);
       this.trace.points.splice(0, this.trace.points.length - this.trace.size);
@@ -50,18 +54,30 @@ class Card {
     this.dirty = true;
   }
 
-  matches(words) {
-    const text = `${this.device} ${this.label ? this.label.smoothed.name : ""}`.toLowerCase();
-    return words.every((word) => text.includes(word));
-  }
-
   draw() {
     this.dirty = false;
     drawTrace(this.parts.trace, this.trace);
     drawStrip(this.parts.strip, this.windows);
     this.parts.note.hidden = this.note === "";
     setText(this.parts.note, this.note);
+    this.drawProblem();
     this.drawLabel();
+  }
+
+  drawProblem() {
+    const { problem } = this;
+    const box = this.parts.problem;
+    box.hidden = problem === null;
+    this.item.classList.toggle("troubled", problem !== null);
+    if (problem === null) return;
+    box.title = problem.code;
+    setText(box.querySelector(".why"), sentence(problem.words));
+    const remedy = box.querySelector(".remedy");
+    remedy.hidden = problem.remedy === "";
+    setText(remedy, sentence(problem.remedy));
+    const since = new Date(problem.since_us / 1000);
+    const often = problem.count > 1 ? `${problem.count} times, ` : "";
+    setText(box.querySelector(".since"), `${often}since ${since.toLocaleTimeString()}`);
   }
 
   drawLabel() {
@@ -70,7 +86,7 @@ class Card {
     this.item.classList.toggle("unlabelled", !labelled);
     badge.hidden = percent.hidden = !labelled;
     if (!labelled) {
-      setText(label, "no label yet");
+      setText(label, this.problem === null ? "no label yet" : "no label");
       strip.setAttribute("aria-label", stripInWords([]));
       return;
     }
@@ -107,7 +123,6 @@ export class Cards {
     this.grid = grid;
     this.template = template;
     this.cards = new Map();
-    this.words = [];
     this.order = new Intl.Collator("en", { numeric: true });
     this.watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -122,13 +137,6 @@ export class Cards {
     return this.cards.size;
   }
 
-  // How many cards the filter lets through.
-  get shown() {
-    let count = 0;
-    for (const card of this.cards.values()) count += card.item.hidden ? 0 : 1;
-    return count;
-  }
-
   replaceAll(devices) {
     const there = new Set(devices.map((d) => d.id));
     for (const device of [...this.cards.keys()]) if (!there.has(device)) this.remove(device);
@@ -137,15 +145,8 @@ export class Cards {
 
   update(changed, gone) {
     for (const change of changed) {
-      if ("trace" in change) {
-        this.replace(change);
-      } else {
-        const card = this.cards.get(change.id);
-        if (card) {
-          card.change(change);
-          this.applyFilter(card);
-        }
-      }
+      if ("age_s" in change) this.replace(change);
+      else this.cards.get(change.id)?.change(change);
     }
     for (const device of gone) this.remove(device);
   }
@@ -160,7 +161,6 @@ export class Cards {
       this.watcher.observe(card.item);
     }
     card.replace(state);
-    this.applyFilter(card);
   }
 
   insert(card) {
@@ -183,15 +183,6 @@ export class Cards {
     this.cards.delete(device);
   }
 
-  setFilter(text) {
-    this.words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const card of this.cards.values()) this.applyFilter(card);
-  }
-
-  applyFilter(card) {
-    card.item.hidden = !card.matches(this.words);
-  }
-
   markAll() {
     for (const card of this.cards.values()) card.dirty = true;
   }
@@ -199,7 +190,7 @@ export class Cards {
   draw() {
     const now = performance.now();
     for (const card of this.cards.values()) {
-      if (!card.visible || card.item.hidden) continue;
+      if (!card.visible) continue;
       if (card.dirty) card.draw();
       card.drawAge(now);
     }
@@ -208,6 +199,12 @@ export class Cards {
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// With a capital and a full stop, since it may be followed by another one.
+function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return begun === "" || /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 function inPercent(confidence) {

@@ -3,16 +3,24 @@ import { connect } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Cards($("grid"), $("card"));
-const MUCH_BACKLOG = 1000; // messages, as in app.py
+const MUCH_BACKLOG = 1000; // messages, as in hub.py
+const SILENT_S = 10; // of a server, from which on its last status is called old
+const TYPING_MS = 250; // from the last key to a new search
 let paused = false;
 let connected = false;
+let status = {}; // the server's last one; it is sent again only when it changes
+let view = { matching: 0, shown: 0 };
+let devices = 0;
 
 function showServer(server) {
-  const status = server.status;
+  status = server.status ?? status;
+  devices = server.devices;
   const counters = status.counters || {};
-  $("fact-state").textContent = status.state || "starting";
+  const ready = server.waits_for === null;
+  $("fact-state").textContent = ready || status.state === "offline" ? status.state || "starting" : "not ready";
   $("fact-model").textContent = status.model || "–";
   $("fact-devices").textContent = String(server.devices);
+  $("fact-unlabelled").textContent = String(server.unlabelled);
   $("fact-rate").textContent = server.labels_per_s.toFixed(1);
   $("fact-gaps").textContent = String(counters.gaps ?? "–");
   $("fact-gaps").title = `${counters.missing ?? 0} messages missing in them`;
@@ -21,16 +29,19 @@ function showServer(server) {
   $("fact-rejected").title = rejected.map(([reason, count]) => `${reason}: ${count}`).join(", ");
   const backlog = status.backlog || 0;
   $("fact-backlog").textContent = String(backlog);
-  $("fact-backlog").title = `${counters.deferred ?? 0} windows were put off and are labelled later`;
-  const trouble = troubleOf(status, backlog, counters.deferred || 0);
+  $("fact-backlog").title = `${counters.deferred ?? 0} deferred windows are labelled later`;
+  const trouble = troubleOf(server, backlog, counters.deferred || 0);
   $("trouble").hidden = trouble === "";
   if ($("trouble").textContent !== trouble) $("trouble").textContent = trouble;
 }
 
 // What a watcher must know, worst first; "" if all is well.
-function troubleOf(status, backlog, deferred) {
+function troubleOf(server, backlog, deferred) {
   if (status.connected === false) return "The server has lost its broker and is reconnecting: nothing new can come.";
-  if (status.waits_for) return `The server waits for ${status.waits_for}. The broker keeps what devices send meanwhile.`;
+  if (server.waits_for) {
+    const since = server.status_age_s > SILENT_S ? ` Its last status is ${Math.round(server.status_age_s)} s old.` : "";
+    return `The server waits for ${server.waits_for}. The broker keeps what devices send meanwhile.${since}`;
+  }
   if (backlog > MUCH_BACKLOG) {
     return `The server is behind: ${backlog} messages wait to be labelled. None is lost; this page updates once a second.`;
   }
@@ -39,10 +50,11 @@ function troubleOf(status, backlog, deferred) {
 }
 
 function showCounts() {
-  $("empty").hidden = cards.size > 0 || !connected;
-  const shown = cards.shown;
-  $("none").hidden = cards.size === 0 || shown > 0;
-  const text = cards.size === 0 ? "" : `${shown} of ${cards.size} devices`;
+  $("empty").hidden = devices > 0 || !connected;
+  $("none").hidden = devices === 0 || view.matching > 0;
+  const hidden = view.matching - view.shown;
+  const more = hidden > 0 ? `; ${hidden} more match, narrow them down by a filter` : "";
+  const text = devices === 0 ? "" : `${view.shown} of ${devices} devices${more}`;
   if ($("shown").textContent !== text) $("shown").textContent = text;
 }
 
@@ -59,13 +71,15 @@ async function showPageFacts() {
   $("empty-command").textContent = `disc-stream edge publish --synthetic --devices 3${broker}${prefix}`;
 }
 
-connect({
+const ask = connect("", {
   onState(state) {
+    view = state.view;
     cards.replaceAll(state.devices);
     showServer(state.server);
     showCounts();
   },
   onUpdate(update) {
+    view = update.view;
     cards.update(update.changed, update.gone);
     showServer(update.server);
     showCounts();
@@ -84,10 +98,22 @@ connect({
   },
 });
 
-$("filter").addEventListener("input", (event) => {
-  cards.setFilter(event.target.value);
-  showCounts();
+// The server searches, for it knows all devices and the page only those it shows.
+let typing = null;
+function search() {
+  clearTimeout(typing);
+  const query = new URLSearchParams();
+  const words = $("filter").value.trim();
+  if (words !== "") query.set("filter", words);
+  if ($("unlabelled").checked) query.set("unlabelled", "1");
+  ask(query.size > 0 ? `?${query}` : "");
+}
+$("filter").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(search, TYPING_MS);
 });
+$("filter").addEventListener("search", search); // Enter, or the cross that empties it
+$("unlabelled").addEventListener("change", search);
 $("pause").addEventListener("click", (event) => {
   paused = !paused;
   event.target.setAttribute("aria-pressed", String(paused));

@@ -3,8 +3,11 @@
 const DEAF_AFTER_MS = 4000; // the server speaks at least once a second
 const RETRY_MS = 1500;
 
-export function connect({ onState, onUpdate, onUp, onDown }) {
+// Returns a function that changes what is asked for: the query part of the address.
+export function connect(firstQuery, { onState, onUpdate, onUp, onDown }) {
   let source = null;
+  let query = firstQuery;
+  let retry = null;
   let lastHeard = performance.now();
   let up = false;
 
@@ -25,9 +28,16 @@ export function connect({ onState, onUpdate, onUp, onDown }) {
     }
   }
 
+  function openLater() {
+    clearTimeout(retry);
+    retry = setTimeout(open, RETRY_MS);
+  }
+
   function open() {
+    clearTimeout(retry);
+    if (source) source.close();
     lastHeard = performance.now();
-    source = new EventSource("api/stream");
+    source = new EventSource(`api/stream${query}`);
     source.addEventListener("state", (event) => {
       heard();
       onState(JSON.parse(event.data));
@@ -39,7 +49,7 @@ export function connect({ onState, onUpdate, onUp, onDown }) {
     source.addEventListener("error", () => {
       up = true; // the first failure counts as a loss too
       lost();
-      setTimeout(open, RETRY_MS);
+      openLater();
     });
   }
 
@@ -48,7 +58,13 @@ export function connect({ onState, onUpdate, onUp, onDown }) {
     if (source && performance.now() - lastHeard > DEAF_AFTER_MS) {
       up = true;
       lost();
-      setTimeout(open, RETRY_MS);
+      openLater();
     }
   }, 1000);
+
+  return (next) => {
+    if (next === query) return;
+    query = next;
+    open();
+  };
 }
