@@ -28,7 +28,7 @@ from disc_stream.errors import DataError, UsageError
 if TYPE_CHECKING:
     from disc_stream_edge.lines import LineSource
     from disc_stream_edge.publisher import Published, PublishSummary
-    from disc_stream_edge.sources import LossySource, Source
+    from disc_stream_edge.sources import FleetMotion, LossySource, Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -167,8 +167,8 @@ def publish(
 ) -> None:
     """Publish motion to an MQTT broker: recordings, simulated wearables, or lines from a sensor.
 
-    Ends when everything is sent and confirmed; Ctrl-C ends it earlier, in peace. Exit code 1 if the broker
-    has not confirmed a message.
+    Ends when everything is sent and confirmed; Ctrl-C ends it earlier, and what was sent is still confirmed.
+    Exit code 1 if the broker has not confirmed a message.
 
     Example: disc-stream edge publish --replay hapt:exp01-user01 --data data/hapt.zip --speed 20
 
@@ -181,7 +181,8 @@ def publish(
         raise UsageError("choose one source", remedy="Use --replay, --synthetic or --stdin")
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.codecs import Encoding
-    from disc_stream_edge.publisher import Publisher
+    from disc_stream_edge.publisher import Publisher, Sending
+    from disc_stream_edge.sources import FleetMotion
 
     stop = threading.Event()
     address = Broker.parse(broker)
@@ -190,17 +191,16 @@ def publish(
         if replay:
             sources = _replays(replay, data, device, boot, dtype)
         elif synthetic:
-            sources = _fleet(devices, seed, placement, seconds, boot, dtype, dropout, device)
+            names = _fleet_names(devices, device)
+            motion = FleetMotion(seed, placement.value)
+            sources = _fleet(names, motion, seconds, boot, dtype, dropout)
         else:
             sources = [_standard_input(fs, device, boot, stop)]
         with _progress(sources, hidden=as_json) as on_publish:
             summary = Publisher(
                 address,
                 prefix=prefix,
-                encoding=Encoding(encoding.value),
-                samples=samples,
-                speed=speed,
-                describe=describe,
+                sending=Sending(Encoding(encoding.value), samples, speed, describe),
                 on_publish=on_publish,
             ).run(sources, stop)
     _report(summary, sources, as_json)
@@ -238,56 +238,64 @@ def _replays(
 
     recordings = load_recordings_spec(specs, data)
     if device is not None and len(recordings) > 1:
-        raise UsageError(f"--device names one device, but there are {len(recordings)} recordings")
+        raise UsageError(
+            f"--device names one device, but there are {len(recordings)} recordings",
+            remedy="Leave out --device, or name one recording",
+        )
     # A replay is a new boot, or a server that has seen the last one would drop this one as a repetition.
     number = SystemClock().unix_us() // 1_000_000 if boot is None else boot
     return [ReplaySource(r, device=device, boot=number, dtype=dtype.value) for r in recordings]
 
 
+def _fleet_names(n_devices: int, device: str | None) -> int | list[str]:
+    if device is None:
+        return n_devices
+    if n_devices > 1:
+        raise UsageError(
+            f"--device names one device, but there are {n_devices}", remedy="Leave out --device or --devices"
+        )
+    return [device]
+
+
 def _fleet(
-    n_devices: int,
-    seed: int,
-    placement: PlacementName,
+    devices: int | list[str],
+    motion: FleetMotion,
     seconds: float | None,
     boot: int | None,
     dtype: TypeName,
     dropout: float,
-    device: str | None,
 ) -> list[Source]:
     from disc_stream.clock import SystemClock
     from disc_stream.data.synthetic import MessageLoss
     from disc_stream_edge.sources import LossySource, synthetic_fleet
 
-    if device is not None and n_devices > 1:
-        raise UsageError(f"--device names one device, but there are {n_devices}")
     fleet = synthetic_fleet(
-        [device] if device else n_devices,
-        seed=seed,
-        placement=placement.value,
-        seconds=seconds,
+        devices,
         start_us=SystemClock().unix_us(),
+        motion=motion,
+        seconds=seconds,
         boot=boot,
         dtype=dtype.value,
     )
     if not dropout:
         return list(fleet)
-    return [LossySource(s, MessageLoss(dropout, seed=seed + i)) for i, s in enumerate(fleet)]
+    return [LossySource(s, MessageLoss(dropout, seed=motion.seed + i)) for i, s in enumerate(fleet)]
 
 
 def _standard_input(
     fs: float | None, device: str | None, boot: int | None, stop: threading.Event
 ) -> LineSource:
-
     from disc_stream.clock import SystemClock
-    from disc_stream_edge.lines import LineSource, read_lines
+    from disc_stream_edge.lines import LineSource, read_chunks
 
     if fs is None:
         raise UsageError("--stdin needs the sampling rate", remedy="Add --fs, such as --fs 50")
-    now_us = SystemClock().unix_us()
+    clock = SystemClock()
+    now_us = clock.unix_us()
     number = now_us // 1_000_000 if boot is None else boot
-    lines = read_lines(sys.stdin.fileno(), stop)
+    chunks = read_chunks(sys.stdin.fileno(), stop, clock)
     try:
-        return LineSource(lines, device=device or "stdin", fs=fs, boot=number, start_us=now_us)
+        return LineSource(chunks, device=device or "stdin", fs=fs, boot=number, start_us=now_us)
     except DataError:
         if stop.is_set():  # the header has not come yet
             raise KeyboardInterrupt from None

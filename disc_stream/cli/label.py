@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable
-from disc_stream.errors import UsageError
+from disc_stream.cli.labelfile import require_label_file, write_label_file
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
@@ -32,7 +32,12 @@ def label(
             "--data", envvar="DISC_STREAM_DATA", help="The dataset's zip or folder, or a folder of these."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the JSON into this file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the labels into this file: .json, .jsonl, .ndjson, .csv or .parquet."
+        ),
+    ] = None,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Soft labels of each window.")] = 3,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Samples in a batch; the labels do not depend on it.")
@@ -42,14 +47,17 @@ def label(
     """Label recordings offline, with the code that labels live streams.
 
     Prints a timeline of each recording and, where it has labels of its own,
-    ACC and NMI against them. With --json or --out it gives one JSON object
-    whose "recordings" each hold their "labels", in the form of the live ones.
+    ACC and NMI against them. With --json it gives one JSON object whose
+    "recordings" each hold their "labels", in the form of the live ones. The
+    ending of --out says what is written: .json the same object, .jsonl one
+    label a line, .csv and .parquet one label a row.
 
-    Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt
+    Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt --out labels.csv
     """
     require_extras("disc-stream label", "cpu")
     require_path(bundle, "bundle")
     if out is not None:
+        require_label_file(out)
         require_writable(out)
     from disc_stream.artifacts.bundle import Bundle
     from disc_stream.artifacts.runtime import OnnxEncoder
@@ -71,7 +79,7 @@ def label(
         ]
     metrics = _score(labelled, opened.manifest)
     if out is not None:
-        _write(out, _to_json(labelled, metrics, opened.manifest))
+        write_label_file(out, _to_json(labelled, metrics, opened.manifest))
     if as_json:
         print_json(_to_json(labelled, metrics, opened.manifest))
     else:
@@ -102,6 +110,8 @@ def _score(labelled: Labelled, manifest: Manifest) -> dict[str, Any] | None:
 
 
 def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> dict[str, Any]:
+    from dataclasses import replace
+
     from disc_stream.wire.label import label_to_dict
 
     return {
@@ -112,23 +122,13 @@ def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manif
                 "name": recording.name,
                 "seconds": round(recording.seconds, 3),
                 "windows": len(labels),
-                "labels": [label_to_dict(one) for one in labels],
+                # A recording's clock begins at 0: at what time of day it was made is not known.
+                "labels": [label_to_dict(replace(one, t0_unix_us=None)) for one in labels],
             }
             for recording, labels in labelled
         ],
         "metrics": metrics,
     }
-
-
-def _write(out: Path, value: dict[str, Any]) -> None:
-    import json
-
-    try:
-        out.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {str(out)!r}: {error.strerror}", remedy="Name another file"
-        ) from error
 
 
 def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> None:

@@ -20,7 +20,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
-from disc_stream_edge.publisher import Published, Publisher
+from disc_stream_edge.publisher import Published, Publisher, Sending
 from disc_stream_server.sessions import Sessions
 from disc_stream_server.shards import ReadyInput
 
@@ -108,9 +108,8 @@ def collect(
     collector = _Collector(broker, fleet, spec)
     collector.link.connect()
     sent: list[Published] = []
-    publisher = Publisher(
-        broker, prefix=PREFIX, samples=samples, speed=0, describe=True, on_publish=sent.append
-    )
+    sending = Sending(samples=samples, speed=0, describe=True)
+    publisher = Publisher(broker, prefix=PREFIX, sending=sending, on_publish=sent.append)
     try:
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(publisher.run, sources, stop)

@@ -30,7 +30,7 @@ from disc_stream.watching.views import REFRESH_HZ, LineView
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
-from disc_stream_edge.publisher import Publisher
+from disc_stream_edge.publisher import Publisher, Sending
 from disc_stream_server.app import Server
 from disc_stream_server.dashboard import Dashboard
 
@@ -123,7 +123,9 @@ class LiveDemo:
 
     def _publish(self) -> None:
         """Publish until told to end; recordings begin again, as after a reboot of the device."""
-        publisher = Publisher(self._broker, speed=self._speed, on_publish=self._counts.on_publish)
+        publisher = Publisher(
+            self._broker, sending=Sending(speed=self._speed), on_publish=self._counts.on_publish
+        )
         boot = int(time.time())
         while not self._publish_no_more.is_set():
             sources = self._fleet.sources(boot=boot, start_us=time.time_ns() // 1000)

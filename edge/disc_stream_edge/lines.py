@@ -10,8 +10,13 @@ JSON lines: a header object, then one list a line::
     {"channels": ["acc_x", "acc_y", "acc_z"], "units": "g"}
     [0.02, -0.01, 0.99]
 
-A line that cannot be read is a lost sample: it is counted, the time goes on, and a batch number is left out,
-so that no window spans the gap.
+A line carries no time: samples are placed by counting lines at the declared rate. Two things break that
+count, and neither may end up inside a window:
+
+- A line that cannot be read is a lost sample. It is counted, time goes on, and a batch number is left out.
+- A pause of the program ends the batch, and the next one takes its time from the wall clock. A pause is a
+  wait that the lines after it do not explain: a program that writes its output in blocks also waits, but then
+  writes as many lines as the wait was long.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ import re
 import select
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from disc_stream.clock import Clock
 from disc_stream.errors import DataError, PayloadError
 from disc_stream.signal.units import KNOWN_UNITS
 from disc_stream.types import Channel, DeviceMeta, SampleBatch
@@ -40,17 +48,34 @@ _MAX_LINE = 65_536
 _MAX_REPORTS = 5  # malformed lines that are described; the others are only counted
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _EXAMPLE = "Begin with a line such as: acc_x[g],acc_y[g],acc_z[g]"
+_PAUSE_S, _PAUSE_SAMPLES = 1.0, 5  # a longer wait than both is a pause
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Lines that were read at once.
+
+    Args:
+        lines: without line ends; empty if there was nothing to read for a while.
+        idle_s: seconds since the last lines were read, if the reader had to wait for these; else 0.
+        read_us: wall-clock time of reading, Unix microseconds.
+    """
+
+    lines: tuple[str, ...]
+    idle_s: float = 0.0
+    read_us: int = 0
 
 
 class LineSource:
     """A device whose samples arrive as lines.
 
     Args:
-        lines: header first; without line ends.
+        chunks: header first; ``read_chunks`` makes them.
         device: device id.
         fs: sampling rate in Hz: one line is 1/fs.
         boot: id of the boot.
-        start_us: device clock at the first sample, Unix microseconds.
+        start_us: device clock at the first sample, Unix microseconds; later if the first sample is late.
 
     Raises:
         DataError: if the header is missing or wrong.
@@ -60,49 +85,79 @@ class LineSource:
     paced = False
     total_samples = None
 
-    def __init__(self, lines: Iterator[str], *, device: str, fs: float, boot: int, start_us: int) -> None:
+    def __init__(self, chunks: Iterator[Chunk], *, device: str, fs: float, boot: int, start_us: int) -> None:
         self.device, self.boot = check_device(device), boot
-        self._lines, self._start_us = lines, start_us
-        header = next(lines, "")
+        first = next((chunk for chunk in chunks if chunk.lines), Chunk(("",)))
+        header, *rest = first.lines
+        self._chunks = chain([Chunk(tuple(rest), 0.0, first.read_us)], chunks)
         self._is_json = header.lstrip().startswith("{")
         self.meta = DeviceMeta(fs, _read_header(header, self._is_json), model="stdin")
-        self.malformed = 0
+        self.malformed = self.pauses = 0
+        self._pause_s = max(_PAUSE_S, _PAUSE_SAMPLES / fs)
+        self._anchor_us, self._since_anchor = start_us, 0  # time of a sample, and samples counted since
+        self._line = 1
 
     def batches(self, n_samples: int) -> Iterator[SampleBatch]:
-        """The samples as they arrive; malformed lines end a batch early and leave out one number."""
-        rows: list[list[float]] = []
-        seq = first = index = 0
-        broken = False  # lines were lost just before this one
-        for number, line in enumerate(self._lines, start=2):
-            if not line.strip():
-                continue
-            row = self._read_row(number, line)
-            if row is not None:
-                seq += broken
-                rows.append(row)
-            if rows and (row is None or len(rows) == n_samples):
-                yield self._batch(seq, first, rows)
-                seq += 1
-                rows = []
-            broken = row is None
-            index += 1
-            if not rows:
-                first = index
-        if rows:
-            yield self._batch(seq, first, rows)
+        """The samples as they arrive.
 
-    def _batch(self, seq: int, first: int, rows: list[list[float]]) -> SampleBatch:
-        t0_us = self._start_us + round(first * 1e6 / self.meta.fs)
+        A malformed line ends a batch early and leaves out one number; a pause ends it, and the next one takes
+        its time from the wall clock.
+        """
+        rows: list[list[float]] = []
+        t0_us = self._now_us()
+        seq = 0
+        broken = False  # lines were lost just before this one
+        for chunk in self._chunks:
+            if rows and chunk.idle_s > self._pause_s:
+                yield self._batch(seq, t0_us, rows)
+                seq, rows = seq + 1, []
+            self._place(chunk)
+            for row in self._rows(chunk):
+                if row is not None:
+                    seq += broken
+                    t0_us = t0_us if rows else self._now_us()
+                    rows.append(row)
+                if rows and (row is None or len(rows) == n_samples):
+                    yield self._batch(seq, t0_us, rows)
+                    seq, rows = seq + 1, []
+                broken = row is None
+                self._since_anchor += 1
+        if rows:
+            yield self._batch(seq, t0_us, rows)
+
+    def _now_us(self) -> int:
+        """Device clock at the next sample, by counting."""
+        return self._anchor_us + round(self._since_anchor * 1e6 / self.meta.fs)
+
+    def _place(self, chunk: Chunk) -> None:
+        """Set the clock anew after a pause: the chunk's last sample was taken when the chunk was read."""
+        n = sum(bool(line.strip()) for line in chunk.lines)
+        if not n or chunk.idle_s - n / self.meta.fs <= self._pause_s:
+            return
+        first_us = chunk.read_us - round((n - 1) * 1e6 / self.meta.fs)
+        if first_us > self._now_us():
+            self.pauses += 1
+            log.info("nothing came from stdin for %.1f s; the time goes on by the wall clock", chunk.idle_s)
+            self._anchor_us, self._since_anchor = first_us, 0
+
+    def _batch(self, seq: int, t0_us: int, rows: list[list[float]]) -> SampleBatch:
         samples = np.array(rows, dtype=np.float32)
         return SampleBatch(self.device, self.boot, seq, t0_us, self.meta.fs, self.meta.channels, samples)
 
-    def _read_row(self, number: int, line: str) -> list[float] | None:
+    def _rows(self, chunk: Chunk) -> Iterator[list[float] | None]:
+        """The values of each line that is not blank; None for one that cannot be read."""
+        for line in chunk.lines:
+            self._line += 1
+            if line.strip():
+                yield self._read_row(line)
+
+    def _read_row(self, line: str) -> list[float] | None:
         try:
             return _parse_row(line, self._is_json, len(self.meta.channels))
         except ValueError as error:
             self.malformed += 1
             if self.malformed <= _MAX_REPORTS:
-                log.warning("stdin line %d is skipped: %s", number, error)
+                log.warning("stdin line %d is skipped: %s", self._line, error)
             if self.malformed == _MAX_REPORTS:
                 log.warning("further malformed lines are only counted")
             return None
@@ -172,23 +227,37 @@ def _json_header(header: str) -> tuple[Channel, ...]:
     return channels
 
 
-def read_lines(fd: int, stop: threading.Event) -> Iterator[str]:
+def read_chunks(fd: int, stop: threading.Event, clock: Clock) -> Iterator[Chunk]:
     """Lines of a file descriptor until its end, or until ``stop`` is set even if nothing arrives.
 
     Bytes that are not UTF-8 are replaced, so that their line is malformed rather than fatal; a line longer
-    than any sample is cut.
+    than any sample is cut. Where nothing comes for a second, an empty chunk says so.
     """
     rest = b""
+    last = told = clock.monotonic()
+    waited = False
     while not stop.is_set():
-        readable, _, _ = select.select([fd], [], [], 0.1)
-        if not readable:
-            continue
-        chunk = os.read(fd, 65_536)
-        if not chunk:
+        if not select.select([fd], [], [], 0.0)[0]:
+            waited = True
+            if not select.select([fd], [], [], _POLL_S)[0]:
+                now = clock.monotonic()
+                if now - told >= _PAUSE_S:
+                    told = now
+                    yield Chunk((), now - last, clock.unix_us())
+                continue
+        data = os.read(fd, 65_536)
+        if not data:
             break
-        *complete, rest = (rest + chunk).split(b"\n")
-        for line in complete:
-            yield line[:_MAX_LINE].decode("utf-8", "replace").rstrip("\r")
+        *complete, rest = (rest + data).split(b"\n")
         rest = rest[: _MAX_LINE + 1]
+        if complete:
+            now = clock.monotonic()
+            yield Chunk(tuple(map(_text, complete)), now - last if waited else 0.0, clock.unix_us())
+            last = told = now
+            waited = False
     if rest and not stop.is_set():
-        yield rest.decode("utf-8", "replace").rstrip("\r")
+        yield Chunk((_text(rest),), clock.monotonic() - last if waited else 0.0, clock.unix_us())
+
+
+def _text(line: bytes) -> str:
+    return line[:_MAX_LINE].decode("utf-8", "replace").rstrip("\r")

@@ -110,6 +110,43 @@ class _Device:
         return self.start + elapsed_s / speed
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a publisher sends.
+
+    Args:
+        encoding: of the payloads.
+        samples: per message, at least 1.
+        speed: 1 is real time, 20 is twenty times as fast, 0 as fast as the broker confirms.
+        describe: whether each message carries the channels' names and units (meta has them anyway).
+        max_unconfirmed: messages of one connection that may wait for confirmation, at least 1.
+        share: one connection for all devices (True), one for each (False), by their number (None).
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+
+    encoding: Encoding = Encoding.CBOR
+    samples: int = 25
+    speed: float = 1.0
+    describe: bool = False
+    max_unconfirmed: int = 64
+    share: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.samples < 1:
+            raise ConfigError(
+                f"a message needs at least 1 sample, got {self.samples}", remedy="Use --samples 25"
+            )
+        if self.max_unconfirmed < 1:
+            raise ConfigError(f"max_unconfirmed must be at least 1, got {self.max_unconfirmed}")
+        if not 0 <= self.speed < float("inf"):
+            raise ConfigError(
+                f"speed must be 0 or more, got {self.speed}", remedy="Use --speed 1 for real time"
+            )
+
+
 class Publisher:
     """Publishes sources to a broker over MQTT with QoS 1.
 
@@ -120,17 +157,11 @@ class Publisher:
     Args:
         broker: where to.
         prefix: topic prefix.
-        encoding: of the payloads.
-        samples: per message.
-        speed: 1 is real time, 20 is twenty times as fast, 0 as fast as the broker confirms.
-        describe: whether each message carries the channels' names and units (meta has them anyway).
-        max_unconfirmed: messages of one connection that may wait for confirmation.
-        share: one connection for all devices (True), one for each (False), by their number (None).
+        sending: encoding, size and pace of the messages.
         on_publish: called on the sending thread for each message; must be quick.
         clock: for wall-clock times.
 
     Raises:
-        ConfigError: if a number is out of range.
         TopicError: if the prefix is not valid.
     """
 
@@ -139,27 +170,17 @@ class Publisher:
         broker: Broker,
         *,
         prefix: str = DEFAULT_PREFIX,
-        encoding: Encoding = Encoding.CBOR,
-        samples: int = 25,
-        speed: float = 1.0,
-        describe: bool = False,
-        max_unconfirmed: int = 64,
-        share: bool | None = None,
+        sending: Sending | None = None,
         on_publish: Callable[[Published], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if samples < 1 or max_unconfirmed < 1:
-            raise ConfigError(f"a message needs at least 1 sample, got {samples}", remedy="Use --samples 25")
-        if not 0 <= speed < float("inf"):
-            raise ConfigError(f"speed must be 0 or more, got {speed}", remedy="Use 1 for real time")
         self._broker, self._topics = broker, Topics(prefix)
-        self._encoding, self._samples, self._speed = encoding, samples, speed
-        self._describe, self._max_unconfirmed, self._share = describe, max_unconfirmed, share
+        self._sending = sending or Sending()
         self._on_publish = on_publish
         self._clock = clock or SystemClock()
 
     def run(self, sources: Sequence[Source], stop: threading.Event | None = None) -> PublishSummary:
-        """Publish until all sources have ended or ``stop`` is set; then go offline in peace.
+        """Publish until all sources have ended or ``stop`` is set; then disconnect gracefully.
 
         Raises:
             ConfigError: if there is no source, or two have the same device id.
@@ -192,11 +213,11 @@ class Publisher:
     @contextmanager
     def _connections(self, sources: Sequence[Source], stop: threading.Event) -> Iterator[list[Connection]]:
         """A connection for each source, in their order; all are closed at the end, whatever happens."""
-        shared = len(sources) > MAX_CONNECTIONS if self._share is None else self._share
+        shared = len(sources) > MAX_CONNECTIONS if self._sending.share is None else self._sending.share
         if shared and len(sources) > 1:
             log.warning("%d devices share one connection; they have no last will", len(sources))
         groups = [sources] if shared else [[source] for source in sources]
-        args = self._max_unconfirmed, self._clock
+        args = self._sending.max_unconfirmed, self._clock
         opened = [Connection(self._broker, self._topics, group, *args) for group in groups]
         with ThreadPoolExecutor(_OPENERS) as pool:
             try:
@@ -212,10 +233,14 @@ class Publisher:
         """The devices at their first sample; they start one after another, for a fleet is never in step."""
         devices = []
         for number, (source, connection) in enumerate(zip(sources, connections, strict=True)):
-            message_s = self._samples / source.meta.fs / self._speed if self._speed else 0.0
+            message_s = (
+                self._sending.samples / source.meta.fs / self._sending.speed if self._sending.speed else 0.0
+            )
             start = begin + message_s * number / len(sources)
             topic = self._topics.of(source.device, Kind.RAW)
-            devices.append(_Device(connection, topic, source.paced, source.batches(self._samples), start))
+            devices.append(
+                _Device(connection, topic, source.paced, source.batches(self._sending.samples), start)
+            )
         return devices
 
     def _send(self, devices: list[_Device], tally: _Tally, stop: threading.Event) -> None:
@@ -238,11 +263,11 @@ class Publisher:
     def _push_next(self, queue: list[tuple[float, int, SampleBatch]], number: int, device: _Device) -> None:
         batch = next(device.batches, None)
         if batch is not None:
-            heapq.heappush(queue, (device.due(batch, self._speed), number, batch))
+            heapq.heappush(queue, (device.due(batch, self._sending.speed), number, batch))
 
     def _send_batch(self, device: _Device, batch: SampleBatch, tally: _Tally) -> None:
         try:
-            payload = encode_batch(batch, self._encoding, describe_channels=self._describe)
+            payload = encode_batch(batch, self._sending.encoding, describe_channels=self._sending.describe)
         except PayloadError as error:
             tally.invalid += 1
             if tally.invalid == 1:
@@ -255,7 +280,7 @@ class Publisher:
                     time.monotonic(), self._clock.unix_us(),
                 )
             )  # fmt: skip
-        device.connection.send(device.topic, payload, CONTENT_TYPES[self._encoding])
+        device.connection.send(device.topic, payload, CONTENT_TYPES[self._sending.encoding])
         tally.messages += 1
         tally.samples += len(batch.samples)
         tally.bytes += len(payload)

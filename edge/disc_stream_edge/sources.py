@@ -7,6 +7,7 @@ not depend on how fast the publisher reads it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -197,38 +198,50 @@ def to_counts(
     return np.clip(counts, -_INT16_MAX, _INT16_MAX).astype(np.int16)
 
 
+@dataclass(frozen=True, slots=True)
+class FleetMotion:
+    """What the people of a synthetic fleet do.
+
+    Args:
+        seed: same seed and ids, same samples.
+        placement: ``waist``, ``pocket``, ``wrist``, or ``mixed`` to take turns.
+        dwell: factor on how long activities last.
+    """
+
+    seed: int = 0
+    placement: str = "waist"
+    dwell: float = 1.0
+
+
 def synthetic_fleet(
     devices: int | Sequence[str],
     *,
     start_us: int,
-    seed: int = 0,
-    placement: str = "waist",
+    motion: FleetMotion | None = None,
     seconds: float | None = None,
     boot: int | None = None,
     dtype: SampleType = "float32",
-    dwell: float = 1.0,
 ) -> list[SyntheticSource]:
     """A fleet of synthetic wearables that were all switched on at ``start_us``.
 
     Args:
         devices: how many, or their ids.
         start_us: device clock at the first sample, Unix microseconds.
-        seed: same seed and ids, same samples.
-        placement: ``waist``, ``pocket``, ``wrist``, or ``mixed`` to take turns.
+        motion: where they are worn, and what their wearers do.
         seconds: length, or None for endless streams.
         boot: id of the boot; by default the second of ``start_us``.
         dtype: type of the samples on the wire.
-        dwell: factor on how long activities last.
     """
     names = device_names(devices) if isinstance(devices, int) else devices
     number = start_us // 1_000_000 if boot is None else boot
+    motion = motion or FleetMotion()
     return [
         SyntheticSource(
-            SyntheticWearable(name, seed, placement=worn, dwell=dwell),
+            SyntheticWearable(name, motion.seed, placement=worn, dwell=motion.dwell),
             boot=number,
             start_us=start_us,
             seconds=seconds,
             dtype=dtype,
         )
-        for name, worn in zip(names, placements(placement, len(names)), strict=True)
+        for name, worn in zip(names, placements(motion.placement, len(names)), strict=True)
     ]

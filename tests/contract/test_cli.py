@@ -103,7 +103,7 @@ WRITERS = [
     ("plot", "training", "."),
     ("plot", "table1"),
 ]
-ENDINGS = {"data": ".npz", "plot": ".png"}
+ENDINGS = {"data": ".npz", "plot": ".png", "label": ".json"}
 
 
 @pytest.mark.parametrize("command", WRITERS, ids=" ".join)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, decode_batch
 from disc_stream.wire.meta import decode_meta
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.status import DeviceStatus, State, decode_device_status
-from disc_stream_edge.publisher import Published, Publisher
+from disc_stream_edge.publisher import Published, Publisher, Sending
 from disc_stream_edge.sources import ReplaySource, SampleType, synthetic_fleet
 from tests.support.broker import Mosquitto
 
@@ -91,8 +92,11 @@ def recordings() -> list[Recording]:
     return synthetic_recordings(2, 60.5, seed=3)
 
 
-def publisher(mosquitto: Mosquitto, **options: object) -> Publisher:
-    return Publisher(Broker.parse(mosquitto.url), **{"speed": 0.0, **options})  # type: ignore[arg-type]
+def publisher(
+    mosquitto: Mosquitto, on_publish: Callable[[Published], None] | None = None, **sending: object
+) -> Publisher:
+    how = Sending(**{"speed": 0.0, **sending})  # type: ignore[arg-type]
+    return Publisher(Broker.parse(mosquitto.url), sending=how, on_publish=on_publish)
 
 
 @pytest.mark.parametrize("encoding", Encoding)
@@ -194,6 +198,23 @@ def test_lines_from_standard_input_arrive(mosquitto: Mosquitto, subscriber: Subs
     subscriber.wait_offline("kitchen")
     samples = np.concatenate([b.samples for b in subscriber.batches("kitchen")])
     assert samples[:, 0].tolist() == [i for i in range(100) if i != 60]
+
+
+def test_a_pause_on_standard_input_shows_in_the_clock(mosquitto: Mosquitto, subscriber: Subscriber) -> None:
+    rows = "".join(f"{i},0\n" for i in range(10))
+    with command(mosquitto, "--stdin", "--fs", "50", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        began = time.monotonic()
+        process.stdin.write("acc_x[g],acc_y[g]\n" + rows)
+        process.stdin.flush()
+        subscriber.wait(lambda: len(subscriber.raw["stdin"]) == 1)  # a pause sends what there is
+        paused_s = time.monotonic() - began
+        process.communicate(rows, timeout=20)
+    subscriber.wait_offline("stdin")
+    first, second = subscriber.batches("stdin")
+    assert [len(b.samples) for b in (first, second)] == [10, 10]
+    assert paused_s > 1.0
+    assert (second.t0_us - first.t0_us) / 1e6 >= paused_s - 0.5, "10 rows alone would be 0.2 s"
 
 
 def test_a_broker_that_restarts_loses_nothing(

@@ -11,7 +11,7 @@ from disc_stream.data.synthetic import MessageLoss, SyntheticWearable, synthetic
 from disc_stream.data.types import Recording
 from disc_stream.errors import ConfigError, TopicError
 from disc_stream.types import Channel
-from disc_stream_edge.sources import LossySource, ReplaySource, synthetic_fleet
+from disc_stream_edge.sources import FleetMotion, LossySource, ReplaySource, synthetic_fleet
 
 FS = 100 / 3  # a rate whose period is no whole number of microseconds
 
@@ -68,7 +68,7 @@ def test_a_wrong_device_id_is_refused(recording: Recording) -> None:
 
 
 def test_a_fleet_is_the_synthetic_wearables_on_one_clock() -> None:
-    fleet = synthetic_fleet(3, start_us=1_700_000_000_000_000, seed=4, placement="mixed", seconds=2.1)
+    fleet = synthetic_fleet(3, start_us=1_700_000_000_000_000, motion=FleetMotion(4, "mixed"), seconds=2.1)
     assert [source.meta.placement for source in fleet] == ["waist", "pocket", "wrist"]
     assert [source.boot for source in fleet] == [1_700_000_000] * 3
     batches = list(fleet[1].batches(25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from disc_stream.errors import (
     StreamMismatchError,
     UsageError,
 )
-from disc_stream.wire.label import SCHEMA
+from disc_stream.wire.label import SCHEMA, decode_label
 from tests.support.tiny_bundle import write_tiny_bundle
 
 
@@ -85,6 +86,62 @@ def test_into_a_file(recording: Path, bundle: Path, tmp_path: Path) -> None:
     assert "morning" in text, "the timeline is printed all the same"
     assert len(json.loads(out.read_text())["recordings"][0]["labels"]) == 37
     assert isinstance(error(recording, "--bundle", bundle, "--out", tmp_path / "no" / "x.json"), UsageError)
+
+
+def test_a_table_as_csv(recording: Path, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.csv"
+    run(recording, "--bundle", bundle, "--out", out)
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 37
+    first, second = rows[:2]
+    assert (first["recording"], first["window"], first["name"], first["novelty"]) == (
+        "morning",
+        "0",
+        "rest",
+        "",
+    )
+    assert (float(first["start_s"]), float(first["end_s"])) == (0.0, 0.32)
+    assert float(second["start_s"]) == 0.16
+    assert rows[-1]["smoothed_name"] == "left"
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".ndjson"])
+def test_one_label_a_line(recording: Path, bundle: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"labels{ending}"
+    run(recording, "--bundle", bundle, "--out", out)
+    lines = out.read_text().splitlines()
+    labels = [decode_label(line.encode()) for line in lines]
+    assert [label.window for label in labels] == list(range(37))
+    assert (labels[0].best.name, labels[-1].smoothed.name) == ("rest", "left")
+
+
+def test_a_table_as_parquet(recording: Path, bundle: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "labels.parquet"
+    run(recording, "--bundle", bundle, "--out", out)
+    table = parquet.read_table(out)
+    assert table.num_rows == 37
+    row = table.slice(0, 1).to_pylist()[0]
+    assert (row["recording"], row["name"], row["label"], row["start_s"], row["novelty"]) == (
+        "morning", "rest", 0, 0.0, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "labels", "labels.csv.gz"])
+def test_an_ending_that_is_not_known_is_refused_before_any_work(
+    bundle: Path, tmp_path: Path, name: str
+) -> None:
+    caught = error("no-such-recording.csv", "--bundle", bundle, "--out", tmp_path / name)
+    assert isinstance(caught, UsageError)
+    assert name in str(caught)
+    assert ".csv" in str(caught)
+    assert not (tmp_path / name).exists()
+
+
+def test_the_time_of_day_of_a_recording_is_not_known(recording: Path, bundle: Path) -> None:
+    value = json.loads(run(recording, "--bundle", bundle, "--json"))
+    assert all("t0_unix" not in label for label in value["recordings"][0]["labels"])
 
 
 @pytest.mark.parametrize("samples", ["1", "16", "1000"])
