@@ -14,10 +14,11 @@ from disc_stream.cli.common import DEFAULT_BROKER, JsonOption, VerboseOption, re
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
+    from disc_stream.artifacts.manifest import Manifest
     from disc_stream_server.app import Server
 
 
-_MOST_LINES = 64  # of the report, that wait for whoever reads it
+_MAX_LINES = 64  # of the report that may wait for a slow reader
 
 
 def serve(
@@ -115,7 +116,7 @@ class _JsonReport:
 
     def __init__(self) -> None:
         self._is_ready = False
-        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue(_MOST_LINES)
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue(_MAX_LINES)
         self._writer = threading.Thread(target=self._write, name="report", daemon=True)
         self._writer.start()
 
@@ -159,6 +160,18 @@ def _say_ready(server: Server) -> None:
     manifest = server.manifest
     page = f"; live page at {server.url}" if server.url else ""
     typer.echo(f"serving {manifest.name} {manifest.version} ({server.provider}) on {server.broker}{page}")
+    where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
+    typer.echo(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
+    typer.echo(f"next: disc-stream watch --broker {where}")
+    if _fits_synthetic(manifest):
+        typer.echo(f"no device at hand: disc-stream edge publish --synthetic --broker {where}")
+
+
+def _fits_synthetic(manifest: Manifest) -> bool:
+    """Whether synthetic wearables have the channels that the model needs."""
+    from disc_stream.data.synthetic import CHANNELS
+
+    return {channel.name for channel in manifest.channels} <= {channel.name for channel in CHANNELS}
 
 
 def _print_line(value: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, MissingExtraError, TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
+from disc_stream_server.announcements import Announcements
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.service import Service
@@ -54,7 +55,7 @@ class Server:
         window = self.manifest.window.input_samples, len(self.manifest.channels)
         encoder.encode(np.zeros((1, *window), dtype=np.float32))  # fails now or not at all
         self._page = _make_page(config)
-        everyone = [*observers, *([self._page] if self._page is not None else [])]
+        everyone = [Announcements(clock), *observers, *([self._page] if self._page is not None else [])]
         self._service = Service(
             config,
             self.manifest,
