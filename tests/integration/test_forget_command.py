@@ -56,7 +56,7 @@ def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
     mosquitto: Mosquitto,
     start_server: StartServer,
     sender: Sender,
-    listener: LinkListener,
+    listener: Listener,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

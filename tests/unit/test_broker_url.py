@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from disc_stream.errors import ConfigError
@@ -74,3 +76,66 @@ def test_a_refused_url_does_not_give_the_password_away(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Broker.parse(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "character", "escape"),
+    [
+        ("mqtt://user:{}#{}@host", "'#'", "%23"),
+        ("mqtt://user:{}?{}@host", "'?'", "%3F"),
+        ("mqtt://user:{}@{}@host", "'@'", "%40"),
+        ("mqtt://user:{}/{}@host", "'/'", "%2F"),
+        ("mqtt://user:{}:{}@host", "':'", "%3A"),
+        ("mqtt://user:{}[{}@host", "'['", "%5B"),
+        ("mqtt://user:{}%{}@host", "'%'", "%25"),
+        ("mqtt://user:{} {}@host", "space", "%20"),
+        ("mqtt://user:{}\t{}@host", "U+0009", "%09"),
+        ("mqtt://user:{}\n{}@host", "U+000A", "%0A"),
+        ("mqtt://user:{}\u200b{}@host", "U+200B", "%E2%80%8B"),
+        ("mqtt://user:{}\0{}@host", "U+0000", "%00"),
+        ("mqtt://user:{}@{}#1@host", "'#'", "%23"),
+        ("mqtt://user:{}{}@host/path", "'/'", "%2F"),
+        ("mqtt://user:{}{}@ho!st", "'!'", "%21"),
+        ("mqtt://user:{}{}@host?ca=a@b", "'@'", "%40"),
+    ],
+)
+def test_what_may_be_meant_in_more_than_one_way_is_refused_by_its_character(
+    url: str, character: str, escape: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Broker.parse(url.format("s3c", "ret"))
+    text = str(caught.value)
+    assert character in text
+    assert escape in text
+    assert "s3c" not in text
+    assert "ret" not in text
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("password", ["p@ss#1", "a/b:c?d", "100%", "with space", "[x]", "grüße", "a&b=c+d;e"])
+def test_every_password_can_be_written_with_escapes(password: str) -> None:
+    broker = Broker.parse(f"mqtt://us%40er:{quote(password, safe='')}@host:1")
+    assert (broker.username, broker.password, broker.host) == ("us@er", password, "host")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mqtt://:s3cret@host", "a password and no user name"),
+        ("mqtt://me:s3cret%ff@host", "not UTF-8"),
+        ("mqtt://me:s3cret%00@host", "NUL"),
+        ("mqtt://::1:1883", "mqtt://[::1]:port for an IPv6 address"),
+        ("mqtt://host:0", "from 1 to 65535"),
+        ("mqtt://host?version=5&version=3.1.1", "the option 'version' twice"),
+    ],
+)
+def test_further_urls_that_cannot_be_meant(url: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Broker.parse(url)
+    assert says in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_options_are_taken_as_they_are_but_for_escapes() -> None:
+    assert Broker.parse("mqtts://host/?ca=/a+b/c%20d.pem").ca_file == "/a+b/c d.pem"
