@@ -3,9 +3,11 @@
 ::
 
     BUNDLE/
-      manifest.json    Manifest: what the model expects and gives, where it comes from, sha256 of the rest
+      manifest.json    Manifest: what the model expects and gives, where it comes from, sha256 of the graph
       model.onnx       raw physical samples -> embedding, q, distance
+      catalogue.json   Catalogue: what the clusters are called; can be replaced without touching the model
       manifest.sig     Ed25519 signature of manifest.json (optional)
+      catalogue.sig    Ed25519 signature of catalogue.json (optional)
 
 Opening reads each file once and hashes the very bytes that are then used, so nothing can be exchanged
 between the check and the use.
@@ -21,17 +23,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from disc_stream.artifacts.container import is_plain_name, is_taken, list_names, read_files, write_files
+from disc_stream.artifacts.catalogue import (
+    CATALOGUE_FILE,
+    CATALOGUE_SIGNATURE_FILE,
+    Catalogue,
+    ClusterInfo,
+    parse_catalogue,
+)
+from disc_stream.artifacts.container import (
+    is_plain_name,
+    is_taken,
+    list_names,
+    read_files,
+    replace_in,
+    write_files,
+)
 from disc_stream.artifacts.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
-    SCHEMA_NAME,
     SCHEMA_VERSION,
     SIGNATURE_FILE,
-    ClusterInfo,
     Manifest,
+    parse_manifest,
 )
 from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.artifacts.signing import verify
@@ -48,9 +61,10 @@ _FACTS = {
     "channels",
     "scaler",
     "embedding_dim",
-    "clusters",
+    "n_clusters",
     "training",
 }
+_UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE}
 _EXPORT_AGAIN = "Export or copy it again"
 
 
@@ -62,15 +76,17 @@ class Bundle:
         path: where it was read from.
         manifest: the parsed ``manifest.json``.
         model_bytes: the ONNX graph.
+        catalogue: the parsed ``catalogue.json``.
     """
 
     path: Path
     manifest: Manifest
     model_bytes: bytes
+    catalogue: Catalogue
 
     @property
     def version(self) -> str:
-        """Content hash of the graph and the clusters."""
+        """Content hash of the graph."""
         return self.manifest.version
 
     @classmethod
@@ -80,7 +96,8 @@ class Bundle:
         Args:
             path: folder or zip.
             trusted_keys: PEM files of Ed25519 public keys, one of which must have signed it;
-                None asks for no signature.
+                None asks for no signature. A signature of the catalogue, if there is one, must be theirs too;
+                a catalogue without one (somebody without a key has named clusters) is taken as it is.
 
         Raises:
             InputNotFoundError: if there is nothing at ``path``.
@@ -94,14 +111,19 @@ class Bundle:
         manifest = parse_manifest(manifest_bytes, what)
         if trusted_keys is not None:
             verify(manifest_bytes, files.get(SIGNATURE_FILE), trusted_keys, what)
+            if (signature := files.get(CATALOGUE_SIGNATURE_FILE)) is not None:
+                verify(files.get(CATALOGUE_FILE, b""), signature, trusted_keys, f"{CATALOGUE_FILE} of {what}")
         _check_files(files, manifest, what)
         _check_facts(manifest, what)
-        return cls(path, manifest, files[MODEL_FILE])
+        catalogue = _catalogue_of(files, manifest, what)
+        manifest = manifest.model_copy(update={"clusters": list(catalogue.clusters)})
+        return cls(path, manifest, files[MODEL_FILE], catalogue)
 
 
 def write_bundle(
     out: Path,
     manifest: Manifest,
+    clusters: Sequence[ClusterInfo],
     files: Mapping[str, bytes],
     *,
     overwrite: bool = False,
@@ -112,9 +134,10 @@ def write_bundle(
     Args:
         out: folder to make, or a zip if it ends with ``.zip``.
         manifest: with ``files`` and ``version`` empty; they are filled in here.
-        files: name -> bytes of every file but the manifest; ``model.onnx`` must be one.
+        clusters: by row.
+        files: name -> bytes of every file but manifest and catalogue; ``model.onnx`` must be one.
         overwrite: replace an older bundle at ``out``; anything else is never replaced.
-        sign: gives the signature of the manifest's bytes, if it is to be signed.
+        sign: gives the signature of bytes, if manifest and catalogue are to be signed.
 
     Returns:
         The manifest as written.
@@ -127,18 +150,52 @@ def write_bundle(
         raise ValueError(f"a bundle needs {MODEL_FILE} and plain file names, got {sorted(files)}")
     complete = manifest.model_copy(
         update={
-            "version": content_version(files[MODEL_FILE], manifest.clusters),
+            "schema_version": SCHEMA_VERSION,
+            "version": content_version(files[MODEL_FILE]),
+            "clusters": list(clusters),
             "files": {name: _sha256(files[name]) for name in sorted(files)},
         }
     )
     _check_facts(complete, "the new bundle")
+    catalogue = Catalogue.of(complete.version, clusters)
+    check_fits(catalogue, complete, "the new bundle")
     check_target(out, overwrite=overwrite)
     manifest_bytes = (complete.model_dump_json(indent=2) + "\n").encode()
-    everything = {**files, MANIFEST_FILE: manifest_bytes}
+    everything = {**files, MANIFEST_FILE: manifest_bytes, CATALOGUE_FILE: catalogue.to_bytes()}
     if sign is not None:
         everything[SIGNATURE_FILE] = sign(manifest_bytes)
+        everything[CATALOGUE_SIGNATURE_FILE] = sign(everything[CATALOGUE_FILE])
     write_files(out, everything)
     return complete
+
+
+def write_catalogue(
+    path: Path, catalogue: Catalogue, *, sign: Callable[[bytes], bytes] | None = None
+) -> None:
+    """Replace the catalogue of a bundle; the model, its version and its signature stay as they are.
+
+    Without ``sign``, an older signature of the catalogue is removed: it would not be one of the new names.
+
+    Args:
+        path: of an intact bundle.
+        catalogue: of the same model.
+        sign: gives the signature of bytes, if the catalogue is to be signed.
+
+    Raises:
+        BundleError: if the bundle is not intact or of an older form, or the catalogue is another model's.
+        UsageError: if it cannot be written to.
+    """
+    bundle = Bundle.open(path)
+    check_fits(catalogue, bundle.manifest, f"bundle {str(path)!r}")
+    if bundle.manifest.schema_version < SCHEMA_VERSION:
+        raise BundleError(
+            f"bundle {str(path)!r} is of an older form, in which names are a part of the model",
+            remedy="Export its run again",
+        )
+    data = catalogue.to_bytes()
+    signature = {CATALOGUE_SIGNATURE_FILE: sign(data)} if sign is not None else {}
+    # The old signature goes first: a catalogue without one is good at any moment between.
+    replace_in(path, remove={CATALOGUE_SIGNATURE_FILE}, write={CATALOGUE_FILE: data, **signature})
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
@@ -158,7 +215,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     try:
         files = _read_bundle(out)
         manifest = parse_manifest(files[MANIFEST_FILE], str(out))
-        intact = set(files) - {SIGNATURE_FILE} == {MANIFEST_FILE, *manifest.files}
+        intact = set(files) - _UNLISTED == set(manifest.files)
     except DiscStreamError:
         intact = False
     if not intact:
@@ -168,57 +225,44 @@ def check_target(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def content_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
-    """Version of a model: the first 12 hex digits of a sha256 over the graph and the clusters.
+def content_version(model: bytes) -> str:
+    """Version of a model: the first 12 hex digits of the sha256 of its graph.
 
-    Exporting the same weights and names again gives the same version; the time of export is not in it.
+    Exporting the same weights again gives the same version, whatever the clusters are called; the time of
+    export is not in it.
     """
+    return _sha256(model)[:12]
+
+
+def _older_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
+    """Version of a model in schema 1: over the graph and the clusters."""
     facts = [cluster.model_dump(mode="json") for cluster in clusters]
     text = json.dumps([_sha256(model), facts], sort_keys=True, separators=(",", ":"))
     return _sha256(text.encode())[:12]
+
+
+def check_fits(catalogue: Catalogue, manifest: Manifest, what: str) -> None:
+    """Check that a catalogue is the manifest's own.
+
+    Raises:
+        BundleError: saying how they differ.
+    """
+    if catalogue.model != manifest.version:
+        raise BundleError(
+            f"the catalogue of {what} is that of model {catalogue.model}, not of {manifest.version}",
+            remedy="Export it again",
+        )
+    if len(catalogue) != manifest.n_clusters:
+        raise BundleError(
+            f"the catalogue of {what} has {len(catalogue)} clusters, the graph {manifest.n_clusters}",
+            remedy="Export it again",
+        )
 
 
 def graph_facts(manifest: Manifest) -> dict[str, Any]:
     """What the graph says of itself in its metadata: the manifest without what depends on the export."""
     facts: dict[str, Any] = json.loads(manifest.model_dump_json(include=_FACTS))
     return facts
-
-
-def parse_manifest(data: bytes, what: str) -> Manifest:
-    """Parse ``manifest.json``.
-
-    Raises:
-        BundleError: if it is no manifest, is from a newer version, or a field is wrong (which is named).
-    """
-    try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{MANIFEST_FILE} of {what} is not JSON: {error}", remedy=_EXPORT_AGAIN) from error
-    name = raw.get("schema_name") if isinstance(raw, dict) else None
-    if name != SCHEMA_NAME:
-        found = f"its schema_name is {name!r}" if name else "it has no schema_name"
-        raise BundleError(
-            f"{MANIFEST_FILE} of {what} is not a manifest of disc-stream: {found}, not {SCHEMA_NAME!r}",
-            remedy="Name a folder or zip that `disc-stream export` wrote",
-        )
-    version = raw.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BundleError(
-            f"{what} was written by a newer disc-stream (schema {version}, this one knows {SCHEMA_VERSION})",
-            remedy="Upgrade: pip install --upgrade disc-stream",
-        )
-    if version != SCHEMA_VERSION:
-        raise BundleError(
-            f"schema_version of {what} is {version!r}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
-        )
-    try:
-        return Manifest.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(
-            f"{MANIFEST_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
-        ) from error
 
 
 def _read_bundle(path: Path) -> dict[str, bytes]:
@@ -239,7 +283,7 @@ def _read_bundle(path: Path) -> dict[str, bytes]:
 
 def _check_files(files: Mapping[str, bytes], manifest: Manifest, what: str) -> None:
     listed = set(manifest.files)
-    present = set(files) - {MANIFEST_FILE, SIGNATURE_FILE}
+    present = set(files) - _UNLISTED
     if MODEL_FILE not in listed | present:
         raise BundleError(
             f"{what} has no graph: {MODEL_FILE} is neither there nor listed", remedy=_EXPORT_AGAIN
@@ -259,11 +303,32 @@ def _check_files(files: Mapping[str, bytes], manifest: Manifest, what: str) -> N
                 f"{name} of {what} was changed or damaged: its sha256 is not the manifest's",
                 remedy=_EXPORT_AGAIN,
             )
-    if content_version(files[MODEL_FILE], manifest.clusters) != manifest.version:
+    if manifest.schema_version < SCHEMA_VERSION:
+        if _older_version(files[MODEL_FILE], manifest.clusters) != manifest.version:
+            raise BundleError(
+                f"the clusters in {MANIFEST_FILE} of {what} were changed: they no longer give its version",
+                remedy="To name clusters, export again with --names",
+            )
+    elif content_version(files[MODEL_FILE]) != manifest.version:
         raise BundleError(
-            f"the clusters in {MANIFEST_FILE} of {what} were changed: they no longer give its version",
-            remedy="To name clusters, export again with --names",
+            f"the version in {MANIFEST_FILE} of {what} was changed: it is not that of its graph",
+            remedy=_EXPORT_AGAIN,
         )
+
+
+def _catalogue_of(files: Mapping[str, bytes], manifest: Manifest, what: str) -> Catalogue:
+    """The catalogue of a bundle; in schema 1 the clusters of its manifest, whose ids are their rows."""
+    if manifest.schema_version < SCHEMA_VERSION:
+        if CATALOGUE_FILE in files:
+            raise BundleError(
+                f"{what} is of an older form and cannot have a {CATALOGUE_FILE}", remedy=_EXPORT_AGAIN
+            )
+        return Catalogue(model=manifest.version, clusters=tuple(manifest.clusters))
+    if CATALOGUE_FILE not in files:
+        raise BundleError(f"{what} lacks {CATALOGUE_FILE}", remedy=_EXPORT_AGAIN)
+    catalogue = parse_catalogue(files[CATALOGUE_FILE], what)
+    check_fits(catalogue, manifest, what)
+    return catalogue
 
 
 def _check_facts(manifest: Manifest, what: str) -> None:
@@ -274,7 +339,8 @@ def _check_facts(manifest: Manifest, what: str) -> None:
         manifest.window.spec()
     except ValueError as error:
         problem = str(error)
-    if [cluster.id for cluster in manifest.clusters] != list(range(len(manifest.clusters))):
+    ids = [cluster.id for cluster in manifest.clusters]
+    if manifest.schema_version < SCHEMA_VERSION and ids != list(range(len(ids))):
         problem = "cluster ids must be 0, 1, 2, … in the order of the graph's outputs"
     if len(set(names)) != len(names):
         problem = "two channels have one name"

@@ -175,6 +175,34 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> None:
         raise UsageError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
 
 
+def replace_in(path: Path, *, remove: set[str], write: Mapping[str, bytes]) -> None:
+    """Remove files of a folder or a zip and write others, in this order; each is whole or was not touched.
+
+    Raises:
+        BundleError: if it cannot be read.
+        UsageError: if it cannot be written to.
+    """
+    if not path.is_dir():
+        kept = {name: data for name, data in read_files(path).items() if name not in remove}
+        write_files(path, {**kept, **write})
+        return
+    try:
+        for name in remove:
+            (path / name).unlink(missing_ok=True)
+        _sync(path)
+        for name, data in write.items():
+            # Written beside the folder: a rest that a crash leaves must not make the folder unreadable.
+            partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+            try:
+                _write_durably(partial, data)
+                partial.replace(path / name)
+            finally:
+                partial.unlink(missing_ok=True)
+        _sync(path)
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+
+
 def _write_and_rename(out: Path, files: Mapping[str, bytes]) -> None:
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     try:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from disc_stream.artifacts.catalogue import CATALOGUE_FILE, ClusterInfo
+from disc_stream.errors import BundleError
 from disc_stream.types import Channel, WindowSpec
 
 SCHEMA_NAME = "disc-stream.bundle"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLDEST_SCHEMA_VERSION = 1  # its clusters stand in the manifest and are part of its version
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
+
+_EXPORT_AGAIN = "Export or copy it again"
 
 
 class _Frozen(BaseModel):
@@ -50,17 +56,6 @@ class ScalerInfo(_Frozen):
     scale: list[float]
 
 
-class ClusterInfo(_Frozen):
-    """One cluster; ``id`` is its row in the graph's outputs and stays the same across retraining."""
-
-    id: int = Field(ge=0)
-    name: str
-    size: int = Field(ge=0, description="training windows assigned to it")
-    distance_q95: float | None = Field(
-        default=None, description="95 % quantile of their squared distance to the centroid"
-    )
-
-
 class TrainingInfo(_Frozen):
     """Where the model comes from."""
 
@@ -85,20 +80,69 @@ class ParityInfo(_Frozen):
 
 
 class Manifest(_Frozen):
-    """``manifest.json`` of a bundle."""
+    """``manifest.json`` of a bundle; what its clusters are called stands in ``catalogue.json``."""
 
     schema_name: str = SCHEMA_NAME
     schema_version: int = SCHEMA_VERSION
     name: str
-    version: str = Field(description="content hash of the graph and the clusters")
+    version: str = Field(description="content hash of the graph")
     created: str = Field(description="ISO 8601, UTC")
     fs: float = Field(gt=0, description="sampling rate in Hz")
     window: WindowInfo
     channels: list[ChannelInfo] = Field(min_length=1)
     scaler: ScalerInfo
     embedding_dim: int = Field(ge=1)
-    clusters: list[ClusterInfo] = Field(min_length=1)
+    n_clusters: int = Field(ge=1, description="rows of q and distance")
+    clusters: list[ClusterInfo] = Field(
+        default_factory=list,
+        exclude=True,
+        description="of the catalogue that was read with it, for callers without a Model; not written",
+    )
     training: TrainingInfo
     parity: ParityInfo
     software: dict[str, str]
     files: dict[str, str] = Field(description="sha256 of every other file of the bundle")
+
+
+def parse_manifest(data: bytes, what: str) -> Manifest:
+    """Parse ``manifest.json``.
+
+    Raises:
+        BundleError: if it is no manifest, is from a newer version, or a field is wrong (which is named).
+    """
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{MANIFEST_FILE} of {what} is not JSON: {error}", remedy=_EXPORT_AGAIN) from error
+    name = raw.get("schema_name") if isinstance(raw, dict) else None
+    if name != SCHEMA_NAME:
+        found = f"its schema_name is {name!r}" if name else "it has no schema_name"
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what} is not a manifest of disc-stream: {found}, not {SCHEMA_NAME!r}",
+            remedy="Name a folder or zip that `disc-stream export` wrote",
+        )
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{what} was written by a newer disc-stream (schema {version}, this one knows {SCHEMA_VERSION})",
+            remedy="Upgrade: pip install --upgrade disc-stream",
+        )
+    if version not in range(OLDEST_SCHEMA_VERSION, SCHEMA_VERSION + 1):
+        raise BundleError(
+            f"schema_version of {what} is {version!r}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
+        )
+    if version == SCHEMA_VERSION and "clusters" in raw:
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what} lists clusters, which belong into {CATALOGUE_FILE}",
+            remedy=_EXPORT_AGAIN,
+        )
+    if version < SCHEMA_VERSION and isinstance(raw.get("clusters"), list):
+        raw = {**raw, "n_clusters": len(raw["clusters"])}
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
+        ) from error

@@ -54,7 +54,7 @@ class Encoded:
 
     @property
     def labels(self) -> IntArray:
-        """(B,) most probable cluster of each window."""
+        """(B,) row of the most probable cluster of each window; its public id is the catalogue's to say."""
         best: IntArray = np.argmax(self.q, axis=1).astype(np.int64, copy=False)
         return best
 
@@ -83,7 +83,7 @@ class OnnxEncoder:
             raise ConfigError(f"threads must be at least 1, got {threads}", remedy="Use 1 or more")
         self._window = bundle.manifest.window.input_samples
         self._channels = len(bundle.manifest.channels)
-        self._sizes = (bundle.manifest.embedding_dim, len(bundle.manifest.clusters))
+        self._sizes = (bundle.manifest.embedding_dim, bundle.manifest.n_clusters)
         self._session = _open_session(bundle, provider, threads)
         self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
         _check_graph(self._session, bundle)
@@ -205,7 +205,7 @@ def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
         BundleError: naming the first difference.
     """
     manifest = bundle.manifest
-    dim, k = manifest.embedding_dim, len(manifest.clusters)
+    dim, k = manifest.embedding_dim, manifest.n_clusters
     wanted = {INPUT: [manifest.window.input_samples, len(manifest.channels)]}
     wanted |= {"embedding": [dim], "q": [k], "distance": [k]}
     inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -231,7 +231,7 @@ def _check_metadata(session: onnxruntime.InferenceSession, bundle: Bundle) -> No
     except ValueError as error:
         raise _unfit(bundle, f"its metadata has no JSON under {METADATA_KEY!r}") from error
     facts = graph_facts(bundle.manifest)
-    for name in ("fs", "window", "channels", "scaler", "embedding_dim", "clusters"):
+    for name in ("fs", "window", "channels", "scaler", "embedding_dim"):
         value = said.get(name) if isinstance(said, dict) else None
         if value != facts[name]:
             raise _unfit(

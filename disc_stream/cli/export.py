@@ -78,19 +78,20 @@ def export(
 def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
     from disc_stream.artifacts.bundle import Bundle
 
-    window, channels, k = manifest.window, len(manifest.channels), len(manifest.clusters)
+    window, channels, k = manifest.window, len(manifest.channels), manifest.n_clusters
+    bundle = Bundle.open(out)
     return {
         "bundle": str(out),
         "name": manifest.name,
         "version": manifest.version,
-        "graph_bytes": len(Bundle.open(out).model_bytes),
+        "graph_bytes": len(bundle.model_bytes),
         "inputs": {"x": ["batch", window.input_samples, channels]},
         "outputs": {
             "embedding": ["batch", manifest.embedding_dim],
             "q": ["batch", k],
             "distance": ["batch", k],
         },
-        "clusters": [{"id": c.id, "name": c.name, "size": c.size} for c in manifest.clusters],
+        "clusters": [{"id": c.id, "name": c.name, "size": c.size} for c in bundle.catalogue.clusters],
         "parity": manifest.parity.model_dump(mode="json"),
         "signed": signed,
     }

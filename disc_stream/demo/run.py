@@ -137,7 +137,7 @@ def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event, state: P
     manifest = Bundle.open(model.bundle).manifest
     spec = manifest.window.spec()
     comparison = TruthComparison(
-        n_clusters=len(manifest.clusters), n_activities=len(fleet.label_names), window=spec.samples
+        n_clusters=manifest.n_clusters, n_activities=len(fleet.label_names), window=spec.samples
     )
     notes = TruthNotes(comparison, fleet.label_names, fleet.truth_of, spec.input_samples)
     counts = DeliveryCounts(spec)
@@ -167,7 +167,7 @@ def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event, state: P
         "model": {
             "name": manifest.name,
             "version": manifest.version,
-            "clusters": len(manifest.clusters),
+            "clusters": manifest.n_clusters,
             "reused": model.reused,
             "bundle": str(model.bundle),
             **asdict(model.facts),

@@ -12,9 +12,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from disc_stream.artifacts.bundle import METADATA_KEY, graph_facts, write_bundle
+from disc_stream.artifacts.catalogue import ClusterInfo
 from disc_stream.artifacts.manifest import (
     ChannelInfo,
-    ClusterInfo,
     Manifest,
     ParityInfo,
     ScalerInfo,
@@ -60,7 +60,7 @@ def write_mean_bundle(
         name=name, version="", created="2025-01-01T00:00:00Z", fs=fs, window=window,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in channels],
         scaler=ScalerInfo(kind="none", offset=[0.0] * dims, scale=[1.0] * dims),
-        embedding_dim=dims, clusters=clusters,
+        embedding_dim=dims, n_clusters=len(clusters),
         training=TrainingInfo(
             method="none", preset="none", dataset="none", fingerprint="0" * 64,
             n_windows=sum(cluster.size for cluster in clusters), seed=0,
@@ -73,7 +73,7 @@ def write_mean_bundle(
     model = _graph(centroids, window.input_samples)
     facts = model.metadata_props.add()
     facts.key, facts.value = METADATA_KEY, json.dumps(graph_facts(manifest))
-    return write_bundle(path, manifest, {"model.onnx": model.SerializeToString()})
+    return write_bundle(path, manifest, clusters, {"model.onnx": model.SerializeToString()})
 
 
 def _graph(centroids: Float32Array, samples: int) -> onnx.ModelProto:

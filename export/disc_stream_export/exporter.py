@@ -10,15 +10,14 @@ from pathlib import Path
 
 from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
-from disc_stream.artifacts.manifest import MODEL_FILE, ClusterInfo, Manifest, ParityInfo, TrainingInfo
+from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, checked_name
+from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, TrainingInfo
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.artifacts.signing import load_private_key
 from disc_stream.errors import ConfigError, TrainingError
 from disc_stream.training.runs import load_run
 from disc_stream_export.graph import build_graph, serialise
 from disc_stream_export.parity import Tolerances, compare
-
-MAX_NAME = 64
 
 Progress = Callable[[str], None]
 
@@ -35,15 +34,17 @@ def export_run(
 ) -> Manifest:
     """Export a finished run as a bundle.
 
-    The graph is compared with the network on the run's sample windows; unless they agree, nothing is
-    written. The same run and names give the same ``model.onnx``, byte for byte, and the same version.
+    The graph is compared with the network on the run's sample windows and on made-up ones; unless they
+    agree, nothing is written. The same run gives the same ``model.onnx``, byte for byte, and the same
+    version, whatever its clusters are called.
 
     Args:
         run_path: folder that training wrote.
         out: folder to make, or a zip if it ends with ``.zip``.
         name: of the model; default DATASET-PRESET.
-        cluster_names: cluster id -> name; the others are called ``cluster ID``.
-        sign_key: PEM file of an Ed25519 private key to sign the manifest with.
+        cluster_names: cluster id -> name; the others are called ``cluster ID``. In a new bundle, ids number
+            the rows of the graph's outputs.
+        sign_key: PEM file of an Ed25519 private key to sign manifest and catalogue with.
         force: replace an older bundle at ``out``.
         progress: called with what is about to be done.
 
@@ -62,7 +63,8 @@ def export_run(
     tell("Reading the run")
     run = load_run(run_path)
     info = run.info
-    draft = _draft(info, name, _cluster_infos(info, cluster_names or {}), len(run.net.centroids[0]))
+    clusters = _cluster_infos(info, cluster_names or {})
+    draft = _draft(info, name, len(run.net.centroids[0]))
     tell("Tracing the graph")
     model = serialise(
         build_graph(
@@ -72,23 +74,26 @@ def export_run(
             facts=graph_facts(draft),
         )
     )
-    draft = draft.model_copy(update={"version": content_version(model, draft.clusters)})
+    draft = draft.model_copy(update={"version": content_version(model)})
     tell(f"Comparing with torch on {len(run.samples)} windows")
-    parity = compare(run.net, Bundle(out, draft, model), run.samples, Tolerances())
+    parity = compare(
+        run.net, Bundle(out, draft, model, Catalogue.of(draft.version, clusters)), run.samples, Tolerances()
+    )
     tell("Writing the bundle")
     return write_bundle(
         out,
         draft.model_copy(update={"parity": parity}),
+        clusters,
         {MODEL_FILE: model},
         overwrite=force,
         sign=key.sign if key else None,
     )
 
 
-def _draft(info: RunInfo, name: str | None, clusters: list[ClusterInfo], embedding_dim: int) -> Manifest:
+def _draft(info: RunInfo, name: str | None, embedding_dim: int) -> Manifest:
     """The manifest but for what only the finished graph can tell."""
     return Manifest(
-        name=_checked_name(name if name is not None else f"{info.dataset}-{info.preset}", "the model"),
+        name=checked_name(name if name is not None else f"{info.dataset}-{info.preset}", "the model"),
         version="",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         fs=info.fs,
@@ -96,7 +101,7 @@ def _draft(info: RunInfo, name: str | None, clusters: list[ClusterInfo], embeddi
         channels=info.channels,
         scaler=info.scaler,
         embedding_dim=embedding_dim,
-        clusters=clusters,
+        n_clusters=info.n_clusters,
         training=TrainingInfo(
             method=info.method,
             preset=info.preset,
@@ -134,18 +139,9 @@ def _cluster_infos(info: RunInfo, names: Mapping[int, str]) -> list[ClusterInfo]
     return [
         ClusterInfo(
             id=k,
-            name=_checked_name(names.get(k, f"cluster {k}"), f"cluster {k}"),
+            name=checked_name(names.get(k, f"cluster {k}"), f"cluster {k}"),
             size=info.cluster_sizes[k],
             distance_q95=info.distance_q95[k],
         )
         for k in range(info.n_clusters)
     ]
-
-
-def _checked_name(name: str, of_what: str) -> str:
-    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-        raise ConfigError(
-            f"{name!r:.80} cannot be the name of {of_what}",
-            remedy=f"Use 1 to {MAX_NAME} printable characters",
-        )
-    return name

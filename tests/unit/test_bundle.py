@@ -14,6 +14,7 @@ import pytest
 
 from disc_stream.artifacts import container
 from disc_stream.artifacts.bundle import Bundle, write_bundle
+from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.errors import BundleError, DiscStreamError, InputNotFoundError, UsageError
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -61,21 +62,19 @@ def test_what_write_returns_is_what_open_reads(tmp_path: Path) -> None:
     assert list(manifest.files) == ["model.onnx"]
 
 
-def test_the_version_depends_on_graph_and_clusters_and_on_nothing_else(tmp_path: Path, folder: Path) -> None:
+def test_the_version_depends_on_the_graph_and_on_nothing_else(tmp_path: Path, folder: Path) -> None:
     bundle = Bundle.open(folder)
-    files = {"model.onnx": bundle.model_bytes}
+    graph = bundle.model_bytes
 
-    def version(manifest: Manifest, files: dict[str, bytes]) -> str:
-        return write_bundle(tmp_path / "v", manifest, files, overwrite=True).version
+    def version(manifest: Manifest, catalogue: Catalogue, graph: bytes) -> str:
+        files = {"model.onnx": graph}
+        return write_bundle(tmp_path / "v", manifest, catalogue.clusters, files, overwrite=True).version
 
     again = bundle.manifest.model_copy(update={"name": "other", "created": "2030-01-01T00:00:00+00:00"})
-    first, *rest = bundle.manifest.clusters
-    renamed = bundle.manifest.model_copy(
-        update={"clusters": [first.model_copy(update={"name": "standing"}), *rest]}
-    )
-    assert version(again, files) == bundle.version
-    assert version(renamed, files) != bundle.version
-    assert version(again, {"model.onnx": b"another graph"}) != bundle.version
+    renamed = bundle.catalogue.renamed({0: "standing"})
+    assert version(again, bundle.catalogue, graph) == bundle.version
+    assert version(bundle.manifest, renamed, graph) == bundle.version
+    assert version(bundle.manifest, bundle.catalogue, b"another graph") != bundle.version
 
 
 def test_equal_bundles_are_equal_zips(tmp_path: Path) -> None:
@@ -127,12 +126,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "not a manifest of disc-stream: its schema_name is 'mlflow'",
     ),
     "newer schema": (
-        lambda f: edit_manifest(f, lambda raw: raw.update(schema_version=2, something="new")),
-        r"written by a newer disc-stream \(schema 2, this one knows 1\). Upgrade",
+        lambda f: edit_manifest(f, lambda raw: raw.update(schema_version=3, something="new")),
+        r"written by a newer disc-stream \(schema 3, this one knows 2\). Upgrade",
     ),
     "no schema version": (
         lambda f: edit_manifest(f, lambda raw: raw.pop("schema_version")),
-        "schema_version of .* is None, not 1",
+        "schema_version of .* is None, not 2",
     ),
     "missing field": (lambda f: edit_manifest(f, lambda raw: raw.pop("fs")), "fs: Field required"),
     "unknown field": (lambda f: edit_manifest(f, lambda raw: raw.update(colour=1)), "colour: Extra inputs"),
@@ -141,14 +140,19 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "fs: Input should be greater",
     ),
     "no channels": (lambda f: edit_manifest(f, lambda raw: raw.update(channels=[])), "channels: List should"),
-    "renamed by hand": (
-        lambda f: edit_manifest(f, lambda raw: raw["clusters"][0].update(name="sleeping")),
-        "the clusters in manifest.json .* were changed.*--names",
+    "clusters in the manifest": (
+        lambda f: edit_manifest(f, lambda raw: raw.update(clusters=[])),
+        r"lists clusters, which belong into catalogue\.json",
     ),
-    "cluster ids": (
-        lambda f: edit_manifest(f, lambda raw: raw["clusters"][0].update(id=7)),
-        "were changed|cluster ids must be 0, 1, 2",
+    "another version": (
+        lambda f: edit_manifest(f, lambda raw: raw.update(version="0" * 12)),
+        "the version in manifest.json .* was changed: it is not that of its graph",
     ),
+    "another number of clusters": (
+        lambda f: edit_manifest(f, lambda raw: raw.update(n_clusters=2)),
+        "the catalogue of .* has 3 clusters, the graph 2",
+    ),
+    "no catalogue": (lambda f: (f / "catalogue.json").unlink(), r"lacks catalogue\.json"),
 }
 
 
@@ -252,7 +256,7 @@ def test_names_that_lead_elsewhere_are_refused(name: str, archive: Path, tmp_pat
 
 
 def test_a_zip_of_the_folder_itself_says_how_to_mend_it(archive: Path, tmp_path: Path) -> None:
-    nested = {name: f"tiny/{name}" for name in ("manifest.json", "model.onnx")}
+    nested = {name: f"tiny/{name}" for name in ("manifest.json", "model.onnx", "catalogue.json")}
     wrapped = rezip(archive, tmp_path / "wrapped.zip", rename=nested)
     with pytest.raises(BundleError, match="lie in a folder 'tiny' inside the zip"):
         Bundle.open(wrapped)
@@ -279,7 +283,7 @@ def test_a_folder_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest
 
 def test_too_many_entries_are_no_bundle(archive: Path, tmp_path: Path) -> None:
     crowd = rezip(archive, tmp_path / "crowd.zip", extra={f"f{i}": b"" for i in range(100)})
-    with pytest.raises(BundleError, match="it holds 102 entries"):
+    with pytest.raises(BundleError, match="it holds 103 entries"):
         Bundle.open(crowd)
 
 
@@ -307,9 +311,9 @@ def test_a_taken_place_is_refused_without_overwrite(name: str, tmp_path: Path) -
     old = write_tiny_bundle(out)
     bundle = Bundle.open(out)
     with pytest.raises(UsageError, match="exists already"):
-        write_bundle(out, old, {"model.onnx": b"new"})
+        write_bundle(out, old, bundle.catalogue.clusters, {"model.onnx": b"new"})
     assert Bundle.open(out) == bundle
-    new = write_bundle(out, old, {"model.onnx": b"new"}, overwrite=True)
+    new = write_bundle(out, old, bundle.catalogue.clusters, {"model.onnx": b"new"}, overwrite=True)
     assert Bundle.open(out).version == new.version != old.version
     assert entries(tmp_path) == [name]
 
@@ -337,7 +341,13 @@ def test_what_is_not_just_a_bundle_is_never_replaced(
     before = entries(out) if out.is_dir() else None
     bundle = Bundle.open(folder)
     with pytest.raises(UsageError, match="--force does not replace it"):
-        write_bundle(out, bundle.manifest, {"model.onnx": bundle.model_bytes}, overwrite=True)
+        write_bundle(
+            out,
+            bundle.manifest,
+            bundle.catalogue.clusters,
+            {"model.onnx": bundle.model_bytes},
+            overwrite=True,
+        )
     assert (entries(out) if out.is_dir() else None) == before
     assert entries(tmp_path) == ["out", "tiny"]
 
@@ -372,7 +382,7 @@ def test_an_old_bundle_survives_a_failed_replacement(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(UsageError, match="Input/output error"):
-        write_bundle(tmp_path / "b", old, {"model.onnx": b"new"}, overwrite=True)
+        write_bundle(tmp_path / "b", old, old.clusters, {"model.onnx": b"new"}, overwrite=True)
     assert Bundle.open(tmp_path / "b").manifest == old
     assert entries(tmp_path) == ["b"]
 
@@ -386,4 +396,4 @@ def test_a_parent_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_bundle_needs_a_graph(tmp_path: Path, folder: Path) -> None:
     manifest = Bundle.open(folder).manifest
     with pytest.raises(ValueError, match=r"model\.onnx"):
-        write_bundle(tmp_path / "b", manifest, {"other.bin": b""})
+        write_bundle(tmp_path / "b", manifest, manifest.clusters, {"other.bin": b""})

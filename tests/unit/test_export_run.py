@@ -80,10 +80,10 @@ def test_the_bundle_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(tmp_path / "b.zip")
     manifest, info = bundle.manifest, load_run(run).info
     assert manifest == written
-    assert [c.name for c in manifest.clusters] == [
+    assert list(bundle.catalogue.names) == [
         "walking", "cluster 1", "cluster 2", "Gehen – schnell", "cluster 4",
     ]  # fmt: skip
-    assert [(c.id, c.size, c.distance_q95) for c in manifest.clusters] == [
+    assert [(c.id, c.size, c.distance_q95) for c in bundle.catalogue.clusters] == [
         (k, info.cluster_sizes[k], info.distance_q95[k]) for k in range(N_CLUSTERS)
     ]
     assert (manifest.name, manifest.fs, manifest.embedding_dim) == ("wrist", 50.0, 4)
@@ -96,7 +96,7 @@ def test_the_bundle_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
 
 def test_the_same_run_gives_the_same_model_and_version(run: Path, tmp_path: Path) -> None:
     first = export_run(run, tmp_path / "first", name="a")
-    second = export_run(run, tmp_path / "second", name="b")
+    second = export_run(run, tmp_path / "second", name="b", cluster_names={0: "walking"})
     assert (tmp_path / "first" / "model.onnx").read_bytes() == (
         tmp_path / "second" / "model.onnx"
     ).read_bytes()
@@ -139,7 +139,7 @@ def shape_of(value: object) -> object:
 
 
 def test_the_golden_manifest_is_still_read() -> None:
-    assert Manifest.model_validate_json(GOLDEN.read_bytes()).clusters[0].name == "walking"
+    assert Manifest.model_validate_json(GOLDEN.read_bytes()).n_clusters == N_CLUSTERS
 
 
 # ── A graph that differs is not written ───────────────────────────────────────────────────────────────
@@ -204,7 +204,7 @@ def test_a_difference_is_an_error_and_leaves_nothing(
 def test_a_difference_leaves_the_older_bundle(
     run: Path, sound: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_bundle(tmp_path / "b", sound.manifest, {"model.onnx": sound.model_bytes})
+    write_bundle(tmp_path / "b", sound.manifest, sound.catalogue.clusters, {"model.onnx": sound.model_bytes})
     spoil(monkeypatch, sound, change_weight("shift", 1.0))
     with pytest.raises(ParityError):
         export_run(run, tmp_path / "b", force=True)

@@ -259,7 +259,7 @@ def test_a_graph_that_is_not_the_manifests_is_refused(
 ) -> None:
     model = onnx.load_from_string(bundle.model_bytes)
     change(model)
-    other = Bundle(bundle.path, bundle.manifest, model.SerializeToString())
+    other = Bundle(bundle.path, bundle.manifest, model.SerializeToString(), bundle.catalogue)
     with pytest.raises(BundleError, match=f"not the one its manifest describes: .*{message}"):
         OnnxEncoder(other, provider="cpu")
 
@@ -270,7 +270,7 @@ def test_a_double_precision_input_is_refused(bundle: Bundle) -> None:
     cast = onnx.helper.make_node("Cast", ["x"], ["x32"], to=onnx.TensorProto.FLOAT)
     model.graph.node[0].input[0] = "x32"
     model.graph.node.insert(0, cast)
-    other = Bundle(bundle.path, bundle.manifest, model.SerializeToString())
+    other = Bundle(bundle.path, bundle.manifest, model.SerializeToString(), bundle.catalogue)
     with pytest.raises(BundleError, match=r"x is tensor\(double\), not tensor\(float\)"):
         OnnxEncoder(other, provider="cpu")
 
@@ -278,7 +278,7 @@ def test_a_double_precision_input_is_refused(bundle: Bundle) -> None:
 @pytest.mark.parametrize("data", [b"", b"not a graph", b"\x08\x09"], ids=["empty", "text", "bare"])
 def test_bytes_that_are_no_graph_are_a_bundle_error(data: bytes, bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"cannot be loaded: .*Export it again") as caught:
-        OnnxEncoder(Bundle(tmp_path, bundle.manifest, data), provider="cpu")
+        OnnxEncoder(Bundle(tmp_path, bundle.manifest, data, bundle.catalogue), provider="cpu")
     assert "\n" not in str(caught.value)
 
 
@@ -286,4 +286,6 @@ def test_an_operator_from_the_future_is_a_bundle_error(bundle: Bundle) -> None:
     model = onnx.load_from_string(bundle.model_bytes)
     model.opset_import[0].version = 999
     with pytest.raises(BundleError, match="cannot be loaded"):
-        OnnxEncoder(Bundle(bundle.path, bundle.manifest, model.SerializeToString()), provider="cpu")
+        OnnxEncoder(
+            Bundle(bundle.path, bundle.manifest, model.SerializeToString(), bundle.catalogue), provider="cpu"
+        )

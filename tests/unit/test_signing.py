@@ -35,6 +35,7 @@ def write_signed(out: Path, private: Path) -> Path:
     write_bundle(
         out,
         bundle.manifest,
+        bundle.catalogue.clusters,
         {"model.onnx": bundle.model_bytes},
         overwrite=True,
         sign=load_private_key(private).sign,

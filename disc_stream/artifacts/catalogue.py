@@ -1,0 +1,174 @@
+"""The catalogue of a model's clusters: what each is called, and what is known of it.
+
+It stands beside the model in a file of its own, ``catalogue.json``, and is no part of the model's version: a
+cluster that gets a name, or another id, leaves the model what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from disc_stream.errors import BundleError, ConfigError
+
+CATALOGUE_FILE = "catalogue.json"
+CATALOGUE_SIGNATURE_FILE = "catalogue.sig"
+CATALOGUE_SCHEMA = "disc-stream.catalogue"
+CATALOGUE_SCHEMA_VERSION = 1
+MAX_NAME = 64
+
+_EXPORT_AGAIN = "Export the run again, or copy the bundle again"
+
+
+class ClusterInfo(BaseModel):
+    """One cluster. Its row in the graph's outputs is its place in the catalogue, and no field of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int = Field(ge=0, description="public: what labels carry; it can outlive the row")
+    name: str
+    size: int = Field(ge=0, description="training windows assigned to it")
+    distance_q95: float | None = Field(
+        default=None, description="95 % quantile of their squared distance to the centroid"
+    )
+
+
+class Catalogue(BaseModel):
+    """The clusters of one model, in the order of the rows of its outputs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_name: str = CATALOGUE_SCHEMA
+    schema_version: int = CATALOGUE_SCHEMA_VERSION
+    model: str = Field(description="version of the model whose clusters these are")
+    clusters: tuple[ClusterInfo, ...] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, version: str, clusters: Sequence[ClusterInfo]) -> Catalogue:
+        """The catalogue of the model of that version.
+
+        Raises:
+            ConfigError: if two clusters have one id.
+        """
+        catalogue = cls(model=version, clusters=tuple(clusters))
+        if problem := _problem(catalogue):
+            raise ConfigError(problem)
+        return catalogue
+
+    def __len__(self) -> int:
+        return len(self.clusters)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all clusters, by row."""
+        return tuple(cluster.name for cluster in self.clusters)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Public ids of all clusters, by row."""
+        return tuple(cluster.id for cluster in self.clusters)
+
+    def row_of(self, cluster_id: int) -> int:
+        """Row of the cluster with that public id.
+
+        Raises:
+            ConfigError: naming the ids that there are.
+        """
+        if cluster_id not in self.ids:
+            known = ", ".join(map(str, sorted(self.ids)))
+            raise ConfigError(f"there is no cluster {cluster_id}", remedy=f"The clusters are: {known}")
+        return self.ids.index(cluster_id)
+
+    def renamed(self, names: Mapping[int, str]) -> Catalogue:
+        """The same clusters, some of them with another name.
+
+        Args:
+            names: public id -> name.
+
+        Raises:
+            ConfigError: if there is no such cluster, or a name is not usable.
+        """
+        clusters = list(self.clusters)
+        for cluster_id, name in names.items():
+            row = self.row_of(cluster_id)
+            named = checked_name(name, f"cluster {cluster_id}")
+            clusters[row] = clusters[row].model_copy(update={"name": named})
+        return self.model_copy(update={"clusters": tuple(clusters)})
+
+    def to_bytes(self) -> bytes:
+        """The bytes of ``catalogue.json``, with a checksum of the content."""
+        content = self.model_dump(mode="json")
+        return (
+            json.dumps({**content, "sha256": _digest(content)}, indent=2, ensure_ascii=False) + "\n"
+        ).encode()
+
+
+def parse_catalogue(data: bytes, what: str) -> Catalogue:
+    """Parse ``catalogue.json``.
+
+    Args:
+        data: its bytes.
+        what: the bundle, for messages.
+
+    Raises:
+        BundleError: if it is no catalogue, is from a newer version, or was changed by hand or damaged.
+    """
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{CATALOGUE_FILE} of {what} is not JSON: {error}", remedy=_EXPORT_AGAIN) from error
+    if not isinstance(raw, dict) or raw.get("schema_name") != CATALOGUE_SCHEMA:
+        raise BundleError(f"{CATALOGUE_FILE} of {what} is not a catalogue of clusters", remedy=_EXPORT_AGAIN)
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > CATALOGUE_SCHEMA_VERSION:
+        raise BundleError(
+            f"{CATALOGUE_FILE} of {what} was written by a newer disc-stream (schema {version}, "
+            f"this one knows {CATALOGUE_SCHEMA_VERSION})",
+            remedy="Upgrade: pip install --upgrade disc-stream",
+        )
+    digest = raw.pop("sha256", None)
+    try:
+        catalogue = Catalogue.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{CATALOGUE_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
+        ) from error
+    if digest != _digest(catalogue.model_dump(mode="json")):
+        raise BundleError(
+            f"{CATALOGUE_FILE} of {what} was changed by hand or damaged: its content has another sha256",
+            remedy="To name clusters, export again with --names; the model keeps its version",
+        )
+    if problem := _problem(catalogue):
+        raise BundleError(f"{CATALOGUE_FILE} of {what}: {problem}", remedy=_EXPORT_AGAIN)
+    return catalogue
+
+
+def checked_name(name: str, of_what: str) -> str:
+    """The name itself, if people and terminals can bear it.
+
+    Raises:
+        ConfigError: if it is empty, too long or not printable.
+    """
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise ConfigError(
+            f"{name!r:.80} cannot be the name of {of_what}",
+            remedy=f"Use 1 to {MAX_NAME} printable characters",
+        )
+    return name
+
+
+def _problem(catalogue: Catalogue) -> str:
+    """What is wrong with the whole, or an empty text."""
+    ids = catalogue.ids
+    twice = sorted({cluster_id for cluster_id in ids if ids.count(cluster_id) > 1})
+    return f"two clusters have the id {twice[0]}" if twice else ""
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
