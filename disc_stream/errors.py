@@ -26,6 +26,9 @@ Messages are one line for a person: what is wrong, where, and what to do about i
 
 from __future__ import annotations
 
+import json
+import shlex
+
 
 class DiscStreamError(Exception):
     """Root of all errors that are reported to a user without a traceback.
@@ -68,7 +71,7 @@ class MissingExtraError(UsageError):
     def __init__(self, extra: str, needed_for: str) -> None:
         super().__init__(
             f"{needed_for} needs the extra '{extra}', which is not installed",
-            remedy=f"Run: pip install 'disc-stream[{extra}]'",
+            remedy=f"Run: {install_command(extra)}",
         )
         self.extra = extra
 
@@ -147,3 +150,31 @@ class TrainingError(DiscStreamError):
 
 class ParityError(DiscStreamError):
     """An exported graph does not compute what the torch model computes."""
+
+
+def install_command(extra: str) -> str:
+    """The pip command that installs an extra from where disc-stream itself came.
+
+    Args:
+        extra: one or several extras of pyproject.toml, with commas.
+    """
+    folder, editable = _checkout()
+    if folder is None:
+        return f"pip install 'disc-stream[{extra}]'"
+    return f"pip install {'-e ' if editable else ''}{shlex.quote(f'{folder}[{extra}]')}"
+
+
+def _checkout() -> tuple[str | None, bool]:
+    """The folder that disc-stream was installed from, and whether as editable; None if from an index."""
+    # Here and not above, for these take a while to load and few errors need them.
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        record = json.loads(distribution("disc-stream").read_text("direct_url.json") or "{}")
+        url = urlsplit(record["url"])
+    except (PackageNotFoundError, KeyError, ValueError):
+        return None, False
+    if url.scheme != "file" or "dir_info" not in record:
+        return None, False
+    return unquote(url.path), bool(record["dir_info"].get("editable"))

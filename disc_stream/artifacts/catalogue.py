@@ -127,7 +127,7 @@ def parse_catalogue(data: bytes, what: str) -> Catalogue:
         raise BundleError(
             f"{CATALOGUE_FILE} of {what} was written by a newer disc-stream (schema {version}, "
             f"this one knows {CATALOGUE_SCHEMA_VERSION})",
-            remedy="Upgrade: pip install --upgrade disc-stream",
+            remedy="Upgrade disc-stream here, or export the run again with this version",
         )
     digest = raw.pop("sha256", None)
     try:

@@ -125,7 +125,7 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
             f"{what} was written by a newer disc-stream (schema {version}, this one knows {SCHEMA_VERSION})",
-            remedy="Upgrade: pip install --upgrade disc-stream",
+            remedy="Upgrade disc-stream here, or export the run again with this version",
         )
     if version not in range(OLDEST_SCHEMA_VERSION, SCHEMA_VERSION + 1):
         raise BundleError(

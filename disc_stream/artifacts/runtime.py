@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.bundle import METADATA_KEY, Bundle, graph_facts
-from disc_stream.errors import BundleError, ConfigError, MissingExtraError, StreamMismatchError
+from disc_stream.errors import (
+    BundleError,
+    ConfigError,
+    MissingExtraError,
+    StreamMismatchError,
+    install_command,
+)
 from disc_stream.types import Float32Array, IntArray
 
 if TYPE_CHECKING:
@@ -134,9 +140,9 @@ def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> on
     if provider == "cuda":
         raise ConfigError(
             f"CUDA is asked for, but onnxruntime cannot use it here: {why_not}",
-            remedy="Run: pip uninstall onnxruntime && pip install 'disc-stream[gpu]'; or use 'cpu'"
+            remedy=f"Run: pip uninstall onnxruntime && {install_command('gpu')}; or use --provider cpu"
             if why_not == _CPU_BUILD
-            else "Mend that, or use the provider 'cpu'",
+            else "Mend that, or use --provider cpu",
         )
     _log.info("no CUDA (%s), using the CPU", why_not)
     return _create(bundle, options, [_CPU])

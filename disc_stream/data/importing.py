@@ -63,7 +63,7 @@ def _from_dataset(
 
 def _from_csv(path: Path | None, progress: Progress) -> tuple[Sequence[Recording], DatasetFacts]:
     if path is None:
-        raise ConfigError("where are the CSV files?", remedy="Give --path FILE.csv or a folder of them")
+        raise ConfigError("where are the CSV files?", remedy="Give --data FILE.csv or a folder of them")
     recordings = read_csv_folder(path, progress)
     n_clusters = len(recordings[0].label_names) or 6
     return recordings, DatasetFacts(path.stem or CSV, n_clusters, provenance=Provenance(source=path.name))

@@ -327,6 +327,6 @@ def require_export_path(path: Path | None) -> Path:
     """
     if path is None:
         raise ConfigError(
-            "where is the Parquet?", remedy="Give --path FOLDER, which 'disc-stream data export' wrote"
+            "where is the Parquet?", remedy="Give --data FOLDER, which 'disc-stream data export' wrote"
         )
     return path

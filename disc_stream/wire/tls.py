@@ -65,7 +65,7 @@ def _identify(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
             f"the private key {key_file!r} is encrypted",
             remedy="Decrypt it (openssl pkey -in KEY -out PLAIN) and keep it readable by its owner only",
         ) from None
-    _check_time(cert_file, "certificate", "Ask for a new one: disc-stream broker add-device --renew")
+    _check_time(cert_file, "certificate", "Ask for a new one: disc-stream broker add-device DEVICE --renew")
 
 
 class _EncryptedKeyError(Exception):

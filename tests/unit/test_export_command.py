@@ -12,7 +12,7 @@ import pytest
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.cli.app import main
-from disc_stream.errors import ConfigError, InputNotFoundError
+from disc_stream.errors import ConfigError, InputNotFoundError, install_command
 from disc_stream_export.names import load_names
 from tests.support.keys import make_keys
 from tests.support.tiny_run import write_tiny_run
@@ -101,7 +101,7 @@ def test_a_missing_extra_is_named(
     )
     code, _, err = command(run, "--out", tmp_path / "b")
     assert code == 2
-    assert f"pip install 'disc-stream[{extra}]'" in err
+    assert install_command(extra) in err
 
 
 # ── Names ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -141,7 +141,7 @@ def _as_file(dataset: str, path: Path | None) -> Path | None:
     """The file of ours that is meant, if it is one."""
     if dataset == "uniform":
         if path is None:
-            raise ConfigError("'uniform' needs a file", remedy="Give --path FILE.npz")
+            raise ConfigError("'uniform' needs a file", remedy="Give --data FILE.npz")
         return path
     return Path(dataset) if dataset not in READERS and dataset.endswith(".npz") else None
 
@@ -210,6 +210,6 @@ def _require(path: Path | None, reader: Reader) -> Path:
     if path is None:
         raise ConfigError(
             f"where is {reader.name!r}?",
-            remedy="Give --path, or set DISC_STREAM_DATA to the folder that holds the datasets",
+            remedy="Give --data, or set DISC_STREAM_DATA to the folder that holds the datasets",
         )
     return path

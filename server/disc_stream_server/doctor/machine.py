@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from disc_stream.errors import install_command
 from disc_stream_server.doctor.findings import Finding, bad, good
 from disc_stream_server.doctor.probe import milliseconds_since
 from disc_stream_server.storage.lock import holder
@@ -117,7 +118,7 @@ def check_runtime() -> Finding:
     except ImportError:
         return bad(
             _GROUP, "onnxruntime", "not installed: this machine cannot serve",
-            "pip install 'disc-stream[cpu,server]' if it shall", serious=False,
+            f"{install_command('cpu,server')} if it should", serious=False,
         )  # fmt: skip
     names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
     best = "CUDA, where the driver works" if "CUDA" in names else "CPU"
