@@ -62,7 +62,7 @@ clean: ## Remove what the targets above made
 	rm -rf $(VENV) $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(STAMPS)/app: pyproject.toml deploy/bootstrap.sh
-	@$(BOOTSTRAP) install $(VENV) demo
+	@$(BOOTSTRAP) install $(VENV) demo,parquet
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: pyproject.toml deploy/bootstrap.sh

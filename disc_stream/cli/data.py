@@ -78,7 +78,8 @@ def info(
     dataset: DatasetArgument,
     path: PathOption = None,
     recordings: Annotated[
-        bool, typer.Option("--recordings", help="List every recording, as --replay names it.")
+        bool,
+        typer.Option("--recordings", help="List every recording, by the name that other commands take."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

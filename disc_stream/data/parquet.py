@@ -138,7 +138,9 @@ def read_export(path: Path, progress: Callable[[int, int], None] | None = None) 
             progress(number, len(files))
     windows = _Part.joined(parts)
     if header is None or not len(windows.t0_us):
-        raise DataError(f"{str(path)!r} holds no windows", remedy="Export again, perhaps with --all")
+        raise DataError(
+            f"{str(path)!r} holds no windows", remedy="Export again, perhaps with disc-stream data export --all"
+        )
     return ExportedWindows(header, tuple(_recordings(windows, header)), len(windows.t0_us))
 
 
