@@ -32,8 +32,8 @@ def train(
         str | None,
         typer.Option(
             "--dataset",
-            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'data windows', a folder of "
-            "'data export', or synthetic.",
+            help="A dataset ('disc-stream data list'), a .npz of 'data import' or 'data windows', a folder "
+            "of 'data export', or synthetic.",
         ),
     ] = None,
     data: Annotated[

@@ -139,7 +139,8 @@ def read_export(path: Path, progress: Callable[[int, int], None] | None = None) 
     windows = _Part.joined(parts)
     if header is None or not len(windows.t0_us):
         raise DataError(
-            f"{str(path)!r} holds no windows", remedy="Export again, perhaps with disc-stream data export --all"
+            f"{str(path)!r} holds no windows",
+            remedy="Export again, perhaps with disc-stream data export --all",
         )
     return ExportedWindows(header, tuple(_recordings(windows, header)), len(windows.t0_us))
 
