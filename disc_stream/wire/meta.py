@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from disc_stream.errors import PayloadError
 from disc_stream.types import DeviceMeta
 from disc_stream.wire.codecs.fields import check_channels, check_text, read_channels, read_rate
 from disc_stream.wire.codecs.json_text import load_object
-from disc_stream.wire.codecs.names import check_names, describe
+from disc_stream.wire.codecs.names import describe, meant_by
 from disc_stream.wire.limits import MAX_TEXT
+from disc_stream.wire.schema import check_schema, check_size, convert, write
 
-SCHEMA = "disc-stream.meta/1"
-MAX_BYTES = 65_536
+SCHEMA: Literal["disc-stream.meta/1"] = "disc-stream.meta/1"
 
-_TEXTS = ("placement", "model", "firmware")
-_NAMES = frozenset({"schema", "fs", "channels", "units", "scale", *_TEXTS})
+_SHAPING = ("fs", "channels", "units", "scale")
+
+
+class MetaMessage(msgspec.Struct, frozen=True):
+    """The message; ``DeviceMeta`` says what the fields mean. One unit or scale stands for all channels."""
+
+    schema: Literal["disc-stream.meta/1"]
+    fs: float
+    channels: list[str]
+    units: str | list[str]
+    scale: float | list[float] | UnsetType = UNSET
+    placement: str = ""
+    model: str = ""
+    firmware: str = ""
 
 
 def encode_meta(meta: DeviceMeta) -> bytes:
@@ -25,35 +39,47 @@ def encode_meta(meta: DeviceMeta) -> bytes:
     Raises:
         PayloadError: if it is outside the limits.
     """
-    read_rate({"fs": meta.fs})
-    check_channels(meta.channels)
-    message: dict[str, Any] = {"schema": SCHEMA, "fs": meta.fs, **describe(meta.channels)}
-    for name in _TEXTS:
-        message[name] = check_text(getattr(meta, name), name, MAX_TEXT, may_be_empty=True)
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    _check(meta)
+    return write(
+        MetaMessage(
+            SCHEMA, meta.fs, **describe(meta.channels),
+            placement=meta.placement, model=meta.model, firmware=meta.firmware,
+        )
+    )  # fmt: skip
 
 
 def decode_meta(payload: bytes) -> DeviceMeta:
     """Read a device's description.
 
+    Fields that are not known are passed over, but for misspelt ones that would say what the samples are: a
+    ``scales`` that nobody reads would make them wrong by a factor of thousands.
+
     Raises:
         PayloadError: with a reason of the codecs; no other exception, whatever the bytes.
     """
-    if len(payload) > MAX_BYTES:
-        raise PayloadError("oversized", f"the meta has {len(payload)} bytes, the limit is {MAX_BYTES}")
-    message = load_object(payload)
-    if message.get("schema") != SCHEMA:
-        raise PayloadError("version", f"the meta's schema is not {SCHEMA!r}")
-    check_names(message, _NAMES)
-    channels = read_channels(message)
-    if channels is None:
-        raise PayloadError("missing", "the field 'channels' is missing")
-    texts = {name: _text(message, name) for name in _TEXTS}
-    return DeviceMeta(read_rate(message), channels, **texts)
+    check_size(payload, "meta")
+    found = load_object(payload)
+    check_schema(MetaMessage, found, "meta")
+    _check_spelling(found)
+    message = convert(MetaMessage, found, "meta")
+    scale = {} if message.scale is UNSET else {"scale": message.scale}
+    channels = read_channels({"channels": message.channels, "units": message.units, **scale})
+    meta = DeviceMeta(message.fs, channels or (), message.placement, message.model, message.firmware)
+    _check(meta)
+    return meta
 
 
-def _text(message: dict[str, Any], name: str) -> str:
-    value = message.get(name, "")
-    if not isinstance(value, str):
-        raise PayloadError("type", f"{name} must be text, got {type(value).__name__}")
-    return check_text(value, name, MAX_TEXT, may_be_empty=True)
+def _check(meta: DeviceMeta) -> None:
+    read_rate({"fs": meta.fs})
+    check_channels(meta.channels)
+    for name in ("placement", "model", "firmware"):
+        check_text(getattr(meta, name), name, MAX_TEXT, may_be_empty=True)
+
+
+def _check_spelling(message: dict[str, Any]) -> None:
+    for name in message.keys() - set(MetaMessage.__struct_fields__):
+        meant = meant_by(name, _SHAPING)
+        if meant is not None:
+            raise PayloadError(
+                "unknown-field", f"the field {name[:80]!r} of the meta is not known; is {meant!r} meant?"
+            )

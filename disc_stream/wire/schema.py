@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from disc_stream.errors import PayloadError
-from disc_stream.wire.codecs.json_text import load_object
+from disc_stream.wire.codecs.json_text import load_object, trimmed
 
 MAX_BYTES = 65_536
 
@@ -23,6 +23,7 @@ _ENCODER = msgspec.json.Encoder()
 _PATH = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _TYPE = re.compile(r"Expected `(?P<wanted>.*)`, got `(?P<got>.*)`")
+_ENUM = re.compile(r"Invalid enum value .*", re.DOTALL)
 _LIMIT = re.compile(r"Expected `(?P<type>\w+)` (?P<limit>[<>]=? .*)")
 _JSON_NAMES = {"str": "text", "int": "an integer", "float": "a number", "bool": "true or false"}
 
@@ -45,10 +46,12 @@ def read(decoder: msgspec.json.Decoder[M], payload: bytes, what: str) -> M:
     """
     check_size(payload, what)
     try:
-        return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Once more, slowly, for an error that names what is wrong; and for what only load_object tolerates.
-        return convert(decoder.type, load_object(payload), what)
+        return decoder.decode(trimmed(payload))
+    except msgspec.ValidationError as error:
+        check_schema(decoder.type, load_object(payload), what)
+        raise refusal(decoder.type, error, what) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadError("malformed", f"the {what} is not valid JSON: {str(error)[:100]}") from None
 
 
 def read_tolerant(kind: type[M], payload: bytes, what: str) -> M:
@@ -62,19 +65,32 @@ def read_tolerant(kind: type[M], payload: bytes, what: str) -> M:
 
 
 def convert(kind: type[M], message: dict[str, Any], what: str) -> M:
-    """Check an object that was parsed already against its schema.
+    """Check an object that was parsed already against its schema; whole floats count as integers.
 
     Raises:
         PayloadError: naming the field.
     """
+    check_schema(kind, message, what)
+    whole = {
+        name: int(value) if type(value) is float and value.is_integer() else value
+        for name, value in message.items()
+    }
+    try:
+        return msgspec.convert(whole, kind)
+    except msgspec.ValidationError as error:
+        raise refusal(kind, error, what) from None
+
+
+def check_schema(kind: type[msgspec.Struct], message: dict[str, Any], what: str) -> None:
+    """Refuse a message of another schema.
+
+    Raises:
+        PayloadError: with reason ``version``.
+    """
     wanted = get_args(msgspec.structs.fields(kind)[0].type)[0]
     if (schema := message.get("schema")) != wanted:
-        found = "missing" if schema is None else repr(schema)[:80]
+        found = "missing" if schema is None else ascii(schema)[:80]
         raise PayloadError("version", f"the schema of the {what} is {found}; this version reads {wanted!r}")
-    try:
-        return msgspec.convert(message, kind)
-    except msgspec.ValidationError as error:
-        raise refusal(error, what) from None
 
 
 def check_size(payload: bytes, what: str) -> None:
@@ -89,23 +105,23 @@ def check_size(payload: bytes, what: str) -> None:
         raise PayloadError("oversized", f"the {what} has {len(payload)} bytes, the limit is {MAX_BYTES}")
 
 
-def refusal(error: msgspec.ValidationError, what: str) -> PayloadError:
+def refusal(kind: type[msgspec.Struct], error: msgspec.ValidationError, what: str) -> PayloadError:
     """Our words and reason for msgspec's."""
     text = str(error)
     found = _PATH.fullmatch(text)
     text, path = (found["what"], found["path"]) if found else (text, "")
-    missing = _MISSING.fullmatch(text)
-    if missing:
+    if missing := _MISSING.fullmatch(text):
         field = f"{path}.{missing[1]}" if path else missing[1]
         return PayloadError("missing", f"the field {field!r} of the {what} is missing")
-    where = f"{path[:80] or 'the payload'} of the {what}" if path else f"the {what}"
-    kinds = _TYPE.fullmatch(text)
-    if kinds:
+    where = f"{path[:80]} of the {what}" if path else f"the {what}"
+    if kinds := _TYPE.fullmatch(text):
         return PayloadError("type", f"{where} must be {_named(kinds['wanted'])}, got {_got(kinds['got'])}")
-    limit = _LIMIT.fullmatch(text)
-    if limit:
+    if limit := _LIMIT.fullmatch(text):
         return PayloadError("range", f"{where} must be {limit['limit']}")
-    return PayloadError("range", f"{where}: {text[:200]}")
+    if _ENUM.fullmatch(text):
+        allowed = next(field.type for field in msgspec.structs.fields(kind) if field.name == path)
+        return PayloadError("range", f"{where} must be {' or '.join(map(repr, map(str, allowed)))}")
+    return PayloadError("range", f"{where}: {text[:100]}")
 
 
 def _named(kinds: str) -> str:

@@ -1,26 +1,27 @@
 """Who is there: retained JSON on ``<prefix>/<device>/status`` and ``<prefix>/$server/status``.
 
-A device publishes ``online`` when it connects and ``offline`` when it leaves in peace. Its last will is
-``offline`` too, with ``since`` null: the broker sends it for a device that fell silent, at a time which the
-device could not know.
+A device publishes ``online`` when it connects and ``offline`` before it disconnects gracefully. Its last will
+is ``offline`` too, with ``since`` null: the broker sends it for a device that fell silent, at a time which
+the device could not know.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from disc_stream.errors import PayloadError
-from disc_stream.wire.codecs.fields import read_int
-from disc_stream.wire.codecs.json_text import load_object
+import msgspec
+from msgspec import Meta
+
 from disc_stream.wire.limits import MAX_T0_US, MAX_UINT32
+from disc_stream.wire.schema import read, read_tolerant, write
 
-DEVICE_SCHEMA = "disc-stream.status/1"
-SERVER_SCHEMA = "disc-stream.server/1"
-MAX_BYTES = 65_536
+DEVICE_SCHEMA: Literal["disc-stream.status/1"] = "disc-stream.status/1"
+SERVER_SCHEMA: Literal["disc-stream.server/1"] = "disc-stream.server/1"
+
+_Time = Annotated[int, Meta(ge=0, le=MAX_T0_US)]
 
 
 class State(StrEnum):
@@ -69,16 +70,34 @@ class ServerStatus:
     updated_us: int | None = None
 
 
+class DeviceStatusMessage(msgspec.Struct, frozen=True):
+    """The message of a device; ``DeviceStatus`` says what the fields mean."""
+
+    schema: Literal["disc-stream.status/1"]
+    state: State
+    boot: Annotated[int, Meta(ge=0, le=MAX_UINT32)]
+    since: _Time | None
+
+
+class ServerStatusMessage(msgspec.Struct, frozen=True):
+    """The message of the server; ``ServerStatus`` says what the fields mean."""
+
+    schema: Literal["disc-stream.server/1"]
+    state: State
+    since: _Time | None
+    updated: _Time | None = None
+    model: str = ""
+    provider: str = ""
+    counters: dict[str, _Time] = {}
+    rejected: dict[str, _Time] = {}
+
+
+_SERVER_DECODER = msgspec.json.Decoder(ServerStatusMessage)
+
+
 def encode_device_status(status: DeviceStatus) -> bytes:
     """The status as UTF-8 JSON."""
-    return _dump(
-        {
-            "schema": DEVICE_SCHEMA,
-            "state": status.state.value,
-            "boot": status.boot,
-            "since": status.since_us,
-        }
-    )
+    return write(DeviceStatusMessage(DEVICE_SCHEMA, status.state, status.boot, status.since_us))
 
 
 def decode_device_status(payload: bytes) -> DeviceStatus:
@@ -87,27 +106,26 @@ def decode_device_status(payload: bytes) -> DeviceStatus:
     Raises:
         PayloadError: with a reason of the codecs; no other exception, whatever the bytes.
     """
-    message = _load(payload, DEVICE_SCHEMA)
-    return DeviceStatus(_state(message), read_int(message, "boot", MAX_UINT32), _time(message, "since"))
+    message = read_tolerant(DeviceStatusMessage, payload, "status")
+    return DeviceStatus(message.state, message.boot, message.since)
+
+
+def _server_message(status: ServerStatus) -> ServerStatusMessage:
+    return ServerStatusMessage(
+        SERVER_SCHEMA, status.state, status.since_us, status.updated_us, status.model, status.provider,
+        dict(status.counters), dict(status.rejected),
+    )  # fmt: skip
 
 
 def server_status_to_dict(status: ServerStatus) -> dict[str, Any]:
     """The status as plain JSON values."""
-    return {
-        "schema": SERVER_SCHEMA,
-        "state": status.state.value,
-        "since": status.since_us,
-        "updated": status.updated_us,
-        "model": status.model,
-        "provider": status.provider,
-        "counters": dict(status.counters),
-        "rejected": dict(status.rejected),
-    }
+    plain: dict[str, Any] = msgspec.to_builtins(_server_message(status))
+    return plain
 
 
 def encode_server_status(status: ServerStatus) -> bytes:
     """The status as UTF-8 JSON."""
-    return _dump(server_status_to_dict(status))
+    return write(_server_message(status))
 
 
 def decode_server_status(payload: bytes) -> ServerStatus:
@@ -116,55 +134,8 @@ def decode_server_status(payload: bytes) -> ServerStatus:
     Raises:
         PayloadError: with a reason of the codecs; no other exception, whatever the bytes.
     """
-    message = _load(payload, SERVER_SCHEMA)
+    message = read(_SERVER_DECODER, payload, "server's status")
     return ServerStatus(
-        state=_state(message),
-        since_us=_time(message, "since"),
-        model=_text(message, "model"),
-        counters=_totals(message, "counters"),
-        rejected=_totals(message, "rejected"),
-        provider=_text(message, "provider"),
-        updated_us=_time(message, "updated") if "updated" in message else None,
-    )
-
-
-def _dump(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _load(payload: bytes, schema: str) -> dict[str, Any]:
-    if len(payload) > MAX_BYTES:
-        raise PayloadError("oversized", f"the status has {len(payload)} bytes, the limit is {MAX_BYTES}")
-    message = load_object(payload)
-    if message.get("schema") != schema:
-        raise PayloadError("version", f"the status's schema is not {schema!r}")
-    return message
-
-
-def _state(message: Mapping[str, Any]) -> State:
-    try:
-        return State(message["state"])
-    except KeyError:
-        raise PayloadError("missing", "the field 'state' is missing") from None
-    except (ValueError, TypeError):
-        raise PayloadError("range", "state must be 'online' or 'offline'") from None
-
-
-def _time(message: Mapping[str, Any], name: str) -> int | None:
-    if message.get(name, 0) is None:
-        return None
-    return read_int(message, name, MAX_T0_US)
-
-
-def _text(message: Mapping[str, Any], name: str) -> str:
-    value = message.get(name, "")
-    if not isinstance(value, str):
-        raise PayloadError("type", f"{name} must be text, got {type(value).__name__}")
-    return value
-
-
-def _totals(message: Mapping[str, Any], name: str) -> dict[str, int]:
-    totals = message.get(name, {})
-    if not isinstance(totals, dict):
-        raise PayloadError("type", f"{name} must be an object, got {type(totals).__name__}")
-    return {key: read_int(totals, key, MAX_T0_US) for key in totals}
+        message.state, message.since, message.model, message.counters, message.rejected, message.provider,
+        message.updated,
+    )  # fmt: skip

@@ -22,6 +22,8 @@ with atheris.instrument_imports(include=["disc_stream.wire"]):
     from disc_stream.wire.codecs import CONTENT_TYPES, REASONS, Encoding, decode_batch, encode_batch
     from disc_stream.wire.label import decode_label, encode_label
     from disc_stream.wire.meta import decode_meta
+    from disc_stream.wire.problem import decode_problem
+    from disc_stream.wire.status import decode_device_status, decode_server_status
 
 from disc_stream.errors import PayloadError
 from tests.support.hostile import META, good_batch, hostile_labels, hostile_metas, hostile_payloads
@@ -55,6 +57,9 @@ READERS: dict[str, Callable[[bytes], object]] = {
     **{encoding.value: _batch_of(encoding) for encoding in Encoding},
     "meta": decode_meta,
     "label": _label,
+    "problem": decode_problem,
+    "device-status": decode_device_status,
+    "server-status": decode_server_status,
 }
 
 

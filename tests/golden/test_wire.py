@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.types import Channel, DeviceMeta, Label, Problem, SampleBatch, SoftLabel
 from disc_stream.wire.codecs import Encoding, decode_batch, encode_batch
+from disc_stream.wire.label import decode_label, encode_label
 from disc_stream.wire.meta import decode_meta, encode_meta
+from disc_stream.wire.problem import decode_problem, encode_problem
 from disc_stream.wire.status import (
     DeviceStatus,
     ServerStatus,
@@ -33,6 +36,12 @@ CHANNELS = (
     Channel("gyro_z", "rad/s", 0.001),
 )
 META = DeviceMeta(50.0, CHANNELS, placement="left wrist", model="example", firmware="1.2.3")
+WALKING, SITTING = SoftLabel(2, "walking", 0.75), SoftLabel(0, "sitting", 0.25)
+LABEL = Label(
+    "dev", 7, 12, 30_720_000, 33_280_000, WALKING, (WALKING, SITTING), SITTING, 1.5, 0.5, "v3", 31,
+    1_700_000_000_000_000,
+)  # fmt: skip
+PROBLEM = Problem("rate-differs", "fs is 50 Hz and 100 Hz come", 1_700_000_000_000_000, 7, "Correct fs")
 PHYSICAL = tuple(Channel(c.name, c.unit) for c in CHANNELS)
 
 
@@ -56,6 +65,15 @@ MESSAGES = {
         DeviceStatus(State.ONLINE, 7, 1_700_000_000_000_000),
     ),
     "status-will.json": (encode_device_status, decode_device_status, DeviceStatus(State.OFFLINE, 7, None)),
+    "label.json": (encode_label, decode_label, LABEL),
+    "label-bridged.json": (
+        encode_label,
+        decode_label,
+        msgspec.structs.replace(
+            LABEL, novelty=None, t0_unix_us=1_699_999_998_000_000, bridged=True, deferred=True
+        ),
+    ),
+    "problem.json": (encode_problem, decode_problem, PROBLEM),
     "server-status.json": (
         encode_server_status,
         decode_server_status,

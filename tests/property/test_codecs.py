@@ -23,6 +23,7 @@ from disc_stream.wire.codecs import (
 )
 from disc_stream.wire.limits import MAX_T0_US, MAX_UINT32
 from disc_stream.wire.meta import decode_meta, encode_meta
+from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.status import decode_device_status, decode_server_status
 
 # A busy machine is no failure.
@@ -120,7 +121,7 @@ def test_wrong_values_in_right_fields_are_refused(changes: dict[str, object], in
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 @patient
 def test_meta_and_status_refuse_what_they_cannot_read(payload: bytes) -> None:
-    for decode in (decode_meta, decode_device_status, decode_server_status):
+    for decode in (decode_meta, decode_device_status, decode_server_status, decode_problem):
         assert refusal(lambda decode=decode: decode(payload)) in {None, *REASONS}
 
 

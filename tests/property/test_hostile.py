@@ -23,6 +23,7 @@ from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding,
 from disc_stream.wire.label import decode_label, encode_label
 from disc_stream.wire.limits import MAX_CHANNELS, MAX_SAMPLES, MAX_T0_US, MAX_UINT32
 from disc_stream.wire.meta import decode_meta
+from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.status import decode_device_status, decode_server_status
 from disc_stream.wire.topics import Topics
 from disc_stream_server.checkpoints import stored_label
@@ -118,6 +119,7 @@ def test_hostile_descriptions_labels_and_statuses_are_refused_for_a_reason() -> 
         "device": decode_device_status,
         "server": decode_server_status,
         "label": decode_label,
+        "problem": decode_problem,
     }
     refused: Counter[str] = Counter()
     reasons: set[str] = set()

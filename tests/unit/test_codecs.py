@@ -220,8 +220,86 @@ def test_the_reference_page_knows_every_reason_and_its_examples_are_read() -> No
     assert decode_batch(bytes.fromhex(in_hex), device="dev", meta=DeviceMeta(50.0, CHANNELS[:3])).boot == 7
 
 
-def test_an_unknown_content_type_is_refused() -> None:
-    assert refusal(cbor(), content_type="text/html") == "encoding"
+@pytest.mark.parametrize("content_type", ["text/html", "application/xml; charset=utf-8", "json", "\0"])
+def test_an_unknown_content_type_is_refused(content_type: str) -> None:
+    assert refusal(cbor(), content_type=content_type) == "encoding"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/octet-stream",
+        "text/plain",
+        "Text/Plain; charset=UTF-8",
+        " APPLICATION/OCTET-STREAM ",
+        ";",
+    ],
+)
+def test_where_the_content_type_says_nothing_the_first_byte_does(content_type: str) -> None:
+    for payload in (cbor(), text(), packed()):
+        assert decode_batch(payload, device="dev", meta=META, content_type=content_type).seq == 2
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "application/json", "application/json;charset=utf-8", "text/plain"]
+)
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (b"\xef\xbb\xbf", b""), (b"", b"\0"), (b"\xef\xbb\xbf", b"\r\n\0\0"), (b"\r\n \t", b"\r\n"),
+        (b"", b"\0\n"),
+    ],
+)  # fmt: skip
+def test_what_writers_put_around_json_is_passed_over(content_type: str, before: bytes, behind: bytes) -> None:
+    payload = before + text() + behind
+    assert decode_batch(payload, device="dev", meta=META, content_type=content_type).seq == 2
+
+
+@pytest.mark.parametrize(
+    "payload", [text()[:5] + b"\0" + text()[5:], text() + b"\0x", b"\0" + text(), b"\xef\xbb"]
+)
+def test_a_nul_or_a_piece_of_a_mark_anywhere_else_is_refused(payload: bytes) -> None:
+    assert refusal(payload, content_type="application/json") == "malformed"
+
+
+@pytest.mark.parametrize("make", [text, cbor], ids=["json", "cbor"])
+def test_whole_floats_are_integers(make: Any) -> None:
+    """As JavaScript and Lua write them, which know no integers."""
+    got = decode_batch(make(boot=7.0, seq=3.0, t0=1.5e6), device="dev", meta=META)
+    assert (got.boot, got.seq, got.t0_us) == (7, 3, 1_500_000)
+    assert {type(got.boot), type(got.seq), type(got.t0_us)} == {int}
+    assert decode_batch(make(t0=-0.0), device="dev", meta=META).t0_us == 0
+
+
+@pytest.mark.parametrize("make", [text, cbor], ids=["json", "cbor"])
+@pytest.mark.parametrize(
+    ("field", "value", "reason", "words"),
+    [
+        ("seq", 2.5, "type", "seq must be an integer, got 2.5"),
+        ("t0", 0.02, "type", "t0 must be an integer, got 0.02; send whole microseconds"),
+        ("seq", "3", "type", "seq must be an integer, got the text '3'; send it without quotes"),
+        ("boot", "abc", "type", "boot must be an integer, got the text 'abc'"),
+        ("t0", None, "type", "t0 must be an integer, got null"),
+        ("seq", True, "type", "seq must be an integer, got true"),
+        ("seq", -1.0, "range", "seq must be 0..4294967295, got -1"),
+        ("seq", 2.0**32, "range", "seq must be 0..4294967295, got 4294967296"),
+        ("t0", 2.0**63, "range", "t0 must be 0.."),
+        ("t0", 1e300, "range", "got a very large number"),
+        ("fs", "50", "type", "fs must be a number, got the text '50'"),
+    ],
+)
+def test_a_wrong_number_is_refused_in_words(
+    make: Any, field: str, value: object, reason: str, words: str
+) -> None:
+    with pytest.raises(PayloadError) as caught:
+        decode_batch(make(**{field: value}), device="dev", meta=META)
+    assert caught.value.reason == reason
+    assert words in caught.value.message
+
+
+def test_a_sample_that_is_no_number_is_found() -> None:
+    with pytest.raises(PayloadError, match=r"row 1, channel 2 \(from 0\) is the text '5'"):
+        decode_batch(text(samples=[[0] * 6, [0, 1, "5", 3, 4, 5]]), device="dev", meta=META)
 
 
 def test_the_content_type_goes_before_the_first_byte() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +84,40 @@ def test_anything_else_is_refused(payload: bytes) -> None:
     with pytest.raises(PayloadError) as caught:
         decode_label(payload)
     assert caught.value.reason == "label"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema": "disc-stream.label/9"}, "the schema of the label is 'disc-stream.label/9'"),
+        ({"t0": "soon"}, "t0 of the label must be an integer, got text"),
+        ({"boot": -1}, "boot of the label must be >= 0"),
+        ({"soft": [{"label": 1, "name": "a"}]}, "the field 'soft[0].confidence' of the label is missing"),
+        ({"novelty": "high"}, "novelty of the label must be a number or null, got text"),
+    ],
+)
+def test_a_refusal_names_the_field(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        decode_label(json.dumps(label_to_dict(LABEL) | changes).encode())
+    assert words in caught.value.message
+
+
+def test_fields_of_later_versions_are_passed_over() -> None:
+    assert decode_label(json.dumps(label_to_dict(LABEL) | {"mood": "good"}).encode()) == LABEL
+
+
+def test_the_bytes_and_the_dictionary_say_the_same() -> None:
+    full = msgspec.structs.replace(LABEL, t0_unix_us=-5, bridged=True, deferred=True, novelty=None)
+    for label in (LABEL, full, msgspec.structs.replace(LABEL, best=SoftLabel(1, "Gehen zu Fuß ✓", 1 / 3))):
+        assert json.loads(encode_label(label)) == label_to_dict(label)
+    assert decode_label(encode_label(full)) == full
+
+
+def test_what_is_not_finite_is_refused_by_readers() -> None:
+    """The server goes on; whoever reads the label is told which number is missing."""
+    broken = encode_label(msgspec.structs.replace(LABEL, distance=float("nan")))
+    with pytest.raises(PayloadError, match="distance of the label must be a number, got null"):
+        decode_label(broken)
 
 
 @given(st.binary(max_size=200))

@@ -8,6 +8,8 @@ encoding          for                                        content type       
 ``json``          people                                     application/json            ``{`` or space
 ================  =========================================  ==========================  ==============
 
+Content types that say nothing of the encoding (``application/octet-stream``, ``text/plain``) count as none.
+
 Whatever the bytes are, ``decode_batch`` returns a batch that is within ``disc_stream.wire.limits`` or raises
 ``PayloadError`` with one of the reasons in ``REASONS``.
 """
@@ -37,6 +39,7 @@ __all__ = [
     "check_channels",
     "decode_batch",
     "encode_batch",
+    "encoding_of",
     "read_channels",
 ]
 
@@ -56,11 +59,20 @@ CONTENT_TYPES: dict[Encoding, str] = {
     Encoding.PACKED: "application/vnd.disc-stream.packed",
     Encoding.JSON: "application/json",
 }
-_BY_CONTENT_TYPE: dict[str, Callable[[bytes], Fields]] = {
-    CONTENT_TYPES[Encoding.CBOR]: cbor.decode,
-    CONTENT_TYPES[Encoding.PACKED]: packed.decode,
-    CONTENT_TYPES[Encoding.JSON]: json_text.decode,
+_DECODERS: dict[Encoding, Callable[[bytes], Fields]] = {
+    Encoding.CBOR: cbor.decode,
+    Encoding.PACKED: packed.decode,
+    Encoding.JSON: json_text.decode,
 }
+_BY_CONTENT_TYPE = {CONTENT_TYPES[encoding]: decode for encoding, decode in _DECODERS.items()}
+
+_BY_FIRST_BYTE = {
+    packed.MAGIC: Encoding.PACKED,
+    **dict.fromkeys(cbor.FIRST_BYTES, Encoding.CBOR),
+    **dict.fromkeys(json_text.FIRST_BYTES, Encoding.JSON),
+}
+# What libraries and gateways put where nobody chose a type: the first byte tells the encoding then.
+_SAY_NOTHING = frozenset({"application/octet-stream", "text/plain", ""})
 
 
 def encode_batch(batch: SampleBatch, encoding: Encoding, *, describe_channels: bool) -> bytes:
@@ -98,7 +110,8 @@ def decode_batch(
     Args:
         payload: bytes as received.
         device: device id, from the topic.
-        content_type: MQTT 5 content type; "" tells the encoding by the first byte.
+        content_type: MQTT 5 content type, in any case and with any parameters; where it is "" or one that
+            says nothing, such as ``application/octet-stream``, the first byte tells the encoding.
         meta: the device's retained description, used where the message describes no channels.
         max_bytes: larger payloads are refused undecoded.
 
@@ -109,20 +122,30 @@ def decode_batch(
         raise PayloadError("empty", "the payload is empty")
     if len(payload) > max_bytes:
         raise PayloadError("oversized", f"the payload has {len(payload)} bytes, the limit is {max_bytes}")
-    decode = _BY_CONTENT_TYPE.get(content_type) or _decoder_for(payload[0], content_type)
+    decode = _BY_CONTENT_TYPE.get(content_type)
+    if decode is None:
+        decode = _DECODERS[encoding_of(payload, content_type)]
     return build_batch(decode(payload), device, meta)
 
 
-def _decoder_for(first: int, content_type: str) -> Callable[[bytes], Fields]:
-    if content_type:
-        decode = _BY_CONTENT_TYPE.get(content_type.partition(";")[0].strip().lower())
-        if decode is None:
-            raise PayloadError("encoding", f"content type {content_type[:80]!r} is not known")
-        return decode
-    if first == packed.MAGIC:
-        return packed.decode
-    if first in cbor.FIRST_BYTES:
-        return cbor.decode
-    if first in json_text.FIRST_BYTES:
-        return json_text.decode
-    raise PayloadError("encoding", f"first byte 0x{first:02x} starts none of the three encodings")
+def encoding_of(payload: bytes, content_type: str = "") -> Encoding:
+    """How a payload is written: by its content type, else by its first byte.
+
+    Raises:
+        PayloadError: with reason ``empty`` or ``encoding``.
+    """
+    if not payload:
+        raise PayloadError("empty", "the payload is empty")
+    wanted = content_type.partition(";")[0].strip().lower() if content_type else ""
+    if wanted not in _SAY_NOTHING:
+        for encoding, known in CONTENT_TYPES.items():
+            if wanted == known:
+                return encoding
+        known_types = ", ".join(CONTENT_TYPES.values())
+        raise PayloadError(
+            "encoding", f"content type {content_type[:80]!r} is not known; use one of {known_types}, or none"
+        )
+    found = _BY_FIRST_BYTE.get(payload[0])
+    if found is None:
+        raise PayloadError("encoding", f"first byte 0x{payload[0]:02x} starts none of the three encodings")
+    return found

@@ -86,9 +86,9 @@ def build_batch(fields: Fields, device: str, meta: DeviceMeta | None) -> SampleB
         and 0 <= seq <= MAX_UINT32
         and 0 <= t0_us <= MAX_T0_US
     ):
-        _check_int(boot, "boot", MAX_UINT32)
-        _check_int(seq, "seq", MAX_UINT32)
-        _check_int(t0_us, "t0", MAX_T0_US)
+        boot = _check_int(boot, "boot", MAX_UINT32)
+        seq = _check_int(seq, "seq", MAX_UINT32)
+        t0_us = _check_int(t0_us, "t0", MAX_T0_US)
     if type(fs) is not float or not 0.0 < fs <= MAX_FS:
         fs = _check_rate(fs)
     if described is not None:
@@ -126,7 +126,7 @@ def check_batch(batch: SampleBatch) -> None:
 
 
 def read_int(header: Mapping[str, Any], name: str, maximum: int) -> int:
-    """An integer field in 0..maximum."""
+    """An integer field in 0..maximum; a float without a fraction is one, too."""
     return _check_int(header.get(name, ABSENT), name, maximum)
 
 
@@ -138,18 +138,28 @@ def read_rate(header: Mapping[str, Any]) -> float:
 def _check_int(value: Any, name: str, maximum: int) -> int:
     if value is ABSENT:
         raise _missing(name)
+    if type(value) is float and value.is_integer():  # of writers that know no integers, as in 3.0 or 1.5e6
+        value = int(value)
     if type(value) is not int:
-        raise PayloadError("type", f"{name} must be an integer, got {type(value).__name__}")
+        raise PayloadError("type", f"{name} must be an integer, got {kind_of(value)}{_advice(value, name)}")
     if not 0 <= value <= maximum:
         raise PayloadError("range", f"{name} must be 0..{maximum}, got {_shown(value)}")
     return value
+
+
+def _advice(value: Any, name: str) -> str:
+    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+        return "; send it without quotes"
+    if isinstance(value, float) and name == "t0":
+        return "; send whole microseconds of the device's clock"
+    return ""
 
 
 def _check_rate(value: Any) -> float:
     if value is ABSENT:
         raise _missing("fs")
     if type(value) not in (int, float):
-        raise PayloadError("type", f"fs must be a number, got {type(value).__name__}")
+        raise PayloadError("type", f"fs must be a number, got {kind_of(value)}")
     if not 0 < value <= MAX_FS:  # also refuses NaN
         raise PayloadError("range", f"fs must be above 0 and at most {MAX_FS:g} Hz, got {_shown(value)}")
     return float(value)
@@ -231,7 +241,7 @@ def _missing(name: str) -> PayloadError:
 
 def _list_of(value: Any, name: str, types: tuple[type, ...]) -> list[Any]:
     if not isinstance(value, list) or not set(map(type, value)) <= set(types):
-        wanted = " or ".join(t.__name__ for t in types)
+        wanted = "texts" if str in types else "numbers"
         raise PayloadError("type", f"{name} must be a list of {wanted}")
     return value
 
@@ -246,6 +256,24 @@ def _per_channel(value: Any, name: str, types: tuple[type, ...], n_channels: int
     if len(values) != n_channels:
         raise PayloadError("channels", f"{len(values)} {name} for {n_channels} channels")
     return values
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words for whoever wrote the sender.
+
+    Examples:
+        >>> kind_of("7"), kind_of(1.5), kind_of(None), kind_of([])
+        ("the text '7'", '1.5', 'null', 'list')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return _shown(value)
+    return type(value).__name__
 
 
 def _shown(value: int | float) -> str:
