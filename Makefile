@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long chaos fuzz lint format clean
+.PHONY: help demo serve test kernels long chaos mutants fuzz lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ fuzz: $(STAMPS)/dev ## Fuzz the decoders for a minute each (SECONDS_EACH=60)
 	@for reader in cbor packed json meta label problem device-status server-status; do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
+
+mutants: $(STAMPS)/dev ## Put small faults into the core and count those that its tests notice (ARGS="--help")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[mutants]"
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .

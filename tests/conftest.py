@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and what the tests start would be deaf to their SIGINT as well.
@@ -25,6 +25,9 @@ settings.register_profile(
 )
 settings.register_profile(
     "explore", settings.get_profile("repeatable"), derandomize=False, max_examples=2000, print_blob=True
+)
+settings.register_profile(
+    "unshrunk", settings.get_profile("repeatable"), phases=(Phase.explicit, Phase.generate), database=None
 )
 settings.load_profile(os.environ.get("DISC_STREAM_EXAMPLES", "repeatable"))
 
@@ -41,7 +44,7 @@ _FIRST = (
 )
 
 # Files whose tests have nothing costly in common: any worker may take any of them.
-_APART = ("chaos", "integration/test_secure_broker.py", "contract/test_methods.py")
+_APART = ("chaos", "contract/test_cli.py", "contract/test_methods.py", "contract/test_readers_real.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
