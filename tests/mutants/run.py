@@ -1,6 +1,6 @@
 """How many small faults put into the core do its tests notice?
 
-Cosmic Ray (docs/adr/0013-mutants.md) knows the faults: another operator, comparison or number, a condition
+Cosmic Ray (docs/adr/0015-tests.md) knows the faults: another operator, comparison or number, a condition
 turned round, a decorator or a loop left out. Places are drawn with a seed, and at each one of its faults;
 faults in annotations and docstrings are none. Every fault is put into a copy of the last commit, and the
 tests of its package are run there.
@@ -186,7 +186,7 @@ def run_tests(copy: Path, package: Package, limit_s: float) -> tuple[str, str]:
         **os.environ, "DISC_STREAM_EXAMPLES": "unshrunk", "PYTHONPATH": os.pathsep.join(roots),
         "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
-    options = "-x -q --no-header -p no:cacheprovider -p no:xdist --timeout=120".split()
+    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=120"]
     try:
         result = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *package.tests], cwd=copy, env=environment,
