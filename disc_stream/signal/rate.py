@@ -102,6 +102,11 @@ class RateEstimator:
         self._levels: list[list[Block]] = [[]]  # the newest blocks of 1, 4, 16 and 64 units
         self._since = [0] * _LEVELS  # blocks since a level last passed a group on to the next
 
+    @property
+    def fs(self) -> float:
+        """Rate in use, in Hz; 0 before the first batch."""
+        return self._fs
+
     def observe(self, declared: float, n_samples: int, step_us: float | None) -> RateVerdict:
         """Take the next batch of the boot, in order.
 
