@@ -34,10 +34,8 @@ MAX_LATE_US = 75_000_000
 _UNIX_US = 1_400_000_000_000_000  # 2014
 _LIVE_AFTER_US = 3_000_000
 _FASTER_US, _LIVE_FASTER_US = 100_000, 1_000_000
-_DRIFT, _DRIFT_US = (
-    0.03,
-    60_000_000,
-)  # a clock that is off by more is no clock; longest time it is allowed for
+_DRIFT = 0.02  # a clock that is off by more is no clock;
+_MAX_DRIFT_US = 30_000_000  # but a slow one is allowed for no longer, without a message
 _PACE = 0.5  # of real time, at least
 _SET_US = 1_000_000  # a step back by more: the clock was set
 _LINE_EARLY_US = 10_000_000
@@ -163,4 +161,4 @@ class WallTime:
 
 def _drift(passed_us: int) -> int:
     """By how much a clock may be off after a time without a message that was fast."""
-    return round(_DRIFT * min(passed_us, _DRIFT_US))
+    return round(_DRIFT * min(passed_us, _MAX_DRIFT_US))
