@@ -141,7 +141,7 @@ class Joiner:
         """Choose parts that have all wanted channels between them; independent of the order they came in."""
         self._plan, self._columns = [], []
         parts = sorted(self._parts.values(), key=lambda one: [self._wanted.index(name) for name in one.names])
-        source = {}
+        source: dict[str, Part] = {}
         for name in self._wanted:
             having = [part for part in parts if name in part.names]
             if not having:

@@ -75,6 +75,10 @@ class Part:
         self._last_raw, self._last_seq, self._last_t0_us = 0, -1, 0
         self._duration_us = 0.0  # of the last batch
         self._behind = 0  # batches in a row that were from before the last one
+        self.times: Times  # (n,) device times in µs, increasing
+        self.values: Float32Array  # (n, C) in physical units
+        self.runs: npt.NDArray[np.int64]  # (n,) number of the stretch
+        self._came: npt.NDArray[np.int64]  # (n,) arrival, Unix µs
         self._clear()
 
     @property
@@ -209,7 +213,8 @@ class Part:
             else:
                 t0 = float(t0_us)
             self._origin_us, self._count = t0, 0
-        times = self._origin_us + np.arange(self._count, self._count + n) * period_us
+        steps = np.arange(self._count, self._count + n, dtype=np.float64)
+        times: Times = self._origin_us + steps * period_us
         self._count += n
         self._expected_us = self._origin_us + self._count * period_us
         return times

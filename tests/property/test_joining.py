@@ -22,7 +22,8 @@ MODEL = ACC + GYRO
 def signal(times_us: np.ndarray, channels: tuple[Channel, ...]) -> np.ndarray:
     """Each channel a sine of its own over device time, in physical units."""
     phase = np.array([MODEL.index(channel) for channel in channels])
-    return np.sin(times_us[:, None] * 2e-6 + phase).astype(np.float32)
+    values: np.ndarray = np.sin(times_us[:, None] * 2e-6 + phase).astype(np.float32)
+    return values
 
 
 def record(
