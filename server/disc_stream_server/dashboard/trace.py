@@ -55,14 +55,17 @@ class Trace:
             self._append(np.full((1, len(self._columns)), np.nan, dtype=np.float32))
             self._phase = 0
         n = len(batch.samples)
-        self._append(batch.samples[self._phase :: self._step, self._columns] * self._scales)
+        drawn = batch.samples[self._phase :: self._step, self._columns].astype(np.float64)
+        self._append(drawn * self._scales)
         self._phase = (self._phase - n) % self._step
         self._next_us = batch.t0_us + round(n * period_us)
 
     def points(self, since: int = 0) -> list[Point]:
         """The points from number ``since`` on, as far as they are kept."""
+        if self.size == 0:
+            return []
         first = max(since, self.count - self.size)
-        values = self._ring[np.arange(first, self.count) % self.size].astype(np.float64) if self.size else []
+        values = self._ring[np.arange(first, self.count) % self.size].astype(np.float64)
         rows: list[Point] = np.round(values, _DECIMALS).tolist()
         if not bool(np.isfinite(values).all()):
             rows = [[v if v is not None and np.isfinite(v) else None for v in row] for row in rows]
