@@ -73,6 +73,11 @@ class Topics:
         return f"{self.prefix}/{SERVER}/status"
 
     @property
+    def reading_probe(self) -> str:
+        """What the server publishes to itself, to see whether the broker delivers ``all_of(Kind.RAW)`` to it."""
+        return f"{self.prefix}/{SERVER}/{Kind.RAW.value}"
+
+    @property
     def server_model(self) -> str:
         """Retained description of the model that serves."""
         return f"{self.prefix}/{SERVER}/model"

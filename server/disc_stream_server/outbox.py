@@ -9,6 +9,7 @@ from typing import Any
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.types import Label
 from disc_stream.wire.label import encode_label
+from disc_stream.wire.delivery import Delivery
 from disc_stream.wire.mqtt import MqttLink, Will
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Kind, Topics
@@ -71,6 +72,10 @@ class Outbox:
     def unconfirmed(self) -> int:
         """Messages on their way."""
         return self._link.sent - self._link.settled
+
+    def reading_probe(self) -> Delivery:
+        """Publish what the receiver must get back; see ``readiness.ReadingProbe``."""
+        return self._link.publish(self._topics.reading_probe, b"")
 
     def status(self, status: ServerStatus) -> None:
         """Publish the server's status."""

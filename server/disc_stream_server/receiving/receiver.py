@@ -79,6 +79,7 @@ class ReceiverCounts:
         received_bytes: their payloads.
         groups: transactions they were committed in.
         turned_away: messages of QoS 0 that came faster than they could be committed.
+        probes: messages of the server to itself, which are not spooled.
         retries: commits that failed for want of space.
         cpu_us_spool: processor time of committing, microseconds.
         cpu_us_receive: processor time of everything else in this process.
@@ -88,6 +89,7 @@ class ReceiverCounts:
     received_bytes: int = 0
     groups: int = 0
     turned_away: int = 0
+    probes: int = 0
     retries: int = 0
     cpu_us_spool: int = 0
     cpu_us_receive: int = 0
@@ -109,6 +111,7 @@ class Receiver:
         self._settings, self._report = settings, report
         self._clock = ArrivalClock(clock or SystemClock())
         self._topics = Topics(settings.prefix)
+        self._probe_topic = self._topics.reading_probe
         self._counts = ReceiverCounts()
         self._waiting: list[Message] = []  # received and not durable yet; touched on the network thread only
         self._known: dict[str, bytes] = {}  # digest of the last description, by topic
@@ -178,6 +181,10 @@ class Receiver:
     def _arrive(self, message: Message) -> None:
         if self._stopping.is_set():
             return  # unacknowledged: it stays with the broker
+        if message.topic == self._probe_topic:
+            self._counts.probes += 1
+            self._link.ack(message)
+            return
         if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
             self._counts.turned_away += 1
             return
