@@ -74,7 +74,7 @@ class Topics:
 
     @property
     def reading_probe(self) -> str:
-        """What the server publishes to itself, to see whether the broker delivers ``all_of(Kind.RAW)`` to it."""
+        """What the server publishes to itself, to see whether ``all_of(Kind.RAW)`` is delivered."""
         return f"{self.prefix}/{SERVER}/{Kind.RAW.value}"
 
     @property

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.types import Label, SampleBatch
+from disc_stream.types import Label, Problem, SampleBatch
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,9 @@ class Announcements:
         log.info(
             "first label of %s: %s (confidence %.2f)", label.device, label.best.name, label.best.confidence
         )
+
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """Not announced: the page, ``watch`` and the device's own problem topic say it."""
 
     def on_status(self, status: dict[str, Any]) -> None:
         """Say how many devices there are, once more than those named have come."""

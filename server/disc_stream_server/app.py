@@ -54,8 +54,12 @@ class Server:
         self.provider = encoder.provider
         window = self.manifest.window.input_samples, len(self.manifest.channels)
         encoder.encode(np.zeros((1, *window), dtype=np.float32))  # fails now or not at all
-        self._page = _make_page(config)
-        everyone = [Announcements(clock), *observers, *([self._page] if self._page is not None else [])]
+        self._page = _make_page(config, self.waits_for)
+        everyone: list[Observer] = [
+            Announcements(clock),
+            *observers,
+            *([self._page] if self._page is not None else []),
+        ]
         self._service = Service(
             config,
             self.manifest,
@@ -88,6 +92,10 @@ class Server:
     def url(self) -> str | None:
         """Address of the live page, None without one."""
         return self._page.url if self._page is not None else None
+
+    def waits_for(self) -> str | None:
+        """What keeps messages from becoming labels now; None if nothing does. From any thread."""
+        return self._service.waits_for()
 
     def start(self) -> None:
         """Take the port, connect to the broker, and work in the background.
@@ -162,7 +170,7 @@ class Server:
         self._ended.set()
 
 
-def _make_page(config: ServeConfig) -> Page | None:
+def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:
     """The live page, if one is wanted; its libraries are an extra."""
     if config.http is None:
         return None
@@ -174,7 +182,7 @@ def _make_page(config: ServeConfig) -> Page | None:
     from disc_stream_server.dashboard import Dashboard
 
     broker = str(Broker.parse(config.broker))
-    return Dashboard(host, port, broker=broker, prefix=config.prefix)
+    return Dashboard(host, port, broker=broker, prefix=config.prefix, ready=ready)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.types import Label
-from disc_stream.wire.label import encode_label
 from disc_stream.wire.delivery import Delivery
+from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import MqttLink, Will
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Kind, Topics

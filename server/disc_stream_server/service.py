@@ -26,7 +26,7 @@ from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink, Session
 from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
-from disc_stream.wire.topics import Topics
+from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.checkpoints import Checkpoints
 from disc_stream_server.deferral import Deferral
 from disc_stream_server.intake import Intake
@@ -35,6 +35,7 @@ from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
 from disc_stream_server.outbox import Outbox, last_will
 from disc_stream_server.pipeline import Encoder, Labelled, Pipeline, open_sessions
+from disc_stream_server.readiness import Heartbeat, ReadingProbe
 from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.receiving.receiver import ReceiverSettings
 from disc_stream_server.rejections import Rejections
@@ -118,7 +119,8 @@ class Service:
         self._status_at = 0.0
         self._forgotten = self._store.last_forgotten
         self._labels = 0
-        self._came_around = clock.monotonic()
+        self._heartbeat = Heartbeat(clock, config.status_interval_s)
+        self._reading = ReadingProbe(clock, self._outbox.reading_probe, self._topics.all_of(Kind.RAW))
         self._worker = threading.Thread(target=self._work, name="labeller", daemon=True)
 
     def _build(self, encoder: Encoder) -> None:
@@ -237,15 +239,16 @@ class Service:
         self._lock.release()
 
     def waits_for(self) -> str | None:
-        """None if messages become labels now, else what is missing."""
+        """None if messages become labels now, else what is missing; may be asked from any thread."""
+        return self._heartbeat.waits_for(self._missing(), self._reading.unreadable)
+
+    def _missing(self) -> str | None:
         if not self._receiver.connected or not self._link.connected:
             return "the broker"
         if self._receiver.blocked:
             return f"space for the spool ({self._receiver.blocked})"
         if self._checkpoints.blocked:
             return f"space for checkpoints ({self._checkpoints.blocked})"
-        if self._clock.monotonic() - self._came_around > _WATCHDOG_S:
-            return "the labelling thread"
         return None
 
     def _remaining(self) -> float:
@@ -263,7 +266,7 @@ class Service:
     def _work(self) -> None:
         try:
             while not self._is_done():
-                self._came_around = self._clock.monotonic()
+                self._heartbeat.turned()
                 busy = self._turn()
                 self._housekeep()
                 if not busy:
@@ -372,6 +375,9 @@ class Service:
         if self._link.connected:  # or they would pile up; a fresh one goes out on the next connection
             self._outbox.status(status)
         facts = {"connected": connected, "waits_for": self.waits_for(), "backlog": self._backlog}
+        self._heartbeat.published()
+        received = self._receiver.counts
+        self._reading.step(received.get("received", 0) + received.get("probes", 0), connected=connected)
         self._observers.on_status({**server_status_to_dict(status), **facts})
 
     @property
