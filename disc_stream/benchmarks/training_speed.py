@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.benchmarks.cells import hardware
-from disc_stream.benchmarks.eager import ConvCell, EagerAutoencoder
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.reference import ReferenceAutoencoder
 from disc_stream.training.families import FAMILIES, build_for
 from disc_stream.training.fitting import pick_device, use_bf16
 from disc_stream.training.memory import keep_freed_memory
@@ -85,8 +85,8 @@ def measure(
     bf16 = use_bf16(config, device, windows.shape[2])
     steps = {
         "ours": _ours(data, config, device, bf16),
-        "eager_fp32": _eager(data, EagerAutoencoder(network, data.shape[2], ConvCell)),
-        "eager_gru_cells": _eager(data, EagerAutoencoder(network, data.shape[2], nn.GRUCell)),
+        "eager_fp32": _eager(data, ReferenceAutoencoder(network, data.shape[2])),
+        "eager_gru_cells": _eager(data, ReferenceAutoencoder(network, data.shape[2], nn.GRUCell)),
     }
     taken: dict[str, list[float]] = {name: [] for name in steps}
     random = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def _ours(
     return lambda index: trainer.step(phase, index, optimizer)
 
 
-def _eager(data: Tensor, model: EagerAutoencoder) -> Callable[[Tensor], object]:
+def _eager(data: Tensor, model: ReferenceAutoencoder) -> Callable[[Tensor], object]:
     model.to(data.device).train()
     optimizer = torch.optim.Adam(model.parameters())
 

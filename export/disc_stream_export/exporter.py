@@ -15,7 +15,10 @@ from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, Tra
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.artifacts.signing import load_private_key
 from disc_stream.errors import ConfigError, TrainingError
-from disc_stream.training.runs import load_run
+from disc_stream.models.autoencoder import MultiTaskAutoencoder
+from disc_stream.models.config import NetworkConfig
+from disc_stream.models.reference import ReferenceNet
+from disc_stream.training.runs import TrainedRun, load_run
 from disc_stream_export.graph import build_graph, serialise
 from disc_stream_export.parity import Tolerances, compare
 
@@ -76,9 +79,8 @@ def export_run(
     )
     draft = draft.model_copy(update={"version": content_version(model)})
     tell(f"Comparing with torch on {len(run.samples)} windows")
-    parity = compare(
-        run.net, Bundle(out, draft, model, Catalogue.of(draft.version, clusters)), run.samples, Tolerances()
-    )
+    bundle = Bundle(out, draft, model, Catalogue.of(draft.version, clusters))
+    parity = compare(run.net, bundle, run.samples, Tolerances(), reference=_reference(run))
     tell("Writing the bundle")
     return write_bundle(
         out,
@@ -88,6 +90,14 @@ def export_run(
         overwrite=force,
         sign=key.sign if key else None,
     )
+
+
+def _reference(run: TrainedRun) -> ReferenceNet | None:
+    """The readable form of a run's network; disc-plus has no recurrence and none."""
+    if not isinstance(run.autoencoder, MultiTaskAutoencoder):
+        return None
+    config = NetworkConfig(**run.info.config["network"])
+    return ReferenceNet(run.autoencoder.encoder, config, run.net.centroids, run.info.scaler)
 
 
 def _draft(info: RunInfo, name: str | None, embedding_dim: int) -> Manifest:

@@ -50,6 +50,7 @@ def compare(
     samples: Float32Array,
     tolerances: Tolerances,
     made_up: Iterable[Probe] | None = None,
+    reference: nn.Module | None = None,
 ) -> ParityInfo:
     """Compare names, dynamic axes, shapes, dtypes, and then values: on real windows and on probes.
 
@@ -62,6 +63,8 @@ def compare(
         samples: (N, input_samples, C) real windows, physical units.
         tolerances: what passes.
         made_up: probes; None for those of every kind that are like ``samples``.
+        reference: the network in its readable form (``disc_stream.models.reference``), to compare with too;
+            it shares no code with ``net``.
 
     Raises:
         ParityError: naming the output, the worst window and the figure.
@@ -87,6 +90,8 @@ def compare(
             _check(name, difference, limits[name], f" (in batches of {batch})", start)
             worst[name] = max(worst[name], float(difference.max()))
         equal.append(got.labels == wanted.labels)
+    if reference is not None:
+        _compare_reference(reference, encoder, samples, tolerances)
     _check_nan(encoder, samples)
     made_up = probes(samples) if made_up is None else made_up
     return ParityInfo(
@@ -97,6 +102,21 @@ def compare(
         max_rel_distance=worst["distance"],
         labels_equal=float(np.concatenate(equal).mean()),
     )
+
+
+def _compare_reference(
+    reference: nn.Module, encoder: OnnxEncoder, samples: Float32Array, tolerances: Tolerances
+) -> None:
+    """Compare with the readable form, on as many windows as its loops over time allow in a second or two.
+
+    Raises:
+        ParityError: if an output differs.
+    """
+    few = samples[np.linspace(0, len(samples) - 1, min(len(samples), SMALL_WINDOWS)).astype(int)]
+    expected = run_torch(reference, few)
+    limits = _limits(tolerances, expected)
+    for name, difference in _differences(encoder.encode(few), expected, _floor(expected)).items():
+        _check(name, difference, limits[name], " of those compared with models/reference.py")
 
 
 def _compare_probe(net: nn.Module, encoder: OnnxEncoder, probe: Probe, tolerances: Tolerances) -> int:

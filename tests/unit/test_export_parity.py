@@ -167,6 +167,16 @@ def test_probes_are_of_every_kind_and_the_same_every_time() -> None:
     assert ((np.diff(np.sort(steps, axis=1), axis=1) != 0).sum(axis=1) == 1).all()
 
 
+def test_the_readable_form_is_compared_too(bundle: Bundle) -> None:
+    x = windows(20, marked=9)
+    compare(MeanNet(), bundle, x, Tolerances(), (), MeanNet())
+    message = (
+        r"'q' of the graph differs from torch by 1\.00e-02 in window 9 of those compared with models/ref"
+    )
+    with pytest.raises(ParityError, match=message):
+        compare(MeanNet(), bundle, x, Tolerances(), (), MeanNet(q=0.01))
+
+
 def test_no_windows_are_no_proof(bundle: Bundle) -> None:
     with pytest.raises(ParityError, match="no sample windows"):
         check(MeanNet(), bundle, windows(0))

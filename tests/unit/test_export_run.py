@@ -18,6 +18,7 @@ from disc_stream.artifacts.bundle import Bundle, graph_facts, write_bundle
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.errors import ParityError, TrainingError, UsageError
+from disc_stream.models import inference
 from disc_stream.training.estimators import DISC
 from disc_stream.training.runs import load_run, save_run
 from disc_stream_export import export_run, exporter
@@ -197,6 +198,22 @@ def test_a_difference_is_an_error_and_leaves_nothing(
 ) -> None:
     spoil(monkeypatch, sound, change)
     with pytest.raises(ParityError, match=message):
+        export_run(run, tmp_path / "bundle")
+    assert entries(tmp_path) == ["runs"]
+
+
+def test_a_fast_form_that_computes_something_else_is_an_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph is made from the fast form and agrees with it; the readable one knows better."""
+    fold = inference._folded_bottleneck
+
+    def fold_wrongly(encoder: Any) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
+        project, shift = fold(encoder)
+        return project, torch.nn.Parameter(shift + 0.01)
+
+    monkeypatch.setattr(inference, "_folded_bottleneck", fold_wrongly)
+    with pytest.raises(ParityError, match=r"'embedding' of the graph .* compared with models/reference\.py"):
         export_run(run, tmp_path / "bundle")
     assert entries(tmp_path) == ["runs"]
 
