@@ -1,4 +1,4 @@
-"""Settings of the services: frozen, checked once at the boundary, nothing unknown allowed."""
+"""Settings of the services: frozen, validated once when they are read; unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from disc_stream.errors import ConfigError, InputNotFoundError
 
 
 class ServeConfig(BaseModel):
-    """Everything ``disc-stream serve`` can be told."""
+    """All settings of ``disc-stream serve``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

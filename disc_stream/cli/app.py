@@ -46,7 +46,7 @@ app = typer.Typer(
 
 _INTERRUPTED = 130
 
-# What a path can have against it; commands that can say more do so themselves.
+# Remedies by errno of a path, where the command has no better one.
 _OF_PATHS = {
     errno.ENOENT: "Check the path",
     errno.ENOTDIR: "Check the path",
@@ -97,7 +97,7 @@ app.add_typer(plot.app, name="plot")
 
 
 def main() -> None:
-    """Run the command line; errors meant for a person become one line and an exit code."""
+    """Run the command line; errors for the user become one line and an exit code."""
     try:
         code = app(standalone_mode=False, prog_name="disc-stream")
     except TyperException as error:
@@ -108,7 +108,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (as `head` does); that is not an error of ours.
+        # The reader of our output has closed the pipe (as `head` does); that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def _usage_error(error: TyperException) -> int:
-    """Say in one line what is wrong with the command, as our own errors do, instead of in a box."""
+    """Print a usage error as one line, as our own errors are, instead of in a box."""
     message = error.format_message().strip()
     if message:  # without one, the help of a group was asked for and has been shown
         command = getattr(getattr(error, "ctx", None), "command_path", "disc-stream")

@@ -46,14 +46,15 @@ def table1(
         typer.Option("--data", envvar="DISC_STREAM_DATA", help="The folder that holds the datasets."),
     ] = None,
     out: OutOption = _DEFAULT_OUT,
-    work: Annotated[Path, typer.Option(help="Folder of autoencoders and checkpoints, to go on from.")] = Path(
-        "runs/table1"
-    ),
+    work: Annotated[
+        Path, typer.Option(help="Folder of autoencoders and checkpoints, to resume from.")
+    ] = Path("runs/table1"),
     force: Annotated[
         bool, typer.Option("--force/--resume", help="Compute again the cells that are there; or keep them.")
     ] = False,
     stay: Annotated[
-        float, typer.Option(help="Protocol stream: chance that an activity goes on in the next window.")
+        float,
+        typer.Option(help="Protocol stream: probability that an activity continues in the next window."),
     ] = 0.8,
     prior_windows: Annotated[
         float, typer.Option(help="Protocol stream: weight of the training windows in a device's statistics.")
@@ -63,7 +64,7 @@ def table1(
     """Compute Table I of the paper, beside the paper's figures.
 
     Every finished cell is kept in a file of its own and not computed again; a run that was
-    stopped goes on with the same command, a training from its last epoch.
+    stopped resumes with the same command, a training from its last epoch.
 
     Example: disc-stream benchmark table1 --dataset uci-har --method ac-ward --method kmeans --data ~/data
     """
@@ -143,7 +144,7 @@ def _run(request: Request, data: Path | None) -> list[Cell | Failure]:
         with following(request) as (callback, on_cell):
             results.extend(run_grid(request, load, callback, on_cell))
     except KeyboardInterrupt:
-        typer.echo(f"finished cells are kept in {request.out}; the same command goes on", err=True)
+        typer.echo(f"finished cells are kept in {request.out}; the same command resumes", err=True)
         raise
     return results
 
@@ -297,7 +298,8 @@ def ingest(
     encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are reported.")] = 1,
     broker: Annotated[
-        str | None, typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto of our own.")
+        str | None,
+        typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto started for this run."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -343,13 +345,14 @@ def soak(
     warm_minutes: Annotated[float, typer.Option(help="Memory is judged from here on.")] = 5.0,
     devices: Annotated[int, typer.Option(min=1, help="Devices at any moment.")] = 300,
     churn_s: Annotated[
-        float, typer.Option("--churn", help="A device starts anew or is replaced every so many seconds.")
+        float, typer.Option("--churn", help="A device restarts or is replaced every so many seconds.")
     ] = 5.0,
     fs: Annotated[float, typer.Option(help="Their sampling rate in Hz.")] = 50.0,
     samples: Annotated[int, typer.Option(min=1, help="Samples per message.")] = 50,
     encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
     broker: Annotated[
-        str | None, typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto of our own.")
+        str | None,
+        typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto started for this run."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

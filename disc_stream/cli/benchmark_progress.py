@@ -34,7 +34,7 @@ def following(request: Request) -> Iterator[tuple[Callback, OnCell]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        console.print("stop with Ctrl-C; the same command goes on")
+        console.print("stop with Ctrl-C; the same command resumes")
         cells, training = bar.add_task("cells", total=total), bar.add_task("", total=1)
         begun = 0
 

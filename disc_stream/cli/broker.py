@@ -1,4 +1,4 @@
-"""``disc-stream broker``: a Mosquitto in which a stranger gets nowhere."""
+"""``disc-stream broker``: a Mosquitto that refuses everybody without a credential."""
 
 from __future__ import annotations
 

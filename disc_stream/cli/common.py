@@ -97,19 +97,19 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def setup_logging(verbose: bool) -> None:
-    """Log to stderr: warnings only, or everything of ours with ``verbose``."""
+    """Log to stderr: warnings only, or everything from our own packages with ``verbose``."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("disc_stream").setLevel(logging.DEBUG if verbose else logging.INFO)
-    for room in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):
-        logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
+    for package in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """What ``--set NAME=VALUE`` says, by name; a value is JSON, or a word.
+    """Parse ``--set NAME=VALUE`` options; a value is JSON, or a plain word.
 
     Raises:
         ConfigError: if one is not of that form.
@@ -128,7 +128,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
 @contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal; yields what the readers call with done and total."""
+    """A progress bar on stderr, if that is a terminal; yields the readers' callback ``(done, total)``."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import Progress

@@ -1,4 +1,4 @@
-"""``disc-stream data``: look at datasets, bring them into one format, cut them into windows."""
+"""``disc-stream data``: inspect datasets, convert them to one format, cut them into windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look at datasets, bring them into one format, cut them into windows.\n\n"
+    help="Inspect datasets, convert them to one format, cut them into windows.\n\n"
     "Example: disc-stream data info hapt --path ~/data",
 )
 
@@ -83,7 +83,7 @@ def info(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a dataset, check it, and say what is in it.
+    """Read a dataset, check it, and summarise it.
 
     Example: disc-stream data info hapt --path ~/data
     """

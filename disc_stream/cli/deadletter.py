@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Messages that the server could not use: what they are, why, and once more.\n\n"
+    help="Messages that the server could not use: list, inspect and replay them.\n\n"
     "Example: disc-stream deadletter list --reason malformed",
 )
 
@@ -37,8 +37,8 @@ def list_letters(
     state: StateOption = None,
     reason: ReasonOption = None,
     device: DeviceOption = None,
-    after: Annotated[int, typer.Option(help="Only those behind this position.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 100,
+    after: Annotated[int, typer.Option(help="Only those after this position.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number to list, oldest first.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List them, oldest first, and how many there are for each reason.
@@ -64,7 +64,7 @@ def list_letters(
             str(letter.position), _time(letter), _plain(letter.topic), letter.reason, f"{letter.size:,}",
             _plain(letter.message[:200]),
         )  # fmt: skip
-        table.add_row(*map(Text, cells))  # as text: strangers' brackets are no markup
+        table.add_row(*map(Text, cells))  # as text: brackets in untrusted topics are not markup
     Console().print(table)
     typer.echo("in all: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
 
@@ -75,7 +75,7 @@ def show(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one with its bytes, and what the decoder says of it today.
+    """Show one with its bytes, and what the current decoder says about it.
 
     Example: disc-stream deadletter show 4711
     """
@@ -103,10 +103,10 @@ def replay(
     broker: BrokerOption = DEFAULT_BROKER,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish them again on their topics, as after a device's meta was mended.
+    """Publish them again on their topics, for example after a device's meta was corrected.
 
-    The server takes them as it would any message: a batch it has seen, or one
-    whose place it has given up, is dropped and counted.
+    The server treats them like any other message: a batch that it has seen already,
+    or that comes too late, is dropped and counted.
 
     Example: disc-stream deadletter replay --reason no-meta --broker mqtt://broker
     """
@@ -173,7 +173,7 @@ def _letter(store: StateReader, position: int) -> DeadLetter:
 
 
 def _decode_again(store: StateReader, letter: DeadLetter) -> str:
-    """What today's decoder says; the code, or the device's description, may have been mended since."""
+    """What the current decoder says; the code, or the device's description, may have been fixed since."""
     from disc_stream.wire.codecs import decode_batch
     from disc_stream.wire.meta import decode_meta
 
@@ -210,7 +210,7 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Text from strangers without what a terminal would obey."""
+    """Untrusted text with control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -176,8 +176,8 @@ def _quieten(verbose: bool) -> None:
 
     setup_logging(verbose)
     if not verbose:
-        for room in ("disc_stream", "disc_stream_server", "disc_stream_edge", "disc_stream_export"):
-            logging.getLogger(room).setLevel(logging.WARNING)
+        for package in ("disc_stream", "disc_stream_server", "disc_stream_edge", "disc_stream_export"):
+            logging.getLogger(package).setLevel(logging.WARNING)
 
 
 def _require_complete(summary: dict[str, Any]) -> None:

@@ -42,17 +42,18 @@ def doctor(
         typer.Option(
             "--as-device",
             metavar="URL",
-            help="Broker URL of a device, to try what it must not do. It is thrown out meanwhile.",
+            help="Broker URL with a device's credentials, to test what it must not be allowed to do. "
+            "The device is disconnected meanwhile.",
         ),
     ] = None,
     prefix: PrefixOption = "ds/v1",
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Look at the broker and at this machine, and say what is wrong and what to do.
+    """Check the broker and this machine, and say what is wrong and what to do.
 
-    Tries what must fail, too: an anonymous connection, one in plain text, and
-    messages of others. Exit code 1 if anything fails.
+    Also tests that what must fail does fail: an anonymous connection, one in plain
+    text, and messages in the name of others. Exit code 1 if anything fails.
 
     Example: disc-stream doctor --broker mqtts://_operator@broker.example.org:8885
     """
@@ -92,11 +93,11 @@ def _print_as_json(findings: list[Finding]) -> None:
 
 
 def _show(found: Iterator[Finding]) -> list[Finding]:
-    """A table, once everything has been looked at; on a terminal, what is being looked at meanwhile."""
+    """A table, once all checks are done; on a terminal, the current check meanwhile."""
     from rich.console import Console
 
     findings: list[Finding] = []
-    with Console(stderr=True).status("looking") as status:
+    with Console(stderr=True).status("checking") as status:
         for finding in found:
             findings.append(finding)
             status.update(f"{finding.group}: {finding.name}")

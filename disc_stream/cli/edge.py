@@ -89,7 +89,8 @@ def publish(
         bool, typer.Option("--synthetic", help="Simulated wearables.", rich_help_panel=_SYNTHETIC)
     ] = False,
     devices: Annotated[
-        int, typer.Option("--devices", min=1, help="How many.", rich_help_panel=_SYNTHETIC)
+        int,
+        typer.Option("--devices", min=1, help="Number of simulated wearables.", rich_help_panel=_SYNTHETIC),
     ] = 1,
     seconds: Annotated[
         float | None,
@@ -138,7 +139,7 @@ def publish(
             "--boot",
             min=0,
             max=2**32 - 1,
-            help="Boot id; default the time in seconds. Servers drop what they have seen of a boot.",
+            help="Boot id; default the time in seconds. A server drops batches that it has seen of a boot.",
             rich_help_panel=_SENDING,
         ),
     ] = None,
@@ -153,7 +154,7 @@ def publish(
         typer.Option("--samples", min=1, max=65_536, help="Samples per message.", rich_help_panel=_SENDING),
     ] = 25,
     encoding: Annotated[
-        EncodingName, typer.Option("--encoding", help="Of the payloads.", rich_help_panel=_SENDING)
+        EncodingName, typer.Option("--encoding", help="Encoding of the payloads.", rich_help_panel=_SENDING)
     ] = EncodingName.CBOR,
     dtype: Annotated[
         TypeName, typer.Option("--dtype", help="int16 quantises as sensors do.", rich_help_panel=_SENDING)

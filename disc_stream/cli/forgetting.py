@@ -81,7 +81,7 @@ def forget(
 
 def _ask(device: str, places: str, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
-        raise ConfigError("nobody is there to be asked", remedy="Give --yes")
+        raise ConfigError("standard input is not a terminal, so nobody can confirm", remedy="Give --yes")
     typer.confirm(f"Erase {device} in {places} for good?", abort=True)
 
 

@@ -21,7 +21,7 @@ def require_label_file(path: Path) -> None:
     """Check that labels can be written into a file of this name, before any are made.
 
     Raises:
-        UsageError: if the ending is not one of ours.
+        UsageError: if the ending is not supported.
         MissingExtraError: if the ending is ``.parquet`` and pyarrow is not installed.
     """
     if path.suffix.lower() not in _WRITERS:

@@ -111,7 +111,7 @@ class _JsonReport:
     """Prints one line of JSON when the server is ready, and one for each status from then on.
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
-    holds up nobody.
+    blocks nothing.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Ending a long-running command in peace."""
+"""Stopping a long-running command gracefully on SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def train(
     """Learn clusters, and a network that assigns windows to them, from motion without labels.
 
     Labels, where the dataset has them, are used for the metrics alone. A run that was
-    stopped goes on with the same command and --resume, and ends as if it had not been.
+    interrupted resumes with the same command and --resume, with the result of an uninterrupted one.
     Several processes share every batch: torchrun --nproc-per-node 2 -m disc_stream train …
 
     Example: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt

@@ -25,7 +25,7 @@ def training(name: str) -> Iterator[Callback]:
         TextColumn("{task.fields[epoch]}"), TimeElapsedColumn(), TextColumn("{task.fields[state]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
-        console.print(f"training on {name}; stop with Ctrl-C, go on with --resume", markup=False)
+        console.print(f"training on {name}; stop with Ctrl-C, resume with --resume", markup=False)
         yield _bars(bar)
 
 

@@ -1,4 +1,4 @@
-"""How our figures look, and how they are written: the same content gives the same bytes."""
+"""Style of the figures, and how they are written: the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STYLE: Mapping[str, Any] = {
 
 
 def drawing() -> AbstractContextManager[None]:
-    """Our style inside."""
+    """Apply the style of our figures inside the context."""
     return rc_context(cast("Any", dict(STYLE)))
 
 
@@ -60,7 +60,7 @@ def save(figure: Figure, path: Path) -> None:
 
     Raises:
         ConfigError: if the ending is not known.
-        TrainingError: if the disk does not take it.
+        TrainingError: if it cannot be written.
     """
     kind = check_target(path)
     metadata = {"Date": None, "Creator": "disc-stream"} if kind == "svg" else {"Software": "disc-stream"}
