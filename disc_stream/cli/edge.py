@@ -292,11 +292,10 @@ def _standard_input(
     if fs is None:
         raise UsageError("--stdin needs the sampling rate", remedy="Add --fs, such as --fs 50")
     clock = SystemClock()
-    now_us = clock.unix_us()
-    number = now_us // 1_000_000 if boot is None else boot
+    number = clock.unix_us() // 1_000_000 if boot is None else boot
     chunks = read_chunks(sys.stdin.fileno(), stop, clock)
     try:
-        return LineSource(chunks, device=device or "stdin", fs=fs, boot=number, start_us=now_us)
+        return LineSource(chunks, device=device or "stdin", fs=fs, boot=number)
     except DataError:
         if stop.is_set():  # the header has not come yet
             raise KeyboardInterrupt from None

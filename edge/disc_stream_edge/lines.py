@@ -75,7 +75,6 @@ class LineSource:
         device: device id.
         fs: sampling rate in Hz: one line is 1/fs.
         boot: id of the boot.
-        start_us: device clock at the first sample, Unix microseconds; later if the first sample is late.
 
     Raises:
         DataError: if the header is missing or wrong.
@@ -85,7 +84,7 @@ class LineSource:
     paced = False
     total_samples = None
 
-    def __init__(self, chunks: Iterator[Chunk], *, device: str, fs: float, boot: int, start_us: int) -> None:
+    def __init__(self, chunks: Iterator[Chunk], *, device: str, fs: float, boot: int) -> None:
         self.device, self.boot = check_device(device), boot
         first = next((chunk for chunk in chunks if chunk.lines), Chunk(("",)))
         header, *rest = first.lines
@@ -94,7 +93,8 @@ class LineSource:
         self.meta = DeviceMeta(fs, _read_header(header, self._is_json), model="stdin")
         self.malformed = self.pauses = 0
         self._pause_s = max(_PAUSE_S, _PAUSE_SAMPLES / fs)
-        self._anchor_us, self._since_anchor = start_us, 0  # time of a sample, and samples counted since
+        self._anchor_us: int | None = None  # time of a sample, Unix microseconds
+        self._since_anchor = 0  # samples counted since
         self._line = 1
 
     def batches(self, n_samples: int) -> Iterator[SampleBatch]:
@@ -104,8 +104,7 @@ class LineSource:
         its time from the wall clock.
         """
         rows: list[list[float]] = []
-        t0_us = self._now_us()
-        seq = 0
+        seq = t0_us = 0
         broken = False  # lines were lost just before this one
         for chunk in self._chunks:
             if rows and chunk.idle_s > self._pause_s:
@@ -127,15 +126,20 @@ class LineSource:
 
     def _now_us(self) -> int:
         """Device clock at the next sample, by counting."""
-        return self._anchor_us + round(self._since_anchor * 1e6 / self.meta.fs)
+        return (self._anchor_us or 0) + round(self._since_anchor * 1e6 / self.meta.fs)
 
     def _place(self, chunk: Chunk) -> None:
-        """Set the clock anew after a pause: the chunk's last sample was taken when the chunk was read."""
+        """Set the clock at the first sample, and again after a pause.
+
+        What was read at once ended at that moment: the chunk's last sample is as old as its reading.
+        """
         n = sum(bool(line.strip()) for line in chunk.lines)
-        if not n or chunk.idle_s - n / self.meta.fs <= self._pause_s:
+        if not n:
             return
-        first_us = chunk.read_us - round((n - 1) * 1e6 / self.meta.fs)
-        if first_us > self._now_us():
+        first_us = max(0, chunk.read_us - round((n - 1) * 1e6 / self.meta.fs))
+        if self._anchor_us is None:
+            self._anchor_us = first_us
+        elif chunk.idle_s - n / self.meta.fs > self._pause_s and first_us > self._now_us():
             self.pauses += 1
             log.info("nothing came from stdin for %.1f s; the time goes on by the wall clock", chunk.idle_s)
             self._anchor_us, self._since_anchor = first_us, 0

@@ -18,11 +18,14 @@ JSON = '{"channels": ["acc_x", "gyro_z"], "units": ["g", "rad/s"]}'
 
 
 def source(lines: Iterable[str], fs: float = 100.0) -> LineSource:
-    return chunked([Chunk(tuple(lines))], fs)
+    """All lines at once; the first sample is taken at 1 s."""
+    header, *rows = lines or [""]
+    n = sum(bool(row.strip()) for row in rows)
+    return chunked([Chunk((header,)), Chunk(tuple(rows), 0.0, 1_000_000 + round((n - 1) * 1e6 / fs))], fs)
 
 
 def chunked(chunks: Iterable[Chunk], fs: float = 100.0) -> LineSource:
-    return LineSource(iter(chunks), device="dev", fs=fs, boot=3, start_us=1_000_000)
+    return LineSource(iter(chunks), device="dev", fs=fs, boot=3)
 
 
 def read_lines(fd: int, stop: threading.Event) -> Iterator[str]:
@@ -96,11 +99,19 @@ def test_what_came_before_a_pause_is_not_held_until_it_ends() -> None:
 
 def test_a_program_that_writes_in_blocks_makes_no_pause() -> None:
     """Four seconds of silence, then the lines of four seconds: nothing is missing between the samples."""
-    blocks = [Chunk(rows(400 * i, 400), 4.0, 1_000_000 + 4_000_000 * (i + 1)) for i in range(3)]
+    blocks = [Chunk(rows(400 * i, 400), 4.0, 4_990_000 + 4_000_000 * i) for i in range(3)]
     lines = chunked([Chunk((CSV,)), *blocks])
     batches = list(lines.batches(400))
     assert [b.t0_us for b in batches] == [1_000_000, 5_000_000, 9_000_000]
     assert lines.pauses == 0
+
+
+def test_lines_that_lay_ready_at_the_start_are_as_old_as_their_number() -> None:
+    """The sensor's program was quicker to start than ours, by 90 lines."""
+    lines = chunked([Chunk((CSV, *rows(0, 90)), 0.0, 1_890_000), Chunk(rows(90, 1), 1.5, 3_390_000)])
+    batches = list(lines.batches(100))
+    assert [b.t0_us for b in batches] == [1_000_000, 3_390_000]
+    assert lines.pauses == 1, "a pause is not hidden by a clock that began too late"
 
 
 def test_a_pause_before_the_first_sample_moves_the_beginning() -> None:
@@ -111,19 +122,19 @@ def test_a_pause_before_the_first_sample_moves_the_beginning() -> None:
 
 @pytest.mark.parametrize(("idle_s", "pauses"), [(0.9, 0), (1.2, 1)])
 def test_short_waits_are_no_pauses(idle_s: float, pauses: int) -> None:
-    lines = chunked([Chunk((CSV, *rows(0, 10))), Chunk(rows(10, 1), idle_s, 9_000_000)])
+    lines = chunked([Chunk((CSV, *rows(0, 10)), 0.0, 1_000_000), Chunk(rows(10, 1), idle_s, 9_000_000)])
     assert len(list(lines.batches(25))) == 1 + pauses
     assert lines.pauses == pauses
 
 
 def test_slow_sensors_may_wait_for_longer() -> None:
-    lines = chunked([Chunk((CSV, "0,0")), Chunk(("1,1",), 4.0, 5_000_000)], fs=0.5)
+    lines = chunked([Chunk((CSV, "0,0"), 0.0, 1_000_000), Chunk(("1,1",), 4.0, 5_000_000)], fs=0.5)
     assert [b.t0_us for b in lines.batches(2)] == [1_000_000]
     assert lines.pauses == 0
 
 
 def test_a_wall_clock_that_was_set_back_makes_no_time_go_back() -> None:
-    lines = chunked([Chunk((CSV, *rows(0, 100))), Chunk(rows(100, 1), 6.0, 500_000)])
+    lines = chunked([Chunk((CSV, *rows(0, 100)), 0.0, 1_990_000), Chunk(rows(100, 1), 6.0, 500_000)])
     assert [b.t0_us for b in lines.batches(100)] == [1_000_000, 2_000_000]
 
 
