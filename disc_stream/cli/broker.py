@@ -156,7 +156,9 @@ def add_device(
         print_json({**facts, "reloaded": added.reloaded})
         return
     typer.echo(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
-    typer.echo(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
+    typer.echo(
+        f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'"
+    )
     _say_reloaded(added.reloaded)
 
 
