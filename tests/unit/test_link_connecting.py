@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink
 from tests.support.link import linked, until_closed
 from tests.support.scripted_broker import Connection, ScriptedBroker
+from tests.support.silent import seconds_of, silent_server
 
 AT_ONCE_S = 1.0  # a stop takes milliseconds; the shortest wait that it must cut short takes longer than this
 
@@ -51,38 +50,6 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     one = Resolver(monkeypatch)
     yield one
     one.answer()
-
-
-@contextmanager
-def silent_server() -> Iterator[tuple[int, threading.Semaphore]]:
-    """Its port, and a count of the connections that it has accepted and will never answer."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    accepted, kept = threading.Semaphore(0), []
-
-    def accept() -> None:
-        while True:
-            try:
-                kept.append(listener.accept()[0])
-            except OSError:
-                return
-            accepted.release()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield int(listener.getsockname()[1]), accepted
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
-        for one in kept:
-            one.close()
-
-
-def seconds_of(what: Callable[[], object]) -> float:
-    begin = time.monotonic()
-    what()
-    return time.monotonic() - begin
 
 
 def drop(connection: Connection) -> None:

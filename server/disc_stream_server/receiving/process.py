@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -18,10 +19,11 @@ from disc_stream_server.receiving.receiver import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
-_START_S = 40.0
+_START_S = 110.0  # two connections, each with a look-up of the broker's name and a broker that takes its time
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 15.0
 _SILENT_S = 45.0  # a process that has reported nothing for so long is taken for dead
 _KILL_S = 2.0
+_ENDED = "the receiving process ended"
 
 
 class ReceiverProcess:
@@ -50,10 +52,14 @@ class ReceiverProcess:
         self._heard = time.monotonic()
         self._before: dict[str, int] = {}  # counts of processes that have ended
         self._counts: dict[str, int] = {}
+        self.trouble = ""
+        """Why there is no receiving process that works, "" while there is one."""
         self.head = 0
         """Position of the last durable row."""
         self.connected = False
         """Whether it has a connection to the broker."""
+        self.waits = ""
+        """What it does to get a connection, "" while it has one."""
         self.blocked = ""
         """Why nothing is acknowledged at the moment, "" if it is."""
         self.restarts = 0
@@ -63,10 +69,16 @@ class ReceiverProcess:
         """Start it and wait until it receives.
 
         Raises:
-            BrokerError: if the broker cannot be reached or refuses.
+            BrokerError: if the broker cannot be reached or refuses, or if the process cannot be started.
             StorageError: if the spool cannot be used.
         """
-        self._spawn()
+        try:
+            self._spawn()
+        except OSError as error:
+            raise BrokerError(
+                f"the receiving process cannot be started: {error.strerror or error}",
+                remedy="Check the limits of processes, open files and memory",
+            ) from error
         self._thread = threading.Thread(target=self._keep_alive, name="receiver", daemon=True)
         self._thread.start()
         self._started.wait(_START_S)
@@ -107,20 +119,28 @@ class ReceiverProcess:
     @property
     def counts(self) -> dict[str, int]:
         """Totals over all processes since the start."""
-        return {name: value + self._before.get(name, 0) for name, value in self._counts.items()}
+        names = {**self._before, **self._counts}
+        return {name: self._before.get(name, 0) + self._counts.get(name, 0) for name in names}
 
     # -- the process -----------------------------------------------------------------------------------
 
     def _spawn(self) -> None:
-        self._process = subprocess.Popen(
+        """Start a process.
+
+        Raises:
+            OSError: if the machine does not allow it (memory, processes, open files).
+        """
+        process = subprocess.Popen(
             [sys.executable, "-m", "disc_stream_server.receiving"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         self._heard = time.monotonic()
+        self._process = process
         level = logging.getLogger().getEffectiveLevel()
-        self._tell(self._process, json.dumps({**asdict(self._settings), "log_level": level}))
+        self._tell(process, json.dumps({**asdict(self._settings), "log_level": level}))
 
     @staticmethod
     def _tell(process: subprocess.Popen[str], line: str) -> None:
@@ -128,41 +148,60 @@ class ReceiverProcess:
         try:
             process.stdin.write(line + "\n")
             process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # it has ended; whoever waits for it sees that
+        except (OSError, ValueError):  # it has ended; whoever waits for it sees that
             return
 
     def _keep_alive(self) -> None:
-        """Hear the process until it ends, and start another, until we are to stop."""
+        """Hear the process until it ends, and start another, until we are to stop.
+
+        Nothing but a stop or a fatal answer of the broker ends this: what goes wrong is tried again after a
+        delay that grows.
+        """
         delay_s = _FIRST_DELAY_S
+        running = True
         while True:
             began = time.monotonic()
-            self._hear()
+            if running:
+                self._hear_guarded()
             if self._stopping.is_set() or not self._started.is_set() or self._problem is not None:
                 return
             if time.monotonic() - began > _LONGEST_DELAY_S:
                 delay_s = _FIRST_DELAY_S
-            log.error("the receiving process ended; starting it again in %g s", delay_s)
+            log.error("%s; starting it again in %g s", self.trouble, delay_s)
             if self._stopping.wait(delay_s):
                 return
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
-            self._before, self._counts = self.counts, {}
-            self.restarts += 1
-            self._spawn()
-            if self._stopping.is_set() and self._process is not None:  # since the wait: nobody else tells it
-                self._tell(self._process, "stop")
+            running = self._start_again()
 
-    def _hear(self) -> None:
+    def _start_again(self) -> bool:
+        """Whether it could be started."""
+        self._before, self._counts = self.counts, {}
+        try:
+            self._spawn()
+        except OSError as error:
+            self.trouble = f"the receiving process cannot be started ({error.strerror or error})"
+            self._on_head()
+            return False
+        self.restarts += 1
+        if self._stopping.is_set() and self._process is not None:  # since the wait: nobody else tells it
+            self._tell(self._process, "stop")
+        return True
+
+    def _hear_guarded(self) -> None:
+        """Hear the process until it has ended, whatever goes wrong with the pipes to it."""
         process = self._process
-        assert process is not None and process.stdout is not None and process.stdin is not None  # noqa: S101, PT018
-        with process.stdout, process.stdin:
-            for line in process.stdout:
-                self._heard = time.monotonic()
-                try:
-                    self._note(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    log.exception("the receiving process said something unknown: %.200s", line)
+        assert process is not None  # noqa: S101 - one was started
+        try:
+            self._hear(process)
+        except Exception:
+            log.exception("the receiving process cannot be heard any more")
+            process.kill()
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # what it was not told any more breaks the pipe
+                process.stdin.close()  # type: ignore[union-attr]
         process.wait()
         self.connected = False
+        self.trouble = _ENDED
         if not self._started.is_set():
             self._problem = self._problem or BrokerError(
                 "the receiving process ended before it could receive"
@@ -170,17 +209,28 @@ class ReceiverProcess:
             self._started.set()
         self._on_head()
 
+    def _hear(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was opened so
+        with process.stdout:
+            for line in process.stdout:
+                self._heard = time.monotonic()
+                try:
+                    self._note(json.loads(line))
+                except Exception:
+                    log.exception("error at a report of the receiving process: %.200s", line.rstrip())
+
     def _note(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "head":
                 self.head = event["head"]
                 self._on_head()
             case "ready":
-                self.head, self.connected = event["head"], True
+                self.head, self.connected, self.trouble = event["head"], True, ""
                 self._started.set()
                 self._on_head()
             case "state":
                 changed = self.connected != event["connected"] or self.blocked != event["blocked"]
+                self.waits = event["waits"]
                 self.connected, self.blocked = event["connected"], event["blocked"]
                 self.head, self._counts = event["head"], event["counts"]
                 if changed:

@@ -15,7 +15,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class ReceiverCounts:
         groups: transactions they were committed in.
         turned_away: messages of QoS 0 that came faster than they could be committed.
         probes: messages of the server to itself, which are not spooled.
+        sessions_lost: connections on which the broker had no queue for us though there had been one before:
+            what was published while we were away is lost.
         retries: commits that failed for want of space.
         cpu_us_spool: processor time of committing, microseconds.
         cpu_us_receive: processor time of everything else in this process.
@@ -90,6 +93,7 @@ class ReceiverCounts:
     groups: int = 0
     turned_away: int = 0
     probes: int = 0
+    sessions_lost: int = 0
     retries: int = 0
     cpu_us_spool: int = 0
     cpu_us_receive: int = 0
@@ -116,6 +120,8 @@ class Receiver:
         self._waiting: list[Message] = []  # received and not durable yet; touched on the network thread only
         self._known: dict[str, bytes] = {}  # digest of the last description, by topic
         self._stopping = threading.Event()
+        self.ready = threading.Event()
+        """Whether it has had a connection."""
         self._ended = threading.Event()
         self._failure: StorageError | None = None
         self._blocked = ""
@@ -124,12 +130,16 @@ class Receiver:
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
         )
+        # Has an earlier run received? Then the broker should know us.
+        self._is_back = self._spool.head > 0 and settings.session_expiry_s > 0
+        self._lost_before = 0
         self._link = MqttLink(
             Broker.parse(settings.broker),
             settings.client_id,
             LinkListener(
                 on_message=self._arrive,
                 on_burst=self._on_burst,
+                on_up=self._on_up,
                 on_down=self._on_down,
                 on_fatal=self._give_up,
             ),
@@ -148,11 +158,13 @@ class Receiver:
             StorageError: if the spool fails for another reason than want of space.
         """
         try:
-            self._waiting = fetch_metas(self._link.broker, self._topics, self._settings.client_id)
-            self._commit()
-            self._link.subscribe(self._topics.all_of(Kind.META))
-            self._link.subscribe(self._topics.all_of(Kind.RAW))
-            self._link.connect()
+            with self._beating():
+                self._waiting = fetch_metas(self._link.broker, self._topics, self._settings.client_id)
+                self._commit()
+                self._link.subscribe(self._topics.all_of(Kind.META))
+                self._link.subscribe(self._topics.all_of(Kind.RAW))
+                self._link.connect()
+            self.ready.set()
             self._report({"event": "ready", "head": self._spool.head})
             trimmed = time.monotonic()
             while not self._ended.wait(_BEAT_S):
@@ -170,6 +182,23 @@ class Receiver:
             self._spool.close()
         if self._failure is not None:
             raise self._failure
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Report while this thread waits for the broker: connecting may take long, and is not hanging."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(_BEAT_S):
+                self._beat()
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def stop(self) -> None:
         """Let ``run`` commit and acknowledge what is here, and return; from any thread."""
@@ -206,6 +235,19 @@ class Receiver:
         if self._stopping.is_set() and (not self._waiting or self._blocked):
             self._ended.set()
         return None
+
+    def _on_up(self) -> None:
+        """Count sessions that the broker has lost, also while this process was away."""
+        history = self._link.history
+        if self._is_back and not history.session_present:
+            self._lost_before = 1
+            log.warning(
+                "broker %s has no session of %r any more: what was sent since the last run is lost; let it "
+                "keep its data over a restart, and raise session_expiry_s (%d s) if we are away for longer",
+                self._link.broker, self._settings.client_id, self._settings.session_expiry_s,
+            )  # fmt: skip
+        self._is_back = False
+        self._counts.sessions_lost = self._lost_before + history.sessions_lost
 
     def _on_down(self, _reason: str) -> None:
         self._waiting.clear()  # the broker sends them again
@@ -274,6 +316,7 @@ class Receiver:
             {
                 "event": "state",
                 "connected": self._link.connected,
+                "waits": self._link.connecting,
                 "blocked": self._blocked,
                 "head": self._spool.head,
                 "counts": asdict(self._counts),
