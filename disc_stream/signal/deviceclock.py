@@ -8,7 +8,8 @@ their running mean, and what they usually tremble by (ten times the mean deviati
 
 Whether a step is of the clock or of the world is seen from the arrival: a batch that came before its samples
 could have been taken is of a clock that was put forward. Units are seen from how far the clock comes while
-the samples last, or at once where its time is the server's in seconds or milliseconds.
+the samples last, or at once where its time is the server's in another unit, or can only be nanoseconds. After
+a jump the unit is looked at again: a device that learns the time of day may go on in another unit.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _FUTURE_US = 300_000_000
 _UNIX_US = 1_400_000_000_000_000  # 2014: what is larger is a time of day, not a time since the boot
 _SAME_TIME_US = 3_600_000_000
 _WRAP = 2**32
-_UNITS = (1, 1_000, 1_000_000)  # microseconds in the clock's unit
+_NANO, _MICRO, _MILLI, _SECOND = 1, 1_000, 1_000_000, 1_000_000_000  # nanoseconds in the clock's unit
+_UNITS = (_MICRO, _MILLI, _SECOND, _NANO)
+_ONLY_NANO = 4_102_444_800_000_000  # microseconds until the year 2100, or 130 years after a boot
 _UNIT_AFTER_US, _UNIT_AFTER_BATCHES = 2_000_000, 3  # of samples, before a unit is believed
 _LEAST_SECONDS = 4  # counted, before they are believed to be seconds
 _FROZEN_AFTER_US = 2_500_000  # longer than a clock of whole seconds stands still
@@ -47,15 +50,19 @@ class ClockFault(StrEnum):
     WRAP32 = "wrap32"  # it began again after 2^32 microseconds or 2^32 of its units; that is mended
     SECONDS = "seconds"  # it counts seconds where microseconds are meant; that is mended
     MILLISECONDS = "milliseconds"
+    NANOSECONDS = "nanoseconds"
     FUTURE = "future"  # it is ahead of the server by minutes
 
 
 _UNIT_FAULTS = {
-    0: ClockFault.NONE,  # not known yet
-    1: ClockFault.NONE,
-    1_000: ClockFault.MILLISECONDS,
-    1_000_000: ClockFault.SECONDS,
+    _NANO: ClockFault.NANOSECONDS,
+    _MICRO: ClockFault.NONE,
+    _MILLI: ClockFault.MILLISECONDS,
+    _SECOND: ClockFault.SECONDS,
 }
+
+
+_JUMPS = frozenset({ClockFault.JUMP_FORWARD, ClockFault.JUMP_BACK})
 
 
 class Verdict(NamedTuple):
@@ -75,17 +82,23 @@ class Verdict(NamedTuple):
     fault: ClockFault
 
 
+def _is_about(advance_us: float, duration_us: float) -> bool:
+    """Whether a clock may have come so far while samples of this duration were taken."""
+    return 0.4 * duration_us < advance_us < 2.5 * duration_us
+
+
 class DeviceClock:
     """The clock of a device in one boot. It knows no time but what it is told."""
 
     __slots__ = (
         "_base_raw", "_batches", "_deviation_us", "_elapsed_us", "_end_us", "_fault", "_grid_us",
         "_last_duration_us", "_last_raw", "_last_received_us", "_line", "_mean_us", "_shift_us", "_still",
-        "_still_us", "_unit",
+        "_still_us", "_unit_known", "_unit_ns",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._unit = 0  # microseconds in the clock's unit; 0: not known yet, taken for 1
+        self._unit_ns = _MICRO  # what the clock counts,
+        self._unit_known = False  # or what it is taken to count
         self._shift_us = 0  # all wraps so far
         self._base_raw = 0  # where the search for the unit began,
         self._elapsed_us = 0.0  # the samples' duration
@@ -156,38 +169,42 @@ class DeviceClock:
     # -- one batch ------------------------------------------------------------------------------------
 
     def _begin(self, raw: int, received_us: int) -> Verdict:
-        if received_us > _UNIX_US:
-            for unit in _UNITS:
-                if abs(raw * unit - received_us) < _SAME_TIME_US:
-                    self._unit = unit
+        self._recognise(raw, received_us)
         self._base_raw = raw
-        t0_us = raw * (self._unit or 1)
+        t0_us = self._to_us(raw)
         self._grid_us = float(t0_us)
-        return Verdict(t0_us, True, 0, _UNIT_FAULTS[self._unit])
+        return Verdict(t0_us, True, 0, _UNIT_FAULTS[self._unit_ns])
 
     def _follow(self, raw: int, duration_us: float, fs: float, received_us: int) -> Verdict:
         step = raw - self._last_raw
         if step == 0:
             return self._stand_still()
         self._still, self._still_us = 0, 0.0
-        if not self._unit:
-            if self._find_unit(raw):
+        if not self._unit_known:
+            if self._find_unit(raw, received_us):
                 return self._change_unit(raw, fs)
-            if 0 < step < 0.4 * self._last_duration_us:  # of a unit that is not known yet: count samples
+            if self._unit_may_differ(step, received_us):  # count samples until it is known
                 crawls = self._elapsed_us > _CRAWLS_AFTER_US
-                return self._count_on(ClockFault.FROZEN if crawls else ClockFault.NONE)
-        t0_us = raw * (self._unit or 1) + self._shift_us
-        fault = _UNIT_FAULTS[self._unit]
+                return self._count_on(ClockFault.FROZEN if crawls else _UNIT_FAULTS[self._unit_ns])
+        if raw >= _WRAP:  # a counter that goes further, whatever it was before
+            self._shift_us = 0
+        t0_us = self._to_us(raw)
+        fault = _UNIT_FAULTS[self._unit_ns]
         off_us = self._off(t0_us)
         tolerance_us = self._tolerance(fs)
         if off_us < -tolerance_us and step < 0 and self._unwrap(off_us, tolerance_us, received_us):
-            t0_us = raw * (self._unit or 1) + self._shift_us
+            t0_us = self._to_us(raw)
             off_us = self._off(t0_us)
             fault = ClockFault.WRAP32
         if -tolerance_us <= off_us <= tolerance_us:
             self._learn(t0_us - self._grid_us)
             return Verdict(t0_us, True, 0, fault)
-        return self._judge_step(Verdict(t0_us, True, 0, fault), off_us, duration_us, fs, received_us)
+        verdict = self._judge_step(Verdict(t0_us, True, 0, fault), off_us, duration_us, fs, received_us)
+        return self._begin_again(verdict, raw, received_us) if verdict.fault in _JUMPS else verdict
+
+    def _to_us(self, raw: int) -> int:
+        """Whole numbers throughout: as a float, a time of day in nanoseconds has lost its microseconds."""
+        return raw * self._unit_ns // 1_000 + self._shift_us
 
     def _off(self, t0_us: int) -> float:
         """How much later than expected: after the last batch, or on the running mean, whichever fits."""
@@ -197,14 +214,14 @@ class DeviceClock:
     def _tolerance(self, fs: float) -> float:
         """Largest difference that is no gap."""
         least = max(TOLERANCE_US, 4e6 / fs) + _RATE_SLACK * self._last_duration_us
-        if self._unit == 1_000_000:  # in whole seconds
+        if self._unit_ns == _SECOND:  # in whole seconds
             return least + 1e6
         return max(least, min(_TREMBLES * self._deviation_us, _MOST_TREMBLE_US))
 
     def _learn(self, off_grid_us: float) -> None:
         """Move the running mean, and what times tremble by about it."""
         self._grid_us += off_grid_us / 4
-        if self._unit != 1_000_000:
+        if self._unit_ns != _SECOND:
             weight = max(1 / 16, 1 / self._batches)
             self._mean_us += (off_grid_us - self._mean_us) * weight
             self._deviation_us += (abs(off_grid_us - self._mean_us) - self._deviation_us) * weight
@@ -219,29 +236,36 @@ class DeviceClock:
         if off_us < 0:
             if off_us > -_STEP_US:  # nothing is missing, and nothing has happened but a late stamp
                 return verdict
-            return self._jump(verdict, ClockFault.JUMP_BACK)
+            return verdict._replace(continuous=False, fault=ClockFault.JUMP_BACK)
         end_us = verdict.t0_us + round(duration_us)
         early_us = end_us + self._line.offset_at(end_us) - received_us
         if early_us > _STEP_US + _RATE_SLACK * off_us and received_us > _UNIX_US:
-            return self._jump(verdict, ClockFault.JUMP_FORWARD)
+            return verdict._replace(continuous=False, fault=ClockFault.JUMP_FORWARD)
         return verdict._replace(continuous=False, missing_samples=max(1, round(off_us * fs / 1e6)))
 
-    def _jump(self, verdict: Verdict, fault: ClockFault) -> Verdict:
+    def _begin_again(self, verdict: Verdict, raw: int, received_us: int) -> Verdict:
         """The clock was set; how long has passed since the batch before cannot be said."""
         self._line.restart()
-        self._base_raw = (verdict.t0_us - self._shift_us) // (self._unit or 1)
-        self._batches, self._elapsed_us = 0, 0.0
-        return verdict._replace(continuous=False, fault=fault)
+        self._base_raw, self._batches, self._elapsed_us = raw, 0, 0.0
+        before_ns, self._unit_known = self._unit_ns, False  # it may have been set to a time in another unit
+        self._recognise(raw, received_us)
+        if self._unit_ns != before_ns:
+            self._shift_us = 0
+            verdict = verdict._replace(t0_us=self._to_us(raw))
+            self._grid_us = float(verdict.t0_us)
+        return verdict
 
     def _unwrap(self, off_us: float, tolerance_us: float, received_us: int) -> bool:
         """Add 2^32 if that explains a step back: to where it should be, or as far on as has been waited."""
+        if self._last_raw >= _WRAP:  # a counter that goes further
+            return False
         waited_us = max(0, received_us - self._last_received_us)
-        for wrap_us in (_WRAP * (self._unit or 1), _WRAP):
+        for wrap_us in (_WRAP * self._unit_ns // 1_000, _WRAP):
             off_around_us = off_us + wrap_us
             slack_us = _MOST_TREMBLE_US + tolerance_us
             if -slack_us <= off_around_us <= slack_us + 1.25 * waited_us:
                 self._shift_us += wrap_us
-                self._base_raw -= wrap_us // (self._unit or 1)
+                self._base_raw -= wrap_us * 1_000 // self._unit_ns
                 return True
         return False
 
@@ -257,50 +281,87 @@ class DeviceClock:
         self._still += 1
         self._still_us += self._last_duration_us
         frozen = self._fault is ClockFault.FROZEN or (self._still >= 2 and self._still_us > _FROZEN_AFTER_US)
-        return self._count_on(ClockFault.FROZEN if frozen else _UNIT_FAULTS[self._unit])
+        return self._count_on(ClockFault.FROZEN if frozen else _UNIT_FAULTS[self._unit_ns])
 
     def _count_on(self, fault: ClockFault) -> Verdict:
         """The clock does not say when this batch began: it follows the last one."""
         self._grid_us = float(self._end_us)
         return Verdict(self._end_us, True, 0, fault)
 
-    def _find_unit(self, raw: int) -> bool:
-        """From how far the clock has come: what does it count? True if not microseconds."""
+    def _recognise(self, raw: int, received_us: int) -> None:
+        """A time of day in some unit is known at once, and so is what only nanoseconds can be."""
+        for unit_ns in _UNITS:
+            if received_us > _UNIX_US and abs(raw * unit_ns // 1_000 - received_us) < _SAME_TIME_US:
+                self._unit_ns, self._unit_known = unit_ns, True
+                return
+        if raw > _ONLY_NANO:
+            self._unit_ns, self._unit_known = _NANO, True
+
+    def _unit_may_differ(self, step: int, received_us: int) -> bool:
+        """Whether a step is too short for the samples before it, or is theirs in a smaller unit."""
+        if 0 < step * self._unit_ns < 400 * self._last_duration_us:
+            return True
+        return any(self._is_smaller(unit_ns, step, received_us) for unit_ns in _UNITS)
+
+    def _is_smaller(self, unit_ns: int, step: int, received_us: int) -> bool:
+        """Whether a step that is a thousand times too long is the samples' in a smaller unit.
+
+        It may be a gap as well. Then as long has been waited, too, unless the samples were stored; where
+        nobody knows when they came, it is taken for a gap.
+        """
+        waited_us = received_us - self._last_received_us
+        return (
+            unit_ns < self._unit_ns
+            and received_us > _UNIX_US
+            and waited_us < 0.0004 * step * self._unit_ns
+            and _is_about(step * unit_ns / 1_000, self._last_duration_us)
+        )
+
+    def _find_unit(self, raw: int, received_us: int) -> bool:
+        """From how far the clock has come: what does it count? True if not what it was taken for."""
         if self._elapsed_us < _UNIT_AFTER_US or self._batches < _UNIT_AFTER_BATCHES:
             return False
-        advance = raw - self._base_raw
-        for unit in _UNITS:
-            if 0.4 < advance * unit / self._elapsed_us < 2.5:
-                if unit == 1_000_000 and advance < _LEAST_SECONDS:
-                    return False
-                self._unit = unit
-                return unit != 1
+        advance, step = raw - self._base_raw, raw - self._last_raw
+        for unit_ns in _UNITS:
+            if not _is_about(advance * unit_ns / 1_000, self._elapsed_us):
+                continue
+            if unit_ns == _SECOND and advance < _LEAST_SECONDS:
+                return False
+            if unit_ns < self._unit_ns and not (  # a single gap is no other unit: all steps must be of it
+                self._is_smaller(unit_ns, step, received_us)
+                and _is_about((advance - step) * unit_ns / 1_000, self._elapsed_us - self._last_duration_us)
+            ):
+                return False
+            before_ns, self._unit_ns, self._unit_known = self._unit_ns, unit_ns, True
+            self._shift_us = self._shift_us * unit_ns // before_ns  # wraps were of the unit it was taken for
+            return unit_ns != before_ns
         return False
 
     def _change_unit(self, raw: int, fs: float) -> Verdict:
         """The times so far were of the wrong unit: from here on they are right, and elsewhere."""
         self._line.restart()
-        self._shift_us *= self._unit  # wraps, if any, were of the unit that was not known
-        t0_us = raw * self._unit + self._shift_us
+        t0_us = self._to_us(raw)
         continuous = abs(t0_us - self._end_us) <= self._tolerance(fs)
         self._grid_us, self._mean_us, self._deviation_us = float(t0_us), 0.0, 0.0
-        return Verdict(t0_us, continuous, 0, _UNIT_FAULTS[self._unit])
+        return Verdict(t0_us, continuous, 0, _UNIT_FAULTS[self._unit_ns])
 
     # -- elsewhere ------------------------------------------------------------------------------------
 
     def state(self) -> tuple[Any, ...]:
         """Everything as plain values, to continue from elsewhere."""
         return (
-            self._unit, self._shift_us, self._base_raw, self._elapsed_us, self._batches, self._last_raw,
-            self._last_received_us, self._last_duration_us, self._end_us, self._grid_us, self._mean_us,
+            self._unit_ns, self._unit_known, self._shift_us, self._base_raw, self._elapsed_us, self._batches,
+            self._last_raw, self._last_received_us, self._last_duration_us, self._end_us, self._grid_us,
+            self._mean_us,
             self._deviation_us, self._still, self._still_us, str(self._fault), self._line.state(),
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on where ``state`` was taken."""
         (
-            self._unit, self._shift_us, self._base_raw, self._elapsed_us, self._batches, self._last_raw,
-            self._last_received_us, self._last_duration_us, self._end_us, self._grid_us, self._mean_us,
+            self._unit_ns, self._unit_known, self._shift_us, self._base_raw, self._elapsed_us, self._batches,
+            self._last_raw, self._last_received_us, self._last_duration_us, self._end_us, self._grid_us,
+            self._mean_us,
             self._deviation_us, self._still, self._still_us, fault, line,
         ) = state  # fmt: skip
         self._fault = ClockFault(fault)

@@ -23,7 +23,7 @@ anything = st.lists(st.tuples(times, sizes, rates, st.integers(0, 2**62)), max_s
 def plausible(draw: st.DrawFn) -> list[Batch]:
     """A device with some clock in some unit and width, that drifts, trembles, loses batches and jumps."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    unit = draw(st.sampled_from([1, 1_000, 1_000_000]))
+    unit_ns = draw(st.sampled_from([1, 1_000, 1_000_000, 1_000_000_000]))
     modulus = draw(st.sampled_from([2**32, 2**63]))
     n = draw(st.sampled_from([5, 50, 500]))
     tremble, delay = draw(st.sampled_from([0, 20_000, 300_000])), draw(st.sampled_from([0, 50_000]))
@@ -37,7 +37,7 @@ def plausible(draw: st.DrawFn) -> list[Batch]:
             jump = int(rng.integers(-(10**8), 10**8))
         device_us = start + i * n * 20_000 + jump + int(rng.uniform(0, tremble + 1))
         received_us = NOW_US + round((i + 1) * n * 20_000 * (1 + skew) + rng.exponential(delay + 1))
-        batches.append((max(0, device_us) // unit % modulus, n, 50.0, received_us))
+        batches.append((max(0, device_us) * 1_000 // unit_ns % modulus, n, 50.0, received_us))
     return batches
 
 
@@ -76,6 +76,60 @@ def test_a_clock_taken_up_elsewhere_goes_on_alike(batches: list[Batch], cut: int
     assert (there.skew_ppm, there.offset_us, there.uncertainty_us, there.fault) == (
         here.skew_ppm, here.offset_us, here.uncertainty_us, here.fault,
     )  # fmt: skip
+
+
+@st.composite
+def of_day(draw: st.DrawFn) -> list[Batch]:
+    """A clock that knows the time of day, and drifts, trembles, loses batches and is set."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n, fs = draw(st.sampled_from([1, 10, 50, 400])), draw(st.sampled_from([20.0, 50.0, 98.0]))
+    tremble, skew = draw(st.sampled_from([0, 60_000, 400_000])), draw(st.floats(-2e-4, 2e-4))
+    batches, jump, period = [], 0, n / fs * 1e6
+    for i in range(draw(st.integers(1, 120))):
+        if rng.random() < 0.1:
+            continue
+        if rng.random() < 0.02:
+            jump += int(rng.integers(-(10**8), 10**8))
+        t0_us = NOW_US + round(i * period) + jump + int(rng.uniform(0, tremble + 1))
+        received_us = NOW_US + round((i + 1) * period * (1 + skew) + rng.exponential(50_000))
+        batches.append((t0_us, n, fs, received_us))
+    return batches
+
+
+@given(of_day(), st.integers(0, 999))
+@settings(deadline=None)
+def test_a_time_of_day_in_nanoseconds_is_judged_as_in_microseconds(batches: list[Batch], digits: int) -> None:
+    """To the microsecond: the same times, gaps and jumps, the same line to the server's clock."""
+    micro, nano = DeviceClock(), DeviceClock()
+    same = {ClockFault.NONE: ClockFault.NANOSECONDS}
+    for t0_us, n, fs, received_us in batches:
+        wanted = micro.observe(t0_us, n, fs, received_us)
+        got = nano.observe(t0_us * 1_000 + digits, n, fs, received_us)
+        assert got == wanted._replace(fault=same.get(wanted.fault, wanted.fault))
+        assert (nano.offset_us, nano.skew_ppm) == (micro.offset_us, micro.skew_ppm)
+
+
+@given(
+    st.integers(0, 40 * 86_400 * 10**6), st.sampled_from([1, 1_000, 1_000_000]),
+    st.sampled_from([5, 25, 50, 200]), st.integers(0, 2**32),
+)  # fmt: skip
+@settings(deadline=None)
+def test_every_unit_is_found_whenever_it_begins_to_be_counted(
+    start_us: int, unit_ns: int, n: int, seed: int
+) -> None:
+    """Since the boot; from three seconds on, each time is that of the device to its unit."""
+    rng = np.random.default_rng(seed)
+    clock = DeviceClock()
+    found = max(3, -(-2_000_000 // (n * 20_000)))
+    for i in range(2 * found + 20):
+        true_us = start_us + i * n * 20_000
+        verdict = clock.observe(
+            (true_us * 1_000 + int(rng.integers(1_000))) // unit_ns, n, 50.0,
+            NOW_US + (i + 1) * n * 20_000 + int(rng.exponential(30_000)),
+        )  # fmt: skip
+        assert verdict.continuous or i == found
+        if i >= found:
+            assert -unit_ns // 1_000 <= verdict.t0_us - true_us <= 0
 
 
 @given(plausible())

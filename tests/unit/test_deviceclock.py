@@ -210,6 +210,23 @@ def test_samples_that_are_missing_at_the_wrap_are_counted() -> None:
     assert verdict == Verdict(2**32 + 29 * SECOND_US, False, 30 * 50, ClockFault.WRAP32)
 
 
+def test_a_clock_of_64_bits_does_not_wrap() -> None:
+    """It was put back by as much as a counter of 32 bits would be."""
+    clock = DeviceClock()
+    run(clock, NOW_US + seconds(0, 60))
+    back = NOW_US + 60 * SECOND_US - 2**32
+    assert clock.observe(back, 50, FS, NOW_US + 61 * SECOND_US) == Verdict(
+        back, False, 0, ClockFault.JUMP_BACK
+    )
+
+
+def test_a_counter_that_has_wrapped_learns_the_time_of_day() -> None:
+    clock = DeviceClock()
+    run(clock, (2**32 - 20 * SECOND_US + seconds(0, 40)) % 2**32)
+    verdict = clock.observe(NOW_US + 40 * SECOND_US, 50, FS, NOW_US + 41 * SECOND_US + 30_000)
+    assert verdict == Verdict(NOW_US + 40 * SECOND_US, False, 0, ClockFault.JUMP_FORWARD)
+
+
 def test_a_restart_from_zero_is_no_wrap() -> None:
     clock = DeviceClock()
     run(clock, seconds(1_000, 1_060))
@@ -243,6 +260,105 @@ def test_another_unit_is_recognised_and_mended(unit_us: int, fault: ClockFault, 
     assert all(verdict.continuous for verdict in verdicts[:found] + verdicts[found + 1 :])
     for verdict, t0_us in zip(verdicts[found:], true[found:], strict=True):
         assert 0 <= t0_us - verdict.t0_us < max(unit_us, n * 20_000)
+
+
+@pytest.mark.parametrize("n", [5, 10, 25, 50, 200])
+@pytest.mark.parametrize("start_s", [0, 3, 86_400, 30 * 86_400])
+@pytest.mark.parametrize("tremble_us", [0, 60_000])
+def test_nanoseconds_since_the_boot_are_recognised_within_seconds(
+    n: int, start_s: int, tremble_us: int
+) -> None:
+    """As Android stamps its sensor events."""
+    rng = np.random.default_rng(n)
+    true_us = start_s * SECOND_US + np.arange(400) * n * 20_000
+    sent = (true_us + rng.uniform(0, tremble_us + 1, 400).astype(int)) * 1_000 + rng.integers(0, 1_000, 400)
+    verdicts = run(DeviceClock(), sent.tolist(), n=n)
+    found = next(i for i, verdict in enumerate(verdicts) if verdict.fault is ClockFault.NANOSECONDS)
+    assert true_us[found] - true_us[0] <= max(3 * SECOND_US, 4 * n * 20_000)
+    assert faults(verdicts[found:]) == {ClockFault.NANOSECONDS}
+    assert [verdict.t0_us for verdict in verdicts[found:]] == (sent[found:] // 1_000).tolist()
+    assert all(verdict.continuous for verdict in verdicts[:found] + verdicts[found + 1 :])
+
+
+@pytest.mark.parametrize("ahead_days", [0, -70, 400], ids=["as the server", "behind", "ahead"])
+def test_times_of_day_in_nanoseconds_are_mended_from_the_first_batch_on(ahead_days: int) -> None:
+    """No other unit could have counted so far, whatever time the server believes it is."""
+    start_us = NOW_US + ahead_days * 86_400 * SECOND_US
+    sent = [(start_us + t * SECOND_US) * 1_000 + 789 for t in range(60)]
+    verdicts = run(DeviceClock(), sent)
+    wanted = ClockFault.FUTURE if ahead_days > 0 else ClockFault.NANOSECONDS
+    assert verdicts == [Verdict(start_us + t * SECOND_US, True, 0, wanted) for t in range(60)]
+    assert all(isinstance(verdict.t0_us, int) for verdict in verdicts)
+
+
+@pytest.mark.parametrize("start_us", [NOW_US, 7_200 * SECOND_US])
+def test_a_clock_of_nanoseconds_maps_to_server_time(start_us: int) -> None:
+    clock = DeviceClock()
+    for i in range(1_800):
+        taken = NOW_US + round((i + 1) * SECOND_US * (1 + 150e-6))
+        clock.observe((start_us + i * SECOND_US) * 1_000, 50, FS, taken + 40_000)
+    assert clock.skew_ppm == pytest.approx(150, abs=5)
+    end_us = start_us + 1_800 * SECOND_US
+    assert clock.to_server_us(end_us) == pytest.approx(taken + 40_000, abs=5_000)
+
+
+def test_a_clock_of_nanoseconds_put_back_by_seconds_has_not_wrapped() -> None:
+    clock = DeviceClock()
+    run(clock, ((1_000 + np.arange(60)) * 10**9).tolist())
+    verdict = clock.observe(1_056 * 10**9, 50, FS, NOW_US + 61 * SECOND_US)
+    assert verdict == Verdict(1_056 * SECOND_US, False, 0, ClockFault.JUMP_BACK)
+
+
+@pytest.mark.parametrize("gap_s", [600, 1_000, 2_000])
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_long_gap_at_the_start_is_no_nanoseconds(gap_s: int, before: int) -> None:
+    """The server waited as long as the device's clock says."""
+    clock = DeviceClock()
+    run(clock, seconds(0, before))
+    late_us = (before + gap_s) * SECOND_US
+    verdict = clock.observe(late_us, 50, FS, NOW_US + late_us + SECOND_US + 30_000)
+    assert verdict == Verdict(late_us, False, gap_s * 50, ClockFault.NONE)
+
+
+@pytest.mark.parametrize("gap_s", [600, 1_000, 2_000])
+@pytest.mark.parametrize("before", [1, 2, 3, 4])
+def test_nor_is_one_in_stored_data_that_comes_all_at_once(gap_s: int, before: int) -> None:
+    """The gap may be noticed up to three batches late, but the clock goes on in microseconds."""
+    clock = DeviceClock()
+    sent = [*seconds(0, before), *(gap_s * SECOND_US + seconds(before, 30))]
+    verdicts = [clock.observe(round(t0), 50, FS, NOW_US + 7_200 * SECOND_US) for t0 in sent]
+    assert faults(verdicts) <= {ClockFault.NONE, ClockFault.JUMP_FORWARD}, "nobody can tell these two apart"
+    assert [verdict.t0_us for verdict in verdicts[before + 3 :]] == sent[before + 3 :]
+    assert sum(not verdict.continuous for verdict in verdicts) == 1
+
+
+UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+UNIT_FAULT = {
+    "ns": ClockFault.NANOSECONDS,
+    "us": ClockFault.NONE,
+    "ms": ClockFault.MILLISECONDS,
+    "s": ClockFault.SECONDS,
+}
+
+
+@pytest.mark.parametrize("of_day", [False, True], ids=["since the boot", "time of day"])
+@pytest.mark.parametrize("after", UNITS_NS)
+@pytest.mark.parametrize("before", UNITS_NS)
+def test_a_unit_that_changes_on_the_way_is_recognised_again(before: str, after: str, of_day: bool) -> None:
+    """A library was changed, or the device learned the time of day and tells it in another unit."""
+    clock = DeviceClock()
+    first_us, then_us = 5_000 * SECOND_US, (NOW_US if of_day else 5_000 * SECOND_US)
+    sent = [(first_us + t * SECOND_US) * 1_000 // UNITS_NS[before] for t in range(60)]
+    sent += [(then_us + t * SECOND_US) * 1_000 // UNITS_NS[after] for t in range(60, 180)]
+    verdicts = run(clock, sent)
+    assert faults(verdicts[10:60]) == {UNIT_FAULT[before]}
+    assert faults(verdicts[75:]) == {UNIT_FAULT[after]}
+    assert [verdict.t0_us for verdict in verdicts[75:]] == [then_us + t * SECOND_US for t in range(75, 180)]
+    assert all(verdict.continuous for verdict in verdicts[75:])
+    at_once = [verdict.t0_us for verdict in verdicts[61:75]] == [
+        then_us + t * SECOND_US for t in range(61, 75)
+    ]
+    assert at_once or not of_day, "a time of day needs no second look"
 
 
 @pytest.mark.parametrize(
