@@ -18,8 +18,10 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from disc_stream.wire.delivery import FIRST_MID
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.delivery import FIRST_MID, Session
 
+KEEPALIVE_S = 30
 _CONTENT_TYPE = 0x03  # MQTT 5, 3.3.2.3.9
 _QOS1 = 0x02
 
@@ -73,7 +75,19 @@ class Client(paho.Client):
             return self._last_mid
 
 
-def connect_properties(*, session_expiry_s: int, receive_maximum: int | None = None) -> Properties:
+def prepare(client: paho.Client, broker: Broker, session: Session) -> None:
+    """Tell a client what to send in its CONNECT (MQTT 5, 3.1)."""
+    v5, clean = broker.protocol == "5", session.expiry_s == 0
+    client.connect_async(
+        broker.host,
+        broker.port,
+        keepalive=KEEPALIVE_S,
+        clean_start=clean if v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+        properties=connect_properties(session.expiry_s, session.receive_maximum) if v5 else None,
+    )
+
+
+def connect_properties(session_expiry_s: int, receive_maximum: int | None = None) -> Properties:
     """Properties of a CONNECT (MQTT 5, 3.1.2.11)."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session_expiry_s

@@ -27,7 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.client import Client, connect_properties
+from disc_stream.wire.client import Client, prepare
 from disc_stream.wire.delivery import Delivery, LinkListener, Message, Origin, Session, Will
 from disc_stream.wire.dial import LOOKUP_S, Dial, NoAnswerError
 from disc_stream.wire.history import LinkHistory
@@ -40,7 +40,6 @@ __all__ = ["Delivery", "LinkListener", "Message", "MqttLink", "Origin", "Session
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 30
 _FAILURE = 0x80  # MQTT 5, 2.4: reason codes from here on are refusals
 _MAX_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
@@ -157,18 +156,7 @@ class MqttLink:
                 is called meanwhile.
         """
         self._timeout_s = timeout_s
-        expiry_s = self._session.expiry_s
-        self._client.connect_async(
-            self.broker.host,
-            self.broker.port,
-            keepalive=KEEPALIVE_S,
-            clean_start=expiry_s == 0 if self._v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
-            properties=(
-                connect_properties(session_expiry_s=expiry_s, receive_maximum=self._session.receive_maximum)
-                if self._v5
-                else None
-            ),
-        )
+        prepare(self._client, self.broker, self._session)
         self._loop.start()
         self._named.wait(LOOKUP_S + _GRACE_S)
         if not self._answered.wait(timeout_s + _GRACE_S):
@@ -213,9 +201,14 @@ class MqttLink:
         """Publish messages (topic, payload) in order, as ``publish`` does, for less processor time."""
         self._sender.put_many(messages, retain=retain)
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until the broker has answered every message; False if time ran out before."""
-        return self._sender.wait(timeout_s)
+    def flush(self, timeout_s: float, *, reconnect: bool = True) -> bool:
+        """Wait until the broker has answered every message; False if there are some left.
+
+        Args:
+            timeout_s: longest wait.
+            reconnect: whether to wait for another connection where there is none.
+        """
+        return self._sender.wait(timeout_s, reconnect=reconnect)
 
     @property
     def sent(self) -> int:

@@ -78,10 +78,23 @@ class Sender:
                 return next(iter(self._flying.values())).serial - 1
             return self._queue[0].serial - 1 if self._queue else self.added
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until all are confirmed or refused; False if time ran out before."""
+    def wait(self, timeout_s: float, *, reconnect: bool) -> bool:
+        """Wait until all are confirmed or refused.
+
+        Args:
+            timeout_s: longest wait.
+            reconnect: whether to wait for another connection where there is none.
+
+        Returns:
+            False if there are some left.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: not self._flying and not self._queue, timeout_s)
+            self._changed.wait_for(lambda: self._is_empty or not (reconnect or self._limit), timeout_s)
+            return self._is_empty
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self._flying and not self._queue
 
     # -- on the network thread ------------------------------------------------------------------------
 
@@ -103,6 +116,7 @@ class Sender:
         """The connection is gone."""
         with self._lock:
             self._limit = 0
+            self._changed.notify_all()
 
     def acknowledge(self, mid: int, code: int) -> bool:
         """The broker has answered a message with a reason code; returns whether it was one of ours."""

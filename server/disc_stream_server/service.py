@@ -222,7 +222,7 @@ class Service:
         self._janitor.stop()
         if not self._worker.is_alive():
             self._publish_status(State.OFFLINE)
-        finished = self._link.flush(self._remaining()) and finished
+        finished = self._link.flush(self._remaining(), reconnect=False) and finished
         if not finished:
             log.warning(
                 "stopped at the deadline of %g s with work left; it is kept for the next start", timeout_s

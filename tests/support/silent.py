@@ -1,4 +1,4 @@
-"""A server that accepts connections and never answers, and how long things take."""
+"""A server that never answers, a resolver that can be made to hang, and how long things take."""
 
 from __future__ import annotations
 
@@ -7,6 +7,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+class Resolver:
+    """The machine's resolver, which can be made to hang."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = threading.Event()
+        self._answers.set()
+        self.asked = threading.Semaphore(0)
+        self.calls = 0
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def answer(self) -> None:
+        self._answers.set()
+
+    def _look_up(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        self.asked.release()
+        self._answers.wait(30)
+        return self._real(*args, **options)
 
 
 @contextmanager

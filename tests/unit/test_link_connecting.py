@@ -16,33 +16,9 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink
 from tests.support.link import linked, until_closed
 from tests.support.scripted_broker import Connection, ScriptedBroker
-from tests.support.silent import seconds_of, silent_server
+from tests.support.silent import Resolver, seconds_of, silent_server
 
 AT_ONCE_S = 1.0  # a stop takes milliseconds; the shortest wait that it must cut short takes longer than this
-
-
-class Resolver:
-    """The machine's resolver, which can be made to hang."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._answers = threading.Event()
-        self._answers.set()
-        self.asked = threading.Semaphore(0)
-        self.calls = 0
-        self._real = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
-
-    def hang(self) -> None:
-        self._answers.clear()
-
-    def answer(self) -> None:
-        self._answers.set()
-
-    def _look_up(self, *args: Any, **options: Any) -> Any:
-        self.calls += 1
-        self.asked.release()
-        self._answers.wait(30)
-        return self._real(*args, **options)
 
 
 @pytest.fixture

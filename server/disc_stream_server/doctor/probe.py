@@ -119,7 +119,7 @@ class Probe:
 
     def connect(self, timeout_s: float = PATIENCE_S) -> Answer:
         """Try to connect; failures of every kind are answers, too."""
-        properties = connect_properties(session_expiry_s=self._expiry_s) if self._v5 else None
+        properties = connect_properties(self._expiry_s) if self._v5 else None
         try:
             self._client.ready = dial(self._broker, self._context, timeout_s)
             self._client.connect(
