@@ -19,13 +19,13 @@ from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraErro
 # extra -> the modules that tell whether it is there
 _PROBES = {
     "train": ("torch", "sklearn", "scipy", "safetensors"),
-    "export": ("torch", "onnx", "onnxscript"),
+    "export": ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors"),
     "server": ("starlette", "uvicorn"),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
-    "demo": ("torch", "onnx", "sklearn", "starlette", "uvicorn"),
+    "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
 }
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
@@ -52,8 +52,21 @@ def require_extras(needed_for: str, *extras: str) -> None:
         MissingExtraError: naming all the extras to install.
     """
     missing = [extra for extra in extras if any(map(_is_missing, _PROBES[extra]))]
+    if "export" in missing and _has_gpu_runtime():
+        # The CPU's runtime, which `export` brings along, would overwrite it.
+        missing[missing.index("export")] = "demo"
     if missing:
         raise MissingExtraError(",".join(missing), needed_for)
+
+
+def _has_gpu_runtime() -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _is_missing(module: str) -> bool:

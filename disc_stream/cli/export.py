@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def export(
     """
     require_path(run, "run")
     require_writable(out)
-    require_extras("disc-stream export", "cpu", "export")
+    require_extras("disc-stream export", "export")
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -113,6 +114,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         "": f"largest difference: embedding {parity['max_abs_embedding']:.1e}, q {parity['max_abs_q']:.1e}, "
         f"distance {parity['max_rel_distance']:.1e} (relative)",
         "signed": "yes" if summary["signed"] else "no",
+        "next": f"disc-stream serve --bundle {shlex.quote(summary['bundle'])}",
     }
     for title, value in rows.items():
         typer.echo(f"{title:<10}{value}")

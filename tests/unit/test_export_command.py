@@ -50,6 +50,7 @@ def test_the_table_tells_what_was_written(command: Any, run: Path, tmp_path: Pat
     assert rows["outputs"] == "embedding (batch, 4) · q (batch, 5) · distance (batch, 5)"
     assert rows["parity"].startswith("40 windows, labels 100.00% equal")
     assert rows["signed"] == "no"
+    assert rows["next"] == f"disc-stream serve --bundle {tmp_path / 'b.zip'}"
 
 
 def test_json_is_all_that_stands_on_stdout(command: Any, run: Path, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_each_mistake_is_one_line_and_an_exit_code(command: Any, run: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("torch", "export"), ("onnx", "export"), ("onnxruntime", "cpu")]
+    ("module", "extra"), [("torch", "export"), ("onnx", "export"), ("onnxruntime", "export")]
 )
 def test_a_missing_extra_is_named(
     module: str, extra: str, command: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
