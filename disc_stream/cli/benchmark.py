@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, speed of training and of ingest.")
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
+PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Whether the server has its live page.")]
+ViewersOption = Annotated[
+    int, typer.Option("--viewers", min=0, max=64, help="Browsers' worth of readers of the live page.")
+]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the cells, one file each.")]
 
 
@@ -293,7 +297,7 @@ def ingest(
         float | None, typer.Option(help="Seconds of every device's stream; default: 100,000 messages in all.")
     ] = None,
     messages: Annotated[int, typer.Option(min=1, help="Messages in all.")] = 100_000,
-    qos: Annotated[int, typer.Option(min=1, max=1, help="1: nothing is promised of QoS 0.")] = 1,
+    qos: Annotated[int, typer.Option(min=1, max=1, help="1: nothing is promised of QoS 0.")] = 1,  # noqa: ARG001 - the only one
     publishers: Annotated[int, typer.Option(min=1, help="Publishing processes.")] = 1,
     encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; medians are reported.")] = 1,
@@ -301,22 +305,26 @@ def ingest(
         str | None,
         typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto started for this run."),
     ] = None,
+    page: PageOption = True,
+    viewers: ViewersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Messages per second that a server spools, windows and labels, with QoS 1.
 
     The same messages go to a bare paho subscriber that only counts, as the
-    reference, and then to `serve` with a model that costs nothing. Reports
-    rates, processor time by stage, memory, losses and repetitions.
+    reference, and then to `serve` with a model that costs nothing, its live
+    page and one viewer of it. Reports rates, processor time by stage, memory,
+    losses and repetitions.
 
     Example: disc-stream benchmark ingest --devices 1000 --fs 50 --samples 50 --seconds 100
     """
     require_extras("disc-stream benchmark ingest", "cpu", "export")
-    from disc_stream.load.ingest import Load, check, run
+    from disc_stream.load.ingest import check, run
+    from disc_stream.load.plan import Load
 
     if seconds is not None:
         messages = max(1, round(devices * seconds * fs / samples))
-    load = Load(devices, fs, samples, messages, publishers, encoding, qos=qos)
+    load = Load(devices, fs, samples, messages, publishers, encoding, page=page, viewers=viewers)
     check(load)
     with _spinner() as say:
         report = run(load, broker, repeats, say)
@@ -354,6 +362,8 @@ def soak(
         str | None,
         typer.Option("--broker", help="mqtt://host:port; default: a Mosquitto started for this run."),
     ] = None,
+    page: PageOption = True,
+    viewers: ViewersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """A server under a steady load with devices that come and go: memory, queues, latency.
@@ -361,13 +371,14 @@ def soak(
     Example: disc-stream benchmark soak --minutes 60 --devices 300 --json
     """
     require_extras("disc-stream benchmark soak", "cpu", "export")
-    from disc_stream.load.ingest import Load, check
-    from disc_stream.load.soak import run
+    from disc_stream.load.ingest import check
+    from disc_stream.load.plan import Load
+    from disc_stream.load.soak import SoakPlan, run
 
-    load = Load(devices, fs, samples, encoding=encoding)
+    load = Load(devices, fs, samples, encoding=encoding, page=page, viewers=viewers)
     check(load)
     with _spinner() as say:
-        report = run(load, minutes, warm_minutes, churn_s, broker, say)
+        report = run(load, SoakPlan(minutes, warm_minutes, churn_s), broker, say)
     if as_json:
         print_json(report)
         return

@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from disc_stream.artifacts.manifest import WindowInfo
-from disc_stream.errors import BrokerError, ConfigError, DiscStreamError
-from disc_stream.load.memory import rss_bytes
+from disc_stream.errors import BrokerError, DiscStreamError
+from disc_stream.load.plan import WARM, WINDOW, Load
+from disc_stream.load.processes import Lines, broker_of, read_line, spawn, tell
 from disc_stream.load.publisher import CHANNELS, Order
+from disc_stream.load.server import Progress, Server
 from disc_stream.load.trivial import write_trivial_bundle
-from disc_stream.wire.broker import Broker
 
 SCHEMA = "disc-stream.ingest/1"
-WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
 _AHEAD = 4_000  # messages that may be in the broker, between a publisher and the subscriber
 _TICK_S = 0.02
 _STALLED_S = 60.0
 _LATENCIES = 2_000  # labels looked at for the latency
-_WARM = 0.1  # share of the messages before the clock starts
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What to measure.
-
-    Args:
-        devices: number of them.
-        fs: sampling rate in Hz.
-        samples: per message.
-        messages: in total; every device sends the same number.
-        publishers: processes.
-        encoding: of the payloads.
-        receive_maximum: of both subscribers.
-        qos: of the messages.
-    """
-
-    devices: int
-    fs: float = 50.0
-    samples: int = 50
-    messages: int = 100_000
-    publishers: int = 2
-    encoding: str = "cbor"
-    receive_maximum: int = 1_000
-    qos: int = 1
-
-    @property
-    def rounds(self) -> int:
-        """Messages per device."""
-        return max(2, round(self.messages / self.devices))
-
-    @property
-    def total(self) -> int:
-        """Messages in all."""
-        return self.rounds * self.devices
 
 
 class _Fleet:
@@ -94,7 +53,7 @@ class _Fleet:
     def allow(self, delivered: int) -> None:
         """So many messages have reached the subscriber."""
         for process, share in zip(self._processes, self._shares, strict=True):
-            _tell(process, str(int((delivered + _AHEAD) * share)))
+            tell(process, str(int((delivered + _AHEAD) * share)))
 
     def close(self) -> None:
         """End them."""
@@ -103,77 +62,7 @@ class _Fleet:
             process.communicate()
 
 
-def spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
-    """Start a process of the benchmark and give it its order."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    _tell(process, json.dumps(order))
-    return process
-
-
-def _tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None  # noqa: S101
-    try:
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        return
-
-
-def read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next line of JSON that a process says."""
-    assert process.stdout is not None  # noqa: S101
-    line = process.stdout.readline()
-    if not line:
-        raise BrokerError(f"a process of the benchmark ended with code {process.wait()}")
-    found: dict[str, Any] = json.loads(line)
-    return found
-
-
-class _Last:
-    """The newest JSON line of a process, kept up to date by a thread."""
-
-    def __init__(self, process: subprocess.Popen[str], note: Callable[[dict[str, Any]], None]) -> None:
-        self._process, self._note = process, note
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101
-        for line in self._process.stdout:
-            self._note(json.loads(line))
-
-    def join(self) -> None:
-        """Wait for the end of its output."""
-        self._thread.join(10)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Counts over time."""
-
-    count: int = 0
-    at: float = 0.0
-    first_count: int = 0
-    first_at: float = 0.0
-
-    def note(self, count: int, warm: int) -> None:
-        """A new count; the clock starts when ``warm`` messages are through."""
-        if count == self.count:
-            return
-        self.count, self.at = count, time.monotonic()
-        if not self.first_at and count >= warm:
-            self.first_count, self.first_at = count, self.at
-
-    @property
-    def rate(self) -> float:
-        """Messages per second since the clock started."""
-        seconds = self.at - self.first_at
-        return (self.count - self.first_count) / seconds if seconds > 0 else 0.0
-
-
-def _drive(fleet: _Fleet, progress: _Progress, total: int, say: Say, what: str) -> None:
+def _drive(fleet: _Fleet, progress: Progress, total: int, say: Say, what: str) -> None:
     """Let the publishers go on as far as the subscriber has come, until all is through."""
     last, since = -1, time.monotonic()
     while progress.count < total:
@@ -194,15 +83,15 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         "messages": load.total, "receive_maximum": load.receive_maximum,
     }  # fmt: skip
     process = spawn("disc_stream.load.bare", order)
-    progress, end = _Progress(), {"cpu_s": 0.0}
+    progress, end = Progress(), {"cpu_s": 0.0}
 
     def note(line: dict[str, Any]) -> None:
-        progress.note(line["count"], round(_WARM * load.total))
+        progress.note(line["count"], round(WARM * load.total))
         end["cpu_s"] = line.get("cpu_s", 0.0)
 
     try:
         read_line(process)
-        reading = _Last(process, note)
+        reading = Lines(process, note)
         fleet = _Fleet(broker, prefix, load)
         try:
             fleet.wait_ready()
@@ -217,54 +106,6 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         "messages_per_s": round(progress.rate, 1),
         "cpu_us_per_message": round(end["cpu_s"] / load.total * 1e6, 2),
     }
-
-
-class Server:
-    """``disc-stream serve`` as a process."""
-
-    def __init__(self, broker: str, prefix: str, load: Load, folder: Path) -> None:
-        config = folder / "serve.yaml"
-        settings = {
-            "bundle": str(folder / "bundle"), "prefix": prefix, "http": None, "state": str(folder / "state"),
-            "client_id": f"{prefix.replace('/', '-')}-server", "status_interval_s": 0.1,
-            "receive_maximum": load.receive_maximum, "max_devices": max(20_000, load.devices), "threads": 1,
-        }  # fmt: skip
-        config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-        self.counters: dict[str, int] = {}
-        self.first: dict[str, int] = {}
-        self.rejected: dict[str, int] = {}
-        self.progress = _Progress()
-        self._warm = round(_WARM * load.total)
-        self._metas = 0
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "DISC_STREAM_BROKER": broker},
-        )  # fmt: skip
-        if read_line(self.process)["event"] != "ready":
-            raise BrokerError("the server did not start")
-        self._reading = _Last(self.process, self._note)
-
-    def _note(self, line: dict[str, Any]) -> None:
-        if line["event"] == "status":
-            self.counters, self.rejected = line["counters"], line["rejected"]
-            self.first = self.first or self.counters
-            self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
-
-    @property
-    def batches(self) -> int:
-        """Batches that it has taken, repetitions left out."""
-        return self.counters.get("batches", 0)
-
-    def rss_bytes(self) -> int:
-        """Memory of both processes of the server."""
-        return rss_bytes(self.process.pid)
-
-    def stop(self) -> int:
-        """End it gracefully; its exit code."""
-        self.process.terminate()
-        code = self.process.wait(60)
-        self._reading.join()
-        return code
 
 
 def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say) -> dict[str, Any]:
@@ -329,30 +170,8 @@ def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str
         "rss_idle_mib": round(idle / 2**20, 1),
         "rss_mib": round(busy / 2**20, 1),
         "bytes_per_device": round((busy - idle) / load.devices),
+        "page": {"on": load.page, "viewers": [viewer.summary() for viewer in server.viewers]},
     }
-
-
-@contextmanager
-def broker_of(url: str | None) -> Iterator[str]:
-    """The broker to use: the one named, or a Mosquitto of our own."""
-    if url is not None:
-        if Broker.parse(url).tls:
-            raise ConfigError(
-                "the load generator speaks no TLS", remedy="Name a broker with mqtt://, on this machine best"
-            )
-        yield url
-        return
-    from disc_stream.localbroker.start import start_broker
-
-    local = start_broker(None, embedded=False)
-    try:
-        if local.kind != "mosquitto":
-            raise BrokerError(
-                "there is no Mosquitto here", remedy="Install it, or name a broker with --broker"
-            )
-        yield local.url
-    finally:
-        local.stop()
 
 
 def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any]:
@@ -374,7 +193,7 @@ def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any
     reference = _median(bare)
     return {
         "schema": SCHEMA,
-        "load": {**asdict(load), "messages": load.total, "rounds": load.rounds},
+        "load": {**asdict(load), "qos": 1, "messages": load.total, "rounds": load.rounds},
         "bare": reference,
         "server": best,
         "ratio": round(best["messages_per_s"] / reference["messages_per_s"], 3),

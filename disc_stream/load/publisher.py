@@ -56,33 +56,45 @@ class Order:
     boot: int
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What all messages of a fleet have in common.
+
+    Args:
+        prefix: of the topics.
+        fs: sampling rate in Hz.
+        samples: per message.
+        encoding: of the payloads.
+    """
+
+    prefix: str
+    fs: float
+    samples: int
+    encoding: str
+
+
 class Template:
     """A device's message, whose number and time are put in anew each time.
 
     Args:
         number: of the device; seeds its samples.
         device: its id.
-        prefix: of its topics.
-        fs: its rate in Hz.
-        samples: per message.
-        encoding: of the payload.
         boot: of the device.
+        form: what its messages look like.
     """
 
-    def __init__(
-        self, number: int, device: str, *, prefix: str, fs: float, samples: int, encoding: str, boot: int
-    ) -> None:
+    def __init__(self, number: int, device: str, boot: int, form: Format) -> None:
         rng = np.random.default_rng(number)
-        values = rng.integers(-4096, 4096, (samples, len(CHANNELS)), dtype=np.int16)
-        batch = SampleBatch(device, boot, FIRST_SEQ, _T0, fs, CHANNELS, values)
-        payload = encode_batch(batch, Encoding(encoding), describe_channels=False)
-        self.packet, self.mid_at, begin = publish_packet(Topics(prefix).of(device, Kind.RAW), payload)
-        order_of_bytes = "<" if encoding == Encoding.PACKED else ">"
+        values = rng.integers(-4096, 4096, (form.samples, len(CHANNELS)), dtype=np.int16)
+        batch = SampleBatch(device, boot, FIRST_SEQ, _T0, form.fs, CHANNELS, values)
+        payload = encode_batch(batch, Encoding(form.encoding), describe_channels=False)
+        self.packet, self.mid_at, begin = publish_packet(Topics(form.prefix).of(device, Kind.RAW), payload)
+        order_of_bytes = "<" if form.encoding == Encoding.PACKED else ">"
         self._seq = struct.Struct(order_of_bytes + "I")
         self._t0 = struct.Struct(order_of_bytes + "Q")
         self._seq_at = begin + payload.index(self._seq.pack(FIRST_SEQ))
         self._t0_at = begin + payload.index(self._t0.pack(_T0))
-        self._step_us = samples * 1e6 / fs
+        self._step_us = form.samples * 1e6 / form.fs
         self.begin_us = _T0
         """Device time of the first sample."""
 
@@ -115,13 +127,8 @@ def main() -> None:
     topics = Topics(order.prefix)
     metas = [publish_packet(topics.of(device, Kind.META), meta, retain=True)[:2] for device in order.devices]
     send_all(connection, metas)
-    templates = [
-        Template(
-            number, device, prefix=order.prefix, fs=order.fs, samples=order.samples, encoding=order.encoding,
-            boot=order.boot,
-        )
-        for number, device in enumerate(order.devices)
-    ]  # fmt: skip
+    form = Format(order.prefix, order.fs, order.samples, order.encoding)
+    templates = [Template(number, device, order.boot, form) for number, device in enumerate(order.devices)]
     print(json.dumps({"ready": len(templates)}), flush=True)
     allowance = _Allowance()
     told = connection.confirmed

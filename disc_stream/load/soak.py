@@ -6,15 +6,18 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from disc_stream.errors import BrokerError
-from disc_stream.load.ingest import WINDOW, Load, Say, Server, broker_of, read_line, spawn
+from disc_stream.load.ingest import Say
+from disc_stream.load.plan import WINDOW, Load
+from disc_stream.load.processes import broker_of, read_line, spawn
 from disc_stream.load.publisher import CHANNELS, FIRST_SEQ
+from disc_stream.load.server import Server
 from disc_stream.load.steady import SteadyOrder
 from disc_stream.load.trivial import write_trivial_bundle
 from disc_stream.wire.broker import Broker
@@ -24,7 +27,7 @@ from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 SCHEMA = "disc-stream.soak/1"
 _SAMPLE_S = 3.0
 _LEVEL = 40  # samples, two minutes
-_MOST_LATENCIES = 2_000_000
+_MAX_LATENCIES = 2_000_000
 
 
 class _Latencies:
@@ -49,14 +52,38 @@ class _Latencies:
         self.labels += 1
         begin_us = label.t0_us - label.window * self._hop_us
         complete_us = begin_us + (label.seq - FIRST_SEQ + 1) * self._step_us
-        if len(self.ms) < _MOST_LATENCIES:
+        if len(self.ms) < _MAX_LATENCIES:
             self.ms.append((now_us - complete_us) / 1000)
 
 
-def run(
-    load: Load, minutes: float, warm_minutes: float, churn_s: float, broker: str | None, say: Say
-) -> dict[str, Any]:
-    """Run the fleet for ``minutes``; memory is judged after ``warm_minutes``.
+@dataclass(frozen=True, slots=True)
+class SoakPlan:
+    """How long, and with how much coming and going.
+
+    Args:
+        minutes: the fleet runs.
+        warm_minutes: after which memory is judged.
+        churn_s: a device starts anew, or another takes its place, every so many seconds; 0 for never.
+    """
+
+    minutes: float
+    warm_minutes: float
+    churn_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What a run has left to report on."""
+
+    samples: list[dict[str, float]]
+    sent: dict[str, Any]
+    server: Server
+    labels: _Latencies
+    exit_code: int
+
+
+def run(load: Load, plan: SoakPlan, broker: str | None, say: Say) -> dict[str, Any]:
+    """Run the fleet as planned.
 
     Raises:
         BrokerError: if the broker cannot be used, or a process ends.
@@ -66,18 +93,18 @@ def run(
         write_trivial_bundle(folder / "bundle", CHANNELS, load.fs, WINDOW)
         server = Server(url, prefix, load, folder)
         heard = _Latencies(url, prefix, load)
-        order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s)
+        order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, plan.churn_s)
         fleet = spawn("disc_stream.load.steady", asdict(order))
         try:
             read_line(fleet)
-            samples = _watch(server, minutes * 60, say, lambda: fleet.poll() is None)
+            samples = _watch(server, plan.minutes * 60, say, lambda: fleet.poll() is None)
             sent = json.loads(fleet.communicate(timeout=60)[0])
             _wait_for(lambda: server.batches >= sent["confirmed"])
         finally:
             fleet.kill()
             code = server.stop()
             heard.link.close()
-    return _report(load, minutes, warm_minutes, churn_s, samples, sent, server, heard, code)
+    return _report(load, plan, _Observed(samples, sent, server, heard, code))
 
 
 def _watch(server: Server, seconds: float, say: Say, alive: Callable[[], bool]) -> list[dict[str, float]]:
@@ -112,11 +139,9 @@ def _wait_for(done: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-def _report(
-    load: Load, minutes: float, warm_minutes: float, churn_s: float, samples: list[dict[str, float]],
-    sent: dict[str, Any], server: Server, heard: _Latencies, code: int,
-) -> dict[str, Any]:  # fmt: skip
-    settled = [one for one in samples if one["s"] >= warm_minutes * 60] or samples[-1:]
+def _report(load: Load, plan: SoakPlan, seen: _Observed) -> dict[str, Any]:
+    samples, sent, server, heard = seen.samples, seen.sent, seen.server, seen.labels
+    settled = [one for one in samples if one["s"] >= plan.warm_minutes * 60] or samples[-1:]
     level = max(1, min(_LEVEL, len(settled) // 5))
     first, last = (_median_rss(part) for part in (settled[:level], settled[-level:]))
     ms = np.array(heard.ms or [np.nan])
@@ -126,8 +151,8 @@ def _report(
     return {
         "schema": SCHEMA,
         "load": {"devices": load.devices, "fs": load.fs, "samples": load.samples, "encoding": load.encoding},
-        "minutes": minutes,
-        "churn_s": churn_s,
+        "minutes": plan.minutes,
+        "churn_s": plan.churn_s,
         "fleet": sent,
         "rss_mib": {
             "after_warm_up": round(first / 2**20, 2),
@@ -136,7 +161,7 @@ def _report(
         },
         "rss_growth": round(last / first - 1, 4),
         "longest_queue": max(one["queue"] for one in samples),
-        "most_deferred": max(one["deferred"] for one in samples),
+        "max_deferred": max(one["deferred"] for one in samples),
         "devices_in_memory": settled[-1]["devices"],
         "lost": sent["confirmed"] - server.batches,
         "duplicated": server.counters["duplicates"],
@@ -144,7 +169,8 @@ def _report(
         "labels_heard": heard.labels,
         "latency_ms": quantiles,
         "rejected": server.rejected,
-        "exit_code": code,
+        "exit_code": seen.exit_code,
+        "page": {"on": load.page, "viewers": [viewer.summary() for viewer in server.viewers]},
         "series": [
             [one["s"], round(one["rss"] / 2**20, 2), one["queue"]]
             for one in samples[:: max(1, len(samples) // 120)]

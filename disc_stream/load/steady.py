@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from disc_stream.load.publisher import CHANNELS, Template, send_all
+from disc_stream.load.publisher import CHANNELS, Format, Template, send_all
 from disc_stream.load.wire import RawConnection, publish_packet
 from disc_stream.types import DeviceMeta
 from disc_stream.wire.broker import Broker
@@ -73,10 +73,8 @@ class _Slot:
 
     def _begin(self) -> None:
         order = self._order
-        self._template = Template(
-            self._number, self.device, prefix=order.prefix, fs=order.fs, samples=order.samples,
-            encoding=order.encoding, boot=self._boot,
-        )  # fmt: skip
+        form = Format(order.prefix, order.fs, order.samples, order.encoding)
+        self._template = Template(self._number, self.device, self._boot, form)
         self._turn = 0
 
 

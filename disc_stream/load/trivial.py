@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +33,37 @@ def write_trivial_bundle(
     """Six clusters at fixed places."""
     centroids = np.random.default_rng(0).normal(size=(K, len(channels))).astype(np.float32)
     clusters = [ClusterInfo(id=k, name=f"cluster-{k}", size=1, distance_q95=1.0) for k in range(K)]
-    return write_mean_bundle(path, "trivial", channels, fs, window, centroids, clusters)
+    return write_mean_bundle(path, "trivial", InputSpec(channels, fs, window), centroids, clusters)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a model reads.
+
+    Args:
+        channels: what a sample consists of.
+        fs: samples per second.
+        window: its lengths.
+    """
+
+    channels: Sequence[Channel]
+    fs: float
+    window: WindowInfo
 
 
 def write_mean_bundle(
-    path: Path,
-    name: str,
-    channels: Sequence[Channel],
-    fs: float,
-    window: WindowInfo,
-    centroids: Float32Array,
-    clusters: list[ClusterInfo],
+    path: Path, name: str, reads: InputSpec, centroids: Float32Array, clusters: list[ClusterInfo]
 ) -> Manifest:
     """Write a bundle whose embedding is the mean of the window; q is Student's t of equation 13.
 
     Args:
         path: of the bundle.
         name: of the model.
-        channels: what a sample consists of.
-        fs: samples per second.
-        window: its lengths.
+        reads: its input.
         centroids: (K, C), in the channels' units.
         clusters: K of them.
     """
+    channels, fs, window = reads.channels, reads.fs, reads.window
     dims = len(channels)
     manifest = Manifest(
         name=name, version="", created="2025-01-01T00:00:00Z", fs=fs, window=window,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from disc_stream.artifacts.manifest import ClusterInfo, Manifest, WindowInfo
-from disc_stream.load.trivial import write_mean_bundle
+from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.types import Channel
 
 FS = 50.0
@@ -23,4 +23,4 @@ def write_tiny_bundle(path: Path, names: Sequence[str] = NAMES) -> Manifest:
     clusters = [
         ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(names)
     ]
-    return write_mean_bundle(path, "tiny", CHANNELS, FS, WINDOW, CENTROIDS, clusters)
+    return write_mean_bundle(path, "tiny", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS, clusters)

@@ -1,0 +1,48 @@
+"""What a load test sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from disc_stream.artifacts.manifest import WindowInfo
+
+WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
+WARM = 0.1
+"""Share of the messages before the clock starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to measure.
+
+    Args:
+        devices: number of them.
+        fs: sampling rate in Hz.
+        samples: per message.
+        messages: in total; every device sends the same number.
+        publishers: processes.
+        encoding: of the payloads.
+        receive_maximum: of both subscribers.
+        page: whether the server has its live page.
+        viewers: browsers that look at it.
+    """
+
+    devices: int
+    fs: float = 50.0
+    samples: int = 50
+    messages: int = 100_000
+    publishers: int = 2
+    encoding: str = "cbor"
+    receive_maximum: int = 1_000
+    page: bool = True
+    viewers: int = 1
+
+    @property
+    def rounds(self) -> int:
+        """Messages per device."""
+        return max(2, round(self.messages / self.devices))
+
+    @property
+    def total(self) -> int:
+        """Messages in all."""
+        return self.rounds * self.devices

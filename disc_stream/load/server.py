@@ -1,0 +1,101 @@
+"""The server under load, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disc_stream.errors import BrokerError
+from disc_stream.load.memory import rss_bytes
+from disc_stream.load.plan import WARM, Load
+from disc_stream.load.processes import Lines, read_line
+from disc_stream.load.viewer import Viewer
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts over time."""
+
+    count: int = 0
+    at: float = 0.0
+    first_count: int = 0
+    first_at: float = 0.0
+
+    def note(self, count: int, warm: int) -> None:
+        """A new count; the clock starts when ``warm`` messages are through."""
+        if count == self.count:
+            return
+        self.count, self.at = count, time.monotonic()
+        if not self.first_at and count >= warm:
+            self.first_count, self.first_at = count, self.at
+
+    @property
+    def rate(self) -> float:
+        """Messages per second since the clock started."""
+        seconds = self.at - self.first_at
+        return (self.count - self.first_count) / seconds if seconds > 0 else 0.0
+
+
+class Server:
+    """``disc-stream serve`` as a process, with its live page and those who look at it.
+
+    Args:
+        broker: URL.
+        prefix: of the topics.
+        load: how it is loaded.
+        folder: for its bundle (which is there), its configuration and its state.
+    """
+
+    def __init__(self, broker: str, prefix: str, load: Load, folder: Path) -> None:
+        config = folder / "serve.yaml"
+        settings = {
+            "bundle": str(folder / "bundle"), "prefix": prefix, "state": str(folder / "state"),
+            "http": "127.0.0.1:0" if load.page else None,
+            "client_id": f"{prefix.replace('/', '-')}-server", "status_interval_s": 0.1,
+            "receive_maximum": load.receive_maximum, "max_devices": max(20_000, load.devices), "threads": 1,
+        }  # fmt: skip
+        config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+        self.counters: dict[str, int] = {}
+        self.first: dict[str, int] = {}
+        self.rejected: dict[str, int] = {}
+        self.progress = Progress()
+        self._warm = round(WARM * load.total)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "DISC_STREAM_BROKER": broker},
+        )  # fmt: skip
+        ready = read_line(self.process)
+        if ready["event"] != "ready":
+            raise BrokerError("the server did not start")
+        self._reading = Lines(self.process, self._note)
+        self.viewers = [Viewer(ready["http"]) for _ in range(load.viewers if load.page else 0)]
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if line["event"] == "status":
+            self.counters, self.rejected = line["counters"], line["rejected"]
+            self.first = self.first or self.counters
+            self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
+
+    @property
+    def batches(self) -> int:
+        """Batches that it has taken, repetitions left out."""
+        return self.counters.get("batches", 0)
+
+    def rss_bytes(self) -> int:
+        """Memory of both processes of the server."""
+        return rss_bytes(self.process.pid)
+
+    def stop(self) -> int:
+        """End it gracefully; its exit code."""
+        for viewer in self.viewers:
+            viewer.close()
+        self.process.terminate()
+        code = self.process.wait(60)
+        self._reading.join()
+        return code
