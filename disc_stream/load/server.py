@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,16 @@ class Server:
         self.rejected: dict[str, int] = {}
         self.progress = Progress()
         self._warm = round(WARM * load.total)
+        self._log = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "DISC_STREAM_BROKER": broker},
+            stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**os.environ, "DISC_STREAM_BROKER": broker},
         )  # fmt: skip
-        ready = read_line(self.process)
-        if ready["event"] != "ready":
-            raise BrokerError("the server did not start")
+        try:
+            ready = read_line(self.process)
+        except BrokerError:
+            raise BrokerError(f"the server did not start: {self._last_words()}") from None
         self._reading = Lines(self.process, self._note)
         self.viewers = [Viewer(ready["http"]) for _ in range(load.viewers if load.page else 0)]
 
@@ -81,6 +85,12 @@ class Server:
             self.counters, self.rejected = line["counters"], line["rejected"]
             self.first = self.first or self.counters
             self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
+
+    def _last_words(self) -> str:
+        """The last line of its log."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     @property
     def batches(self) -> int:
@@ -98,4 +108,5 @@ class Server:
         self.process.terminate()
         code = self.process.wait(60)
         self._reading.join()
+        self._log.close()
         return code

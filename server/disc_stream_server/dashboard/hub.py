@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+
+import msgspec
 
 from disc_stream_server.dashboard.board import Board
 from disc_stream_server.dashboard.view import Query, View
@@ -191,9 +192,9 @@ class Hub:
 
 def encode_event(name: str, value: dict[str, Any]) -> bytes:
     """One server-sent event (WHATWG HTML, section 9.2)."""
-    return f"event: {name}\ndata: {dumps(value)}\n\n".encode()
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), dumps(value))
 
 
-def dumps(value: dict[str, Any]) -> str:
+def dumps(value: dict[str, Any]) -> bytes:
     """Compact JSON on one line; what JSON does not know becomes text."""
-    return json.dumps(value, separators=(",", ":"), default=str)
+    return msgspec.json.encode(value, enc_hook=str)

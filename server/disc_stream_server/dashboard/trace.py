@@ -65,10 +65,13 @@ class Trace:
         if self.size == 0:
             return []
         first = max(since, self.count - self.size)
-        values = self._ring[np.arange(first, self.count) % self.size].astype(np.float64)
-        rows: list[Point] = np.round(values, _DECIMALS).tolist()
-        if not bool(np.isfinite(values).all()):
-            rows = [[v if v is not None and np.isfinite(v) else None for v in row] for row in rows]
+        values = np.round(self._ring[np.arange(first, self.count) % self.size].astype(np.float64), _DECIMALS)
+        finite = np.isfinite(values)
+        rows: list[Point] = values.tolist()
+        if not bool(finite.all()):
+            known = values.astype(object)
+            known[~finite] = None
+            rows = known.tolist()
         return rows
 
     def _begin(self, batch: SampleBatch) -> None:
