@@ -2,81 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from disc_stream.errors import ConfigError
+from disc_stream.models.settings import Settings
 
 Layout = Literal["channels", "grid"]
 Feedback = Literal["hidden", "output"]
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
+class NetworkConfig(Settings):
     """Hyper-parameters of the multi-task autoencoder.
 
-    Args:
-        layout: ``channels`` treats a sample as one vector (a kernel of 1 on a grid of one cell, which is
-            a plain GRU); ``grid`` lays it out as sensors × axes and convolves over that.
-        axes: channels per sensor, for ``grid``.
-        kernel: odd side of the convolution kernel, for ``grid``.
-        hidden: hidden units per direction; per cell of the grid for ``grid``.
-        layers: encoder layers.
-        frame: consecutive samples that one step of the recurrences takes (and makes) together; the paper has
-            1, a larger one is that many times faster.
-        reset_after: apply the reset gate after the recurrent product (PyTorch, cuDNN) instead of before
-            it (the paper's equation 3).
-        dropout: between encoder layers.
-        embedding: size d of the embedding z.
-        squash: tanh after the bottleneck's batch normalisation.
-        context_norm: batch normalisation and tanh after the context's linear map.
-        decoder_hidden: hidden units of each decoder.
-        decoder_layers: layers of each decoder; all of them start from the context vector.
-        feedback: what a decoder reads at t > 0: its last ``hidden`` state or its last ``output``.
+    Raises:
+        ConfigError: naming the field, its value and what is possible.
     """
 
-    layout: Layout = "channels"
-    axes: int = 3
-    kernel: int = 3
-    hidden: int = 256
-    layers: int = 2
-    frame: int = 1
-    reset_after: bool = True
-    dropout: float = 0.2
-    embedding: int = 256
-    squash: bool = False
-    context_norm: bool = False
-    decoder_hidden: int = 512
-    decoder_layers: int = 1
-    feedback: Feedback = "hidden"
+    layout: Layout = Field(
+        "channels",
+        title="Layout of a sample",
+        description="`channels` treats a sample as one vector (a kernel of 1 on a grid of one cell, which is "
+        "a plain GRU); `grid` lays it out as sensors × axes and convolves over that",
+    )
+    axes: int = Field(3, ge=1, title="Channels of a sensor", description="for `grid`")
+    kernel: int = Field(3, ge=1, title="Kernel", description="odd side of the convolution kernel, for `grid`")
+    hidden: int = Field(
+        256, ge=1, title="Hidden units", description="for each direction; for `grid`, also of each cell"
+    )
+    layers: int = Field(2, ge=1, title="Encoder layers", description="of the recurrent encoder")
+    frame: int = Field(
+        1,
+        ge=1,
+        title="Samples of a step",
+        description="consecutive samples that one step of the recurrences takes (and makes) together; the "
+        "paper has 1, a larger one is that many times faster",
+    )
+    reset_after: bool = Field(
+        True,
+        title="Form of the reset gate",
+        description="apply it after the recurrent product (PyTorch, cuDNN), not before it (equation 3)",
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, title="Dropout", description="share, between encoder layers")
+    embedding: int = Field(256, ge=1, title="Size of the embedding", description="d of the embedding z")
+    squash: bool = Field(
+        False, title="Bounded embedding", description="tanh after the bottleneck's batch normalisation"
+    )
+    context_norm: bool = Field(
+        False,
+        title="Normalised context",
+        description="batch normalisation and tanh after the context's linear map",
+    )
+    decoder_hidden: int = Field(512, ge=1, title="Hidden units of a decoder", description="of each of both")
+    decoder_layers: int = Field(
+        1,
+        ge=1,
+        title="Decoder layers",
+        description="of each decoder; all of them start from the context vector",
+    )
+    feedback: Feedback = Field(
+        "hidden",
+        title="What a decoder reads",
+        description="at t > 0: its last `hidden` state or its last `output`",
+    )
 
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: naming the field, its value and what is possible.
-        """
-        if self.layout not in ("channels", "grid"):
-            raise ConfigError(f"layout must be 'channels' or 'grid', got {self.layout!r}")
-        if self.feedback not in ("hidden", "output"):
-            raise ConfigError(f"feedback must be 'hidden' or 'output', got {self.feedback!r}")
-        sizes = (
-            "axes",
-            "kernel",
-            "hidden",
-            "layers",
-            "frame",
-            "embedding",
-            "decoder_hidden",
-            "decoder_layers",
-        )
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+    @model_validator(mode="after")
+    def _odd_kernel(self) -> Self:
         if self.kernel % 2 == 0:
-            raise ConfigError(f"kernel must be odd, got {self.kernel}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        return self
 
     def grid(self, n_channels: int) -> tuple[int, int]:
         """Rows and columns of the grid that one sample of ``n_channels`` is laid out on.

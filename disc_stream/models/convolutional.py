@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from disc_stream.errors import ConfigError
 from disc_stream.models.layers import seeded_linear
+from disc_stream.models.settings import Settings
 
 _STRIDE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ConvConfig:
+class ConvConfig(Settings):
     """Hyper-parameters of the convolutional autoencoder.
 
-    Args:
-        filters: of the strided convolutions.
-        kernels: their lengths in samples, odd.
-        embedding: size d of the embedding.
+    Raises:
+        ConfigError: naming the field, its value and what is possible.
     """
 
-    filters: tuple[int, ...] = (32, 64, 128)
-    kernels: tuple[int, ...] = (5, 5, 3)
-    embedding: int = 10
+    filters: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32, 64, 128), min_length=1, strict=False, title="Filters", description="of the strided convolutions"
+    )
+    kernels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (5, 5, 3), min_length=1, strict=False, title="Kernels", description="their lengths in samples, odd"
+    )
+    embedding: int = Field(10, ge=1, title="Size of the embedding", description="d of the embedding z")
 
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: naming the field, its value and what is possible.
-        """
-        if not self.filters or min(self.filters) < 1 or len(self.filters) != len(self.kernels):
-            raise ConfigError(f"filters and kernels must be as many, got {self.filters} and {self.kernels}")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise ConfigError(f"kernels must be odd, got {self.kernels}")
-        if self.embedding < 1:
-            raise ConfigError(f"embedding must be at least 1, got {self.embedding}")
+    @model_validator(mode="after")
+    def _odd_and_as_many(self) -> Self:
+        if len(self.filters) != len(self.kernels):
+            raise ValueError(
+                f"filters and kernels must be as many, got {list(self.filters)} and {list(self.kernels)}"
+            )
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels must be odd, got {list(self.kernels)}")
+        return self
 
 
 class ConvAutoencoder(nn.Module):

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from disc_stream.errors import ConfigError
 from disc_stream.models.layers import seeded_linear
+from disc_stream.models.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class StackedConfig:
+class StackedConfig(Settings):
     """Hyper-parameters of the stacked autoencoder.
 
-    Args:
-        widths: of the hidden layers of the encoder; the decoder mirrors them.
-        embedding: size d of the embedding.
+    Raises:
+        ConfigError: naming the field, its value and what is possible.
     """
 
-    widths: tuple[int, ...] = (500, 500, 2000)
-    embedding: int = 10
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: naming the field, its value and what is possible.
-        """
-        if not self.widths or min(self.widths) < 1:
-            raise ConfigError(f"widths must be whole numbers of at least 1, got {self.widths}")
-        if self.embedding < 1:
-            raise ConfigError(f"embedding must be at least 1, got {self.embedding}")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (500, 500, 2000),
+        min_length=1,
+        strict=False,
+        title="Widths of the hidden layers",
+        description="of the encoder; the decoder mirrors them",
+    )
+    embedding: int = Field(10, ge=1, title="Size of the embedding", description="d of the embedding z")
 
 
 class StackedAutoencoder(nn.Module):

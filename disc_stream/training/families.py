@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -100,7 +99,7 @@ def _on_whole_windows(
     return {
         "paper": full,
         "released": full,
-        "small": dataclasses.replace(full, network=small, epochs=60, refine_epochs=40),
+        "small": full.but(network=small, epochs=60, refine_epochs=40),
     }
 
 

@@ -2,111 +2,120 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.convolutional import ConvConfig
 from disc_stream.models.dense import StackedConfig
+from disc_stream.models.settings import Settings, unknown_setting
 
 Network = NetworkConfig | StackedConfig | ConvConfig
+_NETWORKS: tuple[type[Settings], ...] = (NetworkConfig, StackedConfig, ConvConfig)
 
 Init = Literal["kmeans", "ward"]
 ScalerKind = Literal["minmax", "zscore", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "scaler": ("minmax", "zscore", "none"),
-    "init": ("kmeans", "ward"),
-    "target": ("set", "batch"),
-    "precision": ("auto", "fp32", "bf16"),
-    "refine_optimizer": ("adam", "sgd"),
-}
 
-
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """How a network is trained.
 
-    Args:
-        network: its shape.
-        scaler: normalisation per channel with the training windows' statistics.
-        batch_size: windows per step, in both phases; the batches of an epoch are of nearly equal size.
-        epochs: of autoencoder training.
-        learning_rate: of Adam in autoencoder training.
-        decay_after: share of the epochs after which the learning rate is multiplied by ``decay_factor``.
-        decay_factor: see ``decay_after``.
-        clip_norm: largest norm of a step's gradient; 0 for no limit.
-        init: how the centroids are found on the autoencoder's embeddings.
-        ward_sample: Ward is run on at most so many windows (its memory grows with their square); the
-            cluster means of the sample then serve all windows.
-        refine_epochs: most epochs of refinement.
-        refine_learning_rate: of a fresh Adam in refinement.
-        refine_optimizer: ``adam``, or ``sgd`` with a momentum of 0.9 as in DEC.
-        gamma: weight of the clustering loss, equation 16.
-        reconstruction: weight of the autoencoder's loss beside it; 0 for DEC.
-        target: the target distribution P (equation 14) is computed over the whole ``set`` before every epoch
-            in evaluation mode, or over every ``batch`` from that batch's own q.
-        refresh_steps: with a target over the set, steps between two of its updates, rounded to whole epochs;
-            0 for every epoch.
-        tolerance: refinement stops when a smaller share of labels changes from one epoch to the next.
-        precision: of the large matrix products in training; ``auto`` is bf16 for wide networks where the
-            processor has it. Evaluation is always fp32.
+    Raises:
+        ConfigError: naming the field, its value and what is possible.
     """
 
-    network: Network = field(default_factory=NetworkConfig)
-    scaler: ScalerKind = "minmax"
-    batch_size: int = 256
-    epochs: int = 100
-    learning_rate: float = 1e-3
-    decay_after: float = 0.7
-    decay_factor: float = 0.1
-    clip_norm: float = 0.0
-    init: Init = "kmeans"
-    ward_sample: int = 10_000
-    refine_epochs: int = 200
-    refine_learning_rate: float = 1e-3
-    refine_optimizer: Literal["adam", "sgd"] = "adam"
-    gamma: float = 0.1
-    reconstruction: float = 1.0
-    target: Literal["set", "batch"] = "set"
-    refresh_steps: int = 0
-    tolerance: float = 1e-3
-    precision: Precision = "auto"
+    network: Network = Field(default_factory=NetworkConfig, title="Network", description="its shape")
+    scaler: ScalerKind = Field(
+        "minmax",
+        title="Scaler",
+        description="normalisation of each channel with the statistics of the training windows",
+    )
+    batch_size: int = Field(
+        256,
+        ge=2,
+        title="Batch size",
+        description="windows of a step, in both phases; the batches of an epoch are of nearly equal size",
+    )
+    epochs: int = Field(100, ge=1, title="Epochs", description="of autoencoder training")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=1, title="Learning rate", description="of Adam in autoencoder training"
+    )
+    decay_after: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        title="Start of the decay",
+        description="share of the epochs after which the learning rate is multiplied by `decay_factor`",
+    )
+    decay_factor: float = Field(0.1, gt=0, le=1, title="Decay", description="see `decay_after`")
+    clip_norm: float = Field(
+        0.0, ge=0, title="Gradient clipping", description="maximum norm of a step's gradient; 0 for no limit"
+    )
+    init: Init = Field(
+        "kmeans",
+        title="First centroids",
+        description="how they are found on the embeddings of the autoencoder",
+    )
+    ward_sample: int = Field(
+        10_000,
+        ge=2,
+        title="Windows for Ward",
+        description="maximum that Ward's method is run on (its memory grows with their square); the cluster "
+        "means of the sample then serve all windows",
+    )
+    refine_epochs: int = Field(200, ge=0, title="Epochs of refinement", description="maximum")
+    refine_learning_rate: float = Field(
+        1e-3, gt=0, le=1, title="Learning rate of refinement", description="of a fresh optimiser"
+    )
+    refine_optimizer: Literal["adam", "sgd"] = Field(
+        "adam", title="Optimiser of refinement", description="`sgd` has a momentum of 0.9, as in DEC"
+    )
+    gamma: float = Field(0.1, ge=0, le=1, title="γ", description="weight of the clustering loss, equation 16")
+    reconstruction: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Weight of the autoencoder's loss",
+        description="beside the clustering loss; 0 for DEC",
+    )
+    target: Literal["set", "batch"] = Field(
+        "set",
+        title="Target distribution",
+        description="P (equation 14) is computed over the whole `set` before every epoch in evaluation mode, "
+        "or over every `batch` from that batch's own q",
+    )
+    refresh_steps: int = Field(
+        0,
+        ge=0,
+        title="Steps between two targets",
+        description="with a target over the set, rounded to whole epochs; 0 for every epoch",
+    )
+    tolerance: float = Field(
+        1e-3,
+        ge=0,
+        le=1,
+        title="Tolerance",
+        description="refinement stops when a smaller share of labels changes from one epoch to the next",
+    )
+    precision: Precision = Field(
+        "auto",
+        title="Precision",
+        description="of the large matrix products in training; `auto` is bf16 for wide networks where the "
+        "processor has it. Evaluation is always fp32",
+    )
 
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: naming the field, its value and what is possible.
-        """
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name, least in (
-            ("batch_size", 2),
-            ("epochs", 1),
-            ("refine_epochs", 0),
-            ("ward_sample", 2),
-            ("refresh_steps", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("learning_rate", "refine_learning_rate", "decay_factor"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
-        for name in ("gamma", "reconstruction", "decay_after", "tolerance"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if not self.clip_norm >= 0.0:
-            raise ConfigError(f"clip_norm must be at least 0, got {self.clip_norm}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        return dataclasses.asdict(self)
+    @field_validator("network", mode="before")
+    @classmethod
+    def _network_by_its_fields(cls, value: Any) -> Any:
+        """Of plain values, as a run folder has them, the network that knows all their names."""
+        if not isinstance(value, Mapping):
+            return value
+        kinds = [kind for kind in _NETWORKS if set(value) <= set(kind.model_fields)]
+        return (kinds[0] if kinds else NetworkConfig)(**value)
 
 
 PRESETS: dict[str, TrainingConfig] = {
@@ -160,27 +169,11 @@ def resolve(
         raise ConfigError(f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(presets)}")
     base = presets[preset]
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    network_names = {f.name for f in dataclasses.fields(base.network)}
-    training_names = {f.name for f in dataclasses.fields(TrainingConfig)} - {"network"}
-    unknown = sorted(set(given) - network_names - training_names)
+    of_network = set(type(base.network).model_fields)
+    of_training = set(TrainingConfig.model_fields) - {"network"}
+    unknown = sorted(set(given) - of_network - of_training)
     if unknown:
-        known = ", ".join(sorted(network_names | training_names))
-        raise ConfigError(f"there is no setting {unknown[0]!r}", remedy=f"Use one of: {known}")
-    for name, value in given.items():
-        default = getattr(base.network if name in network_names else base, name)
-        _require_type(name, value, default)
-    shape = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in network_names}
-    network: Network = dataclasses.replace(cast("Any", base.network), **shape)
-    training = {n: v for n, v in given.items() if n in training_names}
-    return dataclasses.replace(base, **{"network": network, **training})
-
-
-def _require_type(name: str, value: Any, default: Any) -> None:
-    """A value must be of the kind of the preset's; a whole number also serves as a number."""
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple: "a list"}
-    if isinstance(default, tuple):
-        default, value = (), tuple(value) if isinstance(value, list) else value
-    accepted = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
-        wanted = kinds.get(type(default), type(default).__name__)
-        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+        raise unknown_setting(unknown[0], of_network | of_training)
+    network = base.network.but(**{name: value for name, value in given.items() if name in of_network})
+    training = {name: value for name, value in given.items() if name in of_training}
+    return base.but(network=network, **training)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def write_tiny_run(path: Path, *, seed: int = 0, **network: Any) -> Path:
         norm.running_mean.copy_(torch.from_numpy(rng.normal(size=config.embedding)))
         norm.running_var.copy_(torch.from_numpy(rng.uniform(0.01, 0.1, size=config.embedding)))
         centroids = autoencoder.encoder(torch.from_numpy(samples[:N_CLUSTERS])).clone()
-    info = tiny_info(asdict(config), seed)
+    info = tiny_info(config.to_dict(), seed)
     save_run(path, info=info, autoencoder=autoencoder, centroids=centroids, samples=samples)
     return path
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def test_a_trained_model_answers_as_torch_does(tmp_path: Path) -> None:
     x = moving(120)
     disc = DISC(N_CLUSTERS, epochs=2, refine_epochs=2, device="cpu", settings={"hidden": 12, "embedding": 4})
     disc.fit(x)
-    network = asdict(disc.config_.network)
+    network = disc.config_.network.to_dict()
     info = tiny_info(network, 0).model_copy(update={"scaler": disc.fitted_.scaler})
     save_run(
         tmp_path / "run", info=info, autoencoder=disc.fitted_.autoencoder,

@@ -194,9 +194,10 @@ def test_windows_that_are_all_alike_are_refused() -> None:
     [
         ({"epochs": 3}, "disc-plus has no setting 'epochs'"),
         ({"bands": 0}, "bands must be at least 1, got 0"),
-        ({"spans": []}, "spans must be whole numbers of at least 0"),
-        ({"spans": [1.5]}, "spans must be like"),
-        ({"tied": 1}, "tied must be like True, got 1"),
+        ({"spans": []}, "spans must have at least one value"),
+        ({"spans": [1, -1]}, "spans must be a list, each value at least 0, got -1"),
+        ({"spans": [1.5]}, r"spans must be a list, each value a whole number, got 1\.5"),
+        ({"tied": 1}, "tied must be true or false, got 1"),
         ({"explained": 1.0}, "explained must be between 0 and 1"),
     ],
 )
