@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class DiscStreamError(Exception):
@@ -178,3 +180,12 @@ def _checkout() -> tuple[str | None, bool]:
     if url.scheme != "file" or "dir_info" not in record:
         return None, False
     return unquote(url.path), bool(record["dir_info"].get("editable"))
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """``, did you mean 'NAME'?`` for the name that is most like a mistyped one; empty if none is like it.
+
+    A hint for the end of a message: what was mistyped is never taken for what it resembles.
+    """
+    close = get_close_matches(given.lower(), list(known), 1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -23,19 +23,17 @@ from disc_stream.benchmarks.cells import (
     read_cell,
     write_cell,
 )
-from disc_stream.benchmarks.protocols import StreamSettings, evaluate, knows_devices, prepare, protocol_facts
+from disc_stream.benchmarks.protocols import StreamSettings, evaluate, prepare, protocol_facts
 from disc_stream.data.types import Split
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import DiscStreamError, UsageError
-from disc_stream.training.estimators import DeepClusterer, DiscPlus, SpaceClusterer
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.events import Callback, EpochEvent, TrainingEvent, ignore
-from disc_stream.training.families import get_family
-from disc_stream.training.fitting import FitOptions, pretrain, sha256
+from disc_stream.training.fingerprint import sha256
+from disc_stream.training.fitting import pretrain
 from disc_stream.training.methods import Method, get_method
-from disc_stream.training.plus.config import resolve_plus
-from disc_stream.training.presets import TrainingConfig, resolve
 from disc_stream.training.pretrained import Pretrained, stage_one
+from disc_stream.training.task import FitOptions
 
 log = logging.getLogger(__name__)
 
@@ -163,22 +161,19 @@ def _cell(key: CellKey, split: Split, request: Request, callback: Callback) -> C
 
     data = prepare(split, key.protocol, method, request.stream)
     started, watch = time.perf_counter(), _Watch(callback)
-    how: dict[str, Any] = {"callback": watch} if method.family or method.group == "ours" else {}
-    if knows_devices(method):
-        how["devices"] = data.train.devices
-    if isinstance(model, (DeepClusterer, SpaceClusterer)):
-        how["pretrained"] = _shared(key, method, model, data.train.x, request, watch)
     own = _work(request, key) / f"{path.stem}-{marks[:8]}"
-    if isinstance(model, DeepClusterer):
-        if request.force:
-            shutil.rmtree(own, ignore_errors=True)
-        how |= {"checkpoints": own, "resume": True}
-    model.fit(data.train.x, **how)
+    if request.force:
+        shutil.rmtree(own, ignore_errors=True)
+    model.fit(
+        data.train.x,
+        devices=data.train.devices if method.knows_devices else None,
+        options=FitOptions("auto", watch, own, resume=True),
+        pretrained=_shared(key, model, data.train.x, request, watch),
+    )
     scores = evaluate(model, method, data)
-    seconds = time.perf_counter() - started
-    if isinstance(model, (DeepClusterer, SpaceClusterer)):
-        # Epochs count as long as they took, also those that another row or a stopped run has computed.
-        seconds += sum(entry["seconds"] for entry in model.history_) - watch.seconds
+    # Epochs count as long as they took, also those that another row or a stopped run has computed.
+    history = getattr(model, "history_", [])
+    seconds = time.perf_counter() - started + sum(entry["seconds"] for entry in history) - watch.seconds
     cell = Cell(
         dataset=key.dataset_name, protocol=key.protocol, method=key.method, preset=key.preset, seed=key.seed,
         config=config, config_hash=digest, fingerprint=marks, split=split.protocol,
@@ -202,38 +197,19 @@ def configuration_of(
     Raises:
         ConfigError: if the preset or a setting does not suit the method.
     """
-    settings = dict(request.settings) if method.family or method.group == "ours" else {}
+    settings = dict(request.settings) if method.takes_settings else {}
     model = method.make(n_clusters, seed, _preset(request, method), settings)
-    return model, _configuration(model)
-
-
-def _configuration(model: WindowClusterer) -> dict[str, Any]:
-    facts: dict[str, Any] = {"estimator": type(model).__name__}
-    if isinstance(model, DeepClusterer):
-        return {**facts, **model.configuration().to_dict()}
-    if isinstance(model, SpaceClusterer):
-        config = resolve(model.preset, model.settings, get_family(model.family).presets)
-        return {**facts, "family": model.family, "algorithm": model.algorithm, **stage_one(config.to_dict())}
-    if isinstance(model, DiscPlus):
-        return {**facts, **resolve_plus(model.settings).to_dict()}
-    return {**facts, **{k: v for k, v in model.get_params().items() if k == "linkage"}}
+    return model, model.facts()
 
 
 def _shared(
-    key: CellKey,
-    method: Method,
-    model: DeepClusterer | SpaceClusterer,
-    x: Any,
-    request: Request,
-    callback: Callback,
-) -> Pretrained:
-    """The autoencoder that the methods of this family share, trained on these very windows."""
-    family = get_family(method.family)
-    config: TrainingConfig = (
-        model.configuration()
-        if isinstance(model, DeepClusterer)
-        else resolve(model.preset, model.settings, family.presets)
-    )
+    key: CellKey, model: WindowClusterer, x: Any, request: Request, callback: Callback
+) -> Pretrained | None:
+    """The autoencoder that the methods of this family share, trained on these very windows; None without."""
+    first = model.first_stage()
+    if first is None:
+        return None
+    family, config = first
     mark = hash_of({"family": family.name, "config": stage_one(config.to_dict())}, sha256(x))[:8]
     folder = _work(request, key) / f"{family.name}-{key.preset}-{mark}-seed{key.seed}"
     file = folder / "autoencoder.safetensors"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 
 from disc_stream.benchmarks.cells import Protocol
 from disc_stream.clustering.metrics import score
@@ -16,7 +15,6 @@ from disc_stream.clustering.smoothing import filter_sequence, forward_backward, 
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError
 from disc_stream.signal.running import running_standardise
-from disc_stream.training.estimators import SpaceClusterer
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.methods import Method
 from disc_stream.types import Float32Array, IntArray
@@ -77,18 +75,13 @@ def protocol_facts(protocol: Protocol, method: Method, stream: StreamSettings) -
     if protocol == "paper":
         return {"protocol": "paper"}
     facts: dict[str, Any] = {"protocol": "stream", "stay": stream.stay}
-    return facts if knows_devices(method) else {**facts, "prior_windows": stream.prior_windows}
-
-
-def knows_devices(method: Method) -> bool:
-    """Whether a method does itself what the ``stream`` protocol's normalisation is for."""
-    return method.group == "ours"
+    return facts if method.knows_devices else {**facts, "prior_windows": stream.prior_windows}
 
 
 def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSettings) -> Prepared:
     """The windows of both parts, normalised by device where the protocol asks for it."""
     train, test = _in_time_order(split.train), _in_time_order(split.test)
-    if protocol == "paper" or knows_devices(method):
+    if protocol == "paper" or method.knows_devices:
         return Prepared(protocol, train, test, stream)
     mean = train.x.mean((0, 1), dtype=np.float64)
     variance = train.x.var((0, 1), dtype=np.float64)
@@ -105,7 +98,7 @@ def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str
     """Scores of a fitted model, by part; see ``Cell``."""
     scores = {"train": score(data.train.y, model.labels_)}
     if data.protocol == "paper":
-        found = _afresh(model, data.test.x) if method.refits else model.predict(data.test.x)
+        found = model.group_again(data.test.x) if method.refits else model.predict(data.test.x)
         return {**scores, "test": score(data.test.y, found)}
     q = model.predict_proba(data.test.x)
     exponent = likelihood_exponent(model.cluster_centers_.shape[1])
@@ -127,14 +120,6 @@ def _in_time_order(part: WindowSet) -> Part:
         np.ascontiguousarray(part.x[order]), part.y[order].astype(np.int64),
         part.subject[order].astype(np.int64),
     )  # fmt: skip
-
-
-def _afresh(model: WindowClusterer, x: Float32Array) -> IntArray:
-    """A clustering of the test windows themselves: agglomerative clustering cannot predict."""
-    if isinstance(model, SpaceClusterer):
-        return np.asarray(model.group_again(x), dtype=np.int64)
-    labels: IntArray = clone(model).fit(x).labels_
-    return labels
 
 
 def _smoothed(q: Soft, devices: IntArray, stay: float, exponent: float, how: Callable[..., Soft]) -> IntArray:

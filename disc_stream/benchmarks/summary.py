@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from disc_stream.benchmarks.cells import Cell
+from disc_stream.benchmarks.cells import NO_PRESET, Cell
 from disc_stream.benchmarks.paper import REFERENCE_ONLY, Figures, paper_figures
 from disc_stream.training.methods import METHODS
-from disc_stream.training.plus.config import PlusConfig
 
 METRICS = ("nmi", "acc", "ari", "ami")
 
@@ -36,10 +35,11 @@ class Row:
 
     @property
     def variant(self) -> str:
-        """What an ablation of disc-plus changes; empty for the method as it is."""
-        if self.first.method != "disc-plus":
+        """What an ablation changes of a method that has no presets; empty for the method as it is."""
+        recipe = METHODS[self.first.method].recipe
+        if recipe is None or recipe.presets:
             return ""
-        usual, config = PlusConfig().to_dict(), self.first.config
+        usual, config = recipe.resolve(NO_PRESET, {}).to_dict(), self.first.config
         return ", ".join(f"{name}={config[name]}" for name in usual if config.get(name) != usual[name])
 
     @property

@@ -18,11 +18,12 @@ from disc_stream.benchmarks.cells import hardware
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.reference import ReferenceAutoencoder
-from disc_stream.training.families import FAMILIES, build_for
+from disc_stream.training.families import build_for
 from disc_stream.training.fitting import pick_device, use_bf16
 from disc_stream.training.memory import keep_freed_memory
 from disc_stream.training.phases import Pretraining
 from disc_stream.training.presets import TrainingConfig
+from disc_stream.training.recipes.recurrent import DISC_FAMILY
 from disc_stream.training.trainer import Trainer
 from disc_stream.training.windows import apply_scaler, fit_scaler
 from disc_stream.types import Float32Array
@@ -134,7 +135,7 @@ def _ours(
 ) -> Callable[[Tensor], object]:
     """A step of the trainer, as a training runs it."""
     shape = (data.shape[1], data.shape[2])
-    autoencoder = build_for(FAMILIES["disc"], config, shape, seed=0).to(device).train()
+    autoencoder = build_for(DISC_FAMILY, config, shape, seed=0).to(device).train()
     phase = Pretraining(autoencoder, data, config)
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=config.learning_rate)
     trainer = Trainer(seed=0, device=device, bf16=bf16)

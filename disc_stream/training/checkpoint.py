@@ -17,7 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from disc_stream.errors import ConfigError, TrainingError
-from disc_stream.training.runs import replace_file
+from disc_stream.training.files import replace_file
 
 STATE_FILE = "state.safetensors"
 _META = "disc-stream.checkpoint"
@@ -32,7 +32,7 @@ class Checkpoint:
     Args:
         identity: what the training is: settings, seed, fingerprint of the windows.
         phase: the phase under way.
-        epoch: epochs of it that are complete.
+        epoch: epochs of it that are complete, or candidates.
         done: whether the phase has come to its end.
         model: weights of what the phase trains.
         optimizer: Adam's moments, flattened.

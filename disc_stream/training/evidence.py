@@ -14,7 +14,8 @@ from safetensors.numpy import save as to_bytes
 
 from disc_stream.artifacts.run import EVIDENCE_FILE
 from disc_stream.errors import InputNotFoundError, TrainingError
-from disc_stream.training.runs import read_info, replace_file
+from disc_stream.training.files import replace_file
+from disc_stream.training.runs import read_info
 from disc_stream.types import Float32Array, IntArray
 
 MAX_POINTS = 1000

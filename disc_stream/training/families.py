@@ -10,16 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.errors import ConfigError
-from disc_stream.models.autoencoder import MultiTaskAutoencoder, half
 from disc_stream.models.cluster import soft_assignment, squared_distances
-from disc_stream.models.config import NetworkConfig
-from disc_stream.models.convolutional import ConvAutoencoder, ConvConfig
-from disc_stream.models.dense import StackedAutoencoder, StackedConfig
-from disc_stream.models.inference import InferenceNet
-from disc_stream.training.presets import PRESETS, TrainingConfig
+from disc_stream.training.presets import TrainingConfig
 
 Build = Callable[[Any, int, int, torch.Generator], nn.Module]
+NetworkForUse = Callable[[nn.Module, Tensor, ScalerInfo], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +22,19 @@ class Family:
     """One kind of autoencoder.
 
     Args:
-        name: as ``Method.family`` names it.
+        name: of the family.
         build: (network, T, C, generator) -> a new autoencoder.
         presets: named sets of hyper-parameters.
-        recurrent: whether ``RecurrentEncoder`` encodes the first half of a window; only then it is exported.
+        input_samples: T -> samples of a window that are encoded, from its start.
+        network_for_use: (autoencoder, centroids, scaler) -> the trained network as it is used: raw inputs ->
+            embedding, q, distances.
     """
 
     name: str
     build: Build
     presets: Mapping[str, TrainingConfig]
-    recurrent: bool
-
-    def input_samples(self, n_samples: int) -> int:
-        """Samples of a window of ``n_samples`` that are encoded."""
-        return half(n_samples) if self.recurrent else n_samples
-
-    def network_for_use(self, autoencoder: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:
-        """The trained network as it is used: raw inputs -> embedding, q, distances."""
-        if self.recurrent:
-            return InferenceNet(cast("MultiTaskAutoencoder", autoencoder).encoder, centroids, scaler)
-        return WholeWindowNet(autoencoder, centroids, scaler)
+    input_samples: Callable[[int], int]
+    network_for_use: NetworkForUse
 
 
 class WholeWindowNet(nn.Module):
@@ -76,22 +64,22 @@ class WholeWindowNet(nn.Module):
         return z, soft_assignment(z, self.centroids), squared_distances(z, self.centroids)
 
 
-def _disc(network: NetworkConfig, _n_samples: int, n_channels: int, generator: torch.Generator) -> nn.Module:
-    return MultiTaskAutoencoder(network, n_channels, generator)
+def whole_window(n_samples: int) -> int:
+    """All samples of a window of ``n_samples``."""
+    return n_samples
 
 
-def _dsc(network: NetworkConfig, _n_samples: int, n_channels: int, generator: torch.Generator) -> nn.Module:
-    return MultiTaskAutoencoder(network, n_channels, generator, conditional=False)
+def presets_of_whole_windows(network: Any, small: Any) -> dict[str, TrainingConfig]:
+    """Hyper-parameters of autoencoders of whole windows.
 
+    The public implementations of DEC, IDEC and DCEC train for 200 to 300 epochs with Adam at 1e-3. DEC scales
+    its input so that a value is about 1 in the mean square, which z-scores are. It matters: with min-max
+    scaling, embeddings are so much smaller than the unit of Student's t that q is flat, and IDEC's refinement
+    drew them all into one point.
 
-def _on_whole_windows(
-    network: StackedConfig | ConvConfig, small: StackedConfig | ConvConfig
-) -> dict[str, TrainingConfig]:
-    """The public implementations of DEC, IDEC and DCEC train for 200 to 300 epochs with Adam at 1e-3.
-
-    DEC scales its input so that a value is about 1 in the mean square, which z-scores are. It matters: with
-    min-max scaling, embeddings are so much smaller than the unit of Student's t that q is flat, and IDEC's
-    refinement drew them all into one point.
+    Args:
+        network: of the presets ``paper`` and ``released``.
+        small: of the preset ``small``.
     """
     full = TrainingConfig(
         network=network, scaler="zscore", epochs=300, decay_after=1.0, refine_epochs=200, refresh_steps=140
@@ -101,34 +89,6 @@ def _on_whole_windows(
         "released": full,
         "small": full.but(network=small, epochs=60, refine_epochs=40),
     }
-
-
-FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (
-        Family("disc", _disc, PRESETS, recurrent=True),
-        Family("dsc", _dsc, PRESETS, recurrent=True),
-        Family(
-            "sae", StackedAutoencoder, recurrent=False,
-            presets=_on_whole_windows(StackedConfig(), StackedConfig(widths=(250, 250, 1000))),
-        ),
-        Family(
-            "cae", ConvAutoencoder, recurrent=False,
-            presets=_on_whole_windows(ConvConfig(), ConvConfig(filters=(16, 32, 64))),
-        ),
-    )
-}  # fmt: skip
-
-
-def get_family(name: str) -> Family:
-    """The family of that name.
-
-    Raises:
-        ConfigError: naming the families there are.
-    """
-    if name not in FAMILIES:
-        raise ConfigError(f"there is no family {name!r}", remedy=f"Use one of: {', '.join(FAMILIES)}")
-    return FAMILIES[name]
 
 
 def build_for(family: Family, config: TrainingConfig, shape: tuple[int, int], seed: int) -> nn.Module:

@@ -1,14 +1,11 @@
-"""Training from windows to centroids: the recipe that all deep methods share."""
+"""Training from windows to centroids, as all deep methods share it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,33 +19,17 @@ from disc_stream.models.config import NetworkConfig
 from disc_stream.models.precision import full_float32
 from disc_stream.models.together import agreed
 from disc_stream.training.centroids import initial_centroids
-from disc_stream.training.events import Callback, ignore
 from disc_stream.training.families import Family, build_for
+from disc_stream.training.fingerprint import sha256
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, as_numpy, embed
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.trainer import Trainer
 from disc_stream.training.windows import apply_scaler, check_seed, fit_scaler
 from disc_stream.types import Float32Array
 
 _WIDE = 128  # hidden units from which bfloat16 products pay off on a CPU
-
-
-@dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How to run a training, apart from what is trained.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
-        callback: told of every batch and epoch.
-        checkpoints: folder to keep a checkpoint in, or None.
-        resume: go on from that checkpoint if it is there.
-    """
-
-    device: str = "auto"
-    callback: Callback = ignore
-    checkpoints: Path | None = None
-    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +57,10 @@ class Fitted:
 
 def fit_clusters(
     family: Family,
-    windows: Float32Array,
-    n_clusters: int,
+    task: Task,
     config: TrainingConfig,
-    *,
-    seed: int,
     options: FitOptions,
+    *,
     pretrained: Pretrained | None = None,
     start: Pretrained | None = None,
 ) -> Fitted:
@@ -89,10 +68,8 @@ def fit_clusters(
 
     Args:
         family: kind of autoencoder.
-        windows: (n, T, C), checked, in physical units.
-        n_clusters: K.
+        task: windows, number of clusters, seed.
         config: every hyper-parameter.
-        seed: same seed, same result on the same machine.
         options: device, callback, checkpoints.
         pretrained: a trained autoencoder of this family, settings, seed and windows; the result is the same
             as without, and the time of its training is saved.
@@ -103,23 +80,24 @@ def fit_clusters(
             not fit the channels, or the checkpoint or ``pretrained`` belongs to another training.
         TrainingError: if training cannot go on.
     """
-    seed, n_clusters = check_seed(seed), int(n_clusters)  # torch and JSON take no integers of numpy
-    device = pick_device(options.device)
-    identity = {**_identity(family, windows, config, seed), "n_clusters": n_clusters}
+    windows = task.windows
+    seed, n_clusters = check_seed(task.seed), int(task.n_clusters)  # torch and JSON take none of numpy's
+    identity = _identity(family, windows, config, seed)
     with _threads_for(config, windows.shape[2]):
-        trainer, data, autoencoder, scaler = _set_up(family, windows, config, seed, options, device, identity)
+        work = _set_up(family, windows, config, options, {**identity, "n_clusters": n_clusters})
+        trainer, data, autoencoder, scaler = work
         if pretrained is not None:
-            pretrained.require(_identity(family, windows, config, seed), config)
+            pretrained.require(identity, config)
         if (given := pretrained or start) is not None and "pretrain" not in trainer.completed:
             trainer.completed["pretrain"] = given.state
             trainer.history = list(given.history)
             scaler = given.scaler
-            data = _on_device(apply_scaler(scaler, windows), device)
+            data = torch.from_numpy(apply_scaler(scaler, windows)).to(trainer.device)
         trainer.run(Pretraining(autoencoder, data, config))
 
         z = as_numpy(agreed(embed(autoencoder, data)))
         first = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
-        head = ClusterHead(agreed(torch.from_numpy(first).to(device)))
+        head = ClusterHead(agreed(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0
         refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config)
@@ -136,10 +114,9 @@ def pretrain(
     family: Family, windows: Float32Array, config: TrainingConfig, *, seed: int, options: FitOptions
 ) -> Pretrained:
     """The first half of ``fit_clusters`` alone: train the autoencoder. Arguments and errors are the same."""
-    seed, device = check_seed(seed), pick_device(options.device)
-    identity = _identity(family, windows, config, seed)
+    identity = _identity(family, windows, config, check_seed(seed))
     with _threads_for(config, windows.shape[2]):
-        trainer, data, autoencoder, scaler = _set_up(family, windows, config, seed, options, device, identity)
+        trainer, data, autoencoder, scaler = _set_up(family, windows, config, options, identity)
         trainer.run(Pretraining(autoencoder, data, config))
     return Pretrained(identity, trainer.completed["pretrain"], scaler, trainer.history, config.to_dict())
 
@@ -161,12 +138,11 @@ def _set_up(
     family: Family,
     windows: Float32Array,
     config: TrainingConfig,
-    seed: int,
     options: FitOptions,
-    device: torch.device,
     identity: dict[str, Any],
 ) -> tuple[Trainer, torch.Tensor, nn.Module, ScalerInfo]:
     """A trainer (resumed, if wanted), the normalised windows on the device, a new autoencoder, the scaler."""
+    seed, device = identity["seed"], pick_device(options.device)
     trainer = Trainer(
         seed=seed,
         device=device,
@@ -260,10 +236,3 @@ def _threads_for(config: TrainingConfig, n_channels: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def sha256(windows: Float32Array) -> str:
-    """Fingerprint of windows: their shape and every byte."""
-    digest = hashlib.sha256(json.dumps(windows.shape).encode())
-    digest.update(np.ascontiguousarray(windows).data)
-    return digest.hexdigest()

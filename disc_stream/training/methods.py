@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from disc_stream.errors import ConfigError
+from disc_stream.errors import ConfigError, did_you_mean
 from disc_stream.training.estimators import (
     BDEC,
     DCEC,
@@ -21,11 +21,10 @@ from disc_stream.training.estimators import (
     SpaceClusterer,
 )
 from disc_stream.training.estimators.base import WindowClusterer
+from disc_stream.training.recipes import RECIPES, Recipe
 
 Group = Literal["input", "space", "deep", "ours"]
 Make = Callable[[int, int, str, Mapping[str, Any]], WindowClusterer]
-
-_PRESETS = ("small", "released", "paper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,42 @@ class Method:
         name: as the command line names it.
         title: as Table I does.
         group: of rows: on the ``input``, on an autoencoder's ``space``, ``deep`` end to end, ``ours``.
-        family: methods of one family share an autoencoder; empty for none.
+        recipe: what is trained; None where nothing is.
         refits: the test figure is a clustering of the test windows themselves, as in the paper.
-        presets: that it knows; empty where it has no use for one.
         make: (n_clusters, seed, preset, settings) -> a new estimator.
     """
 
     name: str
     title: str
     group: Group
-    family: str
+    recipe: Recipe[Any] | None
     refits: bool
-    presets: tuple[str, ...]
     make: Make
 
+    @property
+    def family(self) -> str:
+        """Methods of one family share an autoencoder; empty for none."""
+        return self.recipe.family if self.recipe else ""
 
-def _deep(kind: type[DeepClusterer], init: str | None = None) -> Make:
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """That it knows; empty where it has no use for one."""
+        return self.recipe.presets if self.recipe else ()
+
+    @property
+    def takes_settings(self) -> bool:
+        """Whether there is anything to set."""
+        return self.recipe is not None
+
+    @property
+    def knows_devices(self) -> bool:
+        """Whether it takes into account which device a window came from."""
+        return self.recipe is not None and self.recipe.knows_devices
+
+
+def _deep(kind: type[DeepClusterer], **own: Any) -> Make:
     def make(n_clusters: int, seed: int, preset: str, settings: Mapping[str, Any]) -> WindowClusterer:
-        return kind(n_clusters, preset, random_state=seed, init=init, settings=settings or None)
+        return kind(n_clusters, preset, random_state=seed, settings={**settings, **own} or None)
 
     return make
 
@@ -93,28 +110,23 @@ _LINKAGES = (("average", "AC-Average"), ("complete", "AC-Complete"), ("ward", "A
 
 
 def _rows() -> list[Method]:
-    rows = [Method("kmeans", "k-Means", "input", "", False, (), _kmeans)]
-    rows += [Method(f"ac-{a}", title, "input", "", True, (), _agglomerative(a)) for a, title in _LINKAGES]
-    for family, name in (("dsc", "DSC"), ("disc", "DISC")):
+    rows = [Method("kmeans", "k-Means", "input", None, False, _kmeans)]
+    rows += [Method(f"ac-{a}", title, "input", None, True, _agglomerative(a)) for a, title in _LINKAGES]
+    for recipe in (RECIPES["dsc"], RECIPES["disc"]):
         for algorithm, title in (("kmeans", "k-Means"), *_LINKAGES):
-            rows.append(
-                Method(
-                    f"{family}-ae-{algorithm}", f"{name} {title}", "space", family, algorithm != "kmeans",
-                    _PRESETS, _space(family, algorithm),
-                )
-            )  # fmt: skip
+            make = _space(recipe.family, algorithm)
+            name, refits = f"{recipe.name}-ae-{algorithm}", algorithm != "kmeans"
+            rows.append(Method(name, f"{recipe.recorded} {title}", "space", recipe, refits, make))
     deep = (
-        ("dec", "DEC", "sae", _deep(DEC)),
-        ("idec", "IDEC", "sae", _deep(IDEC)),
-        ("bdec", "BDEC", "sae", _deep(BDEC)),
-        ("dcec", "DCEC", "cae", _deep(DCEC)),
-        ("dsc-kmeans", "DSC (k-Means)", "dsc", _deep(DSC, "kmeans")),
-        ("dsc-ward", "DSC (Ward)", "dsc", _deep(DSC, "ward")),
-        ("disc-kmeans", "DISC (k-Means)", "disc", _deep(DISC, "kmeans")),
-        ("disc-ward", "DISC (Ward)", "disc", _deep(DISC, "ward")),
-    )
-    rows += [Method(name, title, "deep", family, False, _PRESETS, make) for name, title, family, make in deep]
-    return [*rows, Method("disc-plus", "disc-plus", "ours", "", False, (), _plus)]
+        ("dec", "DEC", _deep(DEC)), ("idec", "IDEC", _deep(IDEC)), ("bdec", "BDEC", _deep(BDEC)),
+        ("dcec", "DCEC", _deep(DCEC)),
+        ("dsc-kmeans", "DSC (k-Means)", _deep(DSC, init="kmeans")),
+        ("dsc-ward", "DSC (Ward)", _deep(DSC, init="ward")),
+        ("disc-kmeans", "DISC (k-Means)", _deep(DISC, init="kmeans")),
+        ("disc-ward", "DISC (Ward)", _deep(DISC, init="ward")),
+    )  # fmt: skip
+    rows += [Method(n, title, "deep", RECIPES[n.partition("-")[0]], False, make) for n, title, make in deep]
+    return [*rows, Method("disc-plus", "disc-plus", "ours", RECIPES["disc-plus"], False, _plus)]
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _rows()}
@@ -127,5 +139,8 @@ def get_method(name: str) -> Method:
         ConfigError: naming the methods there are.
     """
     if name not in METHODS:
-        raise ConfigError(f"there is no method {name!r}", remedy=f"Use one of: {', '.join(METHODS)}")
+        raise ConfigError(
+            f"unknown method {name!r}{did_you_mean(name, METHODS)}",
+            remedy=f"Use one of: {', '.join(METHODS)}",
+        )
     return METHODS[name]

@@ -13,8 +13,8 @@ from safetensors.torch import save as to_bytes
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.errors import ConfigError, TrainingError
 from disc_stream.training.checkpoint import State
+from disc_stream.training.files import replace_file
 from disc_stream.training.presets import TrainingConfig
-from disc_stream.training.runs import replace_file
 
 _META = "disc-stream.pretrained"
 # Fields of a configuration that only refinement reads.

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
@@ -32,15 +30,18 @@ from disc_stream.artifacts.run import (
     SAMPLES_FILE,
     RunInfo,
 )
-from disc_stream.errors import InputNotFoundError, TrainingError
-from disc_stream.models.autoencoder import MultiTaskAutoencoder
-from disc_stream.models.config import NetworkConfig
-from disc_stream.models.descriptors import DescriptorNet, Descriptors
+from disc_stream.errors import ConfigError, InputNotFoundError, TrainingError
+from disc_stream.models.descriptors import DescriptorNet
 from disc_stream.models.inference import InferenceNet
+from disc_stream.training.checkpoint import State
+from disc_stream.training.families import WholeWindowNet
+from disc_stream.training.files import replace_file
+from disc_stream.training.recipes import recipe_of_run
 from disc_stream.types import Float32Array
 
+Net = InferenceNet | DescriptorNet | WholeWindowNet
+
 MAX_SAMPLES = 512
-PLUS = "disc-plus"
 _CENTROIDS = "head.centroids"
 _PREFIX = "autoencoder."
 
@@ -53,20 +54,21 @@ class TrainedRun:
         info: ``run.json``.
         net: ready to use, in evaluation mode, on the CPU; has ``centroids`` (K, d).
         samples: (N, input_samples, C) float32 real inputs in physical units, N up to 512.
-        autoencoder: the network as it was trained, decoders included; disc-plus has none but ``net``.
+        autoencoder: the network as it was trained, decoders included; the same as ``net`` where the method
+            has no decoders.
     """
 
     info: RunInfo
-    net: InferenceNet | DescriptorNet
+    net: Net
     samples: Float32Array
-    autoencoder: MultiTaskAutoencoder | DescriptorNet
+    autoencoder: nn.Module
 
 
 def save_run(
     path: Path,
     *,
     info: RunInfo,
-    autoencoder: nn.Module,
+    weights: State,
     centroids: Tensor,
     samples: Float32Array,
     history: Sequence[Mapping[str, Any]] | None = None,
@@ -76,7 +78,7 @@ def save_run(
     Args:
         path: the run folder; made if missing.
         info: what ``run.json`` is to say.
-        autoencoder: the trained network.
+        weights: of the trained network, by name.
         centroids: (K, d).
         samples: (N, input_samples, C) float32 real inputs; at most 512 of them, evenly spread, are kept.
         history: one mapping per epoch.
@@ -84,14 +86,12 @@ def save_run(
     Raises:
         TrainingError: if the disk does not take it.
     """
-    weights = {
-        _PREFIX + name: value.detach().cpu().contiguous() for name, value in autoencoder.state_dict().items()
-    }
-    weights[_CENTROIDS] = centroids.detach().cpu().clone().contiguous()
+    tensors = {_PREFIX + name: value.contiguous() for name, value in weights.items()}
+    tensors[_CENTROIDS] = centroids.detach().cpu().clone().contiguous()
     kept = samples[np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).astype(int)]
     try:
         path.mkdir(parents=True, exist_ok=True)
-        replace_file(path / MODEL_FILE, tensors_to_bytes(weights))
+        replace_file(path / MODEL_FILE, tensors_to_bytes(tensors))
         replace_file(
             path / SAMPLES_FILE, arrays_to_bytes({"x": np.ascontiguousarray(kept, dtype=np.float32)})
         )
@@ -121,32 +121,17 @@ def load_run(path: Path) -> TrainedRun:
         samples = load_arrays(path / SAMPLES_FILE)["x"]
         centroids = weights.pop(_CENTROIDS)
         state = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
-        autoencoder, net = _rebuild(info, state, centroids)
+        recipe = recipe_of_run(info.method)
+        autoencoder = recipe.load(info, state)
+        net = cast("Net", recipe.network(autoencoder, centroids, info.scaler))
+    except ConfigError as error:
+        raise TrainingError(
+            f"run {str(path)!r} is from another version: {error.message}", remedy="Train it again"
+        ) from error
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"run {str(path)!r} is damaged: {reason}", remedy="Train it again") from error
     return TrainedRun(info, net, samples, autoencoder)
-
-
-def _rebuild(
-    info: RunInfo, state: dict[str, Tensor], centroids: Tensor
-) -> tuple[MultiTaskAutoencoder | DescriptorNet, InferenceNet | DescriptorNet]:
-    """The network as trained, and as used."""
-    if info.method == PLUS:
-        descriptors = Descriptors(
-            info.window.input_samples, state["descriptors.scale"], bands=info.config["bands"],
-            axes=info.config["axes"],
-        )  # fmt: skip
-        net = DescriptorNet(descriptors, state["project"], state["shift"], centroids)
-        net.load_state_dict(state)
-        return net, net
-    network = NetworkConfig(**info.config["network"])
-    autoencoder = MultiTaskAutoencoder(
-        network, len(info.channels), torch.Generator(), conditional=info.method != "DSC"
-    )
-    autoencoder.load_state_dict(state)
-    autoencoder.eval()
-    return autoencoder, InferenceNet(autoencoder.encoder, centroids, info.scaler)
 
 
 def read_info(path: Path) -> RunInfo:
@@ -180,16 +165,3 @@ def read_info(path: Path) -> RunInfo:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{str(file)!r} cannot be read: {error}", remedy="Train it again") from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or the new one, whatever happens."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,30 +11,28 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from disc_stream.artifacts.manifest import ChannelInfo, ScalerInfo, WindowInfo
+from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
 from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo
 from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
-from disc_stream.errors import ConfigError, DataError
-from disc_stream.models.autoencoder import half
+from disc_stream.errors import ConfigError, DataError, did_you_mean
+from disc_stream.models.settings import Settings
 from disc_stream.models.together import is_first, team_size
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
-from disc_stream.training.families import FAMILIES, build_for
-from disc_stream.training.fitting import FitOptions, fit_clusters, infer
-from disc_stream.training.plus.config import PlusConfig, resolve_plus
-from disc_stream.training.plus.fitting import fit_plus
-from disc_stream.training.presets import TrainingConfig, resolve
-from disc_stream.training.runs import PLUS, read_info, save_run
+from disc_stream.training.fitting import infer
+from disc_stream.training.methods import METHODS
+from disc_stream.training.presets import TrainingConfig
+from disc_stream.training.recipes import RECIPES, Learned, Recipe
+from disc_stream.training.runs import read_info, save_run
+from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.windows import check_training_windows
 from disc_stream.types import Float32Array, IntArray
 
-EXPORTABLE = ("disc", "dsc", PLUS)
-_RECORDED = {"disc": "DISC", "dsc": "DSC"}  # as run.json names them
 _SOFTWARE = ("disc-stream", "torch", "numpy", "scikit-learn")
 
 
@@ -45,8 +43,8 @@ class TrainingRequest:
     Args:
         dataset: name for the records.
         out: run folder.
-        method: ``disc``, ``dsc`` or ``disc-plus``.
-        preset: name of the preset; disc-plus has none.
+        method: name of a recipe whose runs can be exported.
+        preset: name of the preset; not used by methods that have none.
         settings: values that replace the preset's, by name.
         n_clusters: K, or None for the dataset's usual number of activities.
         channels: names of the channels to use, in this order; None for all.
@@ -68,7 +66,7 @@ class TrainingRequest:
 
 
 def train_run(split: Split, request: TrainingRequest, callback: Callback = ignore) -> RunInfo:
-    """Train DISC on a split and write the run folder.
+    """Train on a split and write the run folder.
 
     Labels, where the windows have them, serve for the metrics alone.
 
@@ -77,23 +75,25 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         DataError: if the windows cannot be learned from.
         TrainingError: if training cannot go on, or the disk does not take the run.
     """
-    config = resolve_method(request.method, request.preset, request.settings)
-    if request.method == PLUS and team_size() > 1:
-        raise ConfigError(f"{PLUS} learns in one process", remedy="Start it without torchrun")
+    recipe = exportable_recipe(request.method)
+    config = recipe.resolve(request.preset, request.settings)
+    if not recipe.distributed and team_size() > 1:
+        raise ConfigError(f"{recipe.name} learns in one process", remedy="Start it without torchrun")
     split = choose_channels(split, request.channels)
     n_clusters = split.n_clusters if request.n_clusters is None else request.n_clusters
     finished = claim_folder(request.out, resume=request.resume)
     if finished is not None:
-        _require_same_run(finished, config, n_clusters, split, request)
+        _require_same_run(finished, recipe, config, n_clusters, split, request)
         return finished
     try:
         windows = check_training_windows(split.train.x, n_clusters)
     except ValueError as error:
         raise DataError(f"{request.dataset!r} cannot be learned from: {error}") from error
 
-    learned = _learn(windows, split.train, n_clusters, config, request, callback)
+    options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
+    learned = recipe.fit(_task(windows, split.train, n_clusters, request.seed), config, options)
     found = _Found.of(learned, split)
-    info = _describe(learned, found, split, n_clusters, request)
+    info = _describe(learned, found, split, request)
     if not is_first():  # of several processes, one writes
         return info
     source = split.test if len(split.test) else split.train
@@ -101,7 +101,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     save_run(
         request.out,
         info=info,
-        autoencoder=learned.module,
+        weights=recipe.save(learned),
         centroids=learned.centroids,
         samples=source.x[:, : learned.n_input],
         history=learned.history,
@@ -109,72 +109,29 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     return info
 
 
-def resolve_method(method: str, preset: str, settings: Mapping[str, Any]) -> TrainingConfig | PlusConfig:
-    """Every hyper-parameter of a method whose runs can be exported.
+def exportable_recipe(method: str) -> Recipe[Any]:
+    """The recipe of a method whose runs can be exported.
 
     Raises:
-        ConfigError: if the method, the preset or a setting is not usable.
+        ConfigError: if there is no such method, or its runs cannot be exported.
     """
-    if method not in EXPORTABLE:
-        raise ConfigError(
-            f"a run of {method!r} cannot be exported", remedy=f"Use one of: {', '.join(EXPORTABLE)}"
-        )
-    return resolve_plus(settings) if method == PLUS else resolve(preset, settings)
+    offered = [name for name, recipe in RECIPES.items() if recipe.exportable]
+    remedy = f"Use one of: {', '.join(offered)}"
+    if method in offered:
+        return RECIPES[method]
+    if method in RECIPES or method in METHODS:
+        raise ConfigError(f"a run of {method!r} cannot be exported", remedy=remedy)
+    raise ConfigError(f"unknown method {method!r}{did_you_mean(method, offered)}", remedy=remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    """What a training came to, whatever the method.
-
-    Args:
-        module: what is saved.
-        centroids: (K, d).
-        net: for inference; reads the first ``n_input`` samples of a window.
-        before: the same before refinement, where there was one.
-        scaler: normalisation.
-        history: one entry per epoch or candidate.
-        n_input: see ``net``.
-        config: every hyper-parameter.
-        initial: the network with its first weights, where there are such.
-        refining: (n, d) embeddings during refinement.
-    """
-
-    module: nn.Module
-    centroids: Tensor
-    net: nn.Module
-    before: nn.Module | None
-    scaler: ScalerInfo
-    history: list[dict[str, Any]]
-    n_input: int
-    config: TrainingConfig | PlusConfig
-    initial: nn.Module | None = None
-    refining: Float32Array | None = None
-
-
-def _learn(
-    windows: Float32Array,
-    train: WindowSet,
-    n_clusters: int,
-    config: TrainingConfig | PlusConfig,
-    request: TrainingRequest,
-    callback: Callback,
-) -> _Learned:
-    n_samples = windows.shape[1]
-    if isinstance(config, PlusConfig):
-        order = np.lexsort((train.start, train.group, train.subject))
-        devices = train.subject[order].astype(np.int64)
-        plus = fit_plus(windows[order], devices, n_clusters, config, seed=request.seed, callback=callback)
-        net = plus.net
-        return _Learned(net, net.centroids, net, None, net.scaler, plus.history, n_samples, config)
-    options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
-    family = FAMILIES[request.method]
-    fitted = fit_clusters(family, windows, n_clusters, config, seed=request.seed, options=options)
-    first = build_for(family, config, (n_samples, windows.shape[2]), request.seed).eval()
-    initial = family.network_for_use(first, fitted.centroids, fitted.scaler)
-    return _Learned(
-        fitted.autoencoder, fitted.centroids, fitted.net, fitted.pretrained_net, fitted.scaler,
-        fitted.history, half(n_samples), config, initial, fitted.refining,
-    )  # fmt: skip
+def _task(windows: Float32Array, train: WindowSet, n_clusters: int, seed: int) -> Task:
+    return Task(
+        windows,
+        n_clusters,
+        seed,
+        devices=train.subject.astype(np.int64),
+        order=np.lexsort((train.start, train.group, train.subject)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +147,7 @@ class _Found:
     distance: Float32Array
 
     @classmethod
-    def of(cls, learned: _Learned, split: Split) -> _Found:
+    def of(cls, learned: Learned, split: Split) -> _Found:
         """Run the network over both parts."""
         _, q, distance = infer(learned.net, split.train.x[:, : learned.n_input])
         test = infer(learned.net, split.test.x[:, : learned.n_input])[1]
@@ -198,7 +155,7 @@ class _Found:
         return cls({name: part.argmax(1).astype(np.int64) for name, part in labels.items()}, distance)
 
 
-def _evidence(learned: _Learned, found: _Found, split: Split) -> Evidence:
+def _evidence(learned: Learned, found: _Found, split: Split) -> Evidence:
     """What figures of this training show."""
     train = split.train
     points = chosen_points(len(train))
@@ -267,13 +224,14 @@ def choose_channels(split: Split, names: Sequence[str] | None) -> Split:
 
 def _require_same_run(
     info: RunInfo,
-    config: TrainingConfig | PlusConfig,
+    recipe: Recipe[Any],
+    config: Settings,
     n_clusters: int,
     split: Split,
     request: TrainingRequest,
 ) -> None:
     same = (
-        info.method == _RECORDED.get(request.method, request.method)
+        info.method == recipe.recorded
         and info.config == config.to_dict()
         and info.n_clusters == n_clusters
         and info.seed == request.seed
@@ -286,14 +244,13 @@ def _require_same_run(
         )
 
 
-def _describe(
-    learned: _Learned, found: _Found, split: Split, n_clusters: int, request: TrainingRequest
-) -> RunInfo:
+def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRequest) -> RunInfo:
     train, labels = split.train, found.clusters["train"]
-    n_samples = train.x.shape[1]
+    n_samples, n_clusters = train.x.shape[1], len(learned.centroids)
+    recipe = exportable_recipe(request.method)
     return RunInfo(
-        method=_RECORDED.get(request.method, request.method),
-        preset=request.preset if learned.before is not None else PLUS,
+        method=recipe.recorded,
+        preset=request.preset if recipe.presets else recipe.name,
         config=learned.config.to_dict(),
         dataset=request.dataset,
         fingerprint=fingerprint(train),
@@ -328,15 +285,13 @@ def _distance_q95(labels: IntArray, distance: Float32Array) -> list[float]:
     return [float(np.quantile(own[labels == k] if (labels == k).any() else own, 0.95)) for k in clusters]
 
 
-def _metrics(learned: _Learned, found: _Found, split: Split, seed: int) -> dict[str, Any]:
+def _metrics(learned: Learned, found: _Found, split: Split, seed: int) -> dict[str, Any]:
     """Agreement with the labels, before and after refinement, on both parts; and the training's own end."""
     history = learned.history
     phases = [entry["phase"] for entry in history]
     metrics: dict[str, Any] = {
         "protocol": split.protocol,
-        "epochs": {
-            phase: phases.count(phase) for phase in ("pretrain", "refine", "candidates") if phase in phases
-        },
+        "epochs": {phase: phases.count(phase) for phase in dict.fromkeys(phases)},
         "seconds": sum(entry["seconds"] for entry in history),
         "loss": history[-1].get("losses"),
         "label_change": history[-1].get("label_change"),
@@ -358,7 +313,7 @@ def _metrics(learned: _Learned, found: _Found, split: Split, seed: int) -> dict[
 
 
 def _autoencoder_metrics(
-    learned: _Learned,
+    learned: Learned,
     before: nn.Module,
     parts: dict[str, WindowSet],
     scored: dict[str, Any],

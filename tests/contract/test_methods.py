@@ -13,11 +13,12 @@ from sklearn.exceptions import NotFittedError
 
 from disc_stream.errors import ConfigError
 from disc_stream.training.estimators.base import WindowClusterer
-from disc_stream.training.families import get_family
-from disc_stream.training.fitting import FitOptions, pretrain
+from disc_stream.training.fitting import pretrain
 from disc_stream.training.methods import METHODS, Method, get_method
 from disc_stream.training.presets import resolve
 from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.recipes import get_family
+from disc_stream.training.task import FitOptions
 from disc_stream.types import Float32Array, IntArray
 
 K, T, C = 3, 16, 3
@@ -171,5 +172,5 @@ def test_an_autoencoder_of_other_windows_is_refused() -> None:
 
 
 def test_an_unknown_method_is_named() -> None:
-    with pytest.raises(ConfigError, match="there is no method 'som'"):
+    with pytest.raises(ConfigError, match=r"unknown method 'som'\. Use one of: kmeans"):
         get_method("som")

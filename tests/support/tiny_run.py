@@ -34,7 +34,7 @@ def write_tiny_run(path: Path, *, seed: int = 0, **network: Any) -> Path:
         norm.running_var.copy_(torch.from_numpy(rng.uniform(0.01, 0.1, size=config.embedding)))
         centroids = autoencoder.encoder(torch.from_numpy(samples[:N_CLUSTERS])).clone()
     info = tiny_info(config.to_dict(), seed)
-    save_run(path, info=info, autoencoder=autoencoder, centroids=centroids, samples=samples)
+    save_run(path, info=info, weights=autoencoder.state_dict(), centroids=centroids, samples=samples)
     return path
 
 

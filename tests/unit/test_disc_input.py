@@ -118,7 +118,7 @@ def test_equal_windows_cannot_be_told_apart() -> None:
 
 
 def test_a_sample_for_ward_holds_at_least_a_window_for_each_cluster() -> None:
-    assert fit(windows(), init="ward", settings={**TINY, "ward_sample": 2}).cluster_centers_.shape[0] == 3
+    assert fit(windows(), settings={**TINY, "init": "ward", "ward_sample": 2}).cluster_centers_.shape[0] == 3
 
 
 def test_one_cluster_tells_nothing_apart() -> None:
@@ -137,11 +137,10 @@ def test_one_cluster_tells_nothing_apart() -> None:
         ({"settings": {"hidden": True}}, "hidden must be a whole number, got True"),
         ({"settings": {"gamma": "much"}}, "gamma must be a number, got 'much'"),
         ({"settings": {"network": 3}}, "no setting 'network'"),
-        ({"init": "random"}, "init must be one of kmeans, ward, got 'random'"),
+        ({"settings": {"init": "random"}}, "init must be one of kmeans, ward, got 'random'"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"random_state": -1}, "seed must be 0 to 4294967295, got -1"),
         ({"random_state": 2**32}, "seed must be 0 to 4294967295, got 4294967296"),
-        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
         ({"settings": {"learning_rate": 10.0}}, "learning_rate must be above 0 and at most 1, got 10.0"),
         ({"settings": {"layout": "grid", "axes": 2}}, "multiple of axes=2 channels, got 3"),
     ],

@@ -20,6 +20,7 @@ from disc_stream.training.estimators import DISC
 from disc_stream.training.events import BatchEvent, EpochEvent, TrainingEvent
 from disc_stream.training.phases import ClusterModel, Pretraining, Refinement, assign, embed
 from disc_stream.training.presets import TrainingConfig, resolve
+from disc_stream.training.task import FitOptions
 from disc_stream.training.trainer import EpochEnd, Trainer
 from tests.support.motion import TINY, grouped_windows
 
@@ -105,7 +106,7 @@ def test_refinement_starts_from_the_centroids_that_were_found(
     monkeypatch.setattr(fitting, "initial_centroids", remember)
     monkeypatch.setattr(Refinement, "prepare", look)
     x, _ = grouped_windows()
-    model = disc(init=init).fit(x)
+    model = disc(settings={"init": init}).fit(x)
     (z, q, p), centres = at_start[0], torch.from_numpy(found[0])
     torch.testing.assert_close(q, soft_assignment(z, centres))
     weight = q.square() / q.sum(0)
@@ -125,7 +126,7 @@ def test_clear_groups_are_found() -> None:
 def test_evaluation_mode_is_used_wherever_nothing_is_learned() -> None:
     x, _ = grouped_windows()
     model = disc().fit(x)
-    norm = model.fitted_.autoencoder.encoder.bottleneck.norm
+    norm = model.fitted_.module.encoder.bottleneck.norm
     before = norm.running_mean.clone(), norm.num_batches_tracked.clone()
     first, second = model.transform(x), model.transform(x)
     np.testing.assert_allclose(first, second, atol=1e-6)  # with dropout on, they would differ
@@ -180,14 +181,18 @@ def test_a_killed_training_ends_as_if_it_had_not_been(phase: str, epoch: int, tm
     x, _ = grouped_windows()
     whole = disc(settings={"tolerance": 0.0}).fit(x)
     with pytest.raises(Killed):
-        disc(settings={"tolerance": 0.0}).fit(x, checkpoints=tmp_path, callback=kill_after(phase, epoch))
+        disc(settings={"tolerance": 0.0}).fit(
+            x, options=FitOptions(checkpoints=tmp_path, callback=kill_after(phase, epoch))
+        )
     repeated: list[tuple[str, int]] = []
 
     def note(event: TrainingEvent) -> None:
         if isinstance(event, EpochEvent):
             repeated.append((event.phase, event.epoch))
 
-    resumed = disc(settings={"tolerance": 0.0}).fit(x, checkpoints=tmp_path, resume=True, callback=note)
+    resumed = disc(settings={"tolerance": 0.0}).fit(
+        x, options=FitOptions(checkpoints=tmp_path, resume=True, callback=note)
+    )
     assert losses(resumed) == losses(whole)
     assert (phase, epoch) not in repeated
     assert len(resumed.history_) == 6
@@ -203,28 +208,30 @@ def test_killed_within_an_epoch_loses_that_epoch_only(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        disc().fit(x, checkpoints=tmp_path, callback=kill)
-    assert losses(disc().fit(x, checkpoints=tmp_path, resume=True)) == losses(disc().fit(x))
+        disc().fit(x, options=FitOptions(checkpoints=tmp_path, callback=kill))
+    assert losses(disc().fit(x, options=FitOptions(checkpoints=tmp_path, resume=True))) == losses(
+        disc().fit(x)
+    )
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     x, _ = grouped_windows()
-    disc().fit(x, checkpoints=tmp_path)
+    disc().fit(x, options=FitOptions(checkpoints=tmp_path))
     with pytest.raises(ConfigError, match=r"config.network.hidden=6, not 7"):
-        disc(settings={"hidden": 7}).fit(x, checkpoints=tmp_path, resume=True)
+        disc(settings={"hidden": 7}).fit(x, options=FitOptions(checkpoints=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="seed=0, not 5"):
-        disc(random_state=5).fit(x, checkpoints=tmp_path, resume=True)
+        disc(random_state=5).fit(x, options=FitOptions(checkpoints=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="windows="):
-        disc().fit(x[1:], checkpoints=tmp_path, resume=True)
+        disc().fit(x[1:], options=FitOptions(checkpoints=tmp_path, resume=True))
 
 
 def test_a_damaged_checkpoint_is_an_error_in_words(tmp_path: Path) -> None:
     x, _ = grouped_windows()
-    disc().fit(x, checkpoints=tmp_path)
+    disc().fit(x, options=FitOptions(checkpoints=tmp_path))
     file = tmp_path / "state.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(TrainingError, match="damaged"):
-        disc().fit(x, checkpoints=tmp_path, resume=True)
+        disc().fit(x, options=FitOptions(checkpoints=tmp_path, resume=True))
 
 
 def test_refinement_stops_when_the_labels_have_settled() -> None:
@@ -299,8 +306,10 @@ def test_odd_numbers_of_windows_leave_no_batch_of_one() -> None:
 def test_numbers_of_numpy_are_taken_where_checkpoints_are_kept(tmp_path: Path) -> None:
     parameters = {"epochs": 1, "refine_epochs": 0, "settings": TINY}
     x = grouped_windows()[0]
-    DISC(np.int64(3), random_state=np.int64(1), **parameters).fit(x, checkpoints=tmp_path)  # type: ignore[arg-type]
-    DISC(3, random_state=1, **parameters).fit(x, checkpoints=tmp_path, resume=True)  # type: ignore[arg-type]
+    first = FitOptions(checkpoints=tmp_path)
+    DISC(np.int64(3), random_state=np.int64(1), **parameters).fit(x, options=first)  # type: ignore[arg-type]
+    again = FitOptions(checkpoints=tmp_path, resume=True)
+    DISC(3, random_state=1, **parameters).fit(x, options=again)  # type: ignore[arg-type]
 
 
 def test_bfloat16_trains_and_evaluates_in_full_precision() -> None:
@@ -331,7 +340,7 @@ def test_every_variant_trains(settings: dict[str, Any]) -> None:
 
 def test_events_tell_the_time_and_where_training_is() -> None:
     events: list[TrainingEvent] = []
-    disc(settings={"gamma": 0.1}).fit(grouped_windows()[0], callback=events.append)
+    disc(settings={"gamma": 0.1}).fit(grouped_windows()[0], options=FitOptions(callback=events.append))
     epochs = [e for e in events if isinstance(e, EpochEvent)]
     batches = [e for e in events if isinstance(e, BatchEvent)]
     assert [(e.phase, e.epoch) for e in epochs][:4] == [

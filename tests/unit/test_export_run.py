@@ -51,12 +51,12 @@ def moving(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 @pytest.mark.numeric
 def test_a_trained_model_answers_as_torch_does(tmp_path: Path) -> None:
     x = moving(120)
-    disc = DISC(N_CLUSTERS, epochs=2, refine_epochs=2, device="cpu", settings={"hidden": 12, "embedding": 4})
+    disc = DISC(N_CLUSTERS, epochs=2, refine_epochs=2, settings={"hidden": 12, "embedding": 4})
     disc.fit(x)
     network = disc.config_.network.to_dict()
     info = tiny_info(network, 0).model_copy(update={"scaler": disc.fitted_.scaler})
     save_run(
-        tmp_path / "run", info=info, autoencoder=disc.fitted_.autoencoder,
+        tmp_path / "run", info=info, weights=disc.fitted_.module.state_dict(),
         centroids=disc.fitted_.centroids, samples=x[:, :INPUT_SAMPLES],
     )  # fmt: skip
     manifest = export_run(tmp_path / "run", tmp_path / "bundle")

@@ -36,7 +36,7 @@ def test_inference_equals_the_trained_network_in_evaluation(settings: dict[str, 
     model = DISC(3, epochs=2, refine_epochs=1, settings={**TINY, **settings}).fit(x)
     scaled = torch.from_numpy(apply_scaler(model.fitted_.scaler, x))
     with torch.no_grad():
-        z = model.fitted_.autoencoder.encode(scaled)
+        z = model.fitted_.module.encode(scaled)
         embedding, q, distance = model.net_(torch.from_numpy(x[:, :8]))
     centroids = model.fitted_.centroids
     assert (embedding - z).abs().max() <= 1e-5
@@ -50,7 +50,7 @@ def test_the_network_is_a_copy() -> None:
     model = DISC(3, epochs=1, refine_epochs=1, settings=TINY).fit(x)
     before = model.transform(x)
     with torch.no_grad():
-        for parameter in model.fitted_.autoencoder.parameters():
+        for parameter in model.fitted_.module.parameters():
             parameter.zero_()
     np.testing.assert_allclose(model.transform(x), before, atol=1e-6)
 
@@ -62,7 +62,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path: Path, network: dict[str, Any
     save_run(
         again,
         info=run.info,
-        autoencoder=run.autoencoder,
+        weights=run.autoencoder.state_dict(),
         centroids=run.net.centroids,
         samples=run.samples,
         history=[{"epoch": 1}, {"epoch": 2}],
@@ -89,7 +89,7 @@ def test_at_most_512_samples_are_kept_from_all_over(tmp_path: Path) -> None:
     save_run(
         tmp_path / "b",
         info=run.info,
-        autoencoder=run.autoencoder,
+        weights=run.autoencoder.state_dict(),
         centroids=run.net.centroids,
         samples=samples,
     )
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_leaves_no_run_behind(tmp_path: Path, monkeypatch: p
         save_run(
             target,
             info=tiny_info({}, 0),
-            autoencoder=source.autoencoder,
+            weights=source.autoencoder.state_dict(),
             centroids=source.net.centroids,
             samples=source.samples,
         )

@@ -13,6 +13,7 @@ from disc_stream.models import precision
 from disc_stream.models.precision import full_float32
 from disc_stream.training.estimators import DISC
 from disc_stream.training.phases import embed
+from disc_stream.training.task import FitOptions
 from tests.support.motion import TINY, grouped_windows
 
 
@@ -74,8 +75,9 @@ def test_training_leaves_the_settings_alone(fast: list[object]) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device with TensorFloat-32")
 def test_on_cuda_the_embeddings_do_not_depend_on_tensorfloat32(fast: list[object]) -> None:
     x = grouped_windows()[0]
-    model = DISC(3, epochs=1, refine_epochs=1, settings={**TINY, "hidden": 128}, device="cpu").fit(x)
-    windows, autoencoder = torch.from_numpy(x), model.fitted_.autoencoder
+    disc = DISC(3, epochs=1, refine_epochs=1, settings={**TINY, "hidden": 128})
+    model = disc.fit(x, options=FitOptions("cpu"))
+    windows, autoencoder = torch.from_numpy(x), model.fitted_.module
     wanted = embed(autoencoder, windows)
     on_cuda = embed(autoencoder.cuda(), windows.cuda()).cpu()
     np.testing.assert_allclose(on_cuda, wanted, atol=2e-5)

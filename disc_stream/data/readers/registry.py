@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
@@ -15,7 +14,7 @@ from disc_stream.data.readers.motionsense import MOTIONSENSE
 from disc_stream.data.readers.skoda import SKODA, SKODA_LEFT
 from disc_stream.data.readers.uci_har import UCI_HAR
 from disc_stream.data.readers.wisdm import WISDM
-from disc_stream.errors import ConfigError
+from disc_stream.errors import ConfigError, did_you_mean
 
 READERS: dict[str, Reader] = {
     reader.name: reader
@@ -43,9 +42,9 @@ def get_reader(dataset: str) -> Reader:
     if dataset not in READERS:
         own = _own_files(Path(dataset))
         known = f"Use one of {', '.join(READERS)}, or a file that 'disc-stream data import' wrote"
-        close = get_close_matches(dataset.lower(), READERS, 1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"there is no dataset {dataset!r}{hint}", remedy=own or known)
+        raise ConfigError(
+            f"there is no dataset {dataset!r}{did_you_mean(dataset, READERS)}", remedy=own or known
+        )
     return READERS[dataset]
 
 

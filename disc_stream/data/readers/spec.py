@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from disc_stream.data.csvfile import read_csv
@@ -14,7 +13,7 @@ from disc_stream.data.readers.naming import names_recording
 from disc_stream.data.readers.registry import READERS
 from disc_stream.data.types import Recording
 from disc_stream.data.uniform import read_uniform
-from disc_stream.errors import ConfigError
+from disc_stream.errors import ConfigError, did_you_mean
 
 _ARCHIVE = re.compile(r"(.+\.npz)(?::(.+))?")
 
@@ -79,10 +78,8 @@ def _expand(spec: str, path: Path | None) -> list[Recording]:
     dataset, _, rest = spec.partition(":")
     dataset = dataset.lower()
     if dataset not in READERS:
-        close = get_close_matches(dataset, READERS, 1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
         raise ConfigError(
-            f"{spec!r} is neither a recording file nor a dataset{hint}",
+            f"{spec!r} is neither a recording file nor a dataset{did_you_mean(dataset, READERS)}",
             remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, or a .csv or .npz file",
         )
     patterns = _patterns(rest)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.clustering.assignment import soft_assignment
+from disc_stream.training.families import Family
+from disc_stream.training.presets import TrainingConfig
+from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.task import DEFAULT_OPTIONS, FitOptions
 from disc_stream.training.windows import check_training_windows, check_windows
 from disc_stream.types import Float32Array, IntArray
 
@@ -33,6 +37,50 @@ class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator, ABC):  # ty
     cluster_centers_: Float32Array
     n_samples_: int
     n_channels_: int
+
+    @abstractmethod
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        devices: Any = None,
+        options: FitOptions = DEFAULT_OPTIONS,
+        pretrained: Pretrained | None = None,
+    ) -> Self:
+        """Learn from windows without labels.
+
+        Args:
+            x: (n_windows, n_samples, n_channels), physical units; float32 is taken as it is.
+            y: ignored; part of the convention, labels are never learned from.
+            devices: (n_windows,) whole numbers, which device each window came from; windows of one device in
+                time order. Only methods that know devices look at them; None: all from one.
+            options: device, callback and checkpoints of a training; not used where nothing is trained.
+            pretrained: an autoencoder trained before on the same windows with the same settings and seed;
+                only for methods that have one.
+
+        Raises:
+            ValueError: if ``x`` or ``devices`` is not what it should be; says what it is.
+            ConfigError: if a setting is not usable.
+            TrainingError: if training cannot go on.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Every hyper-parameter, for a record.
+
+        Raises:
+            ConfigError: if one is not usable.
+        """
+        return {"estimator": type(self).__name__}
+
+    def first_stage(self) -> tuple[Family, TrainingConfig] | None:
+        """The autoencoder that other methods of the family share, and its settings; None without one."""
+        return None
+
+    def group_again(self, x: Any) -> IntArray:
+        """Labels (n,) of a clustering of other windows afresh, as the paper does for some test figures."""
+        labels: IntArray = clone(self).fit(x).labels_
+        return labels
 
     def predict(self, x: Any) -> IntArray:
         """Cluster of every window, (n_windows,).

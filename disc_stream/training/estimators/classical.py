@@ -9,6 +9,8 @@ import numpy as np
 
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.grouping import LINKAGES, cluster_means, group
+from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.task import DEFAULT_OPTIONS, FitOptions
 from disc_stream.training.windows import check_seed
 from disc_stream.types import Float32Array
 
@@ -25,17 +27,16 @@ class FlatWindows(WindowClusterer):
     def _algorithm(self) -> str:
         """One of ``grouping.ALGORITHMS``."""
 
-    def fit(self, x: Any, y: Any = None, *, devices: Any = None) -> Self:  # noqa: ARG002
-        """Cluster windows.
-
-        Args:
-            x: (n_windows, n_samples, n_channels), physical units.
-            y: ignored.
-            devices: ignored.
-
-        Raises:
-            ValueError: if ``x`` is not what it should be; says what it is.
-        """
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,  # noqa: ARG002
+        *,
+        devices: Any = None,  # noqa: ARG002
+        options: FitOptions = DEFAULT_OPTIONS,  # noqa: ARG002
+        pretrained: Pretrained | None = None,  # noqa: ARG002
+    ) -> Self:
+        """Cluster windows; see ``WindowClusterer.fit``."""
         windows = self._checked_for_fit(x)
         flat = windows.reshape(len(windows), -1)
         seed = check_seed(self.random_state)
@@ -82,6 +83,10 @@ class AgglomerativeWindows(FlatWindows):
         self.n_clusters = n_clusters
         self.linkage = linkage
         self.random_state = random_state
+
+    def facts(self) -> dict[str, Any]:
+        """Also the linkage."""
+        return {**super().facts(), "linkage": self.linkage}
 
     def _algorithm(self) -> str:
         if self.linkage not in LINKAGES:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.training.estimators.base import WindowClusterer
-from disc_stream.training.events import Callback, ignore
-from disc_stream.training.families import FAMILIES, Family
-from disc_stream.training.fitting import FitOptions, Fitted, fit_clusters, infer
-from disc_stream.training.presets import TrainingConfig, resolve
+from disc_stream.training.families import Family
+from disc_stream.training.fitting import infer
+from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.recipes import convolutional, recurrent, stacked
+from disc_stream.training.recipes.deep import DeepRecipe
+from disc_stream.training.task import DEFAULT_OPTIONS, FitOptions, Task
 from disc_stream.training.windows import check_seed, check_windows
 from disc_stream.types import Float32Array
 
@@ -24,12 +25,10 @@ class DeepClusterer(WindowClusterer):
 
     Args:
         n_clusters: K.
-        preset: ``paper``, ``released`` or ``small``; see ``disc_stream.training.families``.
+        preset: ``paper``, ``released`` or ``small``; see ``disc_stream.training.presets``.
         random_state: same seed, same labels on the same machine; torch's global state is not touched.
         epochs: of autoencoder training, if not the preset's.
         refine_epochs: most epochs of refinement, if not the preset's.
-        init: ``kmeans`` or ``ward``, if not the preset's.
-        device: ``auto``, ``cpu`` or ``cuda``.
         settings: any other field of ``TrainingConfig`` or of its network, by name.
 
     Attributes:
@@ -43,8 +42,7 @@ class DeepClusterer(WindowClusterer):
         n_channels_: C.
     """
 
-    family_name: ClassVar[str]
-    method_settings: ClassVar[Mapping[str, Any]] = {}  # what makes the method, before the user's settings
+    recipe: ClassVar[DeepRecipe]
 
     def __init__(
         self,
@@ -54,8 +52,6 @@ class DeepClusterer(WindowClusterer):
         random_state: int = 0,
         epochs: int | None = None,
         refine_epochs: int | None = None,
-        init: str | None = None,
-        device: str = "auto",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -63,14 +59,12 @@ class DeepClusterer(WindowClusterer):
         self.random_state = random_state
         self.epochs = epochs
         self.refine_epochs = refine_epochs
-        self.init = init
-        self.device = device
         self.settings = settings
 
     @property
     def family(self) -> Family:
         """What it shares its autoencoder with."""
-        return FAMILIES[self.family_name]
+        return self.recipe.autoencoder
 
     def configuration(self) -> TrainingConfig:
         """Every hyper-parameter, from preset, method and settings.
@@ -78,59 +72,39 @@ class DeepClusterer(WindowClusterer):
         Raises:
             ConfigError: if one is not usable.
         """
-        named = {"epochs": self.epochs, "refine_epochs": self.refine_epochs, "init": self.init}
+        named = {"epochs": self.epochs, "refine_epochs": self.refine_epochs}
         given = {name: value for name, value in named.items() if value is not None}
-        chosen = {**self.method_settings, **(self.settings or {}), **given}
-        return resolve(self.preset, chosen, self.family.presets)
+        return self.recipe.resolve(self.preset, {**(self.settings or {}), **given})
+
+    def facts(self) -> dict[str, Any]:
+        """Also every hyper-parameter of the training."""
+        return {**super().facts(), **self.configuration().to_dict()}
+
+    def first_stage(self) -> tuple[Family, TrainingConfig] | None:
+        """The family's autoencoder."""
+        return self.family, self.configuration()
 
     def fit(
         self,
         x: Any,
-        y: Any = None,  # noqa: ARG002 - part of the convention; labels are never learned from
+        y: Any = None,  # noqa: ARG002
         *,
-        devices: Any = None,  # noqa: ARG002 - for methods that know devices
-        callback: Callback = ignore,
-        checkpoints: Path | None = None,
-        resume: bool = False,
+        devices: Any = None,  # noqa: ARG002
+        options: FitOptions = DEFAULT_OPTIONS,
         pretrained: Pretrained | None = None,
     ) -> Self:
-        """Learn from windows without labels.
-
-        Args:
-            x: (n_windows, n_samples, n_channels), physical units; float32 is taken as it is.
-            y: ignored.
-            devices: ignored.
-            callback: told of every batch and every epoch.
-            checkpoints: folder to keep a checkpoint in.
-            resume: go on from that checkpoint if it is there.
-            pretrained: an autoencoder trained before on the same windows with the same settings and seed.
-
-        Raises:
-            ValueError: if ``x`` is not what it should be; says what it is.
-            ConfigError: if a setting is not usable.
-            TrainingError: if training cannot go on.
-        """
+        """Train the autoencoder, unless ``pretrained`` is given, and refine; see ``WindowClusterer.fit``."""
         windows = self._checked_for_fit(x)
-        check_seed(self.random_state)
+        task = Task(windows, self.n_clusters, check_seed(self.random_state))
         self.config_ = self.configuration()
-        options = FitOptions(self.device, callback, checkpoints, resume)
-        fitted = self._train(windows, options, pretrained)
-        self._take(fitted, windows)
-        return self
-
-    def _train(self, windows: Float32Array, options: FitOptions, pretrained: Pretrained | None) -> Fitted:
-        return fit_clusters(
-            self.family, windows, self.n_clusters, self.config_, seed=self.random_state, options=options,
-            pretrained=pretrained,
-        )  # fmt: skip
-
-    def _take(self, fitted: Fitted, windows: Float32Array) -> None:
-        self.fitted_ = fitted
-        self.net_ = fitted.net
-        self.history_ = fitted.history
-        self.n_iter_ = len(fitted.history)
-        self.cluster_centers_ = fitted.centroids.numpy().copy()
+        learned = self.recipe.fit(task, self.config_, options, pretrained)
+        self.fitted_ = learned
+        self.net_ = learned.net
+        self.history_ = learned.history
+        self.n_iter_ = len(learned.history)
+        self.cluster_centers_ = learned.centroids.numpy().copy()
         self.labels_ = self.predict(windows)
+        return self
 
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K); ``x`` as in ``predict``."""
@@ -176,7 +150,7 @@ class DISC(DeepClusterer):
         (40,)
     """
 
-    family_name = "disc"
+    recipe = recurrent.DISC
 
 
 class DSC(DeepClusterer):
@@ -185,7 +159,7 @@ class DSC(DeepClusterer):
     Arguments and attributes are ``DeepClusterer``'s.
     """
 
-    family_name = "dsc"
+    recipe = recurrent.DSC
 
 
 class DEC(DeepClusterer):
@@ -196,10 +170,7 @@ class DEC(DeepClusterer):
     implementations). Arguments and attributes are ``DeepClusterer``'s.
     """
 
-    family_name = "sae"
-    method_settings: ClassVar[Mapping[str, Any]] = {
-        "gamma": 1.0, "reconstruction": 0.0, "refine_optimizer": "sgd", "refine_learning_rate": 0.01,
-    }  # fmt: skip
+    recipe = stacked.DEC
 
 
 class IDEC(DeepClusterer):
@@ -208,7 +179,7 @@ class IDEC(DeepClusterer):
     Arguments and attributes are ``DeepClusterer``'s.
     """
 
-    family_name = "sae"
+    recipe = stacked.IDEC
 
 
 class DCEC(DeepClusterer):
@@ -217,4 +188,4 @@ class DCEC(DeepClusterer):
     Takes windows of any length from 4 samples. Arguments and attributes are ``DeepClusterer``'s.
     """
 
-    family_name = "cae"
+    recipe = convolutional.DCEC

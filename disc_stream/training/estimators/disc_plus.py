@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from disc_stream.training.estimators.base import WindowClusterer
-from disc_stream.training.events import Callback, ignore
 from disc_stream.training.fitting import infer
-from disc_stream.training.plus.config import resolve_plus
-from disc_stream.training.plus.fitting import fit_plus
+from disc_stream.training.plus.config import PlusConfig
+from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.recipes.plus import PLUS, PlusRecipe
+from disc_stream.training.task import DEFAULT_OPTIONS, FitOptions, Task
 from disc_stream.training.windows import check_seed
 from disc_stream.types import Float32Array, IntArray
 
@@ -46,6 +47,8 @@ class DiscPlus(WindowClusterer):
         (60,)
     """
 
+    recipe: ClassVar[PlusRecipe] = PLUS
+
     def __init__(
         self, n_clusters: int, *, random_state: int = 0, settings: Mapping[str, Any] | None = None
     ) -> None:
@@ -53,37 +56,32 @@ class DiscPlus(WindowClusterer):
         self.random_state = random_state
         self.settings = settings
 
+    def facts(self) -> dict[str, Any]:
+        """Also every hyper-parameter."""
+        return {**super().facts(), **self._configuration().to_dict()}
+
+    def _configuration(self) -> PlusConfig:
+        return self.recipe.resolve("", self.settings or {})
+
     def fit(
         self,
         x: Any,
-        y: Any = None,  # noqa: ARG002 - part of the convention; labels are never learned from
+        y: Any = None,  # noqa: ARG002
         *,
         devices: Any = None,
-        callback: Callback = ignore,
+        options: FitOptions = DEFAULT_OPTIONS,
+        pretrained: Pretrained | None = None,  # noqa: ARG002
     ) -> Self:
-        """Learn from windows without labels.
-
-        Args:
-            x: (n_windows, n_samples, n_channels), physical units.
-            y: ignored.
-            devices: (n_windows,) whole numbers, which device each window came from; windows of one device in
-                time order. None: all from one.
-            callback: told of every candidate.
-
-        Raises:
-            ValueError: if ``x`` or ``devices`` is not what it should be; says what it is.
-            ConfigError: if a setting is not usable.
-            TrainingError: if the windows do not fall into so many clusters.
-        """
+        """Find labels with the help of ``devices`` and distil them; see ``WindowClusterer.fit``."""
         windows = self._checked_for_fit(x)
         seed = check_seed(self.random_state)
-        self.config_ = resolve_plus(self.settings)
-        of = check_devices(devices, len(windows))
-        fitted = fit_plus(windows, of, self.n_clusters, self.config_, seed=seed, callback=callback)
+        self.config_ = self._configuration()
+        task = Task(windows, int(self.n_clusters), seed, devices=check_devices(devices, len(windows)))
+        fitted = self.recipe.fit(task, self.config_, options)
         self.fitted_ = fitted
         self.net_, self.history_ = fitted.net, fitted.history
         self.found_labels_, self.span_, self.score_ = fitted.found, fitted.span, fitted.score
-        self.cluster_centers_ = fitted.net.centroids.numpy().copy()
+        self.cluster_centers_ = fitted.centroids.numpy().copy()
         self.labels_ = self.predict(windows)
         return self
 

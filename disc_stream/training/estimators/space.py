@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 from disc_stream.training.estimators.base import WindowClusterer
-from disc_stream.training.events import Callback, ignore
-from disc_stream.training.families import get_family
-from disc_stream.training.fitting import FitOptions, infer, network_of, pretrain
+from disc_stream.training.families import Family
+from disc_stream.training.fitting import infer, network_of, pretrain
 from disc_stream.training.grouping import ALGORITHMS, cluster_means, group
-from disc_stream.training.presets import resolve
-from disc_stream.training.pretrained import Pretrained
+from disc_stream.training.presets import TrainingConfig, resolve
+from disc_stream.training.pretrained import Pretrained, stage_one
+from disc_stream.training.recipes import get_family
+from disc_stream.training.task import DEFAULT_OPTIONS, FitOptions
 from disc_stream.training.windows import check_seed
-from disc_stream.types import Float32Array
+from disc_stream.types import Float32Array, IntArray
 
 
 class SpaceClusterer(WindowClusterer):
@@ -26,7 +26,6 @@ class SpaceClusterer(WindowClusterer):
         algorithm: ``kmeans``, ``average``, ``complete`` or ``ward``.
         preset: ``paper``, ``released`` or ``small``.
         random_state: same seed, same labels on the same machine.
-        device: ``auto``, ``cpu`` or ``cuda``.
         settings: any field of ``TrainingConfig`` or of its network, by name.
 
     Attributes:
@@ -44,7 +43,6 @@ class SpaceClusterer(WindowClusterer):
         preset: str = "small",
         *,
         random_state: int = 0,
-        device: str = "auto",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -52,31 +50,44 @@ class SpaceClusterer(WindowClusterer):
         self.algorithm = algorithm
         self.preset = preset
         self.random_state = random_state
-        self.device = device
         self.settings = settings
+
+    def configuration(self) -> TrainingConfig:
+        """Every hyper-parameter of the autoencoder.
+
+        Raises:
+            ConfigError: if one is not usable.
+        """
+        return resolve(self.preset, self.settings, get_family(self.family).presets)
+
+    def facts(self) -> dict[str, Any]:
+        """Also what the space depends on, and the algorithm."""
+        config = stage_one(self.configuration().to_dict())
+        return {**super().facts(), "family": self.family, "algorithm": self.algorithm, **config}
+
+    def first_stage(self) -> tuple[Family, TrainingConfig] | None:
+        """The family's autoencoder."""
+        return get_family(self.family), self.configuration()
 
     def fit(
         self,
         x: Any,
-        y: Any = None,  # noqa: ARG002 - part of the convention; labels are never learned from
+        y: Any = None,  # noqa: ARG002
         *,
-        devices: Any = None,  # noqa: ARG002 - for methods that know devices
-        callback: Callback = ignore,
-        checkpoints: Path | None = None,
-        resume: bool = False,
+        devices: Any = None,  # noqa: ARG002
+        options: FitOptions = DEFAULT_OPTIONS,
         pretrained: Pretrained | None = None,
     ) -> Self:
         """Train the autoencoder, unless ``pretrained`` is given, and cluster its embeddings.
 
-        Arguments and errors are those of ``DeepClusterer.fit``.
+        See ``WindowClusterer.fit``.
         """
         windows = self._checked_for_fit(x)
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {self.algorithm!r}")
         seed, family = check_seed(self.random_state), get_family(self.family)
-        self.config_ = resolve(self.preset, self.settings, family.presets)
+        self.config_ = self.configuration()
         if pretrained is None:
-            options = FitOptions(self.device, callback, checkpoints, resume)
             pretrained = pretrain(family, windows, self.config_, seed=seed, options=options)
         self.history_ = pretrained.history
         shape = (self.n_samples_, self.n_channels_)
@@ -94,6 +105,6 @@ class SpaceClusterer(WindowClusterer):
         n_input = get_family(self.family).input_samples(self.n_samples_)
         return infer(self.net_, windows[:, :n_input])[0]
 
-    def group_again(self, x: Any) -> Any:
-        """Cluster other windows afresh in the same space, as the paper does for its test figures, (n,)."""
+    def group_again(self, x: Any) -> IntArray:
+        """Labels (n,) of a clustering of other windows afresh in the same space."""
         return group(self.transform(x), self.n_clusters, self.algorithm, self.random_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,16 +18,18 @@ from disc_stream.clustering.distinct import ROUNDING
 from disc_stream.errors import TrainingError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent
+from disc_stream.training.fingerprint import sha256
 from disc_stream.training.plus.candidates import Candidate, principal_components, standardise_by_device
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
 from disc_stream.training.plus.search import Search
+from disc_stream.training.plus.searchlog import PHASE, SearchLog
 from disc_stream.training.plus.selection import CarryOver
+from disc_stream.training.task import FitOptions, Task
 from disc_stream.types import Float32Array, IntArray
 
 Array = npt.NDArray[np.float64]
 
-PHASE = "candidates"
 _BATCH = 2048
 _LEAST_DEVIATION = 1e-6
 _GAIN = 1e-6  # a move that gains less than this is noise of the arithmetic
@@ -54,32 +57,33 @@ class FittedPlus:
 
 
 def fit_plus(
-    windows: Float32Array,
-    devices: IntArray,
-    n_clusters: int,
-    config: PlusConfig,
-    *,
-    seed: int,
-    callback: Callback,
+    windows: Float32Array, devices: IntArray, task: Task, config: PlusConfig, options: FitOptions
 ) -> FittedPlus:
     """Learn clusters without labels, and a network that assigns single windows to them.
 
     Args:
         windows: (n, T, C), checked, in physical units; windows of one device in time order.
         devices: (n,) which device each window came from.
-        n_clusters: K.
+        task: number of clusters, seed.
         config: hyper-parameters.
-        seed: same seed, same result.
-        callback: told of every candidate.
+        options: the callback is told of every candidate; a checkpoint keeps what the search has found.
 
     Raises:
-        TrainingError: if the windows do not fall into so many clusters.
+        ConfigError: if the checkpoint belongs to another training.
+        TrainingError: if the windows do not fall into so many clusters, or the disk takes no checkpoint.
     """
+    identity = {
+        "method": "disc-plus", "config": config.to_dict(), "seed": int(task.seed),
+        "n_clusters": int(task.n_clusters), "windows": sha256(windows),
+        "devices": hashlib.sha256(devices.astype("<i8").tobytes()).hexdigest(),
+    }  # fmt: skip
+    log = SearchLog(options.checkpoints, identity, resume=options.resume)
     # Two threads may sum in another order, and the last bit decides which candidate wins.
     with threadpool_limits(1):
         descriptors, x, restore = _describe(windows, config)
-        chosen, history = _choose(x, devices, n_clusters, config, seed, callback)
-        student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, n_clusters)
+        search = _search(x, devices, task, config, log)
+        chosen, history = _run(search, config, options.callback)
+        student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, task.n_clusters)
     return FittedPlus(
         _network(descriptors, student, *restore), chosen.labels, chosen.span, chosen.score, history
     )
@@ -104,33 +108,29 @@ def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, A
     return descriptors, (x - mean) * factor, (mean, factor)
 
 
-def _choose(
-    x: Array, devices: IntArray, n_clusters: int, config: PlusConfig, seed: int, callback: Callback
-) -> tuple[Candidate, list[dict[str, Any]]]:
+def _search(x: Array, devices: IntArray, task: Task, config: PlusConfig, log: SearchLog) -> Search:
+    """The search on descriptors ``x`` (n, F); what it scores by depends on how many devices there are."""
     alike = standardise_by_device(x, devices) if config.per_device else x
-    components = principal_components(alike, config, n_clusters, seed)
+    components = principal_components(alike, config, task.n_clusters, task.seed)
     _, counts = np.unique(devices, return_counts=True)
-    many = (counts > config.lag).sum() >= config.few_devices  # those that have a next window
-    carry_over = CarryOver(x, devices, config, seed) if many else None
+    if (counts > config.lag).sum() < config.few_devices:  # those that have a next window
+        few = config.but(spans=(config.few_span,))
+        return Search(components, devices, task, few, lambda _labels, likelihood: likelihood, log)
+    carry_over = CarryOver(x, devices, config, task.seed)
 
-    def score(labels: IntArray, likelihood: float) -> float:
-        return carry_over.score(labels, n_clusters) if carry_over else likelihood
+    def score(labels: IntArray, _likelihood: float) -> float:
+        return carry_over.score(labels, task.n_clusters)
 
-    spans = config.spans if many else (config.few_span,)
-    search = Search(components, devices, n_clusters, spans, config, seed, score)
-    return _run(search, config, callback, n_clusters)
+    return Search(components, devices, task, config, score, log)
 
 
-def _run(
-    search: Search, config: PlusConfig, callback: Callback, n_clusters: int
-) -> tuple[Candidate, list[dict[str, Any]]]:
+def _run(search: Search, config: PlusConfig, callback: Callback) -> tuple[Candidate, list[dict[str, Any]]]:
     """From the best start of every span uphill by moves; the best of where that leads."""
     started = time.perf_counter()
     history: list[dict[str, Any]] = []
     total = search.n_starts + len(search.spans) * config.moves
 
     def look_at(candidate: Candidate, kind: str) -> None:
-        spent = sum(entry["seconds"] for entry in history)
         history.append(
             {
                 "phase": PHASE,
@@ -138,22 +138,24 @@ def _run(
                 "span": candidate.span,
                 "likelihood": candidate.likelihood,
                 "score": candidate.score,
-                "seconds": time.perf_counter() - started - spent,
+                "seconds": search.log.seconds,
             }
         )
         callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
 
     best: dict[int, Candidate] = {}
     for candidate in search.starts():
-        look_at(candidate, "start")
         if candidate.span not in best or candidate.score > best[candidate.span].score:
             best[candidate.span] = candidate
+            search.log.leads(candidate.span, candidate)
+        look_at(candidate, "start")
     if not best:
         raise TrainingError(
-            f"no candidate has windows in each of {n_clusters} clusters",
+            f"no candidate has windows in each of {search.n_clusters} clusters",
             remedy="Use fewer clusters, or more varied recordings",
         )
-    tops = [_climb(search, candidate, config.moves, look_at) for candidate in best.values()]
+    tops = [_climb(search, slot, candidate, config.moves, look_at) for slot, candidate in best.items()]
+    search.log.write()
     top = max(tops, key=lambda candidate: candidate.score)
     seconds = time.perf_counter() - started
     callback(EpochEvent(PHASE, 1, 1, {"score": top.score}, 0.0, None, (), seconds, 0.0))
@@ -161,16 +163,27 @@ def _run(
 
 
 def _climb(
-    search: Search, best: Candidate, left: int, look_at: Callable[[Candidate, str], None]
+    search: Search, slot: int, best: Candidate, left: int, look_at: Callable[[Candidate, str], None]
 ) -> Candidate:
-    """Take every move that improves, until none does or ``left`` candidates have been looked at."""
+    """Take every move that improves, until none does or ``left`` candidates have been looked at.
+
+    Args:
+        search: where the moves come from.
+        slot: the span of the start that the climb began with.
+        best: that start.
+        left: maximum of candidates to look at.
+        look_at: told of each.
+    """
     improved = True
     while improved and left > 0:
         improved = False
         for candidate in islice(search.moves(best), left):
+            better = candidate.score > best.score + _GAIN
+            if better:
+                search.log.leads(slot, candidate)
             look_at(candidate, "move")
             left -= 1
-            if candidate.score > best.score + _GAIN:
+            if better:
                 best, improved = candidate, True
                 break
     return best

@@ -1,0 +1,123 @@
+"""What a search has looked at so far, kept in a checkpoint: a search that goes on repeats nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from disc_stream.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from disc_stream.training.plus.candidates import Candidate
+from disc_stream.types import IntArray
+
+PHASE = "candidates"
+_SHARE = 0.05  # of the time that writing checkpoints may take
+_NONE = np.empty(0, dtype=np.int64)
+
+
+class SearchLog:
+    """Hands a search the candidates that a stopped one had found, then has the others computed.
+
+    A search is settled by what its candidates score, so it takes the same way again when it is told the same
+    scores. Labels are needed of those candidates alone that lead their span when the search stops.
+
+    Args:
+        folder: of the checkpoint, or None for none.
+        identity: of the training.
+        resume: take up the checkpoint if it is there.
+
+    Raises:
+        ConfigError: if the checkpoint belongs to another training.
+        TrainingError: if it is damaged.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, identity: dict[str, Any] | None = None, *, resume: bool = False
+    ) -> None:
+        self._folder = folder
+        self._identity = identity or {}
+        self._entries: list[dict[str, Any]] = []
+        self._at = 0
+        self._leading: dict[int, tuple[int, IntArray]] = {}
+        self._written_at, self._cost = time.perf_counter(), 0.0
+        saved = load_checkpoint(folder, self._identity) if folder is not None and resume else None
+        if saved is not None:
+            self._entries = list(saved.history)
+            for name, labels in saved.model.items():
+                span, number = map(int, name.split("."))
+                self._leading[span] = (number, labels.numpy().astype(np.int64))
+        self._known = dict(self._leading.values())
+
+    @property
+    def seconds(self) -> float:
+        """The last candidate took, with those passed over before it."""
+        last, *before = reversed(self._entries[: self._at])
+        total = float(last["seconds"])
+        for entry in before:
+            if not entry["empty"]:
+                break
+            total += entry["seconds"]
+        return total
+
+    def settle(self, span: int, compute: Callable[[], Candidate | None]) -> Candidate | None:
+        """The next candidate, known or computed; None for one that leaves a cluster empty.
+
+        Args:
+            span: that it averages over.
+            compute: finds and scores it.
+
+        Raises:
+            TrainingError: if the disk does not take a checkpoint.
+        """
+        number = self._at
+        if number < len(self._entries):
+            entry = self._entries[number]
+            self._at += 1
+            if entry["empty"]:
+                return None
+            labels = self._known.get(number, _NONE)
+            return Candidate(span, labels, entry["likelihood"], entry["score"])
+        self._write_if_due()
+        started = time.perf_counter()
+        candidate = compute()
+        seconds = time.perf_counter() - started
+        facts = {} if candidate is None else {"likelihood": candidate.likelihood, "score": candidate.score}
+        self._entries.append({"empty": candidate is None, "seconds": seconds, **facts})
+        self._at += 1
+        return candidate
+
+    def leads(self, slot: int, candidate: Candidate) -> None:
+        """The candidate handed out last is now the best of those that began with the span ``slot``."""
+        self._leading[slot] = (self._at - 1, candidate.labels)
+
+    def write(self) -> None:
+        """Replace the checkpoint.
+
+        Raises:
+            TrainingError: if the disk does not take it.
+        """
+        if self._folder is None or not self._leading:
+            return
+        started = time.perf_counter()
+        labels = {
+            f"{slot}.{number}": torch.from_numpy(labels.astype(np.int32))
+            for slot, (number, labels) in self._leading.items()
+        }
+        save_checkpoint(
+            self._folder,
+            Checkpoint(
+                identity=self._identity, phase=PHASE, epoch=len(self._entries), done=False,
+                model=labels, optimizer={}, history=self._entries,
+            ),
+        )  # fmt: skip
+        self._written_at = time.perf_counter()
+        self._cost = self._written_at - started
+
+    def _write_if_due(self) -> None:
+        """Between two candidates, when all that was found is accounted for."""
+        if time.perf_counter() - self._written_at >= self._cost / _SHARE:
+            self.write()

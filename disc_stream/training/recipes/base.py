@@ -1,0 +1,115 @@
+"""What a recipe is: all that the program knows of one way to learn clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.artifacts.run import RunInfo
+from disc_stream.models.settings import Settings
+from disc_stream.training.checkpoint import State
+from disc_stream.training.task import FitOptions, Task
+from disc_stream.types import Float32Array
+
+Config = TypeVar("Config", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a training came to, whatever the method.
+
+    Args:
+        module: what is saved: the network as it was trained, decoders included.
+        centroids: (K, d).
+        net: for inference; reads the first ``n_input`` samples of a window.
+        n_input: see ``net``.
+        scaler: normalisation.
+        config: every hyper-parameter as used.
+        history: one entry per epoch or candidate.
+        before: the network for inference before refinement, where there was one.
+        initial: the same with its first weights, where there are such.
+        refining: (n, d) embeddings during refinement, where this process saw them.
+    """
+
+    module: nn.Module
+    centroids: Tensor
+    net: nn.Module
+    n_input: int
+    scaler: ScalerInfo
+    config: Settings
+    history: list[dict[str, Any]] = field(repr=False)
+    before: nn.Module | None = None
+    initial: nn.Module | None = None
+    refining: Float32Array | None = field(default=None, repr=False)
+
+
+class Recipe(Protocol[Config]):
+    """One method that trains a network: its estimator, ``train`` and the runs on disk go through it.
+
+    Attributes:
+        name: as the command line names it, such as ``disc-plus``.
+        recorded: as ``run.json`` names it.
+        family: recipes of one family share an autoencoder; empty for none.
+        presets: that it knows; empty where it has none.
+        exportable: whether ``disc-stream train`` offers it and its runs become bundles.
+        distributed: whether several processes can train together.
+        knows_devices: whether it takes into account which device a window came from.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see the class
+    @property
+    def recorded(self) -> str: ...  # noqa: D102
+    @property
+    def family(self) -> str: ...  # noqa: D102
+    @property
+    def presets(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def exportable(self) -> bool: ...  # noqa: D102
+    @property
+    def distributed(self) -> bool: ...  # noqa: D102
+    @property
+    def knows_devices(self) -> bool: ...  # noqa: D102
+
+    def resolve(self, preset: str, settings: Mapping[str, Any]) -> Config:
+        """Every hyper-parameter: a preset with some of its values replaced; None leaves one as it is.
+
+        Raises:
+            ConfigError: if the preset or a name is not known, or a value cannot be used.
+        """
+        ...
+
+    def fit(self, task: Task, config: Config, options: FitOptions) -> Learned:
+        """Learn.
+
+        Raises:
+            ConfigError: if the device is not there, or the checkpoint belongs to another training.
+            TrainingError: if training cannot go on.
+        """
+        ...
+
+    def save(self, learned: Learned) -> State:
+        """The tensors of a run's ``model.safetensors``, without the centroids."""
+        ...
+
+    def load(self, info: RunInfo, state: State) -> nn.Module:
+        """The module that ``save`` saved, in evaluation mode.
+
+        Raises:
+            ConfigError: if the run's settings are not known to this version.
+            KeyError, RuntimeError: if the tensors do not fit the settings.
+        """
+        ...
+
+    def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:
+        """The network as it is used: raw inputs in; embedding, q and squared distances out."""
+        ...
+
+
+def tensors_of(module: nn.Module) -> State:
+    """All weights of a module, on the CPU."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}

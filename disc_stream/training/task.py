@@ -1,0 +1,53 @@
+"""What is to be learned, and how a training is to be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from disc_stream.training.events import Callback, ignore
+from disc_stream.types import Float32Array, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be learned.
+
+    Args:
+        windows: (n, T, C), checked, in physical units.
+        n_clusters: K.
+        seed: same seed, same result on the same machine.
+        devices: (n,) which device each window came from; None for all from one.
+        order: (n,) the windows by device and time; None if they are in that order.
+    """
+
+    windows: Float32Array = field(repr=False)
+    n_clusters: int
+    seed: int = 0
+    devices: IntArray | None = field(default=None, repr=False)
+    order: IntArray | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T and C."""
+        return self.windows.shape[1], self.windows.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How to run a training, apart from what is learned.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``; methods without a network to train have no use for it.
+        callback: told of every batch, epoch or candidate.
+        checkpoints: folder to keep a checkpoint in, or None.
+        resume: go on from that checkpoint if it is there.
+    """
+
+    device: str = "auto"
+    callback: Callback = ignore
+    checkpoints: Path | None = None
+    resume: bool = False
+
+
+DEFAULT_OPTIONS = FitOptions()
