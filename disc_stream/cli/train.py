@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,10 +103,15 @@ def train(
         "precision": precision,
     }
     name = _dataset_name(dataset, synthetic)
-    from disc_stream.training.session import TrainingRequest, claim_folder, resolve_method, train_run
+    from disc_stream.training.session import (
+        TrainingRequest,
+        claim_folder,
+        exportable_recipe,
+        train_run,
+    )
 
     # What can be wrong with the command is said before a large dataset is read.
-    resolve_method(method, preset, settings)
+    exportable_recipe(method).resolve(preset, settings)
     claim_folder(out, resume=resume)
     require_writable(out)
     request = TrainingRequest(
@@ -130,14 +137,30 @@ def train(
         split = _load(name, data, labelled_only)
     with joined(device):
         first = is_first()  # of several processes, one talks
-        with training(name) if first else nullcontext(ignore) as callback:
-            info = train_run(split, request, callback)
+        try:
+            with training(request.dataset) if first else nullcontext(ignore) as callback:
+                info = train_run(split, request, callback)
+        except KeyboardInterrupt:
+            if first:
+                _say_how_to_go_on(out)
+            raise
     if not first:
         return
     if as_json:
         print_json({"run": str(out), **info.model_dump(mode="json")})
     else:
         _print_text(out, info)
+
+
+def _say_how_to_go_on(out: Path) -> None:
+    """After Ctrl-C: the command that goes on, where there is something to go on from."""
+    from disc_stream.artifacts.run import CHECKPOINT_DIR
+
+    if not (out / CHECKPOINT_DIR).is_dir():
+        typer.echo("nothing has been saved yet; the same command starts again", err=True)
+        return
+    given = [word for word in sys.argv[1:] if word != "--resume"]
+    typer.echo(f"go on with: {shlex.join(['disc-stream', *given, '--resume'])}", err=True)
 
 
 def _dataset_name(dataset: str | None, synthetic: bool) -> str:
@@ -193,4 +216,5 @@ def _print_text(out: Path, info: RunInfo) -> None:
             for part, values in parts.items():
                 row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))
                 typer.echo(f"{space + ' (' + part + ')':<28}{row}")
-    typer.echo(f"\nrun written to {out}; next: disc-stream export {out} --out BUNDLE")
+    typer.echo(f"\nrun written to {out}")
+    typer.echo(f"next: disc-stream export {shlex.quote(str(out))} --out BUNDLE")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -13,12 +15,16 @@ from disc_stream.training.events import BatchEvent, Callback, EpochEvent, Traini
 _TITLES = {"pretrain": "autoencoder", "refine": "refinement"}
 
 
+EVERY_S = 10.0  # between two lines of a long epoch or search in a log
+
+
 @contextmanager
 def training(name: str) -> Iterator[Callback]:
-    """A bar for each phase; where stderr is not a terminal, a line for each epoch instead."""
+    """A bar for each phase; where stderr is not a terminal, lines instead."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(console)
+        console.print(f"training on {name}", soft_wrap=True, highlight=False, markup=False)
+        yield lines(partial(console.print, soft_wrap=True, highlight=False, markup=False))
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description:<11}"), BarColumn(20),
@@ -62,12 +68,27 @@ def _bars(bar: Progress) -> Callback:
     return show
 
 
-def _lines(console: Console) -> Callback:
+def lines(write: Callable[[str], object], clock: Callable[[], float] = monotonic) -> Callback:
+    """A line for each epoch, and every ten seconds one for how far a long epoch or search is.
+
+    Args:
+        write: takes a line.
+        clock: seconds.
+    """
+    last = clock()
+
     def show(event: TrainingEvent) -> None:
+        nonlocal last
+        title = _TITLES.get(event.phase, event.phase)
         if isinstance(event, EpochEvent):
-            title = _TITLES.get(event.phase, event.phase)
-            line = f"{title} {event.epoch}/{event.n_epochs} ({event.seconds:.1f} s): {describe(event)}"
-            console.print(line, soft_wrap=True, highlight=False)
+            whole = f" {event.epoch}/{event.n_epochs}" if event.n_epochs > 1 else ""
+            write(f"{title}{whole} ({event.seconds:.1f} s): {describe(event)}")
+        elif clock() - last >= EVERY_S:
+            epoch = f" {event.epoch}/{event.n_epochs}, batch" if event.n_epochs > 1 else ""
+            write(f"{title}{epoch} {event.batch}/{event.n_batches} ({event.batch / event.n_batches:.0%})")
+        else:
+            return
+        last = clock()
 
     return show
 

@@ -70,7 +70,7 @@ class NetworkConfig(Settings):
     @model_validator(mode="after")
     def _odd_kernel(self) -> Self:
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
+            raise ConfigError(f"kernel must be odd, got {self.kernel}")
         return self
 
     def grid(self, n_channels: int) -> tuple[int, int]:

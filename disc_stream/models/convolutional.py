@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from disc_stream.errors import ConfigError
 from disc_stream.models.layers import seeded_linear
 from disc_stream.models.settings import Settings
 
@@ -33,11 +34,11 @@ class ConvConfig(Settings):
     @model_validator(mode="after")
     def _odd_and_as_many(self) -> Self:
         if len(self.filters) != len(self.kernels):
-            raise ValueError(
+            raise ConfigError(
                 f"filters and kernels must be as many, got {list(self.filters)} and {list(self.kernels)}"
             )
         if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels must be odd, got {list(self.kernels)}")
+            raise ConfigError(f"kernels must be odd, got {list(self.kernels)}")
         return self
 
 

@@ -76,8 +76,8 @@ def _problem(cls: type[BaseModel], error: ValidationError) -> ConfigError:
     place = [part for part in problem["loc"] if isinstance(part, str) and part in cls.model_fields]
     if problem["type"] == "extra_forbidden":
         return unknown_setting(str(problem["loc"][0]), cls.model_fields)
-    if not place:  # of the settings as a whole
-        return ConfigError(_own_words(problem))
+    if not place:
+        return ConfigError(f"settings must be given by name, got {problem['input']!r}")
     if problem["type"] == "missing":
         return ConfigError(f"the setting {place[0]!r} is missing", remedy="Give it a value")
     return ConfigError(_words(place[0], cls.model_fields[place[0]], problem))
@@ -85,8 +85,6 @@ def _problem(cls: type[BaseModel], error: ValidationError) -> ConfigError:
 
 def _words(name: str, field: FieldInfo, problem: ErrorDetails) -> str:
     kind, found, inside = problem["type"], problem["input"], len(problem["loc"]) > 1
-    if kind == "value_error":
-        return _own_words(problem)
     if kind == "literal_error":
         return f"{name} must be one of {', '.join(_choices(field.annotation))}, got {found!r}"
     if kind in _OUT_OF_RANGE:
@@ -96,10 +94,6 @@ def _words(name: str, field: FieldInfo, problem: ErrorDetails) -> str:
     else:
         wanted = _KINDS.get(kind, problem["msg"])
     return f"{name} must be {'a list, each value ' * inside}{wanted}, got {found!r}"
-
-
-def _own_words(problem: ErrorDetails) -> str:
-    return str(problem.get("ctx", {}).get("error") or problem["msg"])
 
 
 def _choices(annotation: Any) -> list[str]:

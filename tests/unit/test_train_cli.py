@@ -17,7 +17,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from disc_stream.cli.app import app
+from disc_stream.cli.training_progress import lines
 from disc_stream.errors import DiscStreamError, UsageError
+from disc_stream.training.events import BatchEvent, EpochEvent
 from disc_stream.training.runs import load_run
 
 SMALL = ("--synthetic", "--devices", "3", "--minutes", "1", "--set", "hidden=6", "--set", "decoder_hidden=6")
@@ -83,8 +85,31 @@ def test_text_for_people(tmp_path: Path) -> None:
     assert "DISC (small) on synthetic" in result.stdout
     assert "refined (test)" in result.stdout
     assert f"disc-stream export {tmp_path / 'run'}" in result.stdout
+    assert "training on synthetic" in result.stderr
     assert "autoencoder 2/2" in result.stderr
     assert "labels changed" in result.stderr
+
+
+def test_a_log_hears_of_long_epochs_and_searches() -> None:
+    now, said = 0.0, list[str]()
+    show = lines(said.append, lambda: now)
+    for batch in range(1, 101):
+        now += 0.5
+        show(BatchEvent("candidates", 1, 1, batch, 100))
+    assert said == [f"candidates {n}/100 ({n}%)" for n in (20, 40, 60, 80, 100)]
+    said.clear()
+    now += 9.0
+    show(BatchEvent("pretrain", 2, 30, 7, 50))
+    assert said == [], "an epoch of a few seconds has a line of its own"
+    now += 1.0
+    show(BatchEvent("pretrain", 2, 30, 8, 50))
+    show(EpochEvent("pretrain", 2, 30, {"rec": 0.25}, 1e-3, None, (), 40.0, 1120.0))
+    show(EpochEvent("candidates", 1, 1, {"score": 0.5}, 0.0, None, (), 50.0, 0.0))
+    assert said == [
+        "autoencoder 2/30, batch 8/50 (16%)",
+        "autoencoder 2/30 (40.0 s): rec 0.2500 · 18:40 left",
+        "candidates (50.0 s): score 0.5000",
+    ]
 
 
 def test_channels_and_clusters_can_be_chosen(tmp_path: Path) -> None:
@@ -167,6 +192,14 @@ def test_a_killed_command_goes_on_with_resume(phase: str, longer_run: Path, tmp_
         (("--synthetic", "--dataset", "hapt"), "--synthetic contradicts --dataset hapt"),
         (("--dataset", "nothing", "--data", "."), "there is no dataset 'nothing'"),
         ((*SMALL, "--preset", "large"), "there is no preset 'large'"),
+        (
+            (*SMALL, "--method", "discplus"),
+            "unknown method 'discplus', did you mean 'disc-plus'? Use one of: disc, dsc, disc-plus",
+        ),
+        ((*SMALL, "--method", "DISC"), "unknown method 'DISC', did you mean 'disc'?"),
+        ((*SMALL, "--method", "umap"), "unknown method 'umap'. Use one of: disc, dsc, disc-plus"),
+        ((*SMALL, "--method", "dec"), "a run of 'dec' cannot be exported. Use one of: disc, dsc, disc-plus"),
+        ((*SMALL, "--method", "ac-ward"), "a run of 'ac-ward' cannot be exported"),
         ((*SMALL, "--set", "hidden"), "is not NAME=VALUE"),
         ((*SMALL, "--set", "hiddn=3"), "there is no setting 'hiddn'"),
         ((*SMALL, "--set", "hidden=wide"), "hidden must be a whole number, got 'wide'"),

@@ -9,7 +9,7 @@ import torch
 from disc_stream.errors import ConfigError
 from disc_stream.models.convolutional import ConvAutoencoder, ConvConfig
 from disc_stream.models.dense import StackedAutoencoder, StackedConfig
-from disc_stream.training.estimators.balanced import balanced_subset
+from disc_stream.training.recipes.stacked import balanced_subset
 
 pytestmark = pytest.mark.numeric
 
@@ -21,7 +21,11 @@ def generator() -> torch.Generator:
 @pytest.mark.parametrize("shape", [(4, 1), (5, 3), (16, 2), (50, 7)])
 @pytest.mark.parametrize("kind", [StackedAutoencoder, ConvAutoencoder])
 def test_windows_of_any_shape_are_encoded_and_restored(kind: type, shape: tuple[int, int]) -> None:
-    config = StackedConfig((8, 6), 3) if kind is StackedAutoencoder else ConvConfig((4, 5, 6), embedding=3)
+    config = (
+        StackedConfig(widths=(8, 6), embedding=3)
+        if kind is StackedAutoencoder
+        else ConvConfig(filters=(4, 5, 6), embedding=3)
+    )
     net = kind(config, *shape, generator())
     x = torch.randn(6, *shape, generator=generator())
     z, losses = net.encode_with_losses(x)
@@ -32,7 +36,7 @@ def test_windows_of_any_shape_are_encoded_and_restored(kind: type, shape: tuple[
 
 
 def test_the_continuation_of_a_window_does_not_count() -> None:
-    net = ConvAutoencoder(ConvConfig((4, 5, 6), embedding=3), 13, 2, generator())
+    net = ConvAutoencoder(ConvConfig(filters=(4, 5, 6), embedding=3), 13, 2, generator())
     x = torch.randn(3, 13, 2, generator=generator())
     z, losses = net.encode_with_losses(x)
     made = net.up(net.from_embedding(z).view(3, 6, -1))
@@ -42,7 +46,7 @@ def test_the_continuation_of_a_window_does_not_count() -> None:
 
 
 def test_a_stacked_autoencoder_can_learn_its_windows() -> None:
-    net = StackedAutoencoder(StackedConfig((32,), 4), 8, 2, generator())
+    net = StackedAutoencoder(StackedConfig(widths=(32,), embedding=4), 8, 2, generator())
     x = torch.randn(20, 1, 2, generator=generator()).expand(-1, 8, -1).contiguous()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     first = net.encode_with_losses(x)[1]["rec"].item()
@@ -57,9 +61,9 @@ def test_a_stacked_autoencoder_can_learn_its_windows() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: StackedConfig(()), "widths must be whole numbers"),
-        (lambda: StackedConfig((3,), 0), "embedding must be at least 1"),
-        (lambda: ConvConfig((3, 4)), "filters and kernels must be as many"),
+        (lambda: StackedConfig(widths=()), "widths must have at least one value"),
+        (lambda: StackedConfig(widths=(3,), embedding=0), "embedding must be at least 1"),
+        (lambda: ConvConfig(filters=(3, 4)), "filters and kernels must be as many"),
         (lambda: ConvConfig(kernels=(5, 4, 3)), "kernels must be odd"),
     ],
 )
