@@ -91,6 +91,28 @@ def test_after_hours_the_points_are_still_few() -> None:
     assert anchors[-1][0] - anchors[0][0] > 3_600_000_000, "and reach back more than an hour"
 
 
+@pytest.mark.parametrize("tremble_s", [0.0, 5.0, 300.0, 4000.0])
+def test_the_points_stay_few_whatever_the_times_do(tremble_s: float) -> None:
+    """Also where times tremble by more than a stretch, so that each message seems to begin another one."""
+    rng = np.random.default_rng(1)
+    line, counts = ClockLine(), set()
+    for i in range(4_000):
+        device_us = i * 1_000_000 + round(rng.normal() * tremble_s * 1e6)
+        line.observe(device_us, BOOTED_US + i * 1_000_000)
+        counts.add(len(line.state()[-1]))
+    assert max(counts) == 15, "sixteen are merged at once"
+
+
+def test_merged_points_are_the_less_late_of_two() -> None:
+    # stretches of 20 s; in every second one all messages are 0.5 s late
+    line = ClockLine()
+    follow(line, [(i * 1_000_000, BOOTED_US + i * 1_000_000 + (i // 20 % 2) * 500_000) for i in range(321)])
+    anchors = line.state()[-1]
+    assert len(anchors) == 8
+    assert [delay for _, delay in anchors] == [BOOTED_US] * 8
+    assert [device // 20_000_000 for device, _ in anchors] == list(range(0, 16, 2))
+
+
 def test_before_a_slope_the_shortest_delay_counts() -> None:
     line = ClockLine()
     assert not line.known

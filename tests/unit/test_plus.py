@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,25 @@ def test_bands_share_out_every_frequency_but_the_constant() -> None:
         assert matrix[:, 0].sum() == 0
         np.testing.assert_array_equal(matrix[:, 1:].sum(0), 1)
         assert (matrix.sum(1) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("n_frequencies", "n_bands", "bands"),
+    [  # borders by hand, before rounding
+        (9, 3, [[1], [2, 3], [4, 5, 6, 7, 8]]),  # 1, 2.08, 4.33, 9
+        (33, 4, [[1], range(2, 6), range(6, 14), range(14, 33)]),  # 1, 2.40, 5.74, 13.8, 33
+        (65, 2, [range(1, 8), range(8, 65)]),  # 1, 8.06, 65
+        (5, 10, [[1], [2], [3], [4]]),  # six of the ten would be empty
+        (3, 1, [[1, 2]]),
+    ],
+)
+def test_the_band_matrix_is_the_table_made_by_hand(
+    n_frequencies: int, n_bands: int, bands: list[Iterable[int]]
+) -> None:
+    expected = np.zeros((len(bands), n_frequencies))
+    for number, frequencies in enumerate(bands):
+        expected[number, list(frequencies)] = 1.0
+    np.testing.assert_array_equal(band_matrix(n_frequencies, n_bands), expected)
 
 
 def test_averaging_stays_within_a_device_and_shrinks_at_its_ends() -> None:
