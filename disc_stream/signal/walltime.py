@@ -38,7 +38,7 @@ _DRIFT = 0.02  # a clock that is off by more is no clock;
 _MAX_DRIFT_US = 30_000_000  # but a slow one is allowed for no longer, without a message
 _PACE = 0.5  # of real time, at least
 _SET_US = 1_000_000  # a step back by more: the clock was set
-_LINE_EARLY_US = 10_000_000
+_LINE_OFF_US = 1_000_000
 
 
 class WallTime:
@@ -108,10 +108,10 @@ class WallTime:
             return device_us
         if line_us is None or self._late or not self._live:
             return None
-        # Messages are only ever late: what maps to the earlier time is nearer to the truth. A line that is
-        # earlier by far is from before the device's clock stood still.
+        # Messages are only ever late, so the fastest one bounds the time from above. Where the line lies far
+        # from it, it was drawn out over an outage, or the device's clock stood still.
         fastest_us = device_us + self._fastest_us
-        return min(line_us, fastest_us) if line_us >= fastest_us - _LINE_EARLY_US else fastest_us
+        return max(min(line_us, fastest_us), fastest_us - _LINE_OFF_US)
 
     def _pace(self, end_us: int, received_us: int) -> None:
         """Whether data comes as fast as it is made."""
