@@ -31,6 +31,7 @@ from disc_stream.cli import (
     streams,
     train,
     watch,
+    wire,
 )
 from disc_stream.errors import DiscStreamError
 
@@ -92,6 +93,7 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")
 
