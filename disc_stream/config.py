@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from disc_stream.errors import ConfigError, InputNotFoundError
 
@@ -19,7 +20,10 @@ class ServeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    bundle: Path = Field(title="Bundle", description="folder or zip of the model")
+    bundle: Path | None = Field(None, title="Bundle", description="folder or zip of the model")
+    collect: bool = Field(
+        False, title="Collect only", description="receive and keep messages without a model"
+    )
     broker: str = Field(
         "mqtt://127.0.0.1:1883", title="Broker", description="mqtt[s]://[user@]host[:port]", repr=False
     )
@@ -53,6 +57,14 @@ class ServeConfig(BaseModel):
         30.0, gt=0, title="With a backlog, windows older than this many seconds are put off"
     )
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
+
+    @model_validator(mode="after")
+    def _bundle_or_collect(self) -> Self:
+        if self.bundle is None and not self.collect:
+            raise PydanticCustomError("missing_bundle", "a model is needed")
+        if self.bundle is not None and self.collect:
+            raise PydanticCustomError("bundle_and_collect", "a model labels what is received")
+        return self
 
 
 def default_state(client_id: str) -> Path:
@@ -106,6 +118,16 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
     problems = error.errors(include_input=False, include_url=False)
     # A mistyped key also leaves the right one missing: it is the mistyped one that helps.
     problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    match problem["type"]:
+        case "missing_bundle":
+            return ConfigError(
+                "the setting 'bundle' is missing",
+                remedy="Give --bundle, or put it into a --config file; --collect receives without a model",
+            )
+        case "bundle_and_collect":
+            return ConfigError(
+                "--collect and a bundle exclude each other", remedy="Give --bundle to label, --collect not to"
+            )
     key = str(problem["loc"][0])
     where = (
         f"option --{key.replace('_', '-')}" if key in options or file is None else f"{key!r} in {str(file)!r}"

@@ -17,7 +17,8 @@
     │   └── StateDamagedError           the labeller's database is damaged; a new start begins it anew
     ├── PortInUseError              an address that we were asked to listen on is taken
     ├── BundleError                 a model bundle is broken or does not fit
-    │   └── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
+    │   ├── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
+    │   └── EncoderUnavailableError     the encoder itself does not work, whatever the window
     ├── TrainingError               training cannot go on
     └── ParityError                 an exported graph does not compute what torch computes
 
@@ -131,6 +132,10 @@ class PortInUseError(DiscStreamError):
 
 class BundleError(DiscStreamError):
     """A model bundle is broken, incomplete or from a newer version."""
+
+
+class EncoderUnavailableError(BundleError):
+    """The encoder itself does not work (a device error, say), whatever the window."""
 
 
 class StreamMismatchError(BundleError):

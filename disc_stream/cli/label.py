@@ -59,31 +59,29 @@ def label(
     if out is not None:
         require_label_file(out)
         require_writable(out)
-    from disc_stream.artifacts.bundle import Bundle
-    from disc_stream.artifacts.runtime import OnnxEncoder
+    from disc_stream.artifacts.model import Model
     from disc_stream.data.readers import load_recordings_spec
+    from disc_stream.stream.pipeline import LabelOptions
     from disc_stream_server.offline import label_recording
 
-    opened = Bundle.open(bundle)
-    encoder = OnnxEncoder(opened)
+    model = Model.open(bundle)
+    options = LabelOptions(top_k=top_k)
     found = load_recordings_spec(recordings, data)
     with _progress(found) as advance:
         labelled = [
             (
                 recording,
-                label_recording(
-                    recording, opened.manifest, encoder, samples=samples, top_k=top_k, on_samples=advance
-                ),
+                label_recording(recording, model, options, samples=samples, on_samples=advance).labels,
             )
             for recording in found
         ]
-    metrics = _score(labelled, opened.manifest)
+    metrics = _score(labelled, model.manifest)
     if out is not None:
-        write_label_file(out, _to_json(labelled, metrics, opened.manifest))
+        write_label_file(out, _to_json(labelled, metrics, model.manifest))
     if as_json:
-        print_json(_to_json(labelled, metrics, opened.manifest))
+        print_json(_to_json(labelled, metrics, model.manifest))
     else:
-        _print_text(labelled, metrics, opened.manifest)
+        _print_text(labelled, metrics, model.manifest)
 
 
 @contextmanager

@@ -25,6 +25,9 @@ def serve(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")
     ] = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Receive and keep everything, without a model and labels.")
+    ] = False,
     broker: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +82,14 @@ def serve(
     finishes what was received and stops. With --json, stdout gets one JSON
     object a line: ready, status, stopped.
 
+    With --collect it needs no model: what it keeps is a first model's training
+    data (`disc-stream data export`), and is labelled later, from its beginning,
+    by `serve --bundle` on the same --state folder.
+
     Example: disc-stream serve --bundle bundles/hapt --broker mqtt://broker
     """
-    require_extras("disc-stream serve", "cpu")
+    if not collect:
+        require_extras("disc-stream serve", "cpu")
     from disc_stream.config import load_serve_config
     from disc_stream_server.app import Server
 
@@ -89,7 +97,7 @@ def serve(
     given: dict[str, Any] = {
         "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
-        "threads": threads,
+        "threads": threads, "collect": collect or None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if no_http and http is not None:
@@ -122,7 +130,7 @@ class _JsonReport:
 
     def ready(self, server: Server) -> None:
         """The first line."""
-        facts = {"model": server.manifest.version, "provider": server.provider}
+        facts = {"model": server.serving.version, "provider": server.serving.provider}
         self._lines.put({"event": "ready", **facts, "broker": server.broker, "http": server.url})
         self._is_ready = True
 
@@ -157,13 +165,18 @@ class _JsonReport:
 
 
 def _say_ready(server: Server) -> None:
-    manifest = server.manifest
-    page = f"; live page at {server.url}" if server.url else ""
-    typer.echo(f"serving {manifest.name} {manifest.version} ({server.provider}) on {server.broker}{page}")
+    model, page = server.serving.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
+    if model is None:
+        typer.echo(f"collecting what is sent to {server.broker}, without labels{page}")
+        typer.echo(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
+        typer.echo("next: disc-stream data export --out FOLDER, once enough has come")
+        return
+    what = f"{model.manifest.name} {model.version} ({server.serving.provider})"
+    typer.echo(f"serving {what} on {server.broker}{page}")
     typer.echo(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
     typer.echo(f"next: disc-stream watch --broker {where}")
-    if _fits_synthetic(manifest):
+    if _fits_synthetic(model.manifest):
         typer.echo(f"no device at hand: disc-stream edge publish --synthetic --broker {where}")
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
 from disc_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from disc_stream.stream.sessions import StreamSpec
+    from disc_stream_server.dataset.parquet import Source
 
 StateOption = Annotated[
     Path | None,
@@ -30,8 +34,16 @@ def state_folder(state: Path | None) -> Path:
 
 
 def export(
-    bundle: Annotated[Path, typer.Option("--bundle", help="The model whose windows and labels are meant.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty folder.")],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle", help="The model whose windows and labels are meant; without one, windows alone."
+        ),
+    ] = None,
+    window_s: Annotated[
+        float, typer.Option("--window-s", min=0.1, help="Without a model: length of the windows, in seconds.")
+    ] = 2.56,
     state: StateOption = None,
     prefix: PrefixOption = "ds/v1",
     any_model: Annotated[
@@ -45,29 +57,33 @@ def export(
     Reads the spool and the labels, also while the server runs. Every file says
     what its columns are, which model labelled it and how that was trained.
 
+    Without --bundle it writes windows without labels, in the channels and at
+    the rate of the first device: to train a first model on what `serve
+    --collect` has received.
+
     Example: disc-stream data export --bundle bundles/hapt --out shared/hapt
     """
     require_extras("disc-stream data export", "parquet")
     from rich.console import Console
 
-    from disc_stream.artifacts.bundle import Bundle
-    from disc_stream_server.dataset.parquet import WindowShape, header_of, write_dataset
+    from disc_stream_server.dataset.parquet import header_of, write_dataset
     from disc_stream_server.dataset.replay import Replay
 
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"the folder {str(out)!r} is not empty", remedy="Name a new one with --out")
-    manifest = Bundle.open(bundle).manifest
-    replay = Replay(
-        state_folder(state), manifest, prefix=prefix, model=None if any_model else manifest.version
-    )
+    folder = state_folder(state)
+    spec, model = _windows_of(bundle, folder, prefix, window_s)
+    version = None if any_model or model is None else model.manifest.version
+    replay = Replay(folder, spec, prefix=prefix, model=version)
     try:
         with Console(stderr=True).status("reading the spool") as status:
 
             def progress(done: int, total: int) -> None:
                 status.update(f"reading the spool: {done:,} of {total:,} messages")
 
-            header = header_of(WindowShape.of(manifest), prefix=prefix, model=manifest)
-            written = write_dataset(replay.windows(progress), out, header, all_windows=all_windows)
+            header = header_of(spec, prefix=prefix, source=model)
+            everything = all_windows or model is None
+            written = write_dataset(replay.windows(progress), out, header, all_windows=everything)
     finally:
         replay.close()
     if as_json:
@@ -86,3 +102,19 @@ def export(
         typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
     elif not all_windows:
         typer.echo("no window has a label of this model; --all writes those without one, too")
+
+
+def _windows_of(
+    bundle: Path | None, state: Path, prefix: str, window_s: float
+) -> tuple[StreamSpec, Source | None]:
+    """Which windows are meant: those of a model, or those that the devices' own streams suggest."""
+    if bundle is None:
+        from disc_stream_server.dataset.collected import spec_of_collected
+
+        return spec_of_collected(state, prefix, window_s), None
+    from disc_stream.artifacts.bundle import Bundle
+    from disc_stream_server.dataset.parquet import Source
+    from disc_stream_server.dataset.replay import whole_windows
+
+    opened = Bundle.open(bundle)
+    return whole_windows(opened.manifest), Source(opened.manifest, opened.catalogue)

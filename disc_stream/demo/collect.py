@@ -15,14 +15,14 @@ import numpy as np
 from disc_stream.data.types import UNLABELLED, WindowSet
 from disc_stream.demo.fleet import Fleet
 from disc_stream.errors import BrokerError, DiscStreamError, TrainingError
+from disc_stream.stream.sessions import Sessions, StreamSpec
+from disc_stream.stream.values import ReadyInput
 from disc_stream.types import WindowSpec
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_edge.publisher import Published, Publisher, Sending
-from disc_stream_server.sessions import Sessions
-from disc_stream_server.shards import ReadyInput
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class _Collector:
     def __init__(self, broker: Broker, fleet: Fleet, spec: WindowSpec) -> None:
         self._topics = Topics(PREFIX)
         whole = WindowSpec(spec.samples, spec.hop, spec.samples)  # training reads the second half too
-        self._sessions = Sessions(fleet.channels, fleet.fs, whole, n_clusters=1)
+        self._sessions = Sessions(StreamSpec(tuple(fleet.channels), fleet.fs, whole))
         self.ready: list[ReadyInput] = []
         self.batches = 0
         self.refused: str | None = None

@@ -113,6 +113,11 @@ class DeviceClock:
         self._line = ClockLine()
 
     @property
+    def unit_us(self) -> float:
+        """Microseconds in the clock's unit; 1 while it is not known."""
+        return (self._unit_ns or 1_000) / 1_000
+
+    @property
     def skew_ppm(self) -> float:
         """Rate of the server's clock over the device's, minus 1, in parts per million."""
         return self._line.skew * 1e6

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-import numpy as np
-
 from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, MissingExtraError, TopicError
+from disc_stream.stream.pipeline import encoder_stage
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
-from disc_stream_server.service import Service
+from disc_stream_server.service import Service, Serving
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,7 @@ class Server:
         self.config = config
         clock = clock or SystemClock()
         self._check_addresses()
-        bundle = Bundle.open(config.bundle)
-        self.manifest = bundle.manifest
-        encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
-        self.provider = encoder.provider
-        window = self.manifest.window.input_samples, len(self.manifest.channels)
-        encoder.encode(np.zeros((1, *window), dtype=np.float32))  # fails now or not at all
+        self.serving = _open_model(config)
         self._page = _make_page(config, self.waits_for)
         everyone: list[Observer] = [
             Announcements(clock),
@@ -62,9 +57,7 @@ class Server:
         ]
         self._service = Service(
             config,
-            self.manifest,
-            encoder,
-            self.provider,
+            self.serving,
             observers=Observers(everyone),
             clock=clock,
             on_failure=self._fail,
@@ -168,6 +161,17 @@ class Server:
     def _fail(self, error: Exception) -> None:
         self._failure = error
         self._ended.set()
+
+
+def _open_model(config: ServeConfig) -> Serving:
+    """The model, checked to run; none where data is only collected."""
+    if config.bundle is None:
+        return Serving(None)
+    bundle = Bundle.open(config.bundle)
+    encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
+    model = Model(bundle.manifest, encoder, bundle.catalogue)
+    encoder_stage(model, config.max_batch).probe()
+    return Serving(model, encoder.provider)
 
 
 def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disc_stream.errors import PayloadError, StreamMismatchError, TopicError
+from disc_stream.stream.sessions import Sessions
+from disc_stream.stream.values import ReadyInput
+from disc_stream.stream.watermark import Watermark
 from disc_stream.types import SampleBatch
 from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
 from disc_stream_server.rejections import Rejections
-from disc_stream_server.sessions import Sessions
-from disc_stream_server.sessions.device import Waiting
-from disc_stream_server.shards import ReadyInput
 from disc_stream_server.stages import Stages
-from disc_stream_server.storage.spool import Row
+from disc_stream_server.storage.rows import TIME_TOPIC, Row
 from disc_stream_server.storage.state import DeadLetter
 
 log = logging.getLogger(__name__)
 
-_MOST_KEPT = 65_536  # bytes of a dead letter's payload
+_MAX_KEPT = 65_536  # bytes of a dead letter's payload
+_NO_META = "the payload describes no channels and no meta came"
 
 
 @dataclass(slots=True)
@@ -42,16 +43,29 @@ class IntakeCounts:
     batches: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told of what comes.
+
+    Args:
+        rejections: counts what is refused.
+        observers: are told of batches.
+        stages: decoding and sessions are timed here.
+    """
+
+    rejections: Rejections
+    observers: Observers
+    stages: Stages
+
+
 class Intake:
-    """Takes rows in order; the same rows give the same windows, whenever and however often they are taken.
+    """Takes rows in order; the same rows give the same windows, in whatever chunks they are taken.
 
     Args:
         topics: grammar of the topics.
         sessions: keep the devices' state.
         metas: the devices' descriptions.
-        rejections: counts what is refused.
-        observers: are told of batches.
-        stages: decoding and sessions are timed here.
+        watchers: are told of what comes.
         max_payload_bytes: larger payloads are refused undecoded.
     """
 
@@ -60,15 +74,15 @@ class Intake:
         topics: Topics,
         sessions: Sessions,
         metas: MetaBook,
-        *,
-        rejections: Rejections,
-        observers: Observers,
-        stages: Stages,
+        watchers: Watchers,
         max_payload_bytes: int,
     ) -> None:
         self._topics, self._sessions, self._metas = topics, sessions, metas
-        self._rejections, self._observers, self._stages = rejections, observers, stages
+        self._rejections, self._observers = watchers.rejections, watchers.observers
+        self._stages = watchers.stages
         self._max_payload_bytes = max_payload_bytes
+        self._watermark = Watermark()
+        self._watermark.restore(sessions.watermark.state())
         self._devices: dict[str, tuple[str, Kind]] = {}  # by topic
         self.counts = IntakeCounts()
         self.dead_letters: list[DeadLetter] = []
@@ -77,29 +91,32 @@ class Intake:
     def take(self, rows: Sequence[Row]) -> list[ReadyInput]:
         """Windows that these rows complete; those of a device in order."""
         self._stages.begin()
-        arrivals = [arrival for row in rows for arrival in self._decode(row)]
-        self.counts.messages += len(rows)
-        self.counts.bytes += sum(len(row.payload) for row in rows)
+        decoded = [(row.received_us, self._decode_row(row)) for row in rows]
         self._stages.end("decode")
         ready: list[ReadyInput] = []
-        for row, batch in arrivals:
-            self._push(row, batch, ready)
-        if rows:
-            self.tick(rows[-1].received_us, ready)
+        for received_us, arrivals in decoded:
+            ready += self._sessions.advance(received_us)
+            for row, batch in arrivals:
+                self._push(row, batch, ready)
         self._stages.end("sessions")
         return ready
 
-    def tick(self, now_us: int, ready: list[ReadyInput]) -> None:
-        """Let time pass: give up on what has been waited for long enough."""
-        ready += self._sessions.expire(now_us)
-        for device, row in self._metas.expired(now_us):
-            self._refuse(row, device, "no-meta", "the payload describes no channels and no meta came")
+    def finish(self) -> list[ReadyInput]:
+        """No further row comes: windows that are complete once nothing is waited for any more."""
+        for device, row in self._metas.held.expired(2**63):
+            self._refuse(row, device, "no-meta", _NO_META)
+        return self._sessions.finish()
 
-    def again(self, rows: Iterable[Row]) -> Iterator[Waiting]:
-        """Decode rows that were taken before, for a device that is restored."""
-        for row in rows:
-            for again, batch in self._decode(row):
-                yield Waiting(batch, again.position, again.received_us)
+    def _decode_row(self, row: Row) -> list[tuple[Row, SampleBatch]]:
+        """Let time pass up to a row, then decode it."""
+        now_us = self._watermark.advance(row.received_us)
+        for device, held in self._metas.held.expired(now_us):
+            self._refuse(held, device, "no-meta", _NO_META)
+        if row.topic == TIME_TOPIC and not row.payload:
+            return []
+        self.counts.messages += 1
+        self.counts.bytes += len(row.payload)
+        return self._decode(row)
 
     def _decode(self, row: Row) -> list[tuple[Row, SampleBatch]]:
         """The batches to take now: that of the row, or those that waited for this description."""
@@ -111,7 +128,7 @@ class Intake:
             self.counts.metas += 1
             if row.payload:
                 return [one for held in self._metas.learn(device, row.payload) for one in self._decode(held)]
-            self._metas.forget(device)
+            self._metas.withdraw(device)
         except TopicError as error:
             self._refuse(row, device, "topic", error.message)
         except PayloadError as error:
@@ -131,7 +148,7 @@ class Intake:
                 max_bytes=self._max_payload_bytes,
             )
         except PayloadError as error:
-            if error.reason == "no-meta" and self._metas.hold(device, row):
+            if error.reason == "no-meta" and self._metas.held.hold(device, row, self._watermark.now_us):
                 return []
             raise
         return [(row, batch)]
@@ -163,10 +180,12 @@ class Intake:
 
     def _refuse(self, row: Row, device: str, reason: str, message: str) -> None:
         self._rejections.add(device or repr(row.topic[:80]), reason, message)
+        if device:
+            self._sessions.problems.report(device, reason, message, row.received_us)
         self.dead_letters.append(
             DeadLetter(
                 position=row.position, received_us=row.received_us, topic=row.topic[:1024], device=device,
                 reason=reason, message=message, content_type=row.content_type[:200],
-                payload=row.payload[:_MOST_KEPT], size=len(row.payload),
+                payload=row.payload[:_MAX_KEPT], size=len(row.payload),
             )
         )  # fmt: skip

@@ -11,12 +11,13 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
-import cbor2
+import msgspec
 
 from disc_stream.errors import PayloadError
+from disc_stream.stream.residents import Archive, no_archive
 from disc_stream.types import DeviceMeta
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.meta import decode_meta
@@ -31,8 +32,86 @@ HELD_PER_DEVICE = 32
 HELD_BYTES = 16 * 2**20
 
 _SHARED_BYTES = 4_096  # a description that is longer is not shared
-_FACT = "meta/"
-_HELD = "held"
+
+
+class Held:
+    """Payloads that wait for the meta of their device.
+
+    Args:
+        hold_us: how long they wait, in microseconds of the watermark.
+    """
+
+    def __init__(self, hold_us: int = HOLD_US) -> None:
+        self._hold_us = hold_us
+        self._rows: OrderedDict[str, deque[Row]] = OrderedDict()  # the device that waits for longest first
+        self._deadlines: dict[str, int] = {}
+        self._bytes = 0
+        self._changed: set[str] = set()
+
+    def hold(self, device: str, row: Row, now_us: int) -> bool:
+        """Keep a payload until the device's meta comes; False if there is no room."""
+        held = self._rows.get(device, ())
+        if len(held) >= HELD_PER_DEVICE or self._bytes + len(row.payload) > HELD_BYTES:
+            return False
+        if device not in self._rows:
+            self._rows[device] = deque()
+            self._deadlines[device] = now_us + self._hold_us
+        self._rows[device].append(row)
+        self._bytes += len(row.payload)
+        self._changed.add(device)
+        return True
+
+    def release(self, device: str) -> deque[Row]:
+        """Give out the payloads of a device, in order."""
+        rows = self._rows.pop(device, None)
+        if rows is None:
+            return deque()
+        del self._deadlines[device]
+        self._bytes -= sum(len(row.payload) for row in rows)
+        self._changed.add(device)
+        return rows
+
+    def expired(self, now_us: int) -> list[tuple[str, Row]]:
+        """Give up on payloads that waited too long by the watermark: (device, payload)."""
+        given_up: list[tuple[str, Row]] = []
+        while self._rows:
+            device = next(iter(self._rows))
+            if now_us < self._deadlines[device]:
+                break
+            given_up += [(device, row) for row in self.release(device)]
+        return given_up
+
+    def capture(self) -> dict[str, bytes]:
+        """What has changed since the last call: the rows themselves, for they are not read again."""
+        changed, self._changed = self._changed, set()
+        return {device: self._encode(device) for device in sorted(changed)}
+
+    def committed(self, taken: Mapping[str, bytes]) -> None:
+        """What ``capture`` gave is on disk; nothing depends on it."""
+
+    def forget(self, device: str) -> None:
+        """Drop what waits of a device."""
+        self.release(device)
+        self._changed.discard(device)
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        """Take up what ``capture`` gave."""
+        saved = {device: msgspec.msgpack.decode(state, type=_SavedHeld) for device, state in states.items()}
+        for device, one in sorted(saved.items(), key=lambda item: item[1].deadline_us):
+            self._rows[device] = deque(one.rows)
+            self._deadlines[device] = one.deadline_us
+            self._bytes += sum(len(row.payload) for row in one.rows)
+
+    def _encode(self, device: str) -> bytes:
+        rows = self._rows.get(device)
+        return (
+            b"" if rows is None else msgspec.msgpack.encode(_SavedHeld(self._deadlines[device], list(rows)))
+        )
+
+
+class _SavedHeld(msgspec.Struct):
+    deadline_us: int
+    rows: list[Row]
 
 
 class MetaBook:
@@ -40,29 +119,24 @@ class MetaBook:
 
     Args:
         max_devices: descriptions kept in memory.
-        archived: finds a description on disk, None if there is none.
+        archived: finds the description of a device on disk, None if there is none.
     """
 
-    def __init__(
-        self, max_devices: int, archived: Callable[[str], bytes | None] = lambda _device: None
-    ) -> None:
+    def __init__(self, max_devices: int, archived: Archive = no_archive) -> None:
         self._max_devices, self._archived = max_devices, archived
         self._metas: OrderedDict[str, DeviceMeta | None] = OrderedDict()
-        self._held: OrderedDict[str, deque[Row]] = OrderedDict()  # oldest first
-        self._deadlines: dict[str, int] = {}
-        self._held_bytes = 0
         self._changes: dict[str, bytes] = {}
-        self._leaving: dict[str, bytes] = {}  # given out to be put on disk, and not there yet
-        self._held_changed = False
+        self._taken: dict[str, bytes] = {}  # captured, not yet committed
+        self.held = Held()
+        """Payloads that wait for a description."""
 
     def of(self, device: str) -> DeviceMeta | None:
         """A device's description, if it is known."""
         if device in self._metas:
             self._metas.move_to_end(device)
             return self._metas[device]
-        name = _FACT + device
-        payload = self._changes.get(name, self._leaving.get(name))
-        payload = self._archived(name) if payload is None else payload
+        payload = self._changes.get(device, self._taken.get(device))
+        payload = self._archived(device) if payload is None else payload
         try:
             meta = _decode(payload) if payload else None
         except PayloadError:  # written by a version with other rules
@@ -77,84 +151,37 @@ class MetaBook:
             PayloadError: if it is none.
         """
         self._keep(device, _decode(payload))
-        self._changes[_FACT + device] = payload
-        return self._release(device)
+        self._changes[device] = payload
+        return self.held.release(device)
 
-    def forget(self, device: str) -> None:
+    def withdraw(self, device: str) -> None:
         """Drop a description that its device has withdrawn."""
         self._keep(device, None)
-        self._changes[_FACT + device] = b""
+        self._changes[device] = b""
 
-    def drop(self, device: str) -> None:
-        """Forget a device that was erased from the disk, too."""
+    def capture(self) -> dict[str, bytes]:
+        """Descriptions that have changed since the last call; empty for withdrawn ones."""
+        taken, self._changes = self._changes, {}
+        self._taken |= taken
+        return taken
+
+    def committed(self, taken: Mapping[str, bytes]) -> None:
+        """What ``capture`` gave is on disk."""
+        for device, payload in taken.items():
+            if self._taken.get(device) is payload:
+                del self._taken[device]
+
+    def forget(self, device: str) -> None:
+        """Drop what is known of a device."""
         self._metas.pop(device, None)
-        self._changes.pop(_FACT + device, None)
-        self._leaving.pop(_FACT + device, None)
-        self._release(device)
-
-    def hold(self, device: str, row: Row) -> bool:
-        """Keep a payload until the device's meta comes; False if there is no room."""
-        held = self._held.get(device, ())
-        if len(held) >= HELD_PER_DEVICE or self._held_bytes + len(row.payload) > HELD_BYTES:
-            return False
-        if device not in self._held:
-            self._held[device] = deque()
-            self._deadlines[device] = row.received_us + HOLD_US
-        self._held[device].append(row)
-        self._held_bytes += len(row.payload)
-        self._held_changed = True
-        return True
-
-    def expired(self, now_us: int) -> list[tuple[str, Row]]:
-        """Give up on payloads that waited too long: (device, payload).
-
-        Args:
-            now_us: server time, the same clock as the rows'; a clock that was set back ends all waiting.
-        """
-        given_up: list[tuple[str, Row]] = []
-        while self._held:
-            device = next(iter(self._held))
-            if 0 < self._deadlines[device] - now_us <= HOLD_US:  # not over, and not in the future either
-                break
-            given_up += [(device, row) for row in self._release(device)]
-        return given_up
-
-    def changes(self) -> dict[str, bytes]:
-        """What has to be put on disk since the last call: descriptions, and the rows that wait."""
-        changes, self._changes = self._changes, {}
-        self._leaving |= changes
-        if self._held_changed:
-            self._held_changed = False
-            changes[_HELD] = cbor2.dumps(
-                [[d, [row.position for row in rows]] for d, rows in self._held.items()]
-            )
-        return changes
-
-    def saved(self, changes: Mapping[str, bytes]) -> None:
-        """What ``changes`` gave is on disk now."""
-        for name, payload in changes.items():
-            if self._leaving.get(name) is payload:
-                del self._leaving[name]
-
-    def restore(self, facts: Mapping[str, bytes], find: Callable[[int], Row | None]) -> None:
-        """Take up the rows that waited when ``changes`` was put on disk."""
-        for device, positions in cbor2.loads(facts.get(_HELD) or b"\x80"):
-            for row in filter(None, map(find, positions)):
-                self.hold(device, row)
-        self._held_changed = False
+        self._changes.pop(device, None)
+        self._taken.pop(device, None)
 
     def _keep(self, device: str, meta: DeviceMeta | None) -> None:
         self._metas[device] = meta
         self._metas.move_to_end(device)
         if len(self._metas) > self._max_devices:
             self._metas.popitem(last=False)
-
-    def _release(self, device: str) -> deque[Row]:
-        rows = self._held.pop(device, deque())
-        self._deadlines.pop(device, None)
-        self._held_bytes -= sum(len(row.payload) for row in rows)
-        self._held_changed = self._held_changed or bool(rows)
-        return rows
 
 
 @lru_cache(maxsize=256)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.manifest import Manifest
+from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.data.readers import READERS
 from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
-from disc_stream.errors import BundleError, StreamMismatchError
+from disc_stream.errors import StreamMismatchError
+from disc_stream.stream.layout import RATE_TOLERANCE, fit_layout
+from disc_stream.stream.pipeline import LabelOptions, Pipeline
+from disc_stream.stream.values import Failure
 from disc_stream.types import Label, SampleBatch
-from disc_stream_server.layout import RATE_TOLERANCE
-from disc_stream_server.pipeline import Encoder, Pipeline, open_sessions
-from disc_stream_server.shards import InProcessRouter
 
 BOOT = 1
 
@@ -38,42 +39,49 @@ def recording_batches(recording: Recording, samples: int = 50) -> Iterator[Sampl
         )
 
 
+class RecordingLabels(NamedTuple):
+    """What became of a recording.
+
+    Args:
+        labels: of its windows, in order.
+        failures: windows that the model could not use.
+    """
+
+    labels: list[Label]
+    failures: list[Failure]
+
+
 def label_recording(
     recording: Recording,
-    manifest: Manifest,
-    encoder: Encoder,
+    model: Model,
+    options: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     *,
     samples: int = 50,
-    top_k: int = 3,
-    stay: float = 0.8,
-    max_batch: int = 256,
     clock: Clock | None = None,
     on_samples: Callable[[int], None] = lambda _n: None,
-) -> list[Label]:
-    """Label every window of a recording, in order.
+) -> RecordingLabels:
+    """Label every window of a recording, in order; a window that fails costs only its own label.
 
     Args:
         recording: what to label.
-        manifest: of the model.
-        encoder: runs the model.
+        model: labels it.
+        options: how windows are labelled.
         samples: per batch; the labels do not depend on it.
-        top_k: soft labels in each label.
-        stay: probability of staying in an activity, for smoothing.
-        max_batch: windows encoded at once.
         clock: for the labels' ``published_us``.
         on_samples: told of the number of samples just taken, for a progress bar.
 
     Raises:
         StreamMismatchError: if the recording's rate, channels or units do not fit the model.
-        BundleError: if the model fails on a window.
+        EncoderUnavailableError: if the encoder does not work.
     """
-    router = InProcessRouter(open_sessions(manifest, stay=stay))
-    pipeline = Pipeline(manifest, encoder, router=router, clock=clock, top_k=top_k, max_batch=max_batch)
+    pipeline = Pipeline(model, options, clock=clock)
     labels: list[Label] = []
+    channels = pipeline.sessions.spec.channels
     try:
+        fit_layout(recording.channels, channels)
         for batch in recording_batches(recording, samples):
             pipeline.accept(batch)
-            if pipeline.waiting >= max_batch:
+            if pipeline.waiting >= options.max_batch:
                 labels += pipeline.run()
             on_samples(len(batch.samples))
     except StreamMismatchError as error:
@@ -83,9 +91,7 @@ def label_recording(
             remedy=error.remedy,
         ) from None
     labels += pipeline.run()
-    if pipeline.failed:
-        raise BundleError(f"the model failed on {pipeline.failed} windows of recording {recording.name!r}")
-    return labels
+    return RecordingLabels(labels, pipeline.failures)
 
 
 @dataclass(frozen=True, slots=True)

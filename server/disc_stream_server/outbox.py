@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from disc_stream.artifacts.manifest import Manifest
-from disc_stream.types import Label
+from disc_stream.artifacts.model import Model
+from disc_stream.types import Label, Problem
 from disc_stream.wire.delivery import Delivery
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import MqttLink, Will
+from disc_stream.wire.problem import encode_problem
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Kind, Topics
 
@@ -23,8 +24,9 @@ def last_will(topics: Topics, model: str) -> Will:
     return Will(topics.server_status, encode_server_status(status))
 
 
-def model_to_dict(manifest: Manifest) -> dict[str, Any]:
+def model_to_dict(model: Model) -> dict[str, Any]:
     """The message on ``$server/model``: what a device or a listener must know of the model."""
+    manifest = model.manifest
     return {
         "schema": MODEL_SCHEMA,
         "name": manifest.name,
@@ -33,7 +35,7 @@ def model_to_dict(manifest: Manifest) -> dict[str, Any]:
         "fs": manifest.fs,
         "window": manifest.window.model_dump(),
         "channels": [channel.model_dump() for channel in manifest.channels],
-        "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in manifest.clusters],
+        "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in model.catalogue.clusters],
     }
 
 
@@ -81,7 +83,12 @@ class Outbox:
         """Publish the server's status."""
         self._link.publish(self._topics.server_status, encode_server_status(status), retain=True)
 
-    def model(self, manifest: Manifest) -> None:
+    def problem(self, device: str, problem: Problem | None) -> None:
+        """Publish why a device has no labels; None clears what is retained."""
+        topic = self._topics.of(device, Kind.PROBLEM)
+        self._link.publish(topic, encode_problem(problem), retain=True)
+
+    def model(self, model: Model) -> None:
         """Publish which model serves."""
-        payload = json.dumps(model_to_dict(manifest), separators=(",", ":"), ensure_ascii=False).encode()
+        payload = json.dumps(model_to_dict(model), separators=(",", ":"), ensure_ascii=False).encode()
         self._link.publish(self._topics.server_model, payload, retain=True)

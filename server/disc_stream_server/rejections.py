@@ -10,7 +10,7 @@ from disc_stream.clock import Clock
 log = logging.getLogger(__name__)
 
 SUMMARY_S = 60.0
-_MOST_SAID = 10_000  # (device, reason) pairs remembered
+_MAX_SAID = 10_000  # (device, reason) pairs remembered
 
 
 class Rejections:
@@ -18,9 +18,11 @@ class Rejections:
 
     Args:
         clock: tells when a summary is due.
+        silent: count only; for messages that were refused before.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, silent: bool = False) -> None:
+        self._silent = silent
         self.by_reason: Counter[str] = Counter()
         self._clock = clock
         self._said: set[tuple[str, str]] = set()
@@ -37,8 +39,10 @@ class Rejections:
             count: how many.
         """
         self.by_reason[reason] += count
+        if self._silent:
+            return
         key = (device, reason)
-        if key in self._said or len(self._said) >= _MOST_SAID:
+        if key in self._said or len(self._said) >= _MAX_SAID:
             self._unsaid[reason] += count
             return
         self._said.add(key)

@@ -21,17 +21,16 @@ import numpy as np
 import psutil
 import pytest
 
-from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.stream.pipeline import Pipeline
 from disc_stream.types import Label, SampleBatch
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
 from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.topics import Kind, Topics
-from disc_stream_server.pipeline import Pipeline
 from disc_stream_server.storage.state import StateStore, StoredLabel
 from tests.support.broker import Mosquitto
 from tests.support.device import make_batch
+from tests.support.labeller import model_of
 from tests.support.listener import Listener
 from tests.support.proxy import Proxy
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -232,8 +231,7 @@ def label_count(state: Path) -> int:
 
 def undisturbed(fleet: Fleet, bundle: Path) -> dict[tuple[str, int], Label]:
     """The labels that the same batches give when nothing happens."""
-    opened = Bundle.open(bundle)
-    pipeline = Pipeline(opened.manifest, OnnxEncoder(opened, "cpu", threads=1))
+    pipeline = Pipeline(model_of(bundle))
     labels: dict[tuple[str, int], Label] = {}
     for seq in range(fleet.sent):
         for number in range(DEVICES):

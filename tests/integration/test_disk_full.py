@@ -14,9 +14,10 @@ from disc_stream.errors import SpoolFullError
 from disc_stream_server.storage.forget import forget
 from disc_stream_server.storage.segments import list_segments
 from disc_stream_server.storage.spool import Arrival, Row, SpoolReader, SpoolWriter
-from disc_stream_server.storage.state import Commit, StateStore
+from disc_stream_server.storage.state import StateStore
 from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
+from tests.support.commits import commit
 from tests.support.device import LEFT, Sender, constant, make_batch
 from tests.support.listener import Listener
 
@@ -110,16 +111,16 @@ def test_a_writer_that_finds_the_disk_full_when_it_starts_says_so_and_starts_lat
 
 def test_a_checkpoint_waits_for_space_too(small_disk: Path) -> None:
     store = StateStore(small_disk)
-    store.commit(Commit(1, {"d": b"old"}, set(), [], [], [], [], {}))
+    store.commit(commit(1, {"d": b"old"}))
     ballast = fill_up(small_disk)
-    new = Commit(2, {f"d{n}": bytes(30_000) for n in range(20)}, {"d"}, [], [], [], [], {})
+    new = commit(2, {**{f"d{n}": bytes(30_000) for n in range(20)}, "d": b""})
     for _ in range(2):
         with pytest.raises(SpoolFullError):
             store.commit(new)
-    assert (store.position, store.session("d")) == (1, b"old")
+    assert (store.position, store.state(0, "session", "d")) == (1, b"old")
     ballast.unlink()
     store.commit(new)
-    assert (store.position, store.session("d"), len(list(store.sessions()))) == (2, None, 20)
+    assert (store.position, store.state(0, "session", "d"), len(store.states(0, "session"))) == (2, None, 20)
     store.close()
 
 

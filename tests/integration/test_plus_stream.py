@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.data.synthetic import synthetic_recordings
 from disc_stream.data.types import Split
 from disc_stream.data.windows import plan_windows, split_recordings
 from disc_stream.errors import ConfigError
 from disc_stream.signal.windowing import cut_windows
+from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.training.runs import load_run
 from disc_stream.training.session import TrainingRequest, train_run
 from disc_stream_export.exporter import export_run
 from disc_stream_server.offline import label_recording
+from tests.support.labeller import model_of
 
 
 def test_a_stream_is_labelled_as_the_network_labels_its_windows(tmp_path: Path) -> None:
@@ -34,8 +34,9 @@ def test_a_stream_is_labelled_as_the_network_labels_its_windows(tmp_path: Path) 
     assert (manifest.training.method, info.window.hop) == ("disc-plus", 64)
 
     recording = recordings[0]
-    encoder = OnnxEncoder(Bundle.open(tmp_path / "bundle"), "cpu", 1)
-    labels = label_recording(recording, manifest, encoder, samples=37, top_k=6)
+    model = model_of(tmp_path / "bundle")
+    labels, failures = label_recording(recording, model, LabelOptions(top_k=6), samples=37)
+    assert failures == []
     windows = np.ascontiguousarray(cut_windows(recording.samples, 128, 64))
     with torch.no_grad():
         _, q, _ = load_run(tmp_path / "run").net(torch.from_numpy(windows))

@@ -15,9 +15,13 @@ import cbor2
 import pytest
 
 from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import ManualClock
 from disc_stream.errors import PayloadError
+from disc_stream.stream.pipeline import Pipeline, stream_spec
+from disc_stream.stream.rules import Rules
+from disc_stream.stream.sessions import Sessions
 from disc_stream.types import DeviceMeta, Label, SampleBatch
 from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding, decode_batch, encode_batch
 from disc_stream.wire.label import decode_label, encode_label
@@ -26,17 +30,15 @@ from disc_stream.wire.meta import decode_meta
 from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.status import decode_device_status, decode_server_status
 from disc_stream.wire.topics import Topics
-from disc_stream_server.checkpoints import stored_label
-from disc_stream_server.intake import Intake
+from disc_stream_server.intake import Intake, Watchers
+from disc_stream_server.labeller.checkpoints import stored_label
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
-from disc_stream_server.pipeline import Pipeline, open_sessions
 from disc_stream_server.rejections import Rejections
-from disc_stream_server.sessions import Rules
-from disc_stream_server.shards import InProcessRouter
 from disc_stream_server.stages import Stages
 from disc_stream_server.storage.spool import Row
-from disc_stream_server.storage.state import Commit, StateStore
+from disc_stream_server.storage.state import StateStore
+from tests.support.commits import commit
 from tests.support.hostile import (
     HOSTILE_TOPICS,
     META,
@@ -248,15 +250,12 @@ def test_the_stream_goes_on_between_them_and_each_has_a_dead_letter_or_was_taken
 ) -> None:
     """From rows to checkpoints on disk, with a good device's batches in between."""
     clock, topics = ManualClock(1_700_000_000_000_000), Topics()
-    sessions = open_sessions(bundle.manifest, rules=Rules(reorder=32))
+    model = Model(bundle.manifest, OnnxEncoder(bundle, "cpu"), bundle.catalogue)
+    sessions = Sessions(stream_spec(model), rules=Rules(reorder=32))
     rejections = Rejections(clock)
-    intake = Intake(
-        topics, sessions, MetaBook(100), rejections=rejections, observers=Observers(()), stages=Stages(),
-        max_payload_bytes=MAX_BYTES,
-    )  # fmt: skip
-    pipeline = Pipeline(
-        bundle.manifest, OnnxEncoder(bundle, "cpu"), router=InProcessRouter(sessions), clock=clock
-    )
+    watchers = Watchers(rejections, Observers(()), Stages())
+    intake = Intake(topics, sessions, MetaBook(100), watchers, MAX_BYTES)
+    pipeline = Pipeline(model, sessions=sessions, clock=clock)
     rows: list[Row] = []
 
     def add(topic: str, content_type: str, payload: bytes) -> None:
@@ -282,12 +281,12 @@ def test_the_stream_goes_on_between_them_and_each_has_a_dead_letter_or_was_taken
     for start in [*range(0, len(rows), 100), len(rows)]:
         ready = intake.take(rows[start : start + 100])
         if start == len(rows):  # whoever waits for something has waited long enough
-            intake.tick(rows[-1].received_us + 60_000_000, ready)
+            ready += intake.finish()
         labelled = pipeline.label(ready)
         labels += [one.label for one in labelled]
         letters, intake.dead_letters = intake.dead_letters, []
         stored = [stored_label(one) for one in labelled]
-        store.commit(Commit(start + 1, sessions.changes(), set(), stored, letters, [], [], {}))
+        store.commit(commit(start + 1, sessions.capture(), labels=stored, dead_letters=letters))
     assert [label.window for label in labels if label.device == "good"] == list(range(goods))
     refused = sum(rejections.by_reason.values())
     assert sum(store.dead_letter_counts().values()) == refused

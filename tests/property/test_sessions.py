@@ -8,14 +8,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disc_stream.stream.rules import Rules
+from disc_stream.stream.saved import load_device
+from disc_stream.stream.sessions import PROGRESS, Residence, Sessions
+from disc_stream.stream.smoothing import FilterSpec, Smoother
+from disc_stream.stream.values import ReadyInput
 from disc_stream.types import SampleBatch, WindowSpec
-from disc_stream_server.sessions import Rules, Sessions
-from disc_stream_server.sessions.device import Waiting, load_device
-from disc_stream_server.shards import ReadyInput
+from tests.support import stream as support
 from tests.support.device import make_batch
-from tests.support.tiny_bundle import CHANNELS, FS
+from tests.support.stream import SPEC
+from tests.support.tiny_bundle import FS
 
-SPEC = WindowSpec(8, 4, 4)
 REORDER = 6
 RULES = Rules(reorder=REORDER, reorder_s=5.0)
 
@@ -48,10 +51,10 @@ def push_all(sessions: Sessions, batches: list[SampleBatch], *, end: bool = True
     """Push batches a millisecond apart; at the end, let what waits be given up."""
     found = []
     for number, batch in enumerate(batches):
+        found += sessions.advance(number * 1000)
         found += sessions.push(batch, number * 1000, number + 1) or []
-        found += sessions.expire(number * 1000)
     if end:
-        found += sessions.expire(len(batches) * 1000 + 6_000_000)
+        found += sessions.advance(len(batches) * 1000 + 6_000_000)
     return found
 
 
@@ -60,7 +63,7 @@ def facts(ready: list[ReadyInput]) -> list[tuple[str, int, int, int, tuple[float
 
 
 def new_sessions(**settings_: object) -> Sessions:
-    return Sessions(CHANNELS, FS, SPEC, n_clusters=3, rules=RULES, **settings_)  # type: ignore[arg-type]
+    return support.new_sessions(**{"rules": RULES, **settings_})  # type: ignore[arg-type]
 
 
 def expected_of(
@@ -127,36 +130,26 @@ def test_a_crash_anywhere_and_a_restart_from_disk_change_nothing(
     if early and len(batches) > 2:
         batches[1], batches[2] = batches[2], batches[1]
     at = min(at, len(batches))
-    whole = new_sessions()
-    expected = push_all(whole, batches)
-    smoothed = whole.smooth(expected, quarters(len(expected))) if expected else []
+    expected = push_all(new_sessions(), batches)
+    q = quarters(len(expected))
+    smoothed = Smoother(FilterSpec(3)).smooth(expected, q) if expected else []
 
-    first = new_sessions()
+    first, smoother = new_sessions(), Smoother(FilterSpec(3))
     found = push_all(first, batches[:at], end=False)
-    rows = first.smooth(found, quarters(len(found))).tolist() if found else []
-    disk = first.changes()
+    rows = smoother.smooth(found, q[: len(found)]).tolist() if found else []
+    disk, filters = first.capture(), smoother.capture()
 
-    class Disk:
-        def session(self, device: str) -> bytes | None:
-            return disk.get(device)
-
-        def waiting(self, positions: list[int]) -> list[Waiting]:
-            return [Waiting(batches[n - 1], n, (n - 1) * 1000) for n in positions]
-
-    second = new_sessions(archive=Disk())
+    second = new_sessions(residence=Residence(sessions=disk.get))
+    second.resume(disk[PROGRESS])
     later = []
     for number, batch in enumerate(batches[at:], start=at):
+        later += second.advance(number * 1000)
         later += second.push(batch, number * 1000, number + 1) or []
-    for name in "abc":  # whoever is not heard again still has batches that wait
-        second._find(name)
-    later += second.expire(len(batches) * 1000 + 6_000_000)
+    later += second.advance(len(batches) * 1000 + 6_000_000)
     if later:
-        rows += second.smooth(later, quarters(len(expected))[len(found) :]).tolist()
-    assert sorted(facts(found + later)) == sorted(facts(expected))
-    by_window = {(one.device, one.window): row for one, row in zip(found + later, rows, strict=True)}
-    if [facts([one]) for one in found + later] == [facts([one]) for one in expected]:
-        for one, row in zip(expected, smoothed, strict=True):
-            np.testing.assert_allclose(by_window[one.device, one.window], row, rtol=1e-12)
+        rows += Smoother(FilterSpec(3), archive=filters.get).smooth(later, q[len(found) :]).tolist()
+    assert facts(found + later) == facts(expected)
+    np.testing.assert_allclose(np.array(rows), np.array(smoothed), rtol=1e-12)
 
 
 def quarters(n: int) -> np.ndarray:
@@ -167,7 +160,7 @@ def quarters(n: int) -> np.ndarray:
 @given(st.integers(1, 3), st.lists(st.sampled_from("abcdef"), min_size=1, max_size=80))
 def test_devices_that_leave_the_memory_come_back_as_they_were(room: int, names: list[str]) -> None:
     counts = dict.fromkeys("abcdef", 0)
-    large, small = new_sessions(), new_sessions(max_devices=room)
+    large, small = new_sessions(), new_sessions(residence=Residence(max_devices=room))
     for number, name in enumerate(names):
         batch = make_batch(name, counts[name], np.full((3, 3), number, dtype=np.float32))
         counts[name] += 1
@@ -181,7 +174,7 @@ def test_devices_that_leave_the_memory_come_back_as_they_were(room: int, names: 
 def test_a_short_gap_is_bridged_by_a_straight_line_and_said(n: int, gap: int) -> None:
     """Each sample holds its own number, so the line across the gap has the numbers that are missing."""
     numbers = np.tile(np.arange(200, dtype=np.float32)[:, None], (1, 3))
-    sessions = Sessions(CHANNELS, FS, SPEC, n_clusters=3, rules=Rules(bridge_s=10 / FS))
+    sessions = new_sessions(rules=Rules(bridge_s=10 / FS))
     first = make_batch("watch", 0, numbers[:n], start=0)
     second = make_batch("watch", 2, numbers[n + gap : n + gap + 40], start=n + gap)
     found = [one for batch in (first, second) for one in sessions.push(batch) or []]
@@ -210,57 +203,45 @@ def test_a_clock_that_was_set_back_does_not_make_batches_wait_for_ever() -> None
     sessions = new_sessions()
     batches = [make_batch("watch", seq, np.full((4, 3), seq, dtype=np.float32)) for seq in range(4)]
     hour = 3_600_000_000
+    sessions.advance(hour)
     sessions.push(batches[0], hour)
     assert sessions.push(batches[2], hour) == []
-    assert sessions.expire(hour + 1_000_000) == []
-    assert [one.seq for one in sessions.expire(10)] == [2], "the server's clock was stepped back by an hour"
+    assert sessions.advance(hour + 1_000_000) == []
+    assert sessions.advance(10) == [], "the server's clock was stepped back by an hour: no time has passed"
+    assert sessions.advance(10 + 3_900_000) == []
+    assert [one.seq for one in sessions.advance(10 + 4_000_000)] == [2], "it has waited for 5 s"
 
 
 def test_under_another_model_a_device_keeps_its_order_and_begins_new_windows() -> None:
     first = new_sessions()
     batches = [make_batch("watch", seq, np.full((3, 3), seq, dtype=np.float32)) for seq in range(10)]
-    found = push_all(first, batches[:5], end=False)
-    first.smooth(found, quarters(len(found)))
-    disk = first.changes()
-
-    class Disk:
-        def session(self, device: str) -> bytes | None:
-            return disk.get(device)
-
-        def waiting(self, positions: list[int]) -> list[Waiting]:
-            return []
-
+    push_all(first, batches[:5], end=False)
+    disk = first.capture()
     wider = WindowSpec(12, 6, 6)
-    second = Sessions(CHANNELS, FS, wider, n_clusters=5, rules=RULES, archive=Disk())
+    second = new_sessions(window=wider, residence=Residence(sessions=disk.get))
     assert second.push(batches[4]) is None, "it has been seen"
     later = [one for batch in batches[5:] for one in second.push(batch) or []]
     assert [one.window for one in later] == [3, 4], "numbers go on, so that no window has two labels"
     np.testing.assert_array_equal(later[0].samples[:, 0], [5, 5, 5, 6, 6, 6])
-    assert second.smooth(later, np.full((2, 5), 0.2)).shape == (2, 5)
 
 
 def test_a_device_that_is_silent_for_long_leaves_the_memory_and_comes_back() -> None:
     disk: dict[str, bytes] = {}
-
-    class Disk:
-        def session(self, device: str) -> bytes | None:
-            return disk.get(device)
-
-        def waiting(self, positions: list[int]) -> list[Waiting]:
-            return []
-
-    sessions = Sessions(CHANNELS, FS, SPEC, n_clusters=3, rules=Rules(idle_s=60), archive=Disk())
+    sessions = new_sessions(rules=Rules(idle_s=60), residence=Residence(sessions=disk.get))
     batches = [make_batch("watch", seq, np.full((3, 3), seq, dtype=np.float32)) for seq in range(3)]
+    sessions.advance(1_000_000)
     sessions.push(batches[0], 1_000_000)
-    assert sessions.expire(60_000_000) == []
+    sessions.advance(60_000_000)
+    taken = sessions.capture()
     assert len(sessions) == 1
-    sessions.expire(62_000_000)
+    sessions.advance(62_000_000)
+    taken |= sessions.capture()
     assert len(sessions) == 0
-    disk |= sessions.changes()
-    sessions.saved(disk)
+    disk |= taken
+    sessions.committed(taken)
     found, _ = [one for batch in batches[1:] for one in sessions.push(batch, 63_000_000) or []]
     assert found.samples[:, 0].tolist() == [0, 0, 0, 1]
-    assert sessions.counts.restored == 1
+    assert sessions.restored == 1
 
 
 @settings(deadline=None)
@@ -269,34 +250,24 @@ def test_what_is_on_disk_is_never_older_than_what_was_there(room: int, steps: li
     """Devices that leave and come back between checkpoints (taken at !, written at ?)."""
     disk: dict[str, bytes] = {}
     taken: dict[str, bytes] = {}
-
-    class Disk:
-        def session(self, device: str) -> bytes | None:
-            return disk.get(device)
-
-        def waiting(self, positions: list[int]) -> list[Waiting]:
-            return []
-
-    sessions = Sessions(CHANNELS, FS, SPEC, n_clusters=3, max_devices=room, archive=Disk())
+    sessions = new_sessions(residence=Residence(room, disk.get))
     counts = dict.fromkeys("abcd", 0)
     seen: dict[str, int] = {}
     for step in [*steps, "!", "?"]:
         if step == "!":
-            taken = {**taken, **sessions.changes()}
+            taken = {**taken, **sessions.capture()}
+            taken.pop(PROGRESS)
         elif step == "?":
             disk |= taken
-            sessions.saved(taken)
+            sessions.committed(taken)
             for name, blob in taken.items():
-                saved = load_device(blob)
-                assert saved is not None
-                assert saved.next_seq >= seen.get(name, 0), "an older state was written over a newer one"
-                seen[name] = saved.next_seq
+                next_seq = load_device(blob).order.next_seq
+                assert next_seq >= seen.get(name, 0), "an older state was written over a newer one"
+                seen[name] = next_seq
             taken = {}
         else:
             sessions.push(make_batch(step, counts[step], np.zeros((3, 3), dtype=np.float32)))
             counts[step] += 1
     for name, n in counts.items():
         if n:
-            final = load_device(disk[name])
-            assert final is not None
-            assert final.next_seq == n
+            assert load_device(disk[name]).order.next_seq == n

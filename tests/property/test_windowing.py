@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disc_stream.signal.windowing import StreamWindower, cut_windows
+from disc_stream.stream.sessions import Sessions, StreamSpec
+from disc_stream.stream.values import ReadyInput
 from disc_stream.types import SampleBatch, WindowSpec
-from disc_stream_server.sessions import Sessions
-from disc_stream_server.shards import ReadyInput
 from tests.support.device import make_batch
 from tests.support.tiny_bundle import CHANNELS, FS
 
@@ -30,7 +30,7 @@ def chunks(values: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 
 
 def new_sessions(spec: WindowSpec) -> Sessions:
-    return Sessions(CHANNELS, FS, spec, n_clusters=3)
+    return Sessions(StreamSpec(CHANNELS, FS, spec))
 
 
 def push_all(sessions: Sessions, batches: list[SampleBatch]) -> list[ReadyInput]:

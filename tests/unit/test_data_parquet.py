@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from disc_stream.artifacts.manifest import WindowInfo
 from disc_stream.cli.app import app
 from disc_stream.data.importing import import_dataset
 from disc_stream.data.parquet import HEADER_FILE, OLD_HEADER_FILE, read_export
@@ -20,14 +19,15 @@ from disc_stream.data.readers import load_split
 from disc_stream.data.types import UNLABELLED
 from disc_stream.data.uniform import read_uniform
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError
-from disc_stream.types import Channel, Float32Array
-from disc_stream_server.dataset.parquet import WindowShape, header_of, write_dataset
+from disc_stream.stream.sessions import StreamSpec
+from disc_stream.stream.values import ReadyInput
+from disc_stream.types import Channel, Float32Array, WindowSpec
+from disc_stream_server.dataset.parquet import header_of, write_dataset
 from disc_stream_server.dataset.replay import LabelledWindow
-from disc_stream_server.shards import ReadyInput
 
 FS, T, HOP = 50.0, 16, 8
 CHANNELS = tuple(Channel(f"acc_{axis}", "m/s2") for axis in "xyz")
-SHAPE = WindowShape(FS, CHANNELS, WindowInfo(samples=T, hop=HOP, input_samples=HOP))
+SPEC = StreamSpec(CHANNELS, FS, WindowSpec(T, HOP, T))
 
 
 def motion(n: int, seed: int) -> Float32Array:
@@ -51,7 +51,7 @@ def windows(
 
 
 def export(folder: Path, rows: list[LabelledWindow]) -> Path:
-    write_dataset(rows, folder, header_of(SHAPE, prefix="ds/v1"), all_windows=True)
+    write_dataset(rows, folder, header_of(SPEC, prefix="ds/v1"), all_windows=True)
     return folder
 
 
@@ -159,7 +159,7 @@ def test_what_is_not_an_export_is_named(tmp_path: Path) -> None:
 
 def test_files_of_different_exports_are_not_mixed(tmp_path: Path) -> None:
     folder = export(tmp_path / "out", list(windows("a", 1, motion(64, 1))))
-    faster = WindowShape(100.0, CHANNELS, SHAPE.window)
+    faster = StreamSpec(CHANNELS, 100.0, SPEC.window)
     write_dataset(
         windows("b", 1, motion(64, 1)), tmp_path / "two", header_of(faster, prefix="p"), all_windows=True
     )

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.cli.deadletter import _dump
 from disc_stream.errors import BrokerError, InputNotFoundError
-from disc_stream_server.storage.state import Commit, DeadLetter, StateStore
+from disc_stream_server.storage.state import DeadLetter, StateStore
+from tests.support.commits import commit
 
 ESCAPE = "\x1b[2J"
 
@@ -35,7 +36,7 @@ def state(tmp_path: Path) -> Path:
         letter(3, payload=bytes(range(256)) * 256, size=100_000, reason="oversized"),
         letter(4, topic="ds/v1/" + "a" * 1018),
     ]
-    store.commit(Commit(4, {}, set(), [], letters, [], [], {}))
+    store.commit(commit(4, dead_letters=letters))
     store.close()
     return tmp_path
 

@@ -9,7 +9,7 @@ import pytest
 from disc_stream.clock import ManualClock
 from disc_stream.types import Channel, DeviceMeta
 from disc_stream.wire.meta import encode_meta
-from disc_stream_server.metas import HELD_BYTES, HELD_PER_DEVICE, HOLD_US, MetaBook
+from disc_stream_server.metas import HELD_BYTES, HELD_PER_DEVICE, HOLD_US, Held, MetaBook
 from disc_stream_server.rejections import SUMMARY_S, Rejections
 from disc_stream_server.storage.spool import Row
 
@@ -28,8 +28,8 @@ def positions(rows: object) -> list[int]:
 def test_payloads_wait_for_their_meta_in_order() -> None:
     book = MetaBook(max_devices=10)
     for n in range(3):
-        assert book.hold("watch", row(n))
-    book.hold("other", row(9))
+        assert book.held.hold("watch", row(n), 0)
+    book.held.hold("other", row(9), 0)
     assert positions(book.learn("watch", PAYLOAD)) == [0, 1, 2]
     assert book.of("watch") == META
     assert book.of("other") is None
@@ -47,30 +47,24 @@ def test_devices_of_one_kind_share_their_description_in_memory() -> None:
     assert book.of("right") != META
 
 
-def test_payloads_are_given_up_after_a_while_by_the_clock_of_the_rows() -> None:
-    book = MetaBook(max_devices=10)
-    book.hold("first", row(0))
-    book.hold("first", row(1))
-    book.hold("second", row(2, HOLD_US // 2))
-    assert book.expired(HOLD_US // 2) == []
-    assert [(device, one.position) for device, one in book.expired(HOLD_US)] == [("first", 0), ("first", 1)]
-    assert not book.learn("first", PAYLOAD)
-
-
-def test_a_clock_that_was_set_back_does_not_hold_payloads_for_ever() -> None:
-    book = MetaBook(max_devices=10)
-    book.hold("watch", row(0, 100 * HOLD_US))
-    assert [device for device, _ in book.expired(HOLD_US)] == ["watch"]
+def test_payloads_are_given_up_after_a_while_by_the_watermark() -> None:
+    held = Held()
+    held.hold("first", row(0), 0)
+    held.hold("first", row(1), 0)
+    held.hold("second", row(2), HOLD_US // 2)
+    assert held.expired(HOLD_US // 2) == []
+    assert [(device, one.position) for device, one in held.expired(HOLD_US)] == [("first", 0), ("first", 1)]
+    assert not held.release("first")
 
 
 def test_held_payloads_are_bounded_by_number_and_size() -> None:
     book = MetaBook(max_devices=10)
-    assert all(book.hold("watch", row(n)) for n in range(HELD_PER_DEVICE))
-    assert not book.hold("watch", row(99))
+    assert all(book.held.hold("watch", row(n), 0) for n in range(HELD_PER_DEVICE))
+    assert not book.held.hold("watch", row(99), 0)
     big = row(payload=bytes(HELD_BYTES // 4))
-    assert [book.hold(f"d{n}", big) for n in range(5)] == [True, True, True, False, False]
+    assert [book.held.hold(f"d{n}", big, 0) for n in range(5)] == [True, True, True, False, False]
     book.learn("d0", PAYLOAD)
-    assert book.hold("d9", big), "there is room again"
+    assert book.held.hold("d9", big, 0), "there is room again"
 
 
 def test_descriptions_leave_the_memory_and_come_back_and_may_be_withdrawn() -> None:
@@ -78,43 +72,44 @@ def test_descriptions_leave_the_memory_and_come_back_and_may_be_withdrawn() -> N
     book = MetaBook(2, disk.get)
     for name in ("a", "b", "a", "c"):
         book.learn(name, PAYLOAD)
-    disk.update(book.changes())
-    assert set(disk) == {"meta/a", "meta/b", "meta/c"}
+    disk.update(book.capture())
+    assert set(disk) == {"a", "b", "c"}
     assert [book.of(name) for name in "abc"] == [META, META, META]
-    book.forget("a")
+    book.withdraw("a")
     assert book.of("a") is None
-    assert book.changes() == {"meta/a": b""}
+    assert book.capture() == {"a": b""}
 
 
 def test_a_description_on_its_way_to_the_disk_is_not_lost_from_sight() -> None:
     disk: dict[str, bytes] = {}
     book = MetaBook(max_devices=1, archived=disk.get)
     book.learn("watch", PAYLOAD)
-    changes = book.changes()
+    changes = book.capture()
     book.learn("other", PAYLOAD)  # "watch" leaves the memory before its description is on the disk
     assert book.of("watch") == META
-    book.forget("watch")
-    later = book.changes()
-    book.saved(changes)
+    book.withdraw("watch")
+    later = book.capture()
+    book.committed(changes)
     book.of("other")
     assert book.of("watch") is None, "it was withdrawn since"
     disk.update(changes | later)
-    book.saved(later)
+    book.committed(later)
     book.of("other")
     assert book.of("watch") is None
     assert book.of("other") == META
 
 
 def test_payloads_that_wait_survive_a_restart() -> None:
-    book = MetaBook(max_devices=10)
-    rows = {n: row(n) for n in range(3)}
-    for one in rows.values():
-        book.hold("watch", one)
-    facts = book.changes()
-    assert not book.changes(), "they are saved once"
-    again = MetaBook(max_devices=10)
-    again.restore(facts, rows.get)
-    assert positions(again.learn("watch", PAYLOAD)) == [0, 1, 2]
+    held = Held()
+    for n in range(3):
+        held.hold("watch", row(n), 5)
+    taken = held.capture()
+    assert not held.capture(), "they are saved once"
+    again = Held()
+    again.restore(taken)
+    assert again.expired(HOLD_US + 4) == [], "the wait goes on where it was"
+    assert positions(again.release("watch")) == [0, 1, 2]
+    assert again.capture() == {"watch": b""}
 
 
 def test_refusals_are_counted_and_the_first_of_a_kind_is_said(caplog: pytest.LogCaptureFixture) -> None:

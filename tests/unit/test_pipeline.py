@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +9,14 @@ import numpy as np
 import pytest
 
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.manifest import Manifest
+from disc_stream.artifacts.model import Encoder, Model
 from disc_stream.artifacts.runtime import Encoded, OnnxEncoder
 from disc_stream.clock import ManualClock
 from disc_stream.data.types import Recording
-from disc_stream.errors import BundleError, StreamMismatchError
+from disc_stream.errors import EncoderUnavailableError, StreamMismatchError
+from disc_stream.stream.pipeline import LabelOptions, Pipeline
 from disc_stream.types import Float32Array, Label, SampleBatch
 from disc_stream_server.offline import label_recording, recording_batches, score, segments, truth_of
-from disc_stream_server.pipeline import Encoder, Pipeline
 from tests.support.device import LEFT, REST, RIGHT, constant, make_batch
 from tests.support.tiny_bundle import CHANNELS, FS, write_tiny_bundle
 
@@ -35,7 +34,12 @@ def encoder(bundle: Bundle) -> OnnxEncoder:
 
 
 def make_pipeline(bundle: Bundle, encoder: Encoder, *, top_k: int = 3, max_batch: int = 256) -> Pipeline:
-    return Pipeline(bundle.manifest, encoder, clock=ManualClock(42), top_k=top_k, max_batch=max_batch)
+    options = LabelOptions(top_k=top_k, max_batch=max_batch)
+    return Pipeline(model_of(bundle, encoder), options, clock=ManualClock(42))
+
+
+def model_of(bundle: Bundle, encoder: Encoder) -> Model:
+    return Model(bundle.manifest, encoder, bundle.catalogue)
 
 
 def run(pipeline: Pipeline, *batches: SampleBatch) -> list[Label]:
@@ -157,45 +161,80 @@ def test_a_breakdown_of_the_encoder_loses_nothing(
     pipeline = make_pipeline(bundle, Faulty(encoder, breakdowns=1))
     labels = run(pipeline, *(make_batch(f"watch-{d}", 0, constant(REST, 8)) for d in range(3)))
     assert [label.device for label in labels] == ["watch-0", "watch-1", "watch-2"]
-    assert pipeline.failed == 0
+    assert pipeline.failures == []
     assert "out of memory" in caplog.text
 
 
 def test_one_window_that_breaks_the_encoder_does_not_take_others_with_it(
-    bundle: Bundle, encoder: OnnxEncoder, caplog: pytest.LogCaptureFixture
+    bundle: Bundle, encoder: OnnxEncoder
 ) -> None:
     pipeline = make_pipeline(bundle, Faulty(encoder, poison=5.0))
-    with caplog.at_level(logging.ERROR):
-        labels = run(
-            pipeline,
-            make_batch("good", 0, constant(REST, 8)),
-            make_batch("bad", 0, constant((5.0, 0, 0), 8)),
-            make_batch("fine", 0, constant(RIGHT, 8)),
-        )
+    labels = run(
+        pipeline,
+        make_batch("good", 0, constant(REST, 8)),
+        make_batch("bad", 0, constant((5.0, 0, 0), 8)),
+        make_batch("fine", 0, constant(RIGHT, 8)),
+    )
     assert [label.device for label in labels] == ["good", "fine"]
-    assert (pipeline.windows, pipeline.failed) == (3, 1)
-    assert "no label for window 0 of bad: cannot compute this" in caplog.text
+    (failure,) = pipeline.failures
+    assert (failure.ready.device, failure.reason) == ("bad", "encoder-failed")
+    assert failure.message == "the encoder failed on this window: cannot compute this"
 
 
-@pytest.mark.parametrize(("poison", "monstrous", "runs"), [(5.0, np.inf, 13), (np.inf, 5.0, 1)])
+@pytest.mark.parametrize(("poison", "monstrous", "runs"), [(5.0, np.inf, 20), (np.inf, 5.0, 1)])
 def test_one_bad_window_costs_the_others_few_further_runs(
     bundle: Bundle, encoder: OnnxEncoder, poison: float, monstrous: float, runs: int
 ) -> None:
+    """64 windows: 13 groups, and a probe of the encoder after each of the seven that fail."""
     faulty = Faulty(encoder, poison=poison, monstrous=monstrous)
     pipeline = make_pipeline(bundle, faulty)
     batches = [make_batch(f"watch-{d}", 0, constant((5.0 * (d == 41), 0, 0), 8)) for d in range(64)]
     labels = run(pipeline, *batches)
     assert [label.device for label in labels] == [f"watch-{d}" for d in range(64) if d != 41]
-    assert (pipeline.failed, faulty.runs) == (1, runs)
+    assert (len(pipeline.failures), faulty.runs) == (1, runs)
 
 
 @pytest.mark.parametrize("spoil", [np.nan, np.inf])
 def test_what_is_not_a_number_never_becomes_a_label(
     bundle: Bundle, encoder: OnnxEncoder, spoil: float
 ) -> None:
-    pipeline = make_pipeline(bundle, Faulty(encoder, spoil=spoil))
-    assert run(pipeline, make_batch("watch", 0, constant(REST, 8))) == []
-    assert pipeline.failed == 1
+    """It is so of a window of zeros, too: it is the encoder, and the window waits until it is mended."""
+    faulty = Faulty(encoder, spoil=spoil)
+    pipeline = make_pipeline(bundle, faulty)
+    with pytest.raises(EncoderUnavailableError, match="not finite"):
+        run(pipeline, make_batch("watch", 0, constant(REST, 8)))
+    assert pipeline.waiting == 1
+    faulty.spoil = None
+    assert [label.device for label in pipeline.run()] == ["watch"]
+
+
+def test_windows_are_smoothed_once_however_often_they_are_encoded(
+    bundle: Bundle, encoder: OnnxEncoder
+) -> None:
+    batches = [make_batch("watch", seq, constant((4.0 + seq / 3, 0, 0), 8)) for seq in range(6)]
+    once = run(make_pipeline(bundle, encoder), *batches)
+    again = run(make_pipeline(bundle, Faulty(encoder, breakdowns=1)), *batches)
+    assert [label.smoothed.label for label in again] == [label.smoothed.label for label in once]
+    assert [label.smoothed.confidence for label in again] == pytest.approx(
+        [label.smoothed.confidence for label in once], abs=1e-5
+    )
+
+
+def test_an_encoder_that_fails_on_everything_keeps_all_windows_until_it_heals(
+    bundle: Bundle, encoder: OnnxEncoder
+) -> None:
+    faulty = Faulty(encoder, breakdowns=10**6)
+    pipeline = make_pipeline(bundle, faulty)
+    for seq in range(64):
+        pipeline.accept(make_batch("watch", seq, constant(LEFT, 8)))
+    for _ in range(2):
+        with pytest.raises(EncoderUnavailableError, match="the encoder does not work: out of memory"):
+            pipeline.run()
+    assert pipeline.waiting == 64
+    assert faulty.runs == 4, "a group and a probe each time"
+    faulty.breakdowns = 0
+    assert len(pipeline.run()) == 64
+    assert pipeline.failures == []
 
 
 def make_recording(means: list[tuple[float, ...]], seconds: float = 3.2) -> Recording:
@@ -216,7 +255,7 @@ def test_a_recording_has_the_same_labels_however_it_is_cut_into_batches(
     bundle: Bundle, encoder: OnnxEncoder, samples: int
 ) -> None:
     recording = make_recording([REST, LEFT, RIGHT])
-    labels = label_recording(recording, bundle.manifest, encoder, samples=samples)
+    labels, _ = label_recording(recording, model_of(bundle, encoder), samples=samples)
     assert [label.t0_us for label in labels] == [k * 160_000 for k in range(60)]
     assert [label.best.name for label in labels] == ["rest"] * 20 + ["left"] * 20 + ["right"] * 20
     assert {label.device for label in labels} == {"synthetic-01"}
@@ -230,7 +269,7 @@ def test_a_recording_is_sent_as_a_device_would(bundle: Bundle) -> None:
 
 
 def test_the_timeline_of_a_recording(bundle: Bundle, encoder: OnnxEncoder) -> None:
-    labels = label_recording(make_recording([REST, LEFT]), bundle.manifest, encoder)
+    labels, _ = label_recording(make_recording([REST, LEFT]), model_of(bundle, encoder))
     rest, left = segments(labels, bundle.manifest)
     assert (rest.name, rest.start_s, rest.windows) == ("rest", 0.0, 20)
     assert (left.name, left.start_s, left.windows) == ("left", 3.2, 20)
@@ -241,7 +280,7 @@ def test_the_timeline_of_a_recording(bundle: Bundle, encoder: OnnxEncoder) -> No
 def test_scores_against_the_labels_of_the_recording(bundle: Bundle, encoder: OnnxEncoder) -> None:
     pytest.importorskip("sklearn")
     recording = make_recording([REST, LEFT, RIGHT])
-    labels = label_recording(recording, bundle.manifest, encoder)
+    labels, _ = label_recording(recording, model_of(bundle, encoder))
     truth = truth_of(recording, labels, bundle.manifest)
     # A window is two halves of 8 samples. Where they differ the first label there is wins; the last one
     # has no second half, so no truth.
@@ -255,7 +294,10 @@ def test_scores_against_the_labels_of_the_recording(bundle: Bundle, encoder: Onn
 
 def test_no_scores_without_labels(bundle: Bundle, encoder: OnnxEncoder) -> None:
     recording = make_recording([REST])
-    assert score([(recording, label_recording(recording, bundle.manifest, encoder))], bundle.manifest) is None
+    assert (
+        score([(recording, label_recording(recording, model_of(bundle, encoder)).labels)], bundle.manifest)
+        is None
+    )
 
 
 def test_a_recording_that_does_not_fit_is_named(bundle: Bundle, encoder: OnnxEncoder) -> None:
@@ -263,17 +305,26 @@ def test_a_recording_that_does_not_fit_is_named(bundle: Bundle, encoder: OnnxEnc
     with pytest.raises(
         StreamMismatchError, match="recording 'synthetic-01' does not fit the model: the stream has 10"
     ):
-        label_recording(recording, bundle.manifest, encoder)
+        label_recording(recording, model_of(bundle, encoder))
 
 
-def test_a_recording_that_breaks_the_model_is_an_error(bundle: Bundle, encoder: OnnxEncoder) -> None:
-    with pytest.raises(BundleError, match="the model failed on 20 windows"):
-        label_recording(make_recording([REST]), bundle.manifest, Faulty(encoder, poison=0.0))
+def test_a_window_that_fails_costs_a_recording_its_own_label_only(
+    bundle: Bundle, encoder: OnnxEncoder
+) -> None:
+    faulty = Faulty(encoder, poison=10.0)
+    labels, failures = label_recording(make_recording([REST, LEFT, REST]), model_of(bundle, faulty))
+    assert [label.window for label in labels] == [*range(20), *range(40, 60)]
+    assert [failure.ready.window for failure in failures] == list(range(20, 40))
 
 
-def test_the_manifest_decides_the_names(bundle: Bundle, encoder: OnnxEncoder) -> None:
-    """Clusters are rows of the graph's outputs, in whatever order the manifest lists them."""
-    shuffled: Manifest = bundle.manifest.model_copy(update={"clusters": bundle.manifest.clusters[::-1]})
-    pipeline = Pipeline(shuffled, encoder)
+def test_the_catalogue_decides_ids_and_names(bundle: Bundle, encoder: OnnxEncoder) -> None:
+    """Its order is that of the graph's rows; what leaves the program is the public id."""
+    clusters = bundle.catalogue.clusters
+    renamed = tuple(
+        one.model_copy(update={"id": 100 + row, "name": f"c{row}"}) for row, one in enumerate(clusters)
+    )
+    catalogue = bundle.catalogue.model_copy(update={"clusters": renamed})
+    pipeline = Pipeline(Model(bundle.manifest, encoder, catalogue))
     (label,) = run(pipeline, make_batch("watch", 0, constant(RIGHT, 8)))
-    assert (label.best.label, label.best.name) == (2, "right")
+    assert (label.best.label, label.best.name) == (102, "c2")
+    assert (label.smoothed.label, label.smoothed.name) == (102, "c2")

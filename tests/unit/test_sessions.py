@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 from dataclasses import replace
 
@@ -11,19 +10,19 @@ import pytest
 
 from disc_stream.errors import StreamMismatchError
 from disc_stream.signal.resampling import resample
-from disc_stream.types import Channel, SampleBatch, WindowSpec
-from disc_stream_server.layout import fit_layout
-from disc_stream_server.sessions import Sessions
-from disc_stream_server.shards import ReadyInput, virtual_shard
+from disc_stream.stream.layout import fit_layout
+from disc_stream.stream.problems import ProblemBook
+from disc_stream.stream.sessions import Residence, Sessions
+from disc_stream.stream.smoothing import FilterSpec, Smoother
+from disc_stream.stream.values import ReadyInput
+from disc_stream.types import Channel, SampleBatch
+from disc_stream_server.shards import virtual_shard
 from tests.support.device import constant, make_batch
+from tests.support.stream import new_sessions
 from tests.support.tiny_bundle import CHANNELS, FS
 
-SPEC = WindowSpec(8, 4, 4)
 G = 9.80665
-
-
-def new_sessions(**settings: int) -> Sessions:
-    return Sessions(CHANNELS, FS, SPEC, n_clusters=3, **settings)
+GYRO = (Channel("gyro_x", "rad/s"), Channel("gyro_y", "rad/s"))
 
 
 def four(seq: int, **where: int) -> SampleBatch:
@@ -61,11 +60,17 @@ def test_an_unfinished_input_is_given_up_at_a_gap() -> None:
     assert ready.t0_us == 120_000
 
 
-def test_a_new_boot_starts_anew_and_batches_of_the_old_one_are_late() -> None:
+def test_a_new_boot_is_believed_with_its_second_batch_and_loses_nothing() -> None:
+    # arrives   7/5  3/0   7/6   3/1  3/2       boot/seq
+    #            .   held   .    held both believed
     sessions = new_sessions()
-    found = push(sessions, four(5, boot=7), four(0, boot=3), four(6, boot=7), four(1, boot=3))
-    assert [(ready.boot, ready.window, ready.seq) for ready in found] == [(7, 0, 5), (3, 0, 0), (3, 1, 1)]
-    assert sessions.counts.boots == 2
+    found = push(
+        sessions, four(5, boot=7), four(0, boot=3), four(6, boot=7), four(1, boot=3), four(2, boot=3)
+    )
+    assert [(ready.boot, ready.window, ready.seq) for ready in found] == [
+        (7, 0, 5), (7, 1, 6), (3, 0, 0), (3, 1, 1), (3, 2, 2),
+    ]  # fmt: skip
+    assert push(sessions, four(5, boot=7)) == [], "it has been seen"
     assert sessions.counts.late == 1
     assert sessions.counts.gaps == 0, "where a boot is joined is no gap"
 
@@ -96,7 +101,7 @@ def test_times_come_from_the_batch_that_brought_the_first_sample() -> None:
 
 
 def test_times_are_rounded_once_where_a_sample_takes_no_whole_microseconds() -> None:
-    sessions = Sessions(CHANNELS, 98.0, SPEC, n_clusters=3)
+    sessions = new_sessions(fs=98.0)
     samples = constant((0, 0, 0), 400)
     found = push(sessions, SampleBatch("watch", 1, 0, 0, 98.0, CHANNELS, samples))
     assert [ready.t0_us for ready in found] == [round(4 * k * 1e6 / 98) for k in range(100)]
@@ -122,12 +127,16 @@ def test_a_stream_that_fits_is_passed_on_unchanged() -> None:
     np.testing.assert_array_equal(ready.samples, samples)
 
 
-def test_a_change_of_channels_within_a_boot_breaks_the_grid() -> None:
+def test_channels_in_another_order_go_on_in_the_same_window() -> None:
     sessions = new_sessions()
-    push(sessions, make_batch("watch", 0, constant((1, 1, 1), 2)))
     swapped = (CHANNELS[1], CHANNELS[0], CHANNELS[2])
-    (ready,) = push(sessions, make_batch("watch", 1, constant((5, 6, 7), 4), start=2, channels=swapped))
-    assert ready.samples[0].tolist() == [6, 5, 7]
+    found = push(
+        sessions,
+        make_batch("watch", 0, constant((5, 6, 7), 2)),
+        make_batch("watch", 1, constant((6, 5, 7), 4), start=2, channels=swapped),
+        make_batch("watch", 2, constant((5, 6, 7), 2), start=6),
+    )
+    assert [ready.samples.tolist() for ready in found] == [[[5, 6, 7]] * 4] * 2
 
 
 @pytest.mark.parametrize(
@@ -135,9 +144,9 @@ def test_a_change_of_channels_within_a_boot_breaks_the_grid() -> None:
     [
         (make_batch("watch", 1, constant((0, 0, 0), 4), fs=10.0), "rate", "17.5 to 3200 can be converted"),
         (
-            make_batch("watch", 1, constant((0, 0), 4), channels=CHANNELS[:2]),
+            make_batch("watch", 1, constant((0, 0), 4), channels=GYRO),
             "channels",
-            "needs channels acc_z; the stream has acc_x, acc_y",
+            "needs channels acc_x, acc_y, acc_z; the stream has gyro_x, gyro_y",
         ),
         (
             make_batch(
@@ -203,34 +212,38 @@ def test_devices_do_not_disturb_each_other() -> None:
 
 
 def test_the_device_that_is_silent_for_longest_is_forgotten_first() -> None:
-    sessions = new_sessions(max_devices=2)
+    sessions = new_sessions(residence=Residence(max_devices=2))
     half = constant((0, 0, 0), 2)
     for name in ("a", "b", "a", "c"):  # b is silent for longest when c comes
         sessions.push(make_batch(name, 0, half))
     assert len(sessions) == 2
-    assert sessions.counts.evicted == 1
+    assert sessions.evicted == 1
     assert push(sessions, make_batch("a", 1, half)), "a was kept, with its half input"
     assert push(sessions, make_batch("b", 1, half)), "b is restored, with its half input"
-    assert sessions.counts.restored == 1
+    assert sessions.restored == 1
     assert len(sessions) == 2
 
 
-def test_a_device_that_re_uses_its_boot_id_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
-    sessions = new_sessions()
+def test_a_device_that_re_uses_its_boot_id_is_told_so() -> None:
+    problems = ProblemBook()
+    sessions = new_sessions(problems=problems)
     push(sessions, four(1000))
-    with caplog.at_level(logging.WARNING):
-        push(sessions, *(four(seq) for seq in range(200)))
-    (record,) = caplog.records
-    assert "a device that restarts must use a new boot id" in record.getMessage()
+    push(sessions, *(four(seq) for seq in range(30)))
+    problem = problems.of("watch")
+    assert problem is not None
+    assert (problem.code, problem.count) == ("repeats", 11)
+    assert "new boot id after a restart" in problem.remedy
+    push(sessions, four(1001))
+    assert problems.of("watch") is None
 
 
 def test_smoothing_goes_by_device_and_starts_anew_after_a_gap() -> None:
     sure, unsure = np.array([0.9, 0.05, 0.05]), np.array([0.3, 0.4, 0.3])
-    sessions = new_sessions()
+    sessions, smoother = new_sessions(), Smoother(FilterSpec(3))
     first, second, after_gap = push(sessions, four(0), four(1), four(3))
     (other,) = push(sessions, make_batch("other", 0, constant((0, 0, 0), 4)))
     q = np.array([sure, unsure, unsure, unsure])
-    together = sessions.smooth([first, other, second, after_gap], q)
+    together = smoother.smooth([first, other, second, after_gap], q)
     assert together[0].argmax() == 0
     assert together[1].argmax() == 1, "the first device's past says nothing here"
     assert together[2].argmax() == 0, "one unsure window does not end an activity"
@@ -238,18 +251,26 @@ def test_smoothing_goes_by_device_and_starts_anew_after_a_gap() -> None:
 
 
 def test_smoothing_many_windows_at_once_is_smoothing_them_one_by_one() -> None:
+    """A device that reboots within a chunk included: its filter belongs to one boot."""
     q = np.random.default_rng(2).dirichlet(np.ones(3), 60)
-    one_by_one, at_once = new_sessions(), new_sessions()
-    for sessions in (one_by_one, at_once):
-        batches = [make_batch(name, seq, constant((seq, 0, 0), 4)) for seq in (0, 1, 3) for name in "abcd"]
-        found = push(sessions, *batches)
-        rows = q[: len(found)]
-        if sessions is one_by_one:
-            expected = [
-                sessions.smooth([ready], row[None])[0] for ready, row in zip(found, rows, strict=True)
-            ]
-        else:
-            np.testing.assert_allclose(sessions.smooth(found, rows), expected, rtol=1e-12)
+    batches = [make_batch(name, seq, constant((seq, 0, 0), 4)) for seq in (0, 1, 3) for name in "abcd"]
+    batches += [make_batch("a", seq, constant((seq, 0, 0), 4), boot=2) for seq in range(3)]
+    found = push(new_sessions(), *batches)
+    assert {ready.boot for ready in found} == {1, 2}
+    rows = q[: len(found)]
+    one_by_one, at_once = Smoother(FilterSpec(3)), Smoother(FilterSpec(3))
+    expected = [one_by_one.smooth([ready], row[None])[0] for ready, row in zip(found, rows, strict=True)]
+    np.testing.assert_allclose(at_once.smooth(found, rows), expected, rtol=1e-12)
+
+
+def test_a_filter_of_one_model_does_not_go_on_under_another_of_the_same_shape() -> None:
+    found = push(new_sessions(), four(0), four(1))
+    first = Smoother(FilterSpec(3, model="one"))
+    first.smooth(found[:1], np.array([[0.9, 0.05, 0.05]]))
+    disk = first.capture()
+    unsure = np.array([[0.3, 0.4, 0.3]])
+    assert Smoother(FilterSpec(3, model="one"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 0
+    assert Smoother(FilterSpec(3, model="two"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 1
 
 
 def test_no_clock_however_mad_makes_times_that_do_not_fit_into_64_bits() -> None:

@@ -22,7 +22,8 @@ from disc_stream_server.storage.retention import Retention, trim_labels
 from disc_stream_server.storage.segments import list_segments, segment_path
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
 from disc_stream_server.storage.sqlite import damaged_copies
-from disc_stream_server.storage.state import Commit, DeadLetter, DeferredWindow, StateStore, StoredLabel
+from disc_stream_server.storage.state import DeadLetter, StateStore, StoredLabel
+from tests.support.commits import commit
 from tests.support.damage import hide_a_row
 
 
@@ -35,13 +36,6 @@ def label(position: int, device: str = "d0", window: int | None = None, model: s
 
 def letter(position: int, device: str = "d0", payload: bytes = b"x") -> DeadLetter:
     return DeadLetter(position, 1, "t", device, "range", "why", "", payload, len(payload))
-
-
-def commit(position: int, **parts: object) -> Commit:
-    whole = Commit(position, {}, set(), [], [], [], [], {})
-    for name, value in parts.items():
-        setattr(whole, name, value)
-    return whole
 
 
 def fill(spool: Path, n: int, *, devices: int = 2, max_file_bytes: int = 60_000) -> None:
@@ -98,7 +92,7 @@ def test_damage_that_shows_in_use_is_said_and_the_next_start_begins_anew(tmp_pat
         store.commit(commit(6, sessions={f"d{n}": b"new" for n in range(50)}))
     store.close()
     store = StateStore(tmp_path)
-    assert (store.position, list(store.sessions())) == (0, [])
+    assert (store.position, store.states(0, "session")) == (0, {})
     store.commit(commit(1))
     store.close()
     assert len(damaged_copies(tmp_path)) == 1
@@ -198,7 +192,7 @@ def test_a_state_of_the_future_is_left_alone(tmp_path: Path) -> None:
 def test_dead_letters_are_bounded_in_bytes_and_what_went_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_DEAD_BYTES", 1_000_000)
+    monkeypatch.setattr(module, "MAX_DEAD_BYTES", 1_000_000)
     store = StateStore(tmp_path)
     for position in range(1, 41):
         store.commit(commit(position, dead_letters=[letter(position, payload=bytes(100_000))]))
@@ -227,14 +221,13 @@ def test_what_comes_of_rows_before_the_erasure_is_never_written_again(tmp_path: 
             19,
             labels=[label(old), label(old + 1, "d1")],
             dead_letters=[letter(old)],
-            deferred=[DeferredWindow(old, "d0", 1, 1, 0, 0, 0, b"")],
         )
     )
     assert [one.device for one in store.labels(limit=9)] == ["d1"]
-    assert (store.dead_letters(), store.deferred_count) == ([], 0)
+    assert store.dead_letters() == []
     store.commit(commit(30, labels=[label(new)], sessions={"d0": b"new"}))
     assert [one.position for one in store.labels(device="d0", limit=9)] == [new]
-    assert store.session("d0") == b"new"
+    assert store.state(0, "session", "d0") == b"new"
     assert store.forgotten(0) == [], "not even its name is kept"
     forget(tmp_path, "d1", "ds/v1")
     assert store.forgotten(1) == [(2, "d1")], "numbers are not given twice"

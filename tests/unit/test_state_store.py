@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from disc_stream_server.storage.lock import FolderLock
 from disc_stream_server.storage.retention import Retention
 from disc_stream_server.storage.segments import list_segments
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
-from disc_stream_server.storage.state import Commit, DeadLetter, DeferredWindow, StateStore, StoredLabel
+from disc_stream_server.storage.state import DeadLetter, Lane, LaneState, StateStore, StoredLabel
+from tests.support.commits import commit
 
 
 def make_label(position: int, device: str = "watch", window: int = 0, model: str = "m1") -> StoredLabel:
@@ -31,45 +33,86 @@ def make_letter(position: int, reason: str = "malformed", device: str = "watch",
     return DeadLetter(position, 5, f"ds/v1/{device}/raw", device, reason, "why", "", b"x" * size, size)
 
 
-def make_deferred(position: int, device: str = "watch", window: int = 0) -> DeferredWindow:
-    return DeferredWindow(position, device, 1, window, 0, position, 0, b"blob")
-
-
-def commit(position: int, **parts: object) -> Commit:
-    empty: dict[str, object] = {
-        "sessions": {}, "gone": set(), "labels": [], "dead_letters": [], "deferred": [], "caught_up": [],
-        "facts": {},
-    }  # fmt: skip
-    return Commit(position=position, **{**empty, **parts})  # type: ignore[arg-type]
-
-
 def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     assert store.position == 0
     store.commit(
         commit(
             9,
-            sessions={"a": b"1", "b": b"2"},
+            {"a": b"1", "b": b"2"},
+            parts={"meta": {"a": b"{}"}},
             labels=[make_label(3), make_label(4, window=1)],
             dead_letters=[make_letter(5)],
-            deferred=[make_deferred(7, window=4), make_deferred(6, window=3)],
-            facts={"held": b"x", "meta/a": b"{}"},
+            facts={"held": b"x"},
         )
     )
     store.close()
     store = StateStore(tmp_path)
     assert store.position == 9
-    assert dict(store.sessions()) == {"a": b"1", "b": b"2"}
-    assert (store.session("a"), store.session("c")) == (b"1", None)
+    assert store.states(0, "session") == {"a": b"1", "b": b"2"}
+    assert (store.state(0, "session", "a"), store.state(0, "session", "c")) == (b"1", None)
+    assert store.state(0, "meta", "a") == b"{}"
     assert store.labels(limit=10) == [make_label(3), make_label(4, window=1)]
     assert store.dead_letters() == [make_letter(5)]
-    assert [one.position for one in store.deferred(10)] == [6, 7], "oldest first"
     assert store.facts() == {"held": b"x"}
-    assert store.fact("meta/a") == b"{}"
-    store.commit(commit(10, gone={"a"}, caught_up=[("watch", 1, 3)], facts={"held": b""}))
-    assert dict(store.sessions()) == {"b": b"2"}
-    assert store.deferred_count == 1
+    store.commit(commit(10, {"a": b""}, facts={"held": b""}))
+    assert store.states(0, "session") == {"b": b"2"}
     assert store.facts() == {}
+    store.close()
+
+
+def test_a_lane_keeps_what_was_known_where_it_began(tmp_path: Path) -> None:
+    """The rows of a stretch are taken again from the state at its beginning, while the live lane goes on."""
+    store = StateStore(tmp_path)
+    store.commit(commit(10, {"a": b"a10", "b": b"b10"}, opens=1))
+    assert store.lanes() == [Lane(1, 10, None, 0, 10)]
+    store.commit(commit(15, {"a": b"a15", "new": b"n15"}, windows={1: 7}))
+    store.commit(commit(20, {"a": b"a20"}, closes=1))
+    store.commit(commit(30, {"b": b"b30", "new": b"n30"}))
+    assert store.lanes() == [Lane(1, 10, 20, 7, 10)]
+    assert {name: store.state(1, "session", name) for name in ("a", "b", "new")} == {
+        "a": b"a10", "b": b"b10", "new": None,
+    }  # fmt: skip
+    assert store.states(1, "session") == {"a": b"a10", "b": b"b10"}
+    assert store.state(0, "session", "a") == b"a20"
+    backfill = LaneState(1, 14, {"session": {"a": b"a14"}})
+    more = commit(31)
+    more.lanes.append(backfill)
+    store.commit(more)
+    assert (store.lanes()[0].position, store.state(1, "session", "a")) == (14, b"a14")
+    store.commit(commit(40, ended=[1]))
+    assert store.lanes() == []
+    assert store._connection.execute("SELECT count(*) FROM parts WHERE lane = 1").fetchone() == (0,)
+    store.close()
+
+
+def test_a_state_of_version_1_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old = sqlite3.connect(tmp_path / "state.sqlite")
+    old.executescript(
+        """
+        CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL);
+        INSERT INTO checkpoint VALUES (1, 50);
+        CREATE TABLE sessions (device TEXT PRIMARY KEY, state BLOB NOT NULL);
+        INSERT INTO sessions VALUES ('a', x'00');
+        CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+        INSERT INTO facts VALUES ('meta/a', x'7b7d'), ('held', x'80');
+        CREATE TABLE deferred (position INTEGER, device TEXT, boot INTEGER, window INTEGER, t0_us INTEGER,
+            seq INTEGER, segment INTEGER, blob BLOB);
+        INSERT INTO deferred VALUES (31, 'a', 1, 4, 0, 0, 0, x''), (40, 'a', 1, 5, 0, 0, 0, x'');
+        PRAGMA user_version = 1;
+        """
+    )
+    old.close()
+    store = StateStore(tmp_path)
+    assert store.position == 50
+    assert store.states(0, "session") == {}
+    assert store.states(0, "meta") == {"a": b"{}"}
+    assert store.lanes() == [Lane(1, 30, 40, 2, 30)], "the rows whose windows were deferred"
+    assert store.facts() == {}
+    assert "devices begin new windows" in caplog.text
+    store.close()
+    store = StateStore(tmp_path)
+    assert store.position == 50
     store.close()
 
 
@@ -87,16 +130,16 @@ def test_labels_that_come_again_after_a_crash_are_the_same_labels(tmp_path: Path
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.commit(commit(1, sessions={"a": b"old"}))
+    store.commit(commit(1, {"a": b"old"}))
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(StorageError, match="the disk is full"):
-        store.commit(commit(2, sessions={"a": b"new", "b": b"x" * 100_000}))
+        store.commit(commit(2, {"a": b"new", "b": b"x" * 100_000}))
     assert store.position == 1
-    assert store.session("a") == b"old"
+    assert store.state(0, "session", "a") == b"old"
     store._connection.execute("PRAGMA max_page_count=100000")
-    store.commit(commit(2, sessions={"a": b"new"}))
-    assert (store.position, store.session("a")) == (2, b"new")
+    store.commit(commit(2, {"a": b"new"}))
+    assert (store.position, store.state(0, "session", "a")) == (2, b"new")
     store.close()
 
 
@@ -104,7 +147,7 @@ def test_a_damaged_state_is_set_aside_and_begun_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = StateStore(tmp_path)
-    store.commit(commit(5, sessions={"a": b"x" * 50_000}))
+    store.commit(commit(5, {"a": b"x" * 50_000}))
     store.close()
     path = tmp_path / "state.sqlite"
     path.write_bytes(os.urandom(path.stat().st_size))
@@ -117,7 +160,7 @@ def test_a_damaged_state_is_set_aside_and_begun_anew(
 
 
 def test_dead_letters_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_DEAD_LETTERS", 10)
+    monkeypatch.setattr(module, "MAX_DEAD_LETTERS", 10)
     store = StateStore(tmp_path)
     for position in range(1, 31):
         store.commit(
@@ -207,11 +250,10 @@ def test_an_erased_device_is_gone_to_the_last_byte(tmp_path: Path) -> None:
     store.commit(
         commit(
             120,
-            sessions={"d0": b"secret-d0-state", "d1": b"secret-d1-state"},
+            {"d0": b"secret-d0-state", "d1": b"secret-d1-state"},
             labels=[make_label(1, "d0"), make_label(2, "d1")],
             dead_letters=[make_letter(3, device="d0")],
-            deferred=[make_deferred(5, "d0")],
-            facts={"meta/d0": b"secret-d0-meta"},
+            parts={"meta": {"d0": b"secret-d0-meta"}, "held": {"d0": b"secret-d0-held"}},
         )
     )
     reader = SpoolReader(tmp_path / "spool")
@@ -230,16 +272,14 @@ def test_an_erased_device_is_gone_to_the_last_byte(tmp_path: Path) -> None:
 def test_what_the_server_still_holds_of_an_erased_device_is_not_written(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     assert store.last_forgotten == 0
-    store.commit(commit(1, sessions={"d0": b"1"}))
+    store.commit(commit(1, {"d0": b"1"}))
     forget(tmp_path, "d0", "ds/v1")
-    store.commit(
-        commit(2, sessions={"d0": b"2", "d1": b"3"}, labels=[make_label(2, "d0"), make_label(2, "d1", 1)])
-    )
-    assert dict(store.sessions()) == {"d1": b"3"}
+    store.commit(commit(2, {"d0": b"2", "d1": b"3"}, labels=[make_label(2, "d0"), make_label(2, "d1", 1)]))
+    assert store.states(0, "session") == {"d1": b"3"}
     assert [label.device for label in store.labels(limit=9)] == ["d1"]
     assert store.forgotten(0) == [(1, "d0")]
-    store.commit(commit(3, sessions={"d0": b"4"}))
-    assert store.session("d0") == b"4", "it may come back, and begins anew"
+    store.commit(commit(3, {"d0": b"4"}))
+    assert store.state(0, "session", "d0") == b"4", "it may come back, and begins anew"
     store.close()
 
 

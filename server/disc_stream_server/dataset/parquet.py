@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from disc_stream import __version__
+from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.manifest import ChannelInfo, Manifest, WindowInfo
 from disc_stream.data.parquet import (
     HEADER_FILE,
@@ -24,11 +25,19 @@ from disc_stream.data.parquet import (
     ExportHeader,
 )
 from disc_stream.errors import StorageError
-from disc_stream.types import Channel
-from disc_stream_server.dataset.replay import LabelledWindow, si_channels
+from disc_stream.stream.sessions import StreamSpec
+from disc_stream_server.dataset.replay import LabelledWindow
 from disc_stream_server.storage.state import BRIDGED, DEFERRED
 
 _ROWS = 4_096  # windows per file
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The model that labels are of, without what runs it."""
+
+    manifest: Manifest
+    catalogue: Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,49 +57,35 @@ class Written:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class WindowShape:
-    """What the windows of an export are like, whether there is a model or not.
-
-    Args:
-        fs: sampling rate in Hz.
-        channels: names and SI units.
-        window: how streams were cut.
-    """
-
-    fs: float
-    channels: tuple[Channel, ...]
-    window: WindowInfo
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> WindowShape:
-        """As a model has it, in SI units."""
-        return cls(manifest.fs, si_channels(manifest), manifest.window)
-
-
-def header_of(shape: WindowShape, *, prefix: str, model: Manifest | None = None) -> ExportHeader:
+def header_of(spec: StreamSpec, *, prefix: str, source: Source | None = None) -> ExportHeader:
     """The facts that hold for every window.
 
     Args:
-        shape: of the windows.
+        spec: channels, rate and windows.
         prefix: of the topics.
-        model: that made the labels; None if there are none.
+        source: what made the labels; None for windows that were collected without a model.
     """
     provenance = {
         "software": f"disc-stream {__version__}",
         "prefix": prefix,
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    if model is not None:
+    window = WindowInfo(samples=spec.window.samples, hop=spec.window.hop, input_samples=spec.window.hop)
+    model, clusters = None, []
+    if source is not None:
         provenance["labels"] = "made by the model without any label of a person; see training"
+        manifest = source.manifest
+        window = manifest.window
+        clusters = [ExportedCluster(id=c.id, name=c.name) for c in source.catalogue.clusters]
+        model = ExportedModel(
+            name=manifest.name, version=manifest.version, training=manifest.training.model_dump()
+        )
     return ExportHeader(
-        fs=shape.fs,
-        window=shape.window,
-        channels=[ChannelInfo(name=c.name, unit=c.unit) for c in shape.channels],
-        clusters=[] if model is None else [ExportedCluster(id=c.id, name=c.name) for c in model.clusters],
-        model=None
-        if model is None
-        else ExportedModel(name=model.name, version=model.version, training=model.training.model_dump()),
+        fs=spec.fs,
+        window=window,
+        channels=[ChannelInfo(name=c.name, unit=c.unit) for c in spec.channels],
+        clusters=clusters,
+        model=model,
         provenance=provenance,
     )
 

@@ -12,22 +12,25 @@ from pathlib import Path
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.clock import SystemClock
 from disc_stream.signal.units import si_unit
+from disc_stream.stream.sessions import Sessions, StreamSpec
+from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Channel, WindowSpec
 from disc_stream.wire.topics import Topics
-from disc_stream_server.intake import Intake
+from disc_stream_server.intake import Intake, Watchers
+from disc_stream_server.janitor import SPOOL
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
 from disc_stream_server.rejections import Rejections
-from disc_stream_server.sessions import Rules, Sessions
-from disc_stream_server.shards import ReadyInput
 from disc_stream_server.stages import Stages
 from disc_stream_server.storage.queries import StateReader
+from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.spool import SpoolReader
 from disc_stream_server.storage.state import StoredLabel
+from disc_stream_server.stream_rules import read_rules
 
 _ROWS = 1_024
 _LABELS = 4_096
-_MOST_WAITING = 500_000  # labels whose window has not come up; older ones' rows are gone
+_MAX_WAITING = 500_000  # labels whose window has not come up; older ones' rows are gone
 _KEEP_ALL = 10**9  # bytes per payload: nothing is refused here that the server has taken
 
 Progress = Callable[[int, int], None]
@@ -46,59 +49,39 @@ class LabelledWindow:
     label: StoredLabel | None
 
 
-def si_channels(manifest: Manifest) -> tuple[Channel, ...]:
-    """The model's channels, in SI units."""
-    return tuple(Channel(c.name, si_unit(c.unit)) for c in manifest.channels)
+def whole_windows(manifest: Manifest) -> StreamSpec:
+    """The windows of a model in full, in SI units."""
+    channels = tuple(Channel(c.name, si_unit(c.unit)) for c in manifest.channels)
+    window = manifest.window
+    return StreamSpec(channels, manifest.fs, WindowSpec(window.samples, window.hop, window.samples))
 
 
 class Replay:
     """Reads a state folder from its oldest message to its newest; a server may be running there.
 
+    Windows are cut by the rules of the server, as the state folder tells them, so every label finds its
+    window.
+
     Args:
         state: the state folder.
-        manifest: of a model: it says which channels, rate and windows.
+        spec: which channels, rate and windows are wanted; ``whole_windows`` makes it of a model.
         prefix: of the topics.
-        spool: name of the spool's folder in the state folder.
-        rules: as the server's.
         model: version of the model whose labels are wanted; None for the newest label of each window.
     """
 
-    def __init__(
-        self,
-        state: Path,
-        manifest: Manifest,
-        *,
-        prefix: str,
-        spool: str = "spool",
-        rules: Rules | None = None,
-        model: str | None = None,
-    ) -> None:
-        self._reader = SpoolReader(state / spool)
+    def __init__(self, state: Path, spec: StreamSpec, *, prefix: str, model: str | None = None) -> None:
+        self._reader = SpoolReader(state / SPOOL)
         self._store = StateReader(state)
         self._model = model
         self._labels: dict[tuple[str, int, int], StoredLabel] = {}
         self._labels_at = 0
-        window = manifest.window
-        self._sessions = Sessions(
-            si_channels(manifest),
-            manifest.fs,
-            WindowSpec(window.samples, window.hop, window.samples),
-            n_clusters=1,
-            rules=rules or Rules(reorder=32),
-            align=self._align,
-        )
-        self._fs, self._hop = manifest.fs, window.hop
+        self._rules = read_rules(self._store)
+        self._fs, self._hop = spec.fs, spec.window.hop
+        self._sessions = Sessions(spec, rules=self._rules[0].rules, align=self._align)
         clock = SystemClock()
-        self._intake = Intake(
-            Topics(prefix),
-            self._sessions,
-            MetaBook(1_000_000),
-            rejections=Rejections(clock),
-            observers=Observers(()),
-            stages=Stages(),
-            max_payload_bytes=_KEEP_ALL,
-        )
-        self._starts = self._first_labels()
+        watchers = Watchers(Rejections(clock, silent=True), Observers(()), Stages())
+        self._intake = Intake(Topics(prefix), self._sessions, MetaBook(1_000_000), watchers, _KEEP_ALL)
+        self._starts = self._store.first_windows(self._reader.first)
 
     @property
     def position(self) -> int:
@@ -112,14 +95,13 @@ class Replay:
             progress: told of the position reached, and of the last one.
         """
         position, last = 0, self._reader.head
-        while rows := self._reader.read(position, _ROWS):
+        while rows := self._read(position):
             position = rows[-1].position
             self._load_labels(position)
             yield from self._labelled(self._intake.take(rows))
             self._intake.dead_letters.clear()
             progress(position, last)
-        rest: list[ReadyInput] = []
-        self._intake.tick(2**62, rest)
+        rest = self._intake.finish()
         self._load_labels(2**62)
         yield from self._labelled(rest)
 
@@ -127,6 +109,18 @@ class Replay:
         """Close all files."""
         self._reader.close()
         self._store.close()
+
+    def _read(self, position: int) -> list[Row]:
+        """The next rows, all under the same rules."""
+        rows = self._reader.read(position, _ROWS)
+        while rows and len(self._rules) > 1 and self._rules[1].after < rows[0].position:
+            before = self._rules.pop(0)
+            self._sessions.change_rules(self._rules[0].rules)
+            if self._rules[0].model != before.model:
+                self._sessions.break_grids()
+        if len(self._rules) > 1:
+            rows = [row for row in rows if row.position <= self._rules[1].after]
+        return rows
 
     def _labelled(self, ready: Sequence[ReadyInput]) -> Iterator[LabelledWindow]:
         for one in ready:
@@ -145,13 +139,10 @@ class Replay:
                 if self._model is None or label.model == self._model:
                     self._labels[label.device, label.boot, label.t0_us] = label
             self._labels_at = labels[-1].position
-        while len(self._labels) > _MOST_WAITING:
+        while len(self._labels) > _MAX_WAITING:
             del self._labels[next(iter(self._labels))]
 
     # -- where the first messages of a boot are gone, the windows go on where the labels say -------------
-
-    def _first_labels(self) -> dict[tuple[str, int], int]:
-        return self._store.first_windows(self._reader.first)
 
     def _align(self, device: str, boot: int, t0_us: int) -> int:
         """Samples to pass over so that the first window begins where the server's did."""

@@ -29,6 +29,7 @@ from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
+from disc_stream_server.storage.rows import TIME_TOPIC
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ _BEAT_S = 0.5
 _TRIM_S = 60.0
 _META = f"/{Kind.META.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
+_TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
 
@@ -58,6 +60,7 @@ class ReceiverSettings:
         max_file_bytes: size from which on the spool begins a new file.
         max_delay_s: longest wait for further messages to commit together.
         floor: position that is known to have been given away, even if the spool has been removed since.
+        idle_s: for so long after the last message, rows are written that say that time has passed.
     """
 
     broker: str = field(repr=False)
@@ -69,6 +72,7 @@ class ReceiverSettings:
     max_file_bytes: int
     max_delay_s: float
     floor: int = 0
+    idle_s: float = 11.0
 
 
 @dataclass(slots=True)
@@ -126,6 +130,9 @@ class Receiver:
         self._failure: StorageError | None = None
         self._blocked = ""
         self._retry_at = 0.0
+        self._spool_lock = threading.Lock()  # messages come on the network thread, time on the other one
+        self._quiet_since = time.monotonic()  # the last message
+        self._told_time = self._quiet_since  # the last row
         self._since = 0.0  # monotonic time at which the first message that waits has come; 0 for none
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
@@ -169,6 +176,7 @@ class Receiver:
             trimmed = time.monotonic()
             while not self._ended.wait(_BEAT_S):
                 self._beat()
+                self._tell_time()
                 if time.monotonic() - trimmed > _TRIM_S:
                     give_back_memory()
                     trimmed = time.monotonic()
@@ -280,7 +288,9 @@ class Receiver:
         """Whether they are durable; False if there is no space at the moment."""
         before = time.thread_time()
         try:
-            self._spool.append(arrivals)
+            with self._spool_lock:
+                self._spool.append(arrivals)
+            self._quiet_since = self._told_time = time.monotonic()
         except SpoolFullError as error:
             self._counts.retries += 1
             self._retry_at = time.monotonic() + _RETRY_S
@@ -297,6 +307,25 @@ class Receiver:
             self._blocked = ""
             self._beat()
         return True
+
+    def _tell_time(self) -> None:
+        """While nothing comes, write rows that say how much time has passed, as long as something may wait.
+
+        What waits for a missing message is given up by these rows and not by the labeller's clock: a replay
+        of the spool then decides the same.
+        """
+        now = time.monotonic()
+        if self._blocked or now - self._told_time < _TIME_ROW_S:
+            return
+        if self._told_time - self._quiet_since > self._settings.idle_s:
+            return
+        try:
+            with self._spool_lock:
+                self._spool.append([Arrival(self._clock.unix_us(), TIME_TOPIC, "", b"")])
+        except SpoolFullError:
+            return  # the next message says so
+        self._told_time = now
+        self._report({"event": "head", "head": self._spool.head})
 
     def _is_known(self, message: Message) -> bool:
         """Whether this is the description we last saw: the broker sends them again on every connection."""

@@ -31,7 +31,7 @@ from disc_stream_server.storage.sqlite import (
 )
 from disc_stream_server.storage.state import FILE
 
-_TABLES = ("sessions", "labels", "deferred", "dead_letters")
+_TABLES = ("parts", "labels", "dead_letters")
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.01
 
@@ -43,7 +43,7 @@ class Erased:
     Args:
         messages: rows of the spool.
         labels: labels.
-        others: windows put off, dead letters, descriptions and states.
+        others: dead letters, descriptions and states.
         damaged_files: copies of damaged files, which nobody can search, and which were removed.
     """
 
@@ -149,7 +149,6 @@ def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
         connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
         for table in _TABLES:
             counts[table] = connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
-        counts["facts"] = connection.execute("DELETE FROM facts WHERE name = ?", (f"meta/{device}",)).rowcount
         connection.execute("COMMIT")
         _scrub(connection, path)
     return counts

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from disc_stream.errors import InputNotFoundError, StateDamagedError, StorageError
-from disc_stream_server.storage.records import DeadLetter, DeferredWindow, StoredLabel
+from disc_stream_server.storage.records import DeadLetter, Lane, StoredLabel
 from disc_stream_server.storage.schema import VERSION
 from disc_stream_server.storage.sqlite import check_version, connect_to_read, is_damaged, translate
 
@@ -32,36 +32,42 @@ class StateQueries:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection, self._path = connection, path
-        self.position = int(self._value("SELECT position FROM checkpoint"))
+        self.position = int(self._value("SELECT coalesce(min(position), 0) FROM progress WHERE lane = 0"))
         """Last row of the spool that the newest checkpoint covers."""
 
     # -- what the labeller reads ----------------------------------------------------------------------
 
-    def session(self, device: str) -> bytes | None:
-        """A device's saved state."""
-        return self._find("SELECT state FROM sessions WHERE device = ?", device)
+    def state(self, lane: int, part: str, device: str) -> bytes | None:
+        """What a part knows of a device; a lane without a state of its own for it shares the live one's."""
+        query = "SELECT state FROM parts WHERE lane = ? AND part = ? AND device = ?"
+        row = next(self._rows(query, lane, part, device), None)
+        if row is None and lane:
+            row = next(self._rows(query, 0, part, device), None)
+        return bytes(row[0]) if row is not None and row[0] else None
 
-    def sessions(self) -> Iterator[tuple[str, bytes]]:
-        """All saved states."""
-        yield from self._rows("SELECT device, state FROM sessions")
+    def states(self, lane: int, part: str) -> dict[str, bytes]:
+        """What a part knows of all devices; for parts that are small."""
+        found = dict(self._rows("SELECT device, state FROM parts WHERE lane = 0 AND part = ?", part))
+        if lane:
+            query = "SELECT device, state FROM parts WHERE lane = ? AND part = ?"
+            found |= dict(self._rows(query, lane, part))
+        return {device: state for device, state in found.items() if state}
+
+    def lanes(self) -> list[Lane]:
+        """Stretches whose windows wait, oldest first."""
+        rows = self._rows(
+            "SELECT lane, first, last, windows, (SELECT min(position) FROM progress WHERE lane = lanes.lane) "
+            "FROM lanes WHERE lane > 0 ORDER BY lane"
+        )
+        return [Lane(*row) for row in rows]
 
     def fact(self, name: str) -> bytes | None:
         """A small named value."""
         return self._find("SELECT value FROM facts WHERE name = ?", name)
 
     def facts(self) -> dict[str, bytes]:
-        """All small named values but the devices' descriptions, which may be many."""
-        return dict(self._rows("SELECT name, value FROM facts WHERE name NOT LIKE 'meta/%'"))
-
-    def deferred(self, limit: int) -> list[DeferredWindow]:
-        """The oldest windows that were put off."""
-        rows = self._rows("SELECT * FROM deferred ORDER BY position, window LIMIT ?", limit)
-        return [DeferredWindow(*row) for row in rows]
-
-    @property
-    def deferred_count(self) -> int:
-        """How many there are."""
-        return int(self._value("SELECT count(*) FROM deferred"))
+        """All small named values."""
+        return dict(self._rows("SELECT name, value FROM facts"))
 
     # -- what people read -----------------------------------------------------------------------------
 

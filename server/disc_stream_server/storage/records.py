@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -49,18 +49,38 @@ class DeadLetter:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeferredWindow:
-    """A window whose label was put off; ``blob`` is the business of whoever put it off."""
+@dataclass(slots=True)
+class LaneState:
+    """How far a lane is, and what has changed there since the last checkpoint.
 
+    Args:
+        lane: 0 for the live lane.
+        position: last row of the spool that it covers.
+        parts: by part and device, the new state; an empty one stands for none.
+    """
+
+    lane: int
     position: int
-    device: str
-    boot: int
-    window: int
-    t0_us: int
-    seq: int
-    segment: int
-    blob: bytes
+    parts: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A stretch of the spool whose windows were deferred.
+
+    Args:
+        lane: its number.
+        first: rows after this position belong to it.
+        last: the last row of it; None while windows are being deferred.
+        windows: number of windows that wait, about.
+        position: rows up to here are caught up.
+    """
+
+    lane: int
+    first: int
+    last: int | None
+    windows: int
+    position: int
 
 
 @dataclass(slots=True)
@@ -68,21 +88,21 @@ class Commit:
     """One checkpoint.
 
     Args:
-        position: last row of the spool that it covers.
-        sessions: new states of devices.
-        gone: devices whose state is to be removed.
+        lanes: what has changed in each lane.
         labels: labels up to there; those on disk already are passed over.
-        dead_letters: messages that could not be used.
-        deferred: windows put off.
-        caught_up: (device, boot, window) of windows labelled after all.
+        dead_letters: messages and windows that could not be used.
+        opens: number of a lane that begins at the live lane's position.
+        closes: number of a lane that ends at the live lane's position.
+        ended: lanes that are caught up and go.
+        windows: by lane, how many windows wait there.
         facts: small named values; an empty one is removed.
     """
 
-    position: int
-    sessions: dict[str, bytes]
-    gone: set[str]
-    labels: list[StoredLabel]
-    dead_letters: list[DeadLetter]
-    deferred: list[DeferredWindow]
-    caught_up: list[tuple[str, int, int]]
-    facts: dict[str, bytes]
+    lanes: list[LaneState]
+    labels: list[StoredLabel] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    opens: int | None = None
+    closes: int | None = None
+    ended: list[int] = field(default_factory=list)
+    windows: dict[int, int] = field(default_factory=dict)
+    facts: dict[str, bytes] = field(default_factory=dict)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+TIME_TOPIC = ""
+"""Topic of a row that holds no message: it says that nothing had come until then."""
+
 
 class Arrival(NamedTuple):
     """A message as it came.

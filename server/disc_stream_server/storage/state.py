@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.errors import StorageError
+from disc_stream_server.shards import N_VIRTUAL_SHARDS, virtual_shard
 from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.queries import FILE, SUSPECT, StateQueries, explain, matching
-from disc_stream_server.storage.records import Commit, DeadLetter, DeferredWindow, StoredLabel
-from disc_stream_server.storage.schema import SCHEMA, VERSION
+from disc_stream_server.storage.records import Commit, DeadLetter, Lane, LaneState, StoredLabel
+from disc_stream_server.storage.schema import SCHEMA, UPGRADE, VERSION
 from disc_stream_server.storage.sqlite import (
     check,
     check_version,
@@ -31,17 +32,16 @@ from disc_stream_server.storage.sqlite import (
     translate,
 )
 
-__all__ = ["FILE", "Commit", "DeadLetter", "DeferredWindow", "StateStore", "StoredLabel"]
+__all__ = ["FILE", "Commit", "DeadLetter", "Lane", "LaneState", "StateStore", "StoredLabel"]
 
 log = logging.getLogger(__name__)
 
 DEFERRED, BRIDGED = 1, 2
 """Flags of a stored label."""
-MOST_DEAD_LETTERS = 100_000
-MOST_DEAD_BYTES = 256 * 2**20
+MAX_DEAD_LETTERS = 100_000
+MAX_DEAD_BYTES = 256 * 2**20
 
-MOST_PAYLOAD = 65_536  # bytes of a dead letter's payload
-_META = "meta/"
+MAX_PAYLOAD = 65_536  # bytes of a dead letter's payload
 
 
 def _insert(how: str, table: str, n: int) -> str:
@@ -49,13 +49,20 @@ def _insert(how: str, table: str, n: int) -> str:
     return f"INSERT OR {how} INTO {table} VALUES ({marks})"  # noqa: S608 - names of this file
 
 
-_SESSION = "INSERT INTO sessions VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET state = excluded.state"
+_PART = (
+    "INSERT INTO parts VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (lane, part, device) DO UPDATE SET state = excluded.state"
+)
+# A lane keeps what the live lane knew when it began: the old state is copied before it is replaced.
+_KEEP = (
+    "INSERT OR IGNORE INTO parts SELECT lanes.lane, ?1, ?2, ?3, "
+    "coalesce((SELECT state FROM parts WHERE lane = 0 AND part = ?1 AND device = ?2), x'') "
+    "FROM lanes WHERE lanes.lane > 0"
+)
 _LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
 _DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
-_DEFERRED = _insert("IGNORE", "deferred", len(fields(DeferredWindow)))
 # Much faster than ``astuple``, which copies deeply.
 _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
-_DEFERRED_FIELDS = attrgetter(*(field.name for field in fields(DeferredWindow)))
 
 
 class StateStore(StateQueries):
@@ -97,9 +104,14 @@ class StateStore(StateQueries):
         connection = connect(self._path, mode="rwc")
         try:
             check_version(connection, self._path, VERSION)
-            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < VERSION:
                 connection.executescript(SCHEMA)
-            connection.execute("SELECT count(*) FROM sessions").fetchone()
+            if version == 1:
+                connection.executescript(UPGRADE)
+                log.warning("%s was written by an earlier version; devices begin new windows", FILE)
+            self._own_shards(connection)
+            connection.execute("SELECT count(*) FROM parts").fetchone()
             if self._suspect.exists():
                 check(connection)
                 self._suspect.unlink()
@@ -128,33 +140,79 @@ class StateStore(StateQueries):
             with contextlib.suppress(sqlite3.Error):  # of a damaged file it may fail
                 roll_back(connection)
             raise told from error
-        self.position = commit.position
+        self.position = commit.lanes[0].position
+
+    def put_fact(self, name: str, value: bytes) -> None:
+        """Write a small named value at once.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+
+    @staticmethod
+    def _own_shards(connection: sqlite3.Connection) -> None:
+        """This process has all shards."""
+        rows = [(0, shard, 0) for shard in range(N_VIRTUAL_SHARDS)]
+        connection.executemany("INSERT OR IGNORE INTO progress VALUES (?, ?, ?)", rows)
 
     def _write(self, connection: sqlite3.Connection, commit: Commit) -> None:
         is_erased = self._erased(connection)
         many = connection.executemany
-        sessions = [item for item in commit.sessions.items() if not is_erased(item[0])]
-        many(_SESSION, sessions)
-        many("DELETE FROM sessions WHERE device = ?", [(name,) for name in commit.gone])
+        if commit.closes is not None:  # before the live lane moves on: it keeps what it needs of it
+            connection.execute(
+                "UPDATE lanes SET last = ? WHERE lane = ?", (commit.lanes[0].position, commit.closes)
+            )
+        for lane in commit.lanes:
+            self._write_lane(connection, lane, is_erased)
+        if commit.opens is not None:
+            self._open_lane(connection, commit.opens, commit.lanes[0].position)
+        counts = [(count, lane) for lane, count in commit.windows.items()]
+        many("UPDATE lanes SET windows = ? WHERE lane = ?", counts)
+        for table in ("lanes", "progress", "parts"):
+            many(f"DELETE FROM {table} WHERE lane = ?", [(lane,) for lane in commit.ended])  # noqa: S608 - names of this file
         many(_LABEL, [one for one in commit.labels if not is_erased(one.device, one.position)])
         letters = [one for one in commit.dead_letters if not is_erased(one.device, one.position)]
         many(_DEAD, map(_dead_values, letters))
-        deferred = [one for one in commit.deferred if not is_erased(one.device, one.position)]
-        many(_DEFERRED, map(_DEFERRED_FIELDS, deferred))
-        many("DELETE FROM deferred WHERE device = ? AND boot = ? AND window = ?", commit.caught_up)
-        facts = [
-            (name, value)
-            for name, value in commit.facts.items()
-            if not (name.startswith(_META) and is_erased(name.removeprefix(_META)))
-        ]
-        many("INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in facts if item[1]])
-        many("DELETE FROM facts WHERE name = ?", [(name,) for name, value in facts if not value])
-        connection.execute("UPDATE checkpoint SET position = ?", (commit.position,))
+        many("INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in commit.facts.items() if item[1]])
+        many(
+            "DELETE FROM facts WHERE name = ?", [(name,) for name, value in commit.facts.items() if not value]
+        )
         connection.execute(
-            "DELETE FROM forgotten WHERE id <= ? AND upto <= ?", (self._seen_forgotten, commit.position)
+            "DELETE FROM forgotten WHERE id <= ? AND upto <= ?",
+            (self._seen_forgotten, commit.lanes[0].position),
         )
         if letters:
             self._bound_dead_letters(connection)
+
+    def _write_lane(
+        self, connection: sqlite3.Connection, lane: LaneState, is_erased: Callable[..., bool]
+    ) -> None:
+        others = connection.execute("SELECT count(*) FROM lanes WHERE lane > 0").fetchone()[0]
+        for part, states in lane.parts.items():
+            rows = [
+                (lane.lane, part, name, virtual_shard(name), state)
+                for name, state in states.items()
+                if not is_erased(name)
+            ]
+            if others and not lane.lane:
+                connection.executemany(_KEEP, [(part, name, shard) for _, _, name, shard, _ in rows])
+            if others or lane.lane:
+                connection.executemany(_PART, rows)
+            else:  # nobody needs to know that there is nothing
+                connection.executemany(_PART, [row for row in rows if row[-1]])
+                gone = [row[:3] for row in rows if not row[-1]]
+                connection.executemany("DELETE FROM parts WHERE lane = ? AND part = ? AND device = ?", gone)
+        connection.execute("UPDATE progress SET position = ? WHERE lane = ?", (lane.position, lane.lane))
+
+    @staticmethod
+    def _open_lane(connection: sqlite3.Connection, lane: int, position: int) -> None:
+        connection.execute("INSERT INTO lanes VALUES (?, ?, NULL, 0)", (lane, position))
+        rows = [(lane, shard, position) for shard in range(N_VIRTUAL_SHARDS)]
+        connection.executemany("INSERT INTO progress VALUES (?, ?, ?)", rows)
 
     def _erased(self, connection: sqlite3.Connection) -> Callable[..., bool]:
         """Tells what is not to be written any more, for its device has been erased.
@@ -177,9 +235,9 @@ class StateStore(StateQueries):
         """Remove the oldest while there are too many of them."""
         while True:
             count, size = connection.execute("SELECT rows, bytes FROM dead_tally").fetchone()
-            if count <= MOST_DEAD_LETTERS and size <= MOST_DEAD_BYTES:
+            if count <= MAX_DEAD_LETTERS and size <= MAX_DEAD_BYTES:
                 return
-            surplus = max(count - MOST_DEAD_LETTERS, count // 10, 1)
+            surplus = max(count - MAX_DEAD_LETTERS, count // 10, 1)
             connection.execute(
                 "DELETE FROM dead_letters WHERE position IN "
                 "(SELECT position FROM dead_letters ORDER BY position LIMIT ?)",
@@ -208,4 +266,4 @@ class StateStore(StateQueries):
 
 def _dead_values(letter: DeadLetter) -> tuple[Any, ...]:
     values: tuple[Any, ...] = _DEAD_FIELDS(letter)
-    return (*values[:-2], letter.payload[:MOST_PAYLOAD], letter.size)
+    return (*values[:-2], letter.payload[:MAX_PAYLOAD], letter.size)

@@ -1,16 +1,13 @@
-"""What sessions are told and what they count."""
+"""What the stream is told and what it counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from disc_stream_server.sessions.device import Waiting
 
 
 @dataclass(slots=True)
-class SessionCounts:
+class StreamCounts:
     """What happened to batches.
 
     Args:
@@ -20,11 +17,12 @@ class SessionCounts:
         duplicates: batches that came again.
         late: batches that came after what follows them; their place counts as a gap.
         reordered: batches that waited for one before them.
-        stray: batches with a number far from all others of their device; they are dropped.
+        stray: batches with a number far from all others of their device, or of another boot that did not
+            go on; they are dropped.
         breaks: places where the device's clock says that samples are missing, though no batch is.
         bridged: gaps that were filled by interpolation.
-        evicted: devices moved from memory to disk because there were too many.
-        restored: devices that came back from disk.
+        contested: batches without windows because their times contradict the declared rate.
+        joined: batches made of separate messages of several sensors.
         clock_faults: by name, devices whose clock does what it should not.
     """
 
@@ -37,20 +35,20 @@ class SessionCounts:
     stray: int = 0
     breaks: int = 0
     bridged: int = 0
-    evicted: int = 0
-    restored: int = 0
+    contested: int = 0
+    joined: int = 0
     clock_faults: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What to do where batches are missing.
+    """What shapes windows where batches are missing or a device starts anew.
 
     Args:
         reorder: batches of a device that may wait for a missing one; 0 takes every hole for a gap at once.
-        reorder_s: longest wait, in seconds of server time.
+        reorder_s: longest wait, in seconds of the watermark.
         bridge_s: gaps up to this long are filled by straight lines and marked; 0 for none.
-        idle_s: devices silent for so long leave the memory, in seconds of server time.
+        idle_s: devices silent for so long leave the memory, in seconds of the watermark.
     """
 
     reorder: int = 0
@@ -58,19 +56,13 @@ class Rules:
     bridge_s: float = 0.0
     idle_s: float = 300.0
 
+    @property
+    def reorder_us(self) -> int:
+        """``reorder_s`` in microseconds."""
+        return round(self.reorder_s * 1e6)
+
 
 STRICT = Rules()
 
 Align = Callable[[str, int, int], int]
-
-
-class Archive(Protocol):
-    """Where devices are that are not in memory."""
-
-    def session(self, device: str) -> bytes | None:
-        """The saved state of a device, None if there is none."""
-        ...
-
-    def waiting(self, positions: Sequence[int]) -> Iterable[Waiting]:
-        """Batches that waited when a device was saved, by their positions in the spool."""
-        ...
+"""(device, boot, t0_us) to the number of samples to pass over when a boot is joined at that device time."""

@@ -9,20 +9,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from disc_stream.clock import Clock
 from disc_stream.errors import StateDamagedError, StorageError
-from disc_stream_server.deferral import Deferral, Key
-from disc_stream_server.intake import Intake
-from disc_stream_server.metas import MetaBook
+from disc_stream.stream.values import Labelled
+from disc_stream_server.labeller.lane import LaneStream
 from disc_stream_server.outbox import Outbox
-from disc_stream_server.pipeline import Labelled
-from disc_stream_server.sessions import Sessions
-from disc_stream_server.storage.state import BRIDGED, DEFERRED, Commit, StateStore, StoredLabel
+from disc_stream_server.storage.state import BRIDGED, DEFERRED, Commit, DeadLetter, StateStore, StoredLabel
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class Change:
+    """What a checkpoint changes beside the states of the lanes; see ``Commit``."""
+
+    opens: int | None = None
+    closes: int | None = None
+    ended: list[int] = field(default_factory=list)
+    facts: dict[str, bytes] = field(default_factory=dict)
+    windows: dict[int, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """What checkpoints are taken of."""
+
+    def lanes(self) -> list[LaneStream]:
+        """The lanes in use, the live one first."""
+        ...
+
+    def take_change(self) -> Change:
+        """What the next checkpoint has to change beside the lanes."""
+        ...
 
 
 class Checkpoints:
@@ -30,11 +52,8 @@ class Checkpoints:
 
     Args:
         store: where they go.
-        sessions: state of the devices.
-        metas: descriptions of the devices.
-        intake: dead letters.
-        deferral: windows put off and caught up.
         outbox: knows which labels are confirmed.
+        source: what they are taken of.
         interval_s: between two of them.
         clock: time.
     """
@@ -42,26 +61,23 @@ class Checkpoints:
     def __init__(
         self,
         store: StateStore,
-        sessions: Sessions,
-        metas: MetaBook,
-        intake: Intake,
-        deferral: Deferral,
         outbox: Outbox,
-        *,
+        source: Source,
         interval_s: float,
         clock: Clock,
     ) -> None:
-        self._store, self._sessions, self._metas = store, sessions, metas
-        self._intake, self._deferral, self._outbox = intake, deferral, outbox
+        self._store, self._outbox, self._source = store, outbox, source
         self._interval_s, self._clock = interval_s, clock
         self._labels: list[StoredLabel] = []
+        self._letters: list[DeadLetter] = []
         self._taken: Commit | None = None
-        self._done: list[Key] = []
         self._barrier = 0
         self._due = clock.monotonic() + interval_s
         self._retry_at = 0.0
         self.position = store.position
-        """Of the last checkpoint on disk."""
+        """Of the live lane in the last checkpoint on disk."""
+        self.written = 0
+        """Number of checkpoints written."""
         self.blocked = ""
         """Why checkpoints cannot be written, "" if they can."""
 
@@ -79,46 +95,49 @@ class Checkpoints:
         """Labels that were published."""
         self._labels += [stored_label(one) for one in labelled]
 
-    def step(self, position: int, *, now: bool = False) -> bool:
+    def add_letters(self, letters: Iterable[DeadLetter]) -> None:
+        """Messages and windows that could not be used."""
+        self._letters += letters
+
+    def step(self, *, now: bool = False) -> bool:
         """Take a checkpoint if one is due, and write the one taken if its labels are confirmed.
 
         Args:
-            position: of the last row that was labelled.
             now: take one whether it is due or not.
 
         Returns:
-            Whether everything up to ``position`` is on disk.
+            Whether everything is on disk.
         """
         if self._taken is None and (now or self._clock.monotonic() >= self._due):
-            self._take(position)
+            self._take()
         if self._taken is not None and self._outbox.confirmed(self._barrier):
             self._write(self._taken)
-        return self._taken is None and self.position == position and not self._labels
+        live = self._source.lanes()[0]
+        return self._taken is None and self.position == live.position and not self._labels
 
     def forget(self, device: str) -> None:
         """Leave a device out of what is still to be written."""
-        for labels in (self._labels, [] if self._taken is None else self._taken.labels):
-            labels[:] = [label for label in labels if label.device != device]
+        self._labels = [label for label in self._labels if label.device != device]
+        self._letters = [letter for letter in self._letters if letter.device != device]
         if self._taken is not None:
-            self._taken.sessions.pop(device, None)
-            self._taken.facts.pop(f"meta/{device}", None)
-            self._taken.deferred[:] = [one for one in self._taken.deferred if one.device != device]
+            self._taken.labels[:] = [label for label in self._taken.labels if label.device != device]
+            self._taken.dead_letters[:] = [one for one in self._taken.dead_letters if one.device != device]
+            for lane in self._taken.lanes:
+                for states in lane.parts.values():
+                    states.pop(device, None)
 
-    def _take(self, position: int) -> None:
+    def _take(self) -> None:
         labels, self._labels = self._labels, []
-        letters, self._intake.dead_letters = self._intake.dead_letters, []
-        put_off, self._deferral.put_off = self._deferral.put_off, []
-        self._done = list(self._deferral.done)
+        letters, self._letters = self._letters, []
+        change = self._source.take_change()
+        lanes = self._source.lanes()
+        for lane in lanes:
+            letters += lane.intake.dead_letters
+            lane.intake.dead_letters = []
         self._taken = Commit(
-            position=position,
-            sessions=self._sessions.changes(),
-            gone=set(),
-            labels=labels,
-            dead_letters=letters,
-            deferred=put_off,
-            caught_up=self._done,
-            facts=self._metas.changes(),
-        )
+            [lane.capture() for lane in lanes], labels, letters,
+            change.opens, change.closes, change.ended, change.windows, change.facts,
+        )  # fmt: skip
         self._barrier = self._outbox.barrier
 
     def _write(self, taken: Commit) -> None:
@@ -137,10 +156,12 @@ class Checkpoints:
         if self.blocked:
             log.warning("checkpoints can be written again")
             self.blocked = ""
-        self._sessions.saved(taken.sessions)
-        self._metas.saved(taken.facts)
-        self._deferral.stored(taken.deferred, self._done)
-        self.position, self._taken = taken.position, None
+        states = {state.lane: state for state in taken.lanes}
+        for lane in self._source.lanes():
+            if lane.number in states:
+                lane.committed(states[lane.number])
+        self.position, self._taken = taken.lanes[0].position, None
+        self.written += 1
         self._due = self._clock.monotonic() + self._interval_s
 
 

@@ -1,0 +1,122 @@
+"""The encoder as a stage: batches of windows in, soft assignments out, and what to do when it fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from disc_stream.artifacts.model import Encoder
+from disc_stream.artifacts.runtime import Encoded
+from disc_stream.errors import EncoderUnavailableError
+from disc_stream.stream.values import Failure, ReadyInput
+from disc_stream.types import Float32Array
+
+log = logging.getLogger(__name__)
+
+
+class Assigned(NamedTuple):
+    """Encoded windows.
+
+    Args:
+        ready: n windows.
+        q: (n, K) float32.
+        distance: (n, K) float32.
+        failures: windows that could not be encoded.
+    """
+
+    ready: list[ReadyInput]
+    q: Float32Array
+    distance: Float32Array
+    failures: list[Failure]
+
+
+class EncoderStage:
+    """Encodes windows in groups; nothing of a stream depends on which windows share a group.
+
+    When a group fails, a window that is known to work is tried. If that fails too, it is the encoder: the
+    windows are kept, and the call can be repeated once the encoder works again. Otherwise the group is
+    halved until the windows at fault are found, and only they have no label.
+
+    Args:
+        encoder: runs the model.
+        shape: (input_samples, n_channels) of a window.
+        max_batch: windows encoded at once.
+    """
+
+    def __init__(self, encoder: Encoder, shape: tuple[int, int], max_batch: int = 256) -> None:
+        self._encoder, self._max_batch = encoder, max_batch
+        self._probe = np.zeros((1, *shape), dtype=np.float32)
+
+    def encode(self, ready: Sequence[ReadyInput]) -> Assigned:
+        """Encode windows, in their order.
+
+        Raises:
+            EncoderUnavailableError: if the encoder itself does not work.
+        """
+        parts = [
+            part
+            for start in range(0, len(ready), self._max_batch)
+            for part in self._encode_or_halve(ready[start : start + self._max_batch])
+        ]
+        good = [part for part in parts if part.ready]
+        failures = [failure for part in parts for failure in part.failures]
+        if len(good) == 1:
+            return good[0]._replace(failures=failures)
+        if not good:
+            empty = np.empty((0, 0), dtype=np.float32)
+            return Assigned([], empty, empty, failures)
+        return Assigned(
+            [one for part in good for one in part.ready],
+            np.concatenate([part.q for part in good]),
+            np.concatenate([part.distance for part in good]),
+            failures,
+        )
+
+    def probe(self) -> None:
+        """Check that the encoder works.
+
+        Raises:
+            EncoderUnavailableError: if it does not.
+        """
+        try:
+            encoded = self._encoder.encode(self._probe)
+            works = bool(np.isfinite(encoded.q).all() and np.isfinite(encoded.distance).all())
+        except Exception as error:
+            why = next(iter(str(error).splitlines()), repr(error))
+            raise EncoderUnavailableError(f"the encoder does not work: {why}") from error
+        if not works:
+            raise EncoderUnavailableError(
+                "the encoder does not work: its output for a window of zeros is not finite"
+            )
+
+    def _encode_or_halve(self, group: Sequence[ReadyInput]) -> list[Assigned]:
+        try:
+            encoded = self._encoder.encode(np.stack([ready.samples for ready in group]))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, or the window is at fault
+            self.probe()
+            if len(group) == 1:
+                message = f"the encoder failed on this window: {error}"
+                empty = np.empty((0, 0), dtype=np.float32)
+                return [Assigned([], empty, empty, [Failure(group[0], "encoder-failed", message)])]
+            log.warning("encoding %d windows failed (%s); trying halves", len(group), error)
+        else:
+            return [self._check(group, encoded)]
+        half = len(group) // 2
+        return [*self._encode_or_halve(group[:half]), *self._encode_or_halve(group[half:])]
+
+    def _check(self, group: Sequence[ReadyInput], encoded: Encoded) -> Assigned:
+        """Windows whose output is not finite have no label."""
+        q, distance = encoded.q, encoded.distance
+        finite = np.isfinite(q).all(axis=1) & np.isfinite(distance).all(axis=1)
+        if finite.all():
+            return Assigned(list(group), q, distance, [])
+        if not finite.any():
+            self.probe()
+        message = "the encoder's output is not finite"
+        bad = [Failure(group[row], "not-finite", message) for row in np.flatnonzero(~finite).tolist()]
+        return Assigned(
+            [group[row] for row in np.flatnonzero(finite).tolist()], q[finite], distance[finite], bad
+        )

@@ -1,0 +1,121 @@
+"""The stages in a row: batches in, labels out, without any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from disc_stream.artifacts.model import Model
+from disc_stream.clock import Clock, SystemClock
+from disc_stream.clustering.smoothing import likelihood_exponent
+from disc_stream.stream.encoding import EncoderStage
+from disc_stream.stream.labelling import Labeller, Occasion
+from disc_stream.stream.sessions import Sessions, StreamSpec
+from disc_stream.stream.smoothing import FilterSpec, Smoother
+from disc_stream.stream.values import Failure, Labelled, ReadyInput
+from disc_stream.types import Label, SampleBatch
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOptions:
+    """How windows are labelled.
+
+    Args:
+        top_k: soft labels in each label; at most K are given.
+        stay: probability of staying in an activity, for smoothing.
+        max_batch: windows encoded at once.
+    """
+
+    top_k: int = 3
+    stay: float = 0.8
+    max_batch: int = 256
+
+
+def stream_spec(model: Model) -> StreamSpec:
+    """What streams are brought to for a model."""
+    manifest = model.manifest
+    channels = tuple(channel.channel() for channel in manifest.channels)
+    return StreamSpec(channels, manifest.fs, manifest.window.spec())
+
+
+def filter_spec(model: Model, stay: float) -> FilterSpec:
+    """The smoothing that fits a model."""
+    manifest = model.manifest
+    exponent = likelihood_exponent(manifest.embedding_dim)
+    return FilterSpec(len(model.catalogue.clusters), stay, exponent, manifest.version)
+
+
+def encoder_stage(model: Model, max_batch: int) -> EncoderStage:
+    """The encoder of a model."""
+    manifest = model.manifest
+    return EncoderStage(model.encoder, (manifest.window.input_samples, len(manifest.channels)), max_batch)
+
+
+class Pipeline:
+    """Batches of any devices in, labels out; synchronous and without threads.
+
+    Args:
+        model: the model.
+        options: how windows are labelled.
+        sessions: of the devices; default: new ones that fit the model.
+        clock: for the labels' ``published_us``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        options: LabelOptions = LabelOptions(),
+        *,
+        sessions: Sessions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.sessions = sessions or Sessions(stream_spec(model))
+        self._encoder = encoder_stage(model, options.max_batch)
+        self._smoother = Smoother(filter_spec(model, options.stay))
+        self._labeller = Labeller(model, options.top_k)
+        self._clock = clock or SystemClock()
+        self._waiting: list[ReadyInput] = []
+        self.failures: list[Failure] = []
+        """Windows that could not be encoded."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of windows that wait to be encoded."""
+        return len(self._waiting)
+
+    def accept(self, batch: SampleBatch) -> bool:
+        """Take the next batch of a device; False if it is a repetition or came too late.
+
+        Raises:
+            StreamMismatchError: if the batch does not fit the model.
+        """
+        ready = self.sessions.push(batch)
+        if ready is None:
+            return False
+        self._waiting += ready
+        return True
+
+    def run(self) -> list[Label]:
+        """Label every window that waits; those of one device come in order.
+
+        Raises:
+            EncoderUnavailableError: if the encoder does not work; the windows go on waiting.
+        """
+        labelled = self.label(self._waiting)
+        self._waiting = []
+        return [one.label for one in labelled]
+
+    def label(self, ready: Sequence[ReadyInput]) -> list[Labelled]:
+        """Label windows, those of one device in order.
+
+        Raises:
+            EncoderUnavailableError: if the encoder does not work.
+        """
+        if not ready:
+            return []
+        assigned = self._encoder.encode(ready)
+        self.failures += assigned.failures
+        if not assigned.ready:
+            return []
+        smoothed = self._smoother.smooth(assigned.ready, assigned.q)
+        return self._labeller.label(assigned, smoothed, Occasion(self._clock.unix_us()))

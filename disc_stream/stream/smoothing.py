@@ -1,0 +1,135 @@
+"""Smoothing as a stage of its own, after the encoder.
+
+A filter belongs to one uninterrupted stretch of one device under one model: (device, boot, segment, model). A
+window that belongs to another one begins a new filter. So it does not matter which windows share a chunk,
+and nothing of one model goes on under another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from disc_stream.clustering.smoothing import StickyFilter
+from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
+from disc_stream.stream.values import ReadyInput
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSpec:
+    """The filter of every device.
+
+    Args:
+        n_clusters: K.
+        stay: probability of staying in an activity from one window to the next.
+        exponent: power of q that is a likelihood; see ``likelihood_exponent``.
+        model: version of the model whose soft assignments are smoothed.
+    """
+
+    n_clusters: int
+    stay: float = 0.8
+    exponent: float = 1.0
+    model: str = ""
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    boot: int
+    segment: int
+    stretch: int
+    model: str
+    p: bytes
+
+
+class _Filter:
+    __slots__ = ("boot", "filter", "segment", "stretch")
+
+    def __init__(self, sticky: StickyFilter, boot: int, segment: int, stretch: int) -> None:
+        self.filter, self.boot, self.segment, self.stretch = sticky, boot, segment, stretch
+
+
+class Smoother:
+    """Smooths the soft assignments of all devices.
+
+    Args:
+        spec: the filters.
+        stretch: changes whenever windows were left out on purpose; filters begin anew then.
+        max_devices: filters in memory.
+        archive: where the others are.
+    """
+
+    def __init__(
+        self, spec: FilterSpec, *, stretch: int = 0, max_devices: int = 20_000, archive: Archive = no_archive
+    ) -> None:
+        self._spec, self.stretch = spec, stretch
+        self._states = DeviceStates(StateCodec(self._encode, self._decode), max_devices, archive)
+
+    def smooth(self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Filter the soft assignments of windows; those of a device come in order.
+
+        Args:
+            ready: n windows.
+            q: (n, K), their soft assignments.
+
+        Returns:
+            (n, K), each row filtered over the earlier windows of its segment.
+        """
+        out = np.empty(q.shape)
+        rows = list(range(len(ready)))
+        while rows:  # one window of each device at a time
+            filters: list[StickyFilter] = []
+            now, later, seen = [], [], set()
+            for row in rows:
+                if ready[row].device in seen:
+                    later.append(row)
+                    continue
+                seen.add(ready[row].device)
+                now.append(row)
+                filters.append(self._filter_of(ready[row]))
+            out[now] = StickyFilter.update_each(filters, q[now])
+            rows = later
+        return out
+
+    def capture(self) -> dict[str, bytes]:
+        """What has changed since the last call."""
+        return self._states.capture()
+
+    def committed(self, taken: Mapping[str, bytes]) -> None:
+        """What ``capture`` gave is on disk."""
+        self._states.committed(taken)
+
+    def forget(self, device: str) -> None:
+        """Drop a device."""
+        self._states.forget(device)
+
+    def _filter_of(self, ready: ReadyInput) -> StickyFilter:
+        one = self._states.find(ready.device)
+        if one is None:
+            one = _Filter(self._new(), ready.boot, ready.segment, self.stretch)
+            self._states.put(ready.device, one)
+        elif (one.boot, one.segment, one.stretch) != (ready.boot, ready.segment, self.stretch):
+            one.filter.reset()
+            one.boot, one.segment, one.stretch = ready.boot, ready.segment, self.stretch
+        self._states.changed(ready.device)
+        return one.filter
+
+    def _new(self) -> StickyFilter:
+        return StickyFilter(self._spec.n_clusters, self._spec.stay, self._spec.exponent)
+
+    def _encode(self, one: _Filter) -> bytes:
+        (p,) = one.filter.state()
+        blob = b"" if p is None else p.tobytes()
+        return msgspec.msgpack.encode(_Saved(one.boot, one.segment, one.stretch, self._spec.model, blob))
+
+    def _decode(self, _device: str, blob: bytes) -> _Filter:
+        try:
+            saved = msgspec.msgpack.decode(blob, type=_Saved)
+        except msgspec.MsgspecError as error:
+            raise ValueError(str(error)) from None
+        one = _Filter(self._new(), saved.boot, saved.segment, saved.stretch)
+        if saved.model == self._spec.model and saved.p:
+            one.filter.restore((np.frombuffer(saved.p, dtype=np.float64),))
+        return one

@@ -1,0 +1,319 @@
+"""The labeller: takes rows of the spool turn by turn, and sends their labels on their way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from disc_stream.artifacts.model import Model
+from disc_stream.clock import Clock
+from disc_stream.errors import EncoderUnavailableError
+from disc_stream.stream.labelling import Labeller as Namer
+from disc_stream.stream.labelling import Occasion
+from disc_stream.stream.pipeline import LabelOptions, encoder_stage
+from disc_stream.stream.problems import ProblemBook
+from disc_stream.stream.values import Failure, ReadyInput
+from disc_stream_server.intake import Watchers
+from disc_stream_server.labeller.checkpoints import Change, Checkpoints
+from disc_stream_server.labeller.deferral import Deferral
+from disc_stream_server.labeller.lane import LIVE, LaneSettings, LaneStream, quiet
+from disc_stream_server.labeller.overload import Overload, OverloadRules
+from disc_stream_server.labeller.problems import PART, Problems
+from disc_stream_server.outbox import Outbox
+from disc_stream_server.storage.reader import SpoolReader
+from disc_stream_server.storage.records import DeadLetter
+from disc_stream_server.storage.rows import Row
+from disc_stream_server.storage.state import StateStore
+
+log = logging.getLogger(__name__)
+
+ROWS = 512
+"""Rows read at once."""
+
+_BACKFILL_ROWS = 256
+_MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
+_MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabellerSettings:
+    """How the labeller works.
+
+    Args:
+        lanes: what all lanes have in common.
+        options: how windows are labelled.
+        overload: when windows are deferred.
+        checkpoint_s: between two checkpoints.
+        rows: rows read at once; the labels do not depend on it.
+    """
+
+    lanes: LaneSettings
+    options: LabelOptions
+    overload: OverloadRules
+    checkpoint_s: float
+    rows: int = ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the labeller works with.
+
+    Args:
+        store: its state.
+        reader: the spool.
+        outbox: publishes.
+        watchers: are told of what comes.
+        clock: time.
+    """
+
+    store: StateStore
+    reader: SpoolReader
+    outbox: Outbox
+    watchers: Watchers
+    clock: Clock
+
+
+@dataclass(slots=True)
+class LabellerCounts:
+    """Totals since the start.
+
+    Args:
+        labels: labels published.
+        windows: windows labelled or deferred.
+        failed: windows that the encoder could not use.
+    """
+
+    labels: int = 0
+    windows: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Windows that were taken from a lane and wait to be labelled."""
+
+    lane: LaneStream
+    ready: Sequence[ReadyInput]
+    deferred: bool = False
+
+
+class Labeller:
+    """Labels the rows of the spool, in order, from the last checkpoint on.
+
+    Args:
+        model: labels the windows.
+        settings: how.
+        around: what it works with.
+    """
+
+    def __init__(self, model: Model, settings: LabellerSettings, around: Surroundings) -> None:
+        self._model, self._settings, self._around = model, settings, around
+        self._reader, self._outbox, self._clock = around.reader, around.outbox, around.clock
+        self._stages, self._observers = around.watchers.stages, around.watchers.observers
+        self._encoder = encoder_stage(model, settings.options.max_batch)
+        self._namer = Namer(model, settings.options.top_k)
+        self._overload = Overload(settings.overload)
+        self.problems = Problems(around.store, around.outbox, self._observers)
+        self.live = LaneStream(LIVE, model, settings.lanes, around.store, around.watchers, self.problems.book)
+        self.live.parts[PART] = self.problems
+        self.live.position = around.store.position
+        self.deferral = Deferral(around.store, self._open_backfill)
+        self.live.smoother.stretch = self.deferral.stretch
+        self.checkpoints = Checkpoints(around.store, around.outbox, self, settings.checkpoint_s, around.clock)
+        self.counts = LabellerCounts()
+        self.switch_at = 0
+        """Number of checkpoints that must be written before rows are taken again."""
+        self._pending: _Work | None = None  # what the encoder could not do
+        self._retry_at = 0.0
+        self.encoder_fault = ""
+        """Why the encoder does not work, "" if it does."""
+
+    def _open_backfill(self, number: int) -> LaneStream:
+        watchers = quiet(self._around.watchers)
+        return LaneStream(
+            number, self._model, self._settings.lanes, self._around.store, watchers, ProblemBook()
+        )
+
+    @property
+    def position(self) -> int:
+        """Rows up to here are taken; their windows are labelled, deferred or ``pending``."""
+        return self.live.position
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether windows that were taken wait for the encoder."""
+        return self._pending is not None
+
+    @property
+    def kept_from(self) -> int:
+        """Rows after this position are still needed."""
+        return self.deferral.kept_from(self.checkpoints.position)
+
+    def lanes(self) -> list[LaneStream]:
+        """The lanes in use, the live one first."""
+        backfill = self.deferral.backfill
+        return [self.live] if backfill is None else [self.live, backfill.stream]
+
+    def take_change(self) -> Change:
+        """What the next checkpoint has to change beside the lanes."""
+        return self.deferral.take_change()
+
+    # -- turns ------------------------------------------------------------------------------------------
+
+    def turn(self, head: int) -> bool:
+        """Label the next rows; whether there was anything to do.
+
+        Args:
+            head: position of the newest row.
+        """
+        if self._pending is not None:
+            return self._try_again(self._pending)
+        if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
+            return False
+        if self.checkpoints.written < self.switch_at:
+            self.checkpoints.step(now=True)
+            return False
+        self._stages.begin()
+        rows = self._reader.read(self.live.position, self._settings.rows)
+        self._stages.end("read")
+        if not rows:
+            return self._turn_backfill()
+        if self._is_to_switch(rows, head):
+            return self._switch()
+        ready = self.live.take(rows)
+        self.counts.windows += len(ready)
+        if self.deferral.is_active:
+            self.deferral.count(len(ready))
+        else:
+            self._do(_Work(self.live, ready))
+        return True
+
+    def step(self, *, now: bool = False) -> bool:
+        """Look after problems and checkpoints; whether everything is on disk.
+
+        Args:
+            now: take a checkpoint whether it is due or not.
+        """
+        self.problems.publish()
+        if self._pending is not None:  # the parts know of windows that have no labels yet
+            return False
+        return self.checkpoints.step(now=now)
+
+    def forget(self, device: str) -> None:
+        """Drop a device that was erased from the disk."""
+        for lane in self.lanes():
+            lane.forget(device)
+        if self._pending is not None:
+            work = self._pending
+            left = [one for one in work.ready if one.device != device]
+            self._pending = _Work(work.lane, left, work.deferred)
+        self.checkpoints.forget(device)
+
+    # -- labels -----------------------------------------------------------------------------------------
+
+    def _do(self, work: _Work) -> bool:
+        """Label windows; if the encoder does not work they wait, and False is returned."""
+        try:
+            self._send(work)
+        except EncoderUnavailableError as error:
+            if not self.encoder_fault:
+                log.error(  # noqa: TRY400 - the reason is one line
+                    "%s; nothing is labelled until it works again, and nothing is lost", error
+                )
+            self._pending, self.encoder_fault = work, error.message
+            self._retry_at = self._clock.monotonic() + _RETRY_S
+            return False
+        self._pending = None
+        return True
+
+    def _try_again(self, work: _Work) -> bool:
+        if self._clock.monotonic() < self._retry_at or not self._do(work):
+            return False
+        log.warning("the encoder works again: labelling goes on")
+        self.encoder_fault = ""
+        return True
+
+    def _send(self, work: _Work) -> None:
+        if not work.ready:
+            return
+        lane = work.lane
+        self._stages.begin()
+        assigned = self._encoder.encode(work.ready)
+        self._stages.end("encode")
+        self._fail(lane, assigned.failures)
+        if not assigned.ready:
+            return
+        smoothed = lane.smoother.smooth(assigned.ready, assigned.q)
+        labelled = self._namer.label(assigned, smoothed, Occasion(self._clock.unix_us(), work.deferred))
+        self._stages.end("label")
+        labels = [one.label for one in labelled]
+        self._outbox.labels(labels)
+        self._stages.end("publish")
+        self.checkpoints.add(labelled)
+        self._stages.end("store")
+        self.counts.labels += len(labels)
+        for label in labels:
+            lane.problems.labelled(label.device)
+            self._observers.on_label(label)
+
+    def _fail(self, lane: LaneStream, failures: Sequence[Failure]) -> None:
+        """Windows that have no label become dead letters, with the reason."""
+        self.counts.failed += len(failures)
+        for failure in failures:
+            ready, reason, message = failure
+            self._around.watchers.rejections.add(ready.device, reason, message)
+            lane.problems.report(ready.device, reason, message, ready.received_us)
+        self.checkpoints.add_letters(map(_letter_of, failures))
+
+    # -- deferral ---------------------------------------------------------------------------------------
+
+    def _is_to_switch(self, rows: Sequence[Row], head: int) -> bool:
+        """Whether deferral is to begin or to end before these rows."""
+        age_us = self._clock.unix_us() - rows[0].received_us
+        active = self.deferral.is_active
+        return active != self._overload.wants_deferral(age_us, head - rows[-1].position, deferring=active)
+
+    def _switch(self) -> bool:
+        """Begin or end a stretch whose windows are deferred; whether the checkpoint for it is written."""
+        if self.checkpoints.is_on_its_way:
+            self.checkpoints.step()
+            return False
+        position = self.live.position
+        if self.deferral.is_active:
+            self.deferral.end(position)
+            self.live.smoother.stretch = self.deferral.stretch
+            log.info("windows are labelled at once again from position %d on", position)
+        else:
+            self.deferral.begin(position)
+            log.warning("the backlog is too long: windows are deferred from position %d on", position)
+        self.switch_at = self.checkpoints.written + 1
+        self.checkpoints.step(now=True)
+        return self.checkpoints.written >= self.switch_at
+
+    def _turn_backfill(self) -> bool:
+        """Label the next rows of a stretch whose windows were deferred."""
+        backfill = self.deferral.next_backfill()
+        if backfill is None:
+            return False
+        last, lane = backfill.stretch.last or 0, backfill.stream
+        rows = [row for row in self._reader.read(lane.position, _BACKFILL_ROWS) if row.position <= last]
+        if rows:
+            ready = lane.take(rows)
+            self.deferral.caught_up(len(ready))
+            self._do(_Work(lane, ready, deferred=True))
+        if not rows or lane.position >= last:
+            self.deferral.finish_backfill()
+        return True
+
+
+def _letter_of(failure: Failure) -> DeadLetter:
+    """The dead letter of a window: its samples, as the encoder was given them."""
+    ready, reason, message = failure
+    payload = ready.samples.astype("<f4").tobytes()
+    return DeadLetter(
+        position=ready.position, received_us=ready.received_us, topic="", device=ready.device, reason=reason,
+        message=f"window {ready.window} of boot {ready.boot}: {message}", content_type="", payload=payload,
+        size=len(payload),
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""The server's status: counters, and what is missing for messages to become labels."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from disc_stream.wire.mqtt import MqttLink
+from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
+from disc_stream_server.intake import Watchers
+from disc_stream_server.labeller.labeller import Labeller
+from disc_stream_server.receiving.process import ReceiverProcess
+
+
+class Reporter:
+    """Makes the status of a running server.
+
+    Args:
+        model: version of the model, "" without one.
+        provider: what it runs on.
+        watchers: have counted what was refused, and the time of each stage.
+        link: the connection that labels go out on.
+        receiver: the receiving process.
+        labeller: labels what is received; None while data is only collected.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        provider: str,
+        watchers: Watchers,
+        link: MqttLink,
+        receiver: ReceiverProcess,
+        labeller: Labeller | None,
+    ) -> None:
+        self._model, self._provider = model, provider
+        self._watchers, self._link, self._receiver, self._labeller = watchers, link, receiver, labeller
+        self.since_us = 0
+        """When the server was started, Unix microseconds."""
+
+    def waits_for(self) -> str | None:
+        """What is missing for messages to become labels; None if nothing is."""
+        if not self._receiver.connected or not self._link.connected:
+            return "the broker"
+        if self._receiver.blocked:
+            return f"space for the spool ({self._receiver.blocked})"
+        labeller = self._labeller
+        if labeller is None:
+            return None
+        if labeller.encoder_fault:
+            return labeller.encoder_fault
+        if labeller.checkpoints.blocked:
+            return f"space for checkpoints ({labeller.checkpoints.blocked})"
+        return None
+
+    def summarise(self) -> None:
+        """Log what was refused since the last summary, if one is due."""
+        self._watchers.rejections.summarise()
+
+    def status(self, state: State, now_us: int) -> ServerStatus:
+        """The message on ``$server/status``."""
+        return ServerStatus(
+            state=state,
+            since_us=self.since_us,
+            updated_us=now_us,
+            model=self._model,
+            provider=self._provider,
+            counters=self._counters(),
+            rejected=dict(self._watchers.rejections.by_reason),
+        )
+
+    def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
+        """What observers are told: the status, and what only this process knows."""
+        connected = self._link.connected and self._receiver.connected
+        facts = {"connected": connected, "waits_for": waits_for, "backlog": backlog}
+        return {**server_status_to_dict(status), **facts}
+
+    def _counters(self) -> dict[str, int]:
+        stages = self._watchers.stages
+        other_us = round(time.process_time() * 1e6) - stages.total_us  # network, page, start-up
+        return {
+            **({} if self._labeller is None else _labeller_counters(self._labeller)),
+            **self._receiver.counts,
+            **stages.counters(),
+            "cpu_us_other": other_us,
+            "refused": self._link.refused,  # by the broker, labels mostly: an access list is wrong
+            "spooled": self._receiver.head,
+            "queue": 0 if self._labeller is None else max(0, self._receiver.head - self._labeller.position),
+            "receiver_restarts": self._receiver.restarts,
+        }
+
+
+def _labeller_counters(labeller: Labeller) -> dict[str, int]:
+    sessions = labeller.live.sessions
+    counts = asdict(sessions.counts)
+    faults = counts.pop("clock_faults")
+    return {
+        **asdict(labeller.live.intake.counts),
+        **counts,
+        **{f"clock_{name}": count for name, count in faults.items()},
+        **{f"problem_{code}": count for code, count in labeller.problems.book.counts().items()},
+        **asdict(labeller.counts),
+        "evicted": sessions.evicted,
+        "restored": sessions.restored,
+        "devices": len(sessions),
+        "deferred": labeller.deferral.windows,
+        "checkpoint": labeller.checkpoints.position,
+    }
