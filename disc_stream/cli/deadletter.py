@@ -183,7 +183,7 @@ def _decode_again(store: StateReader, letter: DeadLetter) -> str:
         if letter.topic.endswith("/meta"):
             decode_meta(letter.payload)
             return "a description that can be used"
-        described = store.fact(f"meta/{letter.device}") if letter.device else None
+        described = store.state(0, "meta", letter.device) if letter.device else None
         meta = decode_meta(described) if described else None
         batch = decode_batch(
             letter.payload, device=letter.device or "unknown", content_type=letter.content_type, meta=meta

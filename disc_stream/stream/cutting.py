@@ -117,7 +117,7 @@ class Cutter:
         verdict = device.rate.observe(batch.fs, len(batch.samples), step_us)
         if verdict.differs:
             words = (
-                f"it declares {batch.fs:g} samples/s and sends {verdict.fs:.4g} by its clock; that is used"
+                f"it declares {batch.fs:g} samples/s and sends {verdict.fs:.4g} by its clock, which counts"
             )
             remedy = "Declare the rate at which it samples (fs)"
             self._problems.report(device.name, "rate-differs", words, arrival.received_us, remedy)

@@ -31,7 +31,10 @@ def test_an_empty_file_is_no_settings(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("bundle: b\nmax_bach: 3\n", r"unknown key 'max_bach' in '.*serve\.yaml'\. Known: bundle, broker"),
+        (
+            "bundle: b\nmax_bach: 3\n",
+            r"unknown key 'max_bach' in '.*serve\.yaml'\. Known: bundle, collect, broker",
+        ),
         (
             "bundle: b\nreceive_maximum: 70000\n",
             r"'receive_maximum' in '.*serve\.yaml' is not usable: .*65535",
