@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
-from disc_stream.wire.broker import Broker
+from disc_stream.wire.broker import Broker, Protocol
 from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.devices import remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
@@ -117,6 +117,18 @@ def test_a_last_will_obeys_the_same_rules(
     honest.vanish()
     assert server.wait_for(about(f"ds/v1/{name}/status"))
     assert not [heard for heard in server.heard() if heard.payload == b"forged"]
+
+
+@KINDS
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_device_may_leave_out_its_client_id_as_plain_mosquitto_pub_does(
+    secure: SecureMosquitto, server: Probe, name: str, certificate: bool, protocol: Protocol
+) -> None:
+    broker = replace(secure.add(name, certificate=certificate), protocol=protocol)
+    with Probe(broker, "") as device:
+        assert device.connect().accepted
+        assert device.publish(f"ds/v1/{name}/raw", b"x") in ACCEPTED
+        assert server.wait_for(about(f"ds/v1/{name}/raw"))
 
 
 @KINDS

@@ -8,6 +8,7 @@ over its session, so a device could else throw the server out, and its queue wit
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream.wire.topics import SERVER as SERVER_LEVEL
@@ -29,27 +30,22 @@ def configuration(plan: Plan, layout: Layout) -> str:
     parts = [_general(plan, layout)]
     if plan.mosquitto == "2.1":
         parts.append(_plugins(plan, folder))
-    parts += [
-        _listener(
-            plan, folder, plan.port, "devices, by password",
-            users=DEVICE_PASSWORDS, acl=DEVICE_ACL, further=["use_username_as_clientid true"],
+    by_name = "use_username_as_clientid true"
+    by_certificate = (
+        f"cafile {folder / 'ca.crt'}",
+        f"crlfile {folder / CRL}",
+        "require_certificate true",
+        "use_identity_as_username true",
+        by_name,
+    )
+    listeners = (
+        _Listener(plan.port, "devices, by password", DEVICE_PASSWORDS, DEVICE_ACL, (by_name,)),
+        _Listener(plan.certificate_port, "devices, by certificate", None, DEVICE_ACL, by_certificate),
+        _Listener(
+            plan.service_port, "server, viewers and operators, by password", SERVICE_PASSWORDS, SERVICE_ACL
         ),
-        _listener(
-            plan, folder, plan.certificate_port, "devices, by certificate",
-            users=None, acl=DEVICE_ACL,
-            further=[
-                f"cafile {folder / 'ca.crt'}",
-                f"crlfile {folder / CRL}",
-                "require_certificate true",
-                "use_identity_as_username true",
-                "use_username_as_clientid true",
-            ],
-        ),
-        _listener(
-            plan, folder, plan.service_port, "server, viewers and operators, by password",
-            users=SERVICE_PASSWORDS, acl=SERVICE_ACL, further=[],
-        ),
-    ]  # fmt: skip
+    )
+    parts += [_listener(plan, folder, listener) for listener in listeners]
     return "\n".join(parts)
 
 
@@ -106,24 +102,39 @@ plugin_opt_acl_file {folder / SERVICE_ACL}
 """
 
 
-def _listener(
-    plan: Plan, folder: Path, port: int, whom: str, *, users: str | None, acl: str, further: list[str]
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A port, who connects there, the files that say who may, and further settings."""
+
+    port: int
+    whom: str
+    passwords: str | None
+    acl: str
+    further: tuple[str, ...] = ()
+
+    @property
+    def is_for_devices(self) -> bool:
+        return self.acl == DEVICE_ACL
+
+
+def _listener(plan: Plan, folder: Path, listener: _Listener) -> str:
     lines = [
-        f"# {whom}",
-        f"listener {port}" + (f" {plan.bind}" if plan.bind else ""),
+        f"# {listener.whom}",
+        f"listener {listener.port}" + (f" {plan.bind}" if plan.bind else ""),
         f"certfile {folder / 'broker.crt'}",
         f"keyfile {folder / 'broker.key'}",
-        *further,
+        *listener.further,
     ]
     if plan.mosquitto == "2.0":
-        lines += ["allow_anonymous false", "allow_zero_length_clientid false"]
-        lines += [f"password_file {folder / users}"] if users else []
-        lines += [f"acl_file {folder / acl}"]
+        # Where the user name becomes the client id, a client may leave that out, as `mosquitto_pub` does.
+        zero_length = "true" if listener.is_for_devices else "false"
+        lines += ["allow_anonymous false", f"allow_zero_length_clientid {zero_length}"]
+        lines += [f"password_file {folder / listener.passwords}"] if listener.passwords else []
+        lines += [f"acl_file {folder / listener.acl}"]
     else:
-        kind = "device" if acl == DEVICE_ACL else "service"
+        kind = "device" if listener.is_for_devices else "service"
         lines += ["listener_allow_anonymous false"]
-        lines += [f"plugin_use {kind}-passwords"] if users else []
+        lines += [f"plugin_use {kind}-passwords"] if listener.passwords else []
         lines += [f"plugin_use {kind}-access"]
     return "\n".join(lines) + "\n"
 
