@@ -10,6 +10,8 @@ from disc_stream.errors import TopicError
 
 DEFAULT_PREFIX = "ds/v1"
 SERVER = "$server"
+DOCTOR = "doctor-"
+"""What the ids begin with in whose names ``disc-stream doctor`` tries what must be refused."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _PREFIX_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
@@ -76,6 +78,13 @@ class Topics:
     def reading_probe(self) -> str:
         """What the server publishes to itself, to see whether ``all_of(Kind.RAW)`` is delivered."""
         return f"{self.prefix}/{SERVER}/{Kind.RAW.value}"
+
+    def is_test(self, topic: str) -> bool:
+        """Whether an empty message on a topic is a test of the connection or of access rights.
+
+        The server (``reading_probe``) and ``disc-stream doctor`` send such; they are about no device.
+        """
+        return topic == self.reading_probe or topic.startswith(f"{self.prefix}/{DOCTOR}")
 
     @property
     def server_model(self) -> str:

@@ -26,7 +26,11 @@ from disc_stream_server.doctor.findings import Finding
 from disc_stream_server.doctor.findings import State as How
 from disc_stream_server.doctor.machine import check_disk, file_system
 from disc_stream_server.doctor.probe import Probe
+from disc_stream_server.storage.state import StateStore
+from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto, free_port
+from tests.support.device import REST, Sender, constant, make_batch
+from tests.support.listener import Listener
 from tests.support.scripted_broker import CONNACK, CONNECT, Connection, ScriptedBroker
 from tests.support.secure_broker import SecureMosquitto
 
@@ -109,6 +113,25 @@ def test_a_device_alone_is_examined_too(secure: SecureMosquitto) -> None:
     findings = check_account(secure.add("alone"), TOPICS, "doctor")
     assert one(findings, "forging").state is How.OK
     assert one(findings, "listening").state is How.OK
+
+
+def test_a_server_takes_nothing_of_what_is_tried_for_a_dead_letter(
+    mosquitto: Mosquitto, start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    server = start_server()
+    broker = Broker.parse(mosquitto.url)
+    device = replace(broker, username="watch", password="x")  # noqa: S106 - whom everybody may be here
+    assert one(check_account(broker, TOPICS, "doctor"), "forging").state is How.FAIL
+    assert one(check_account(device, TOPICS, "doctor"), "forging").state is How.FAIL
+    check_device_with_witness(broker, device, TOPICS, "doctor")
+    sender.send(make_batch("watch", 0, constant(REST, 8)))
+    listener.wait_for_labels(1)
+    listener.wait_for_count("labels", 1)
+    assert listener.status["rejected"] == {}
+    assert server.stop()
+    store = StateStore(server._service.state)
+    assert store.dead_letters() == []
+    store.close()
 
 
 # -- holes ----------------------------------------------------------------------------------------------

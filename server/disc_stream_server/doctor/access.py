@@ -1,7 +1,7 @@
 """Holes in the access list: everything here is tried, and must fail.
 
 What is tried is harmless where it succeeds: messages without content, not retained, about a device that does
-not exist and has an unguessable name.
+not exist and has an unguessable name. Servers pass over them (``Topics.is_test``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from disc_stream.errors import TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.secrecy import is_loopback
-from disc_stream.wire.topics import SERVER, Kind, Topics, check_device
+from disc_stream.wire.topics import DOCTOR, SERVER, Kind, Topics, check_device
 from disc_stream_server.brokerconfig.plan import OPERATOR
 from disc_stream_server.doctor.findings import Finding, bad, good, skipped
 from disc_stream_server.doctor.probe import Heard, Probe, refused
@@ -90,7 +90,7 @@ def check_account(broker: Broker, topics: Topics, client_id: str) -> list[Findin
     )
     if broker.username == OPERATOR:  # whose work it is: `deadletter replay`
         return [without_device]
-    other = f"doctor-{secrets.token_hex(8)}"
+    other = f"{DOCTOR}{secrets.token_hex(8)}"
     with Probe(broker, client_id) as probe:
         if not probe.connect().accepted:
             return [skipped(_GROUP, "forging samples", "the broker let us in once, and not again")]
@@ -100,7 +100,7 @@ def check_account(broker: Broker, topics: Topics, client_id: str) -> list[Findin
 
 def _device_alone(broker: Broker, topics: Topics, client_id: str) -> list[Finding]:
     device = broker.username or ""
-    other = f"doctor-{secrets.token_hex(8)}"
+    other = f"{DOCTOR}{secrets.token_hex(8)}"
     with Probe(broker, client_id) as probe:
         if not probe.connect().accepted:
             return [skipped(_GROUP, "forging", "the broker let us in once, and not again")]
@@ -127,7 +127,7 @@ def check_device_with_witness(
 ) -> list[Finding]:
     """What a device can do, seen by somebody who reads everything and may write labels (an operator)."""
     device = replace(device, protocol=witness.protocol)
-    own, other = device.username or "", f"doctor-{secrets.token_hex(8)}"
+    own, other = device.username or "", f"{DOCTOR}{secrets.token_hex(8)}"
     fence = f"{topics.prefix}/{SERVER}/doctor/{secrets.token_hex(8)}"
     with Probe(witness, f"{client_id}-w") as operator, Probe(device, client_id) as probe:
         for who, what in ((operator, "the operator"), (probe, "the device")):

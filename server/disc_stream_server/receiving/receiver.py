@@ -220,8 +220,6 @@ class Receiver:
             return  # unacknowledged: it stays with the broker
         if message.topic == self._probe_topic:
             self._counts.probes += 1
-            self._link.ack(message)
-            return
         if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
             self._counts.turned_away += 1
             return
@@ -271,6 +269,7 @@ class Receiver:
             Arrival(now, message.topic, message.content_type, message.payload)
             for message in messages
             if not (message.retained and self._is_known(message))
+            and (message.payload or not self._topics.is_test(message.topic))
         ]
         if arrivals and not self._append(arrivals):
             return
