@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from disc_stream.errors import ConfigError, PayloadError, TopicError
-from disc_stream.types import Label
+from disc_stream.types import Label, Problem
 from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import Message
+from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.status import ServerStatus, decode_server_status
-from disc_stream.wire.topics import Topics
+from disc_stream.wire.topics import Kind, Topics
 
 _LARGEST = 65_536  # bytes; a label has a few hundred
 
@@ -25,10 +26,26 @@ class LabelSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemSeen:
+    """Why a device has no labels; None: it has them again."""
+
+    device: str
+    problem: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSeen:
     """The server told its state (or the broker did, as its last will)."""
 
     status: ServerStatus
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSilent:
+    """A server that called itself online has said nothing for so long that it is not believed any more."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class Unreadable:
     reason: str
 
 
-Event = LabelSeen | ServerSeen | LinkChanged | Unreadable
+Event = LabelSeen | ProblemSeen | ServerSeen | ServerSilent | LinkChanged | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +100,29 @@ class DeviceFilter:
 
 
 def read_message(message: Message, topics: Topics, wanted: DeviceFilter) -> Event | None:
-    """The event in a message; None for a device that is not wanted, or a withdrawn retained message.
+    """The event in a message; None for a device that is not wanted, or a label or status that was cleared.
 
     Never raises, whatever the bytes.
     """
-    if not message.payload:
-        return None
     try:
         if message.topic == topics.server_status:
-            return ServerSeen(decode_server_status(message.payload))
-        device, _kind = topics.parse(message.topic)
+            return _status_of(message)
+        device, kind = topics.parse(message.topic)
         if not wanted.wants(device):
+            return None
+        if kind is Kind.PROBLEM:
+            return ProblemSeen(device, decode_problem(message.payload))
+        if not message.payload:
             return None
         return LabelSeen(_label_of(device, message.payload), message.retained)
     except (PayloadError, TopicError) as error:
         return Unreadable(printable(message.topic), printable(error.message))
+
+
+def _status_of(message: Message) -> ServerSeen | None:
+    if not message.payload:
+        return None
+    return ServerSeen(decode_server_status(message.payload), message.retained)
 
 
 def _label_of(device: str, payload: bytes) -> Label:

@@ -40,6 +40,7 @@ class Listener:
             LinkListener(on_message=self._hear, on_up=self._on_up, on_down=self._on_down),
         )
         self._link.subscribe(topics.all_of(Kind.LABEL))
+        self._link.subscribe(topics.all_of(Kind.PROBLEM))
         self._link.subscribe(topics.server_status)
 
     def open(self) -> None:
@@ -111,6 +112,8 @@ def watch_labels(
             while not stop.is_set() and (end is None or clock.monotonic() < end):
                 left = _SLICE_S if end is None else min(_SLICE_S, end - clock.monotonic())
                 _take_one(listener, state, view, max(0.0, left))
+                if (silence := state.notice_silence()) is not None:
+                    view.show(silence)
     finally:
         listener.close()
     return state

@@ -6,11 +6,21 @@ from collections import deque
 from dataclasses import dataclass
 
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.types import Label
-from disc_stream.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable
-from disc_stream.wire.status import ServerStatus
+from disc_stream.types import Label, Problem
+from disc_stream.watching.events import (
+    Event,
+    LabelSeen,
+    LinkChanged,
+    ProblemSeen,
+    ServerSeen,
+    ServerSilent,
+    Unreadable,
+)
+from disc_stream.wire.status import ServerStatus, State
 
 _RATE_SPAN_S = 10.0
+_MIN_SILENCE_S = 15.0  # of a server, from which on its status is not believed any more
+_STATUS_INTERVALS = 4.0  # longest ones seen, likewise
 
 
 @dataclass(slots=True)
@@ -18,14 +28,16 @@ class DeviceLine:
     """One device.
 
     Args:
-        label: its last one.
+        label: its last one; None for a device that has had none.
         heard_at: monotonic time at which it came (or would have, if it was retained).
         windows: labels seen while we listened.
+        problem: why it has no labels now.
     """
 
-    label: Label
+    label: Label | None
     heard_at: float
     windows: int = 0
+    problem: Problem | None = None
 
 
 class LiveState:
@@ -39,6 +51,9 @@ class LiveState:
         self.clock = clock or SystemClock()
         self.devices: dict[str, DeviceLine] = {}
         self.server: ServerStatus | None = None
+        self._server_at = 0.0  # monotonic time at which its status came
+        self._status_interval_s = 0.0  # the longest one seen
+        self._told_silent = False
         self.link_down: str | None = None  # the reason, while the broker is away
         self.unreadable = 0
         self.last_unreadable: Unreadable | None = None
@@ -49,10 +64,12 @@ class LiveState:
         match event:
             case LabelSeen(label, retained):
                 return self._take_label(label, retained)
-            case ServerSeen(status):
-                changed = self.server is None or self.server.state != status.state
-                self.server = status
-                return changed
+            case ProblemSeen(device, problem):
+                return self._take_problem(device, problem)
+            case ServerSeen(status, retained):
+                return self._take_status(status, retained)
+            case ServerSilent():
+                return True
             case LinkChanged(up, reason):
                 self.link_down = None if up else reason
                 return True
@@ -61,10 +78,49 @@ class LiveState:
                 self.last_unreadable = event
                 return True
 
+    def _take_status(self, status: ServerStatus, retained: bool) -> bool:
+        now, at = self.clock.monotonic(), self._server_at
+        changed = self.server is None or self.server.state != status.state or self._told_silent
+        if retained and status.updated_us is not None:
+            now -= max(0.0, (self.clock.unix_us() - status.updated_us) / 1e6)
+        elif not retained and self.server is not None and not self._told_silent:
+            self._status_interval_s = max(self._status_interval_s, now - at)
+        self.server, self._server_at, self._told_silent = status, now, False
+        return changed
+
+    def server_silent_s(self) -> float | None:
+        """How long a server that calls itself online has been silent; None while it is believed."""
+        if self.server is None or self.server.state is not State.ONLINE:
+            return None
+        silent = self.clock.monotonic() - self._server_at
+        limit = max(_MIN_SILENCE_S, _STATUS_INTERVALS * self._status_interval_s)
+        return silent if silent > limit else None
+
+    def notice_silence(self) -> ServerSilent | None:
+        """The event that the server has fallen silent, once."""
+        silent = self.server_silent_s()
+        if silent is None or self._told_silent:
+            return None
+        self._told_silent = True
+        return ServerSilent(silent)
+
+    def _take_problem(self, device: str, problem: Problem | None) -> bool:
+        line = self.devices.get(device)
+        if line is None:
+            if problem is None:
+                return False
+            line = self.devices[device] = DeviceLine(None, self.clock.monotonic())
+        before, line.problem = line.problem, problem
+        if problem is None and line.label is None:
+            del self.devices[device]
+        codes = [None if one is None else one.code for one in (before, problem)]
+        return codes[0] != codes[1]  # a higher count is no news
+
     def _take_label(self, label: Label, retained: bool) -> bool:
         now = self.clock.monotonic()
         line = self.devices.get(label.device)
-        if line is not None and (line.label.boot, line.label.window) == (label.boot, label.window):
+        last = line.label if line is not None else None
+        if last is not None and (last.boot, last.window) == (label.boot, label.window):
             return False
         heard_at = now
         if retained:

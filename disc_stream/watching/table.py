@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from disc_stream.types import Problem
 from disc_stream.watching.events import printable
 from disc_stream.watching.state import DeviceLine, LiveState
 from disc_stream.wire.status import State
@@ -20,6 +22,7 @@ _BARS_FROM_WIDTH = 90
 _MAX_WIDTH = {"Device": 28, "Model": 14}
 _RIGHT = ("Age", "Windows")
 _REASONS = 3  # of refusals that are named
+_PROBLEMS = 4  # devices without labels whose reason is shown
 _AROUND = 8  # lines of the screen that are not devices
 
 
@@ -44,7 +47,10 @@ class StateTable:
         parts: list[RenderableType] = [Text(line) for line in status_lines(self._state)]
         if self._state.devices:
             rows = max(3, (options.height or console.height) - _AROUND)
-            parts.append(self._table(options.max_width, rows, options.encoding))
+            problems = self._problems(options.max_width)
+            taken = sum(-(-len(line) // max(1, options.max_width)) for line in problems)
+            parts.append(self._table(options.max_width, max(3, rows - taken), options.encoding))
+            parts += [Text(line) for line in problems]
         else:
             parts.append(Text(f"No label yet. {self._hint}"))
         yield Group(*parts)
@@ -73,13 +79,15 @@ class StateTable:
     def _cells(self, name: str, line: DeviceLine, width: int, unicode: bool) -> dict[str, str]:
         """What is shown of a device, by column, as far as it finds room."""
         label = line.label
+        if label is None:
+            return self._unlabelled(name, width)
         age = self._state.clock.monotonic() - line.heard_at
         percent = f"{label.best.confidence:4.0%}"
         if width >= _BARS_FROM_WIDTH:
             percent = f"{bar(label.best.confidence, unicode=unicode)} {percent}"
         cells = {
             "Device": name,
-            "Label": label.best.name,
+            "Label": label.best.name if line.problem is None else f"{label.best.name} (last)",
             "Confidence" if width >= _BARS_FROM_WIDTH else "Conf": percent,
             "Smoothed": f"{label.smoothed.name} {label.smoothed.confidence:4.0%}",
             "Novelty": novelty_text(label.novelty),
@@ -91,6 +99,25 @@ class StateTable:
         else:
             cells["Model"] = label.model
         return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
+
+    def _unlabelled(self, name: str, width: int) -> dict[str, str]:
+        """The row of a device that has had no label; the reason is below the table."""
+        titles = ["Device", "Label", "Confidence" if width >= _BARS_FROM_WIDTH else "Conf", "Smoothed"]
+        titles += ["Novelty", "Age", "Windows", self._notes_title if self._notes is not None else "Model"]
+        cells = dict.fromkeys(titles, "–") | {"Device": name, "Label": "no label", "Windows": "0"}
+        return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
+
+    def _problems(self, width: int) -> list[str]:
+        """Why devices have no labels, in full sentences; as many as find room."""
+        troubled = sorted(name for name, line in self._state.devices.items() if line.problem is not None)
+        lines = []
+        for name in troubled[:_PROBLEMS]:
+            problem = self._state.devices[name].problem
+            if problem is not None:
+                lines.append(problem_line(name, problem))
+        if len(troubled) > _PROBLEMS:
+            lines.append(f"… and {len(troubled) - _PROBLEMS} more devices without labels"[:width])
+        return lines
 
 
 def status_lines(state: LiveState) -> list[str]:
@@ -111,6 +138,9 @@ def _server_line(state: LiveState) -> str:
     rate = f"{len(state.devices)} devices, {state.labels_per_s():.1f} labels/s"
     if server is None:
         return f"server: no status yet; {rate}"
+    if (silent := state.server_silent_s()) is not None:
+        since = time.strftime("%H:%M:%S", time.localtime(state.clock.unix_us() / 1e6 - silent))
+        return f"server: SILENT since {since} ({age_text(silent)}), these are the last known labels; {rate}"
     if server.state is State.OFFLINE:
         return f"server: OFFLINE, these are the last known labels; {rate}"
     counts = [f"{name} {server.counters[name]}" for name in ("gaps", "duplicates") if name in server.counters]
@@ -123,6 +153,15 @@ def _rejected(by_reason: Mapping[str, int]) -> str:
     reasons = sorted(by_reason, key=lambda reason: -by_reason[reason])[:_REASONS]
     told = ", ".join(f"{by_reason[reason]} {printable(reason, 20)}" for reason in reasons)
     return f"rejected {sum(by_reason.values())}" + (f" ({told})" if told else "")
+
+
+def problem_line(device: str, problem: Problem) -> str:
+    """Why a device has no labels, since when, and what to do, in one line."""
+    since = time.strftime("%H:%M:%S", time.localtime(problem.since_us / 1e6))
+    often = f"{problem.count} times " if problem.count > 1 else ""
+    remedy = f" {printable(problem.remedy, 300).rstrip('.')}." if problem.remedy else ""
+    words = printable(problem.words, 300).rstrip(".")
+    return f"{device} has no labels: {words} ({often}since {since}).{remedy}"
 
 
 def bar(share: float, *, unicode: bool = True) -> str:

@@ -6,14 +6,24 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
 
-from disc_stream.watching.events import Event, LabelSeen, LinkChanged, ServerSeen, Unreadable, printable
+from disc_stream.watching.events import (
+    Event,
+    LabelSeen,
+    LinkChanged,
+    ProblemSeen,
+    ServerSeen,
+    ServerSilent,
+    Unreadable,
+    printable,
+)
 from disc_stream.watching.state import LiveState
-from disc_stream.watching.table import StateTable, bar, novelty_text
+from disc_stream.watching.table import StateTable, bar, novelty_text, problem_line
 from disc_stream.wire.label import label_to_dict
 
 REFRESH_HZ = 4
@@ -50,6 +60,10 @@ class LineView:
         match event:
             case LabelSeen():
                 print(label_line(event), file=self._out, flush=True)
+            case ProblemSeen(device, problem):
+                self._say(f"{device} has labels again" if problem is None else problem_line(device, problem))
+            case ServerSilent(seconds):
+                self._say(f"server has been silent for {seconds:.0f} s; what is shown is the last known")
             case ServerSeen(status):
                 self._say(f"server is {status.state}, model {printable(status.model) or 'unknown'}")
             case LinkChanged(up, reason):
@@ -91,6 +105,11 @@ def _as_json(event: Event) -> dict[str, Any]:
     match event:
         case LabelSeen(label, retained):
             return {"event": "label", "retained": retained, **label_to_dict(label)}
+        case ProblemSeen(device, problem):
+            facts = None if problem is None else asdict(problem)
+            return {"event": "problem", "device": device, "problem": facts}
+        case ServerSilent(seconds):
+            return {"event": "server", "state": "silent", "silent_s": round(seconds, 1)}
         case ServerSeen(status):
             return {"event": "server", "state": status.state.value, "model": status.model}
         case LinkChanged(up, reason):

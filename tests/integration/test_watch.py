@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from disc_stream.types import Label, SoftLabel
+from disc_stream.types import Label, Problem, SoftLabel
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import MqttLink
+from disc_stream.wire.problem import encode_problem
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from tests.support.broker import Mosquitto, free_port
 
@@ -89,8 +90,15 @@ def test_watch_lives_through_poison_a_lost_broker_and_an_offline_server(
     mosquitto.restart()
     watch.wait_for(event="broker", connected=False)
     watch.wait_for(event="broker", connected=True)
-    link.publish("ds/v1/d1/label", encode_label(label("d1", 2)))
+    # Retained, for the subscriptions may be renewed a moment after the connection.
+    link.publish("ds/v1/d1/label", encode_label(label("d1", 2)), retain=True)
     watch.wait_for(event="label", window=2)
+
+    problem = Problem("no-meta", "its description has not come", 1_700_000_000_000_000, 2, "Publish meta")
+    link.publish("ds/v1/d2/problem", encode_problem(problem), retain=True)
+    assert watch.wait_for(event="problem", device="d2")["problem"]["remedy"] == "Publish meta"
+    link.publish("ds/v1/d2/problem", b"", retain=True)
+    assert watch.wait_for(event="problem", device="d2")["problem"] is None
 
     link.publish("ds/v1/$server/status", encode_server_status(ServerStatus(State.OFFLINE, None)))
     watch.wait_for(event="server", state="offline")

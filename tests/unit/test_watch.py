@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from disc_stream.clock import ManualClock
 from disc_stream.errors import ConfigError
-from disc_stream.types import Label, SoftLabel
+from disc_stream.types import Label, Problem, SoftLabel
 from disc_stream.watching.events import (
     DeviceFilter,
     Event,
     LabelSeen,
     LinkChanged,
+    ProblemSeen,
     ServerSeen,
+    ServerSilent,
     Unreadable,
     read_message,
 )
@@ -25,11 +28,13 @@ from disc_stream.watching.table import StateTable, bar, status_lines
 from disc_stream.watching.views import JsonView, LineView
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import Message, Origin
+from disc_stream.wire.problem import encode_problem
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Topics
 
 TOPICS = Topics()
 EVERY = DeviceFilter()
+PROBLEM = Problem("rate-differs", "it says 50 Hz and sends 100 Hz", 1_700_000_000_000_000, 3, "Set fs to 100")
 
 
 def label(window: int, *, device: str = "d1", name: str = "cluster-3", novelty: float = 0.5) -> Label:
@@ -42,8 +47,10 @@ def message(topic: str, payload: bytes, *, retained: bool = False) -> Message:
     return Message(topic, payload, "", 1, retained, 1, Origin(0, 0))
 
 
-def heard(payload: bytes, *, device: str = "d1", wanted: DeviceFilter = EVERY) -> Event | None:
-    return read_message(message(f"ds/v1/{device}/label", payload), TOPICS, wanted)
+def heard(
+    payload: bytes, *, device: str = "d1", kind: str = "label", wanted: DeviceFilter = EVERY
+) -> Event | None:
+    return read_message(message(f"ds/v1/{device}/{kind}", payload), TOPICS, wanted)
 
 
 class TestMessages:
@@ -81,6 +88,11 @@ class TestMessages:
         assert "\x1b" not in out.getvalue()
         assert "\x07" not in out.getvalue()
 
+    def test_a_problem_and_its_end_are_read(self) -> None:
+        assert heard(encode_problem(PROBLEM), kind="problem") == ProblemSeen("d1", PROBLEM)
+        assert heard(b"", kind="problem") == ProblemSeen("d1", None)
+        assert isinstance(heard(b"{}", kind="problem"), Unreadable)
+
     def test_a_withdrawn_retained_message_says_nothing(self) -> None:
         assert heard(b"") is None
 
@@ -95,7 +107,7 @@ class TestMessages:
             DeviceFilter.parse("a,,b")
 
 
-class TestBook:
+class TestLiveState:
     def test_a_label_that_came_twice_is_news_once(self) -> None:
         state = LiveState(ManualClock())
         assert state.take(LabelSeen(label(0), retained=False))
@@ -118,6 +130,55 @@ class TestBook:
             state.take(LabelSeen(label(window), retained=False))
             clock.advance(0.5)
         assert state.labels_per_s() == pytest.approx(2.0)
+
+    def test_a_status_expires_and_the_silence_is_told_once(self) -> None:
+        clock = ManualClock(now_us=1_000_000_000)
+        state = LiveState(clock)
+        online = ServerStatus(State.ONLINE, 1, "m1", updated_us=1_000_000_000)
+        state.take(ServerSeen(online))
+        clock.advance(15)
+        assert state.notice_silence() is None
+        clock.advance(1)
+        silence = state.notice_silence()
+        assert silence is not None
+        assert silence.seconds == 16.0
+        assert state.notice_silence() is None
+        assert "server: SILENT since " in status_lines(state)[0]
+        assert "(16 s)" in status_lines(state)[0]
+        assert state.take(ServerSeen(online))  # it is back, which is news
+        assert "server: online" in status_lines(state)[0]
+
+    def test_a_retained_status_is_as_old_as_it_says(self) -> None:
+        state = LiveState(ManualClock(now_us=90_000_000))
+        state.take(ServerSeen(ServerStatus(State.ONLINE, 1, "m1", updated_us=1_000_000), retained=True))
+        assert state.server_silent_s() == pytest.approx(89.0)
+
+    def test_a_server_that_seldom_speaks_is_given_its_time(self) -> None:
+        clock = ManualClock()
+        state = LiveState(clock)
+        for _ in range(3):
+            clock.advance(10)
+            state.take(ServerSeen(ServerStatus(State.ONLINE, 1, "m1")))
+        clock.advance(39)
+        assert state.server_silent_s() is None
+        clock.advance(2)
+        assert state.server_silent_s() == 41.0
+
+    def test_an_offline_server_is_not_silent_but_offline(self) -> None:
+        clock = ManualClock()
+        state = LiveState(clock)
+        state.take(ServerSeen(ServerStatus(State.OFFLINE, None)))
+        clock.advance(100)
+        assert state.server_silent_s() is None
+
+    def test_a_problem_is_news_when_its_kind_changes(self) -> None:
+        state = LiveState(ManualClock())
+        assert state.take(ProblemSeen("d1", PROBLEM))
+        assert not state.take(ProblemSeen("d1", replace(PROBLEM, count=4)))
+        assert state.take(ProblemSeen("d1", replace(PROBLEM, code="no-meta")))
+        assert state.take(ProblemSeen("d1", None))
+        assert state.devices == {}
+        assert not state.take(ProblemSeen("d1", None))
 
     def test_server_and_broker_states_are_said_in_words(self) -> None:
         state = LiveState(ManualClock())
@@ -157,10 +218,24 @@ class TestViews:
             assert cell in row
         assert "silent" not in next(line for line in lines if "d2" in line)
 
+    def test_why_a_device_has_no_labels_is_below_the_table(self) -> None:
+        state = LiveState(ManualClock())
+        state.take(LabelSeen(label(0, device="good"), retained=False))
+        state.take(ProblemSeen("bad", PROBLEM))
+        text = self.drawn(state)
+        row = next(line for line in text.splitlines() if line.startswith("bad"))
+        assert "no label" in row
+        assert "bad has no labels: it says 50 Hz and sends 100 Hz (3 times since " in text
+        assert "Set fs to 100." in text
+        for i in range(9):
+            state.take(ProblemSeen(f"bad-{i}", PROBLEM))
+        assert "and 6 more devices without labels" in self.drawn(state, height=40)
+
     @pytest.mark.parametrize("width", [60, 80, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
         state = LiveState(ManualClock())
         state.take(LabelSeen(label(0, device="a" * 64), retained=False))
+        state.take(ProblemSeen("b" * 64, replace(PROBLEM, words="no end " * 40)))
         assert all(len(line) <= width for line in self.drawn(state, width=width).splitlines())
 
     def test_more_devices_than_lines_are_counted(self) -> None:
@@ -177,19 +252,36 @@ class TestViews:
         view.show(LabelSeen(label(7), retained=True))
         view.show(LinkChanged(up=False, reason="gone"))
         view.show(Unreadable("ds/v1/x/label", "not JSON"))
+        view.show(ProblemSeen("d2", PROBLEM))
+        view.show(ProblemSeen("d2", None))
+        view.show(ServerSilent(20.0))
         (line,) = out.getvalue().splitlines()
         assert line.startswith("d1 window 7 cluster-3 80% ########..")
         assert line.endswith("(last known)")
-        assert len(err.getvalue().splitlines()) == 2
+        said = err.getvalue().splitlines()
+        assert len(said) == 5
+        assert said[2].startswith("d2 has no labels: it says 50 Hz and sends 100 Hz (3 times since ")
+        assert said[3:] == [
+            "d2 has labels again",
+            "server has been silent for 20 s; what is shown is the last known",
+        ]
 
     def test_json_lines_carry_the_label_message(self) -> None:
         out = io.StringIO()
         view = JsonView(out)
         view.show(LabelSeen(label(7), retained=False))
         view.show(ServerSeen(ServerStatus(State.ONLINE, 1, "m1")))
-        first, second = map(json.loads, out.getvalue().splitlines())
+        view.show(ProblemSeen("d2", PROBLEM))
+        view.show(ServerSilent(20.0))
+        first, second, third, fourth = map(json.loads, out.getvalue().splitlines())
         assert first.items() >= json.loads(encode_label(label(7))).items()
         assert (first["event"], second["event"]) == ("label", "server")
+        assert (third["event"], third["device"], third["problem"]["code"]) == (
+            "problem",
+            "d2",
+            "rate-differs",
+        )
+        assert (fourth["state"], fourth["silent_s"]) == ("silent", 20.0)
 
     @pytest.mark.parametrize(("share", "full"), [(0.0, 0), (0.04, 0), (0.5, 5), (1.0, 10), (7.0, 10)])
     def test_bars_have_ten_characters(self, share: float, full: int) -> None:
