@@ -99,6 +99,8 @@ def info(
         typer.echo("recordings:")
         for name, subject, seconds in summary.recordings:
             typer.echo(f"  {name}  person {subject}  {seconds:.1f} s")
+    where = "" if path is None or Path(dataset).exists() else f" --path {quote(str(path))}"
+    typer.echo(f"next: disc-stream train --dataset {quote(dataset)}{where} --out RUN")
 
 
 @app.command("import")

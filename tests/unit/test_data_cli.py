@@ -74,6 +74,19 @@ def test_import_then_info_then_windows(tmp_path: Path) -> None:
     assert "5 test windows" in run("windows", out, "--out", windows, "--force")
 
 
+def test_every_step_names_the_next(tmp_path: Path) -> None:
+    root = write_hapt(tmp_path)
+    out, windows = tmp_path / "my data.npz", tmp_path / "windows.npz"
+    assert run("list").splitlines()[-1].startswith("next: disc-stream data info NAME --path ")
+    after = f"next: disc-stream train --dataset hapt --path '{root}' --out RUN\n"
+    assert run("info", "hapt", "--path", root).endswith(after)
+    after = f"next: disc-stream train --dataset '{out}' --out RUN\n"
+    assert run("import", "hapt", "--path", root, "--out", out).endswith(after)
+    assert run("info", out, "--path", root).endswith(after)
+    after = f"next: disc-stream train --dataset {windows} --out RUN\n"
+    assert run("windows", out, "--out", windows).endswith(after)
+
+
 def test_own_csv_files_are_imported(tmp_path: Path) -> None:
     for person in (1, 2, 3):
         rows = "\n".join(f"{i / 50:.2f},{person},0,1" for i in range(200))
