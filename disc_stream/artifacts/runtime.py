@@ -94,6 +94,7 @@ class OnnxEncoder:
         self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
         _check_graph(self._session, bundle)
         _log.info("model %s runs on %s", bundle.version, self.provider)
+        _warn_of_log_of_zero(bundle)
 
     def encode(self, x: Float32Array) -> Encoded:
         """Encode windows.
@@ -119,6 +120,16 @@ class OnnxEncoder:
             raise StreamMismatchError("channels", f"the encoder takes {wanted} samples, not {x.shape}")
         if x.shape[1] != self._window:
             raise StreamMismatchError("window", f"the encoder takes {wanted} samples, not {x.shape}")
+
+
+def _warn_of_log_of_zero(bundle: Bundle) -> None:
+    """Name a bundle whose graph gives log(0): it was made before exports were tried on still windows."""
+    if bundle.manifest.training.method == "disc-plus" and bundle.manifest.parity.n_probes == 0:
+        _log.warning(
+            "model %s was exported by an older disc-stream and has no labels for windows in which a channel "
+            "does not vary, such as those of a device at rest; export its run again",
+            bundle.version,
+        )
 
 
 def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> onnxruntime.InferenceSession:

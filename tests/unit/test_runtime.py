@@ -38,6 +38,22 @@ def windows(n: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(seed).normal(3, 5, size=(n, 8, 3)).astype(np.float32)
 
 
+def test_a_bundle_from_before_still_windows_were_tried_is_warned_of(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    OnnxEncoder(bundle, provider="cpu")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    plus = bundle.manifest.training.model_copy(update={"method": "disc-plus"})
+    older = bundle.manifest.model_copy(update={"training": plus})
+    with caplog.at_level("WARNING"):
+        OnnxEncoder(Bundle(bundle.path, older, bundle.model_bytes, bundle.catalogue), provider="cpu")
+    assert "export its run again" in caplog.text
+    caplog.clear()
+    tried = older.model_copy(update={"parity": older.parity.model_copy(update={"n_probes": 270})})
+    OnnxEncoder(Bundle(bundle.path, tried, bundle.model_bytes, bundle.catalogue), provider="cpu")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 # ── Encoding ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -159,7 +175,7 @@ def test_cpu_runs_on_the_cpu_and_asks_for_nothing_else(
 
 def test_cuda_without_the_gpu_build_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ConfigError, match=r"build for CPUs.*disc-stream\[gpu\].*'cpu'"):
+    with pytest.raises(ConfigError, match=r"build for CPUs.*\[gpu\].*--provider cpu"):
         OnnxEncoder(bundle, provider="cuda")
 
 
@@ -205,7 +221,7 @@ def test_no_threads_are_refused(bundle: Bundle) -> None:
 
 def test_without_onnxruntime_the_extra_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"needs the extra 'cpu'.*disc-stream\[cpu\]"):
+    with pytest.raises(MissingExtraError, match=r"needs the extra 'cpu'.*\[cpu\]"):
         OnnxEncoder(bundle)
 
 
