@@ -91,7 +91,7 @@ lags = st.integers(0, 5_000_000)
 
 
 @given(rates, starts, sizes, sizes, lags, lags)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_parts_of_one_recording_are_the_recording_again(
     fs: float, start_us: int, acc_sizes: list[int], gyro_sizes: list[int], acc_lag: int, gyro_lag: int
 ) -> None:
@@ -117,7 +117,7 @@ def test_parts_of_one_recording_are_the_recording_again(
     st.integers(0, 1_500_000),
     st.data(),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_any_cut_and_any_order_of_arrival_give_the_same_samples(
     fs: tuple[float, float], start: tuple[int, int], acc_sizes: list[int], gyro_sizes: list[int],
     acc_lag: int, gyro_lag: int, data: st.DataObject,
@@ -285,26 +285,26 @@ def test_clocks_that_count_milliseconds_are_joined() -> None:
 
 
 @given(st.integers(0, 200_000), sizes, st.integers(0, 2**32))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_stamps_that_jitter_do_not_tear_the_stream_apart(
     jitter_us: int, pattern: list[int], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     parts = []
     for channels in (ACC, GYRO):
-        batches = cut(channels, 50, record(channels, 50, 60, 1_000_000), [40 + size for size in pattern])
+        batches = cut(channels, 50, record(channels, 50, 40, 1_000_000), [40 + size for size in pattern])
         for batch in batches[1:]:
             object.__setattr__(batch, "t0_us", batch.t0_us + int(rng.uniform(-jitter_us, jitter_us)))
         parts.append(batches)
     joined = deliver(Joiner(MODEL), *parts)
     check_form(joined)
     times, _ = flat(joined)
-    assert len(times) > 0.95 * 3000
+    assert len(times) > 0.95 * 2000
     assert np.count_nonzero(np.diff(times) > 250_000) <= 2  # until the clock's jitter is known
 
 
 @given(st.integers(0, 30), st.tuples(rates, rates), sizes, sizes)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_saved_state_goes_on_alike(
     at: int, fs: tuple[float, float], acc_sizes: list[int], gyro_sizes: list[int]
 ) -> None:

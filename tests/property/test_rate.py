@@ -58,7 +58,7 @@ def test_a_wrong_rate_is_contested_at_the_first_step_and_found_at_the_fourth(
     st.sampled_from([0, 20, 100, 200]),
     seeds,
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_every_wrong_rate_is_found_under_jitter(
     declared: float, ratio: float, batch_s: float, jitter_ms: int, seed: int
 ) -> None:
@@ -80,15 +80,15 @@ def test_every_wrong_rate_is_found_under_jitter(
     st.sampled_from([20.0, 32.0, 50.0, 100.0, 400.0]), st.floats(0.05, 10.0), st.integers(0, 200),
     st.booleans(), st.sampled_from([0.0, 0.01, 0.1]), seeds,
 )  # fmt: skip
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 def test_a_right_rate_is_never_left_nor_contested_under_jitter_and_lost_batches(
     fs: float, batch_s: float, jitter_ms: int, vary: bool, lost: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     n = max(1, round(batch_s * fs))
-    sizes = rng.integers(1, 2 * n + 1, 400) if vary else np.full(400, n)
+    sizes = rng.integers(1, 2 * n + 1, 300) if vary else np.full(300, n)
     times = (
-        np.concatenate([[0], np.cumsum(sizes)[:-1]]) * 1e6 / fs + rng.uniform(-1000, 1000, 400) * jitter_ms
+        np.concatenate([[0], np.cumsum(sizes)[:-1]]) * 1e6 / fs + rng.uniform(-1000, 1000, 300) * jitter_ms
     )
     rate = RateEstimator()
     gone = False
@@ -103,7 +103,7 @@ def test_a_right_rate_is_never_left_nor_contested_under_jitter_and_lost_batches(
 
 
 @given(st.floats(0.2, 10.0), st.integers(0, 200), st.integers(4, 40), st.floats(0.0, 120.0), seeds)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_gaps_that_the_numbers_do_not_show_are_no_other_rate(
     batch_s: float, jitter_ms: int, every: int, gap_s: float, seed: int
 ) -> None:
@@ -121,7 +121,7 @@ def test_gaps_that_the_numbers_do_not_show_are_no_other_rate(
 
 
 @given(st.floats(0.3, 2.5), st.integers(2, 3), st.integers(0, 50), seeds)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_batches_that_are_stamped_together_are_no_other_rate(
     batch_s: float, together: int, jitter_ms: int, seed: int
 ) -> None:
@@ -135,7 +135,7 @@ def test_batches_that_are_stamped_together_are_no_other_rate(
 
 
 @given(st.floats(0.1, 12.0), st.integers(0, 999_999))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_stamps_of_whole_seconds_are_no_other_rate(batch_s: float, phase: int) -> None:
     n = max(1, round(batch_s * 50))
     times = (np.arange(600) * n * 20_000 + phase) // 1_000_000 * 1_000_000
