@@ -5,6 +5,7 @@ The short form runs with all tests; ``make chaos`` runs the long one.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -13,14 +14,17 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from disc_stream.load.viewer import Viewer
 from disc_stream.stream.pipeline import Pipeline
 from disc_stream.types import Label, SampleBatch
 from disc_stream.wire.broker import Broker
@@ -28,7 +32,7 @@ from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
 from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.storage.state import StateStore, StoredLabel
-from tests.support.broker import Mosquitto
+from tests.support.broker import Mosquitto, free_port
 from tests.support.device import make_batch
 from tests.support.labeller import model_of
 from tests.support.listener import Listener
@@ -94,12 +98,14 @@ class Fleet:
 
 
 class ServerProcess:
-    """``disc-stream serve``, which is killed and started again."""
+    """``disc-stream serve`` with its live page, which is killed and started again."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self._config = folder / "serve.yaml"
+        self.page = f"127.0.0.1:{free_port()}"
         settings = {
-            "bundle": str(folder / "bundle"), "broker": url, "http": None, "state": str(folder / "state"),
+            "bundle": str(folder / "bundle"), "broker": url, "http": self.page,
+            "state": str(folder / "state"),
             "status_interval_s": 0.2, "checkpoint_s": 0.5, "spool_file_bytes": 2**20,
             "stale_s": 3600,  # or windows would be put off, which is tested elsewhere
         }  # fmt: skip
@@ -127,6 +133,18 @@ class ServerProcess:
     def wait_until_ready(self) -> None:
         """Wait for its first word."""
         assert self.ready.wait(30)
+
+    def state_of_page(self) -> Any:
+        """What the live page shows, as soon as there is one: the server may just have been started."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{self.page}/api/state", timeout=30) as answer:
+                    return json.loads(answer.read())
+            except (OSError, http.client.HTTPException):
+                assert time.monotonic() < deadline, "the live page does not come back"
+                self.ensure_running()
+                threading.Event().wait(0.1)
 
     def ensure_running(self) -> None:
         """Start it if it has ended, as systemd would."""
@@ -171,6 +189,7 @@ class World:
         self.broker.start()
         self.cable = Proxy(self.broker.port)
         self.server = ServerProcess(folder, self.cable.url)
+        self.viewer = Viewer(f"http://{self.server.page}")
         self.listener = Listener(self.broker.url)
         self.listener.link.connect()
         self.fleet = Fleet(self.broker.url, seed)
@@ -206,6 +225,7 @@ class World:
 
     def close(self) -> None:
         self.fleet.close()
+        self.viewer.close()
         self.server.close()
         self.listener.link.close()
         self.cable.close()
@@ -258,6 +278,7 @@ def run_chaos(world: World, rounds: int) -> None:
     world.fleet.finish()
     expected = undisturbed(world.fleet, world.folder / "bundle")
     world.settle(len(expected), timeout_s=90)
+    _check_page(world, expected)
     assert world.server.stop() == 0
 
     store = StateStore(world.folder / "state")
@@ -276,8 +297,18 @@ def run_chaos(world: World, rounds: int) -> None:
     _check_heard(world, expected)
     print(
         f"\n{rounds} rounds {dict(world.happened)}, {world.server.starts} starts, "
-        f"{world.fleet.sent * DEVICES} messages, {len(expected)} labels"
+        f"{world.fleet.sent * DEVICES} messages, {len(expected)} labels; page: {world.viewer.summary()}"
     )
+
+
+def _check_page(world: World, expected: dict[tuple[str, int], Label]) -> None:
+    """The live page came back after every kill, and what it shows is right."""
+    page = world.server.state_of_page()
+    assert {device["id"] for device in page["devices"]} <= set(world.fleet.names)
+    for device in page["devices"]:
+        if (shown := device["label"]) is not None:
+            assert shown["smoothed"]["label"] == expected[device["id"], shown["window"]].smoothed.label
+    assert world.viewer.events > 0
 
 
 def _check_heard(world: World, expected: dict[tuple[str, int], Label]) -> None:
