@@ -171,7 +171,7 @@ def publish(
     Ends when everything is sent and confirmed; Ctrl-C ends it earlier, and what was sent is still confirmed.
     Exit code 1 if the broker has not confirmed a message.
 
-    Example: disc-stream edge publish --replay hapt:exp01-user01 --data data/hapt.zip --speed 20
+    Example: disc-stream edge publish --replay hapt:exp01-user01 --data hapt.zip --speed 20
 
     Example: disc-stream edge publish --synthetic --devices 10 --seconds 60
 
