@@ -15,9 +15,11 @@ from disc_stream.cli.labelfile import require_label_file, write_label_file
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
     from disc_stream.data.types import Recording
+    from disc_stream.stream.values import Failure
     from disc_stream.types import Label
+    from disc_stream_server.offline import RecordingLabels
 
-    Labelled = list[tuple[Recording, list[Label]]]
+    Labelled = list[tuple[Recording, RecordingLabels]]
 
 
 def label(
@@ -50,7 +52,8 @@ def label(
     ACC and NMI against them. With --json it gives one JSON object whose
     "recordings" each hold their "labels", in the form of the live ones. The
     ending of --out says what is written: .json the same object, .jsonl one
-    label a line, .csv and .parquet one label a row.
+    label a line, .csv and .parquet one label a row. A window that the model
+    cannot use has no label, but a reason under "failures".
 
     Example: disc-stream label hapt:exp07-user04 --bundle bundles/hapt --out labels.csv
     """
@@ -71,7 +74,7 @@ def label(
         labelled = [
             (
                 recording,
-                label_recording(recording, model, options, samples=samples, on_samples=advance).labels,
+                label_recording(recording, model, options, samples=samples, on_samples=advance),
             )
             for recording in found
         ]
@@ -104,11 +107,11 @@ def _score(labelled: Labelled, manifest: Manifest) -> dict[str, Any] | None:
 
     if find_spec("sklearn") is None or find_spec("scipy") is None:
         return None
-    return score(labelled, manifest)
+    return score([(recording, found.labels) for recording, found in labelled], manifest)
 
 
 def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> dict[str, Any]:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from disc_stream.wire.label import label_to_dict
 
@@ -119,11 +122,20 @@ def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manif
             {
                 "name": recording.name,
                 "seconds": round(recording.seconds, 3),
-                "windows": len(labels),
+                "windows": len(found.labels) + len(found.failures),
                 # A recording's clock begins at 0: at what time of day it was made is not known.
-                "labels": [label_to_dict(replace(one, t0_unix_us=None)) for one in labels],
+                "labels": [label_to_dict(replace(one, t0_unix_us=None)) for one in found.labels],
+                "failures": [
+                    {
+                        "window": failure.ready.window,
+                        "t0": failure.ready.t0_us,
+                        "reason": failure.reason,
+                        "message": failure.message,
+                    }
+                    for failure in found.failures
+                ],
             }
-            for recording, labels in labelled
+            for recording, found in labelled
         ],
         "metrics": metrics,
     }
@@ -137,7 +149,7 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
     from disc_stream_server.offline import segments
 
     console = Console()
-    for recording, labels in labelled:
+    for recording, (labels, failures) in labelled:
         table = Table(
             title=Text(f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s"),
             title_justify="left",
@@ -153,12 +165,26 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
                 f"{segment.confidence:.2f}",
             )  # fmt: skip
         console.print(table)
+        for line in _failure_lines(failures):
+            console.print(Text(line))
     if metrics is not None:
         console.print(
             f"against the recordings' own labels ({metrics['windows']} windows): "
             f"ACC {metrics['smoothed']['acc']:.1%}, NMI {metrics['smoothed']['nmi']:.1%}; "
             f"without smoothing ACC {metrics['acc']:.1%}, NMI {metrics['nmi']:.1%}"
         )
+
+
+def _failure_lines(failures: Sequence[Failure]) -> list[str]:
+    """One line for each reason why windows have no label."""
+    from collections import Counter
+
+    counts = Counter(failure.message for failure in failures)
+    first = {failure.message: failure.ready.t0_us / 1e6 for failure in reversed(failures)}
+    return [
+        f"no label for {n} window{'s' * (n > 1)}, first at {_clock(first[message])}: {message}"
+        for message, n in counts.items()
+    ]
 
 
 def _shares(labels: Sequence[Label]) -> str:

@@ -47,6 +47,7 @@ USED_BY = {
     "disc_stream/training": ["train"],
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
+    "disc_stream/wire/inspection.py": ["wire check"],
     "edge/disc_stream_edge": ["edge publish"],
     "export/disc_stream_export": ["export"],
     "server/disc_stream_server/brokerconfig": ["broker config", "broker add-device"],

@@ -144,6 +144,21 @@ def test_the_time_of_day_of_a_recording_is_not_known(recording: Path, bundle: Pa
     assert all("t0_unix" not in label for label in value["recordings"][0]["labels"])
 
 
+def test_a_window_that_fails_costs_only_its_own_label(bundle: Path, tmp_path: Path) -> None:
+    """A stretch of 16 samples whose squares no float32 holds: the windows that touch it have no label."""
+    path = tmp_path / "spike.csv"
+    rows = [f"{i / 50:.2f},{'3e37' if 80 <= i < 96 else '0'},0,0" for i in range(160)]
+    path.write_text("\n".join(["t,acc_x[m/s2],acc_y[m/s2],acc_z[m/s2]", *rows]) + "\n")
+    (found,) = json.loads(run(path, "--bundle", bundle, "--json"))["recordings"]
+    assert found["windows"] == 20
+    assert [label["window"] for label in found["labels"]] == [w for w in range(20) if w not in (10, 11)]
+    assert [failure["window"] for failure in found["failures"]] == [10, 11]
+    assert {failure["reason"] for failure in found["failures"]} == {"not-finite"}
+    text = run(path, "--bundle", bundle)
+    assert "spike: 18 windows in 3 s" in text
+    assert "no label for 2 windows, first at 0:01.6: the encoder's output is not finite" in text
+
+
 @pytest.mark.parametrize("samples", ["1", "16", "1000"])
 def test_the_size_of_batches_changes_nothing(recording: Path, bundle: Path, samples: str) -> None:
     def names(*options: str) -> list[tuple[int, str]]:
