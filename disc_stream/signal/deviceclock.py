@@ -54,6 +54,33 @@ class ClockFault(StrEnum):
     FUTURE = "future"  # it is ahead of the server by minutes
 
 
+FAULT_WORDS: dict[ClockFault, tuple[str, str]] = {
+    ClockFault.FROZEN: (
+        "its clock stands still or hardly advances (t0); samples are counted instead, and gaps are not seen",
+        "Stamp each batch with the time of its first sample",
+    ),
+    ClockFault.JUMP_FORWARD: (
+        "its clock was put forward; windows begin anew there",
+        "Set the clock before the first batch, and let it run from then on",
+    ),
+    ClockFault.JUMP_BACK: (
+        "its clock was put back; windows begin anew there",
+        "Set the clock before the first batch, and let it run from then on",
+    ),
+    ClockFault.WRAP32: ("its clock began again after 2^32; that is mended", "Send t0 as a number of 64 bits"),
+    ClockFault.SECONDS: (
+        "its clock counts seconds; that is mended, but times are known to a second only",
+        "Send t0 in microseconds",
+    ),
+    ClockFault.MILLISECONDS: ("its clock counts milliseconds; that is mended", "Send t0 in microseconds"),
+    ClockFault.NANOSECONDS: ("its clock counts nanoseconds; that is mended", "Send t0 in microseconds"),
+    ClockFault.FUTURE: (
+        "its clock is minutes ahead of the server's",
+        "Set the device's clock, or the server's",
+    ),
+}
+"""What each fault means for a person, and what to do about it."""
+
 _UNIT_FAULTS = {
     _NANO: ClockFault.NANOSECONDS,
     _MICRO: ClockFault.NONE,
@@ -114,8 +141,8 @@ class DeviceClock:
 
     @property
     def unit_us(self) -> float:
-        """Microseconds in the clock's unit; 1 while it is not known."""
-        return (self._unit_ns or 1_000) / 1_000
+        """Microseconds in the clock's unit; 1 until it is known to be another."""
+        return self._unit_ns / 1_000
 
     @property
     def skew_ppm(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from disc_stream.errors import StreamMismatchError
-from disc_stream.signal.deviceclock import ClockFault, Verdict
+from disc_stream.signal.deviceclock import FAULT_WORDS, ClockFault, Verdict
 from disc_stream.signal.rate import RateVerdict
 from disc_stream.signal.resampling import StreamResampler
 from disc_stream.stream.device import Anchor, Device, release_grid
@@ -141,8 +141,7 @@ class Cutter:
             return
         name = str(fault)
         self._counts.clock_faults[name] = self._counts.clock_faults.get(name, 0) + 1
-        words = f"its clock is at fault: {name}"
-        remedy = "See the clock faults in docs/reference/wire.md"
+        words, remedy = FAULT_WORDS[fault]
         self._problems.report(device.name, "clock", words, arrival.received_us, remedy)
 
     # -- gaps -------------------------------------------------------------------------------------------

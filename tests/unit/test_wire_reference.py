@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disc_stream.signal.deviceclock import FAULT_WORDS, ClockFault
 from disc_stream.signal.units import KNOWN_UNITS
 from disc_stream.types import DeviceMeta, SampleBatch
 from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding, decode_batch, encode_batch
@@ -93,6 +94,13 @@ def test_the_tables_name_every_reason_topic_unit_and_content_type() -> None:
     units = section("Sample batches").split("converts between:")[1].split("Other field")[0]
     assert set(re.findall("`(.+?)`", units)) == set(KNOWN_UNITS)
     assert all(f"`{name}`" in PAGE for name in CONTENT_TYPES.values())
+
+
+def test_every_fault_of_a_clock_is_explained_here_and_in_words() -> None:
+    table = re.findall(r"^\| (`[a-z0-9`, -]+`) \|", section("Device clocks"), flags=re.MULTILINE)
+    faults = set(ClockFault) - {ClockFault.NONE}
+    assert set(re.findall("`(.+?)`", " ".join(table))) == faults
+    assert set(FAULT_WORDS) == faults
 
 
 def test_the_numbers_are_those_of_the_program() -> None:
