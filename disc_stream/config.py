@@ -47,6 +47,9 @@ class ServeConfig(BaseModel):
     spool_file_bytes: int = Field(256 * 2**20, ge=2**20, title="Size from which the spool begins a new file")
     keep_days: float = Field(30.0, gt=0, title="Days that labelled messages are kept, for retraining")
     keep_bytes: int = Field(20 * 2**30, ge=2**20, title="Bytes of labelled messages that are kept")
+    keep_devices_days: float = Field(
+        90.0, gt=0, title="Days without a message after which what is known of a device is dropped"
+    )
     keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
     reorder: int = Field(32, ge=0, title="Batches of a device that may wait for a missing one")
     reorder_s: float = Field(5.0, gt=0, title="Longest wait for a missing batch, in seconds")

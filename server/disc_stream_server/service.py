@@ -289,7 +289,14 @@ class Service:
 
 def _labeller_settings(config: ServeConfig, topics: Topics, rules: Rules) -> LabellerSettings:
     return LabellerSettings(
-        LaneSettings(topics, rules, config.stay, config.max_devices, config.max_payload_bytes),
+        LaneSettings(
+            topics,
+            rules,
+            config.stay,
+            config.max_devices,
+            config.max_payload_bytes,
+            keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
+        ),
         LabelOptions(config.top_k, config.stay, config.max_batch),
         OverloadRules(round(config.stale_s * 1e6), 4 * max(ROWS, config.max_batch)),
         config.checkpoint_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,7 @@ class Bench:
         rules: what shapes windows.
         overload: when windows are deferred.
         clock: time.
+        keep_days: days without a message after which a device is dropped.
     """
 
     def __init__(
@@ -97,13 +99,18 @@ class Bench:
         rules: Rules = RULES,
         overload: OverloadRules = NEVER,
         clock: Clock | None = None,
+        keep_days: float = math.inf,
     ) -> None:
         self.outbox = MemoryOutbox()
         self.store, self.reader = StateStore(folder), SpoolReader(folder / "spool")
         self.clock = clock or ManualClock(START_US)
         self.rejections = Rejections(self.clock)
         settings = LabellerSettings(
-            LaneSettings(Topics(), rules), LabelOptions(top_k=3), overload, checkpoint_s=1e9, rows=rows
+            LaneSettings(Topics(), rules, keep_days=keep_days),
+            LabelOptions(top_k=3),
+            overload,
+            checkpoint_s=1e9,
+            rows=rows,
         )
         watchers = Watchers(self.rejections, Observers(()), Stages())
         around = Surroundings(self.store, self.reader, self.outbox, watchers, self.clock)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from disc_stream.artifacts.manifest import ClusterInfo, WindowInfo
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import Encoded
 from disc_stream.clock import ManualClock
-from disc_stream.load.trivial import write_mean_bundle
+from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.types import Float32Array, SampleBatch
 from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.storage.spool import Arrival
@@ -118,9 +118,8 @@ def test_deferred_windows_are_labelled_by_another_model_with_other_windows(
     """Positions are kept, not samples: a model of another input length cuts its own windows of them."""
     wide = tmp_path / "wide"
     clusters = [ClusterInfo(id=k, name=f"c{k}", size=1) for k in range(3)]
-    write_mean_bundle(
-        wide, "wide", CHANNELS, FS, WindowInfo(samples=24, hop=12, input_samples=12), CENTROIDS, clusters
-    )
+    reads = InputSpec(CHANNELS, FS, WindowInfo(samples=24, hop=12, input_samples=12))
+    write_mean_bundle(wide, "wide", reads, CENTROIDS, clusters)
     write_spool(tmp_path, old_and_new(40, 40))
     clock = ManualClock(START_US + 60 * 160_000)
     first = Bench(tmp_path, model, rows=7, overload=STALE, clock=clock)

@@ -182,7 +182,7 @@ class Labeller:
             return self._turn_backfill()
         if self._is_to_switch(rows, head):
             return self._switch()
-        ready = self.live.take(rows)
+        ready = self.live.take(self.live.portion(rows))
         self.counts.windows += len(ready)
         if self.deferral.is_active:
             self.deferral.count(len(ready))
@@ -300,7 +300,7 @@ class Labeller:
         last, lane = backfill.stretch.last or 0, backfill.stream
         rows = [row for row in self._reader.read(lane.position, _BACKFILL_ROWS) if row.position <= last]
         if rows:
-            ready = lane.take(rows)
+            ready = lane.take(lane.portion(rows))
             self.deferral.caught_up(len(ready))
             self._do(_Work(lane, ready, deferred=True))
         if not rows or lane.position >= last:

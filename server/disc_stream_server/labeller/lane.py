@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -17,10 +19,13 @@ from disc_stream.stream.smoothing import Smoother
 from disc_stream.stream.values import ReadyInput
 from disc_stream.wire.topics import Topics
 from disc_stream_server.intake import Intake, Watchers
+from disc_stream_server.labeller.heard import Heard
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.storage.records import LaneState
 from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.state import StateStore
+
+log = logging.getLogger(__name__)
 
 LIVE = 0
 """Number of the live lane."""
@@ -52,6 +57,7 @@ class LaneSettings:
         stay: probability of staying in an activity, for smoothing.
         max_devices: devices in memory.
         max_payload_bytes: larger payloads are refused undecoded.
+        keep_days: days without a message after which what is known of a device is dropped.
     """
 
     topics: Topics
@@ -59,6 +65,7 @@ class LaneSettings:
     stay: float = 0.8
     max_devices: int = 20_000
     max_payload_bytes: int = 262_144
+    keep_days: float = math.inf
 
 
 class LaneStream:
@@ -84,7 +91,11 @@ class LaneStream:
     ) -> None:
         self.number = number
         self.problems = problems
-        archive = partial(_archive, store, number)
+        self._gone: set[str] = set()  # dropped, and the disk does not know yet
+        self._newly_gone: set[str] = set()
+        archive = partial(_archive, store, number, self._gone)
+        self._heard = Heard(settings.topics, settings.keep_days)
+        self._heard.restore(store.states(number, "heard"), store.devices())
         residence = Residence(settings.max_devices, archive("session"), archive("joining"))
         self.sessions = Sessions(
             stream_spec(model), rules=settings.rules, residence=residence, problems=problems
@@ -102,19 +113,41 @@ class LaneStream:
             "meta": self.metas,
             "held": self.metas.held,
             "smoothing": self.smoother,
+            "heard": self._heard,
         }
         self.position = 0
         """Of the last row that was taken."""
 
+    def portion(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """How many of these rows may be taken at once: devices are dropped where a day begins.
+
+        All windows of the rows before are labelled by then, for smoothing is a stage of its own.
+        """
+        return self._heard.of_one_day(rows)
+
     def take(self, rows: Sequence[Row]) -> list[ReadyInput]:
-        """The windows that rows complete."""
+        """The windows that rows complete; see ``portion``."""
+        for device in self._heard.gone_by(rows[0]):
+            self._drop(device)
         ready = self.intake.take(rows)
+        self._heard.note(rows)
         self.position = rows[-1].position
         return ready
+
+    def _drop(self, device: str) -> None:
+        """Drop what is known of a device that is gone, in memory now and on disk with the next checkpoint."""
+        self.forget(device)
+        self._gone.add(device)
+        self._newly_gone.add(device)
+        log.info("nothing was heard of device %s for long: its state is dropped", device)
 
     def capture(self) -> LaneState:
         """What has changed since the last call."""
         changed = {name: part.capture() for name, part in self.parts.items()}
+        for device in self._newly_gone:
+            for states in changed.values():
+                states.setdefault(device, b"")
+        self._newly_gone.clear()
         return LaneState(
             self.number, self.position, {name: states for name, states in changed.items() if states}
         )
@@ -123,6 +156,8 @@ class LaneStream:
         """What ``capture`` gave is on disk."""
         for name, states in state.parts.items():
             self.parts[name].committed(states)
+        if self._gone:
+            self._gone.intersection_update(self._newly_gone)
 
     def forget(self, device: str) -> None:
         """Drop everything known of a device."""
@@ -139,6 +174,8 @@ def quiet(watchers: Watchers) -> Watchers:
     return replace(watchers, rejections=Rejections(SystemClock(), silent=True), observers=Observers(()))
 
 
-def _archive(store: StateStore, lane: int, part: str) -> Archive:
-    find: Callable[[str], bytes | None] = partial(store.state, lane, part)
+def _archive(store: StateStore, lane: int, gone: Collection[str], part: str) -> Archive:
+    def find(device: str) -> bytes | None:
+        return None if device in gone else store.state(lane, part, device)
+
     return find

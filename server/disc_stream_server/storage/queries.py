@@ -53,6 +53,10 @@ class StateQueries:
             found |= dict(self._rows(query, lane, part))
         return {device: state for device, state in found.items() if state}
 
+    def devices(self) -> list[str]:
+        """All devices of which a part knows anything."""
+        return [str(device) for (device,) in self._rows("SELECT DISTINCT device FROM parts ORDER BY device")]
+
     def lanes(self) -> list[Lane]:
         """Stretches whose windows wait, oldest first."""
         rows = self._rows(
