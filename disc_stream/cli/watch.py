@@ -40,7 +40,7 @@ def watch(
 
     from disc_stream.cli.signals import stop_on_signals
     from disc_stream.watching.events import DeviceFilter
-    from disc_stream.watching.listen import watch_labels
+    from disc_stream.watching.listen import Listener, watch_labels
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.topics import Topics
 
@@ -48,11 +48,5 @@ def watch(
     if not verbose:  # the views tell of a lost broker themselves
         logging.getLogger("disc_stream.wire").setLevel(logging.CRITICAL)
     with stop_on_signals() as stop:
-        watch_labels(
-            Broker.parse(broker),
-            Topics(prefix),
-            DeviceFilter.parse(devices),
-            as_json=json,
-            stop=stop,
-            duration_s=duration,
-        )
+        listener = Listener(Broker.parse(broker), Topics(prefix), DeviceFilter.parse(devices))
+        watch_labels(listener, as_json=json, stop=stop, duration_s=duration)

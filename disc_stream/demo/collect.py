@@ -1,4 +1,4 @@
-"""The first stage: hear the fleet through the broker and cut what comes into windows, without any label."""
+"""The first stage: receive the fleet's samples through the broker and cut them into windows, unlabelled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was heard.
+    """What was received.
 
     Args:
         windows: unlabelled, sorted by device and time.
@@ -92,7 +92,7 @@ def collect(
         fleet: who streams.
         spec: window length and hop.
         seconds: of motion per device.
-        progress: told of messages received, and of their number where it is known.
+        progress: called with the messages received, and with their total where it is known.
         stop: ends it early.
 
     Raises:

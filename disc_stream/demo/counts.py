@@ -1,4 +1,4 @@
-"""Counts what was sent, taken, labelled and heard, by device and number, and how long labels took."""
+"""Counts what was sent, accepted, labelled and received, by device and number, and the latency of labels."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class _Stream:
 
     sent: int = 0
     samples: int = 0
-    taken: int = 0
+    accepted: int = 0
     published_at: OrderedDict[int, float] = field(default_factory=OrderedDict)  # seq -> monotonic time
-    next_window: int = 0  # every window below it has been heard
-    ahead: set[int] = field(default_factory=set)  # heard above it
-    heard: int = 0
+    next_window: int = 0  # every window below it has been received
+    ahead: set[int] = field(default_factory=set)  # received above it
+    received: int = 0
     twice: int = 0
 
-    def hear(self, window: int) -> bool:
+    def receive(self, window: int) -> bool:
         """Note a label; False if it came before."""
         if window < self.next_window or window in self.ahead:
             self.twice += 1
             return False
-        self.heard += 1
+        self.received += 1
         self.ahead.add(window)
         while self.next_window in self.ahead:
             self.ahead.remove(self.next_window)
@@ -51,7 +51,7 @@ class DeliveryCounts:
     It is an observer of the server.
 
     Args:
-        spec: how streams are cut; tells how many labels are due.
+        spec: how streams are cut, which determines how many labels are expected.
     """
 
     def __init__(self, spec: WindowSpec) -> None:
@@ -77,9 +77,9 @@ class DeliveryCounts:
             self.bytes += published.n_bytes
 
     def on_batch(self, batch: SampleBatch) -> None:
-        """The server has taken a message, one that it had not seen before."""
+        """The server has accepted a message, one that it had not seen before."""
         with self._lock:
-            self._stream(batch.device, batch.boot).taken += 1
+            self._stream(batch.device, batch.boot).accepted += 1
 
     def on_label(self, label: Label) -> None:
         """Counted where it arrives, not where it is made."""
@@ -91,11 +91,11 @@ class DeliveryCounts:
     def on_problem(self, device: str, problem: Problem | None) -> None:
         """Not counted: the server's status and the missing labels tell."""
 
-    def hear(self, label: Label, monotonic: float) -> bool:
+    def receive(self, label: Label, monotonic: float) -> bool:
         """A subscriber has received a label; False if it had come before."""
         with self._lock:
             stream = self._stream(label.device, label.boot)
-            new = stream.hear(label.window)
+            new = stream.receive(label.window)
             published = stream.published_at.get(label.seq)
             if new and published is not None:
                 self._latencies.append(monotonic - published)
@@ -109,10 +109,10 @@ class DeliveryCounts:
 
     @property
     def open(self) -> int:
-        """Messages not yet taken plus labels not yet heard."""
+        """Messages not yet accepted plus labels not yet received."""
         with self._lock:
             return sum(
-                stream.sent - stream.taken + max(0, self._due(stream) - stream.heard)
+                stream.sent - stream.accepted + max(0, self._due(stream) - stream.received)
                 for stream in self._streams.values()
             )
 
@@ -129,30 +129,30 @@ class DeliveryCounts:
             streams = list(self._streams.values())
             latencies = np.array(self._latencies)
         counters, rejected = self.status.get("counters", {}), self.status.get("rejected", {})
-        sent, taken = sum(s.sent for s in streams), sum(s.taken for s in streams)
-        due, heard = sum(self._due(s) for s in streams), sum(s.heard for s in streams)
+        sent, accepted = sum(s.sent for s in streams), sum(s.accepted for s in streams)
+        due, received = sum(self._due(s) for s in streams), sum(s.received for s in streams)
         samples = sum(s.samples for s in streams)
         return {
             "devices": len({device for device, _boot in self._streams}),
             "messages": {
                 "sent": sent,
-                "received": taken,
-                "lost": sent - taken,
+                "received": accepted,
+                "lost": sent - accepted,
                 "duplicates": counters.get("duplicates", 0),
                 "rejected": sum(rejected.values()),
             },
             "windows": due,
             "labels": {
                 "expected": due,
-                "received": heard,
-                "missing": sum(max(0, self._due(s) - s.heard) for s in streams),
+                "received": received,
+                "missing": sum(max(0, self._due(s) - s.received) for s in streams),
                 "duplicates": sum(s.twice for s in streams),
             },
             "latency_ms": _latency(latencies),
             "throughput": {
                 "messages_per_s": round(sent / seconds, 2),
                 "samples_per_s": round(samples / seconds, 1),
-                "labels_per_s": round(heard / seconds, 2),
+                "labels_per_s": round(received / seconds, 2),
                 "kilobytes_per_s": round(self.bytes / 1000 / seconds, 2),
             },
         }

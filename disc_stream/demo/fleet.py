@@ -17,7 +17,7 @@ from disc_stream_edge.sources import ReplaySource, Source, SyntheticSource
 
 _SKIP = 5_000  # samples computed at once when winding forward
 _FS = 50.0
-_UNKNOWN_CLUSTERS = 6  # where recordings say nothing of their activities
+_UNKNOWN_CLUSTERS = 6  # where the activities of recordings are not known
 
 
 class Fleet(Protocol):
@@ -26,10 +26,10 @@ class Fleet(Protocol):
     fs: float
     channels: tuple[Channel, ...]
     label_names: tuple[str, ...]
-    n_clusters: int  # to look for, unless told otherwise
+    n_clusters: int  # to find, by default
     devices: list[str]
     what: str  # the devices, in words
-    truth_of: str  # whose word the truth is
+    truth_of: str  # source of the true activities
     identity: dict[str, object]  # what the streams depend on
 
     def training_sources(self, seconds: float) -> list[Source]:

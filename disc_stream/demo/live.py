@@ -45,7 +45,7 @@ class Records:
     Args:
         counts: messages, windows and labels; an observer of the server.
         comparison: labels and true activities.
-        notes: what the truth says about each device's last label.
+        notes: each device's last label beside the true activity.
     """
 
     counts: DeliveryCounts
@@ -84,7 +84,7 @@ class LiveDemo:
         self._link = MqttLink(
             self._broker,
             f"disc-stream-demo-display-{uuid.uuid4().hex[:12]}",
-            LinkListener(on_message=self._hear),
+            LinkListener(on_message=self._receive),
         )
         self._link.subscribe(self._topics.all_of(Kind.LABEL))
         self._link.subscribe(self._topics.server_status)
@@ -122,7 +122,7 @@ class LiveDemo:
     # -- the fleet's thread ---------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Publish until told to end; recordings begin again, as after a reboot of the device."""
+        """Publish until stopped; recordings begin again, as after a reboot of the device."""
         publisher = Publisher(
             self._broker, sending=Sending(speed=self._speed), on_publish=self._counts.on_publish
         )
@@ -135,10 +135,10 @@ class LiveDemo:
 
     # -- the subscriber's thread ----------------------------------------------------------------------
 
-    def _hear(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         now = time.monotonic()
         event = read_message(message, self._topics, DeviceFilter())
-        if event is None or (isinstance(event, LabelSeen) and not self._counts.hear(event.label, now)):
+        if event is None or (isinstance(event, LabelSeen) and not self._counts.receive(event.label, now)):
             return
         self._events.put(event)
 

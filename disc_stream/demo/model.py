@@ -1,4 +1,4 @@
-"""The second stage: a small model from what was heard, kept for the next start."""
+"""The second stage: a small model from what was received, kept for the next start."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _train(
     windows = collected.windows
     epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // len(windows)))
     nothing = windows.select(windows.group < 0)
-    split = Split(windows, nothing, "all that was heard; no labels exist", n_clusters=fleet.n_clusters)
+    split = Split(windows, nothing, "all that was received; no labels exist", n_clusters=fleet.n_clusters)
     request = TrainingRequest(
         dataset="demo",
         out=out,
@@ -246,7 +246,7 @@ def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any],
 
     total = epochs + SETTINGS["refine_epochs"]
 
-    def told(event: TrainingEvent) -> None:
+    def on_event(event: TrainingEvent) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         if isinstance(event, EpochEvent):
@@ -254,7 +254,7 @@ def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any],
             words = "autoencoder" if event.phase == "pretrain" else "refining the clusters"
             step(before + event.epoch, total, f"{words}, loss {event.losses['total']:.3f}")
 
-    return told
+    return on_event
 
 
 def _export(folder: Path, step: Step) -> None:

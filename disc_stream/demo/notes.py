@@ -1,4 +1,4 @@
-"""What the truth says about a label, in words for people; nothing learns from it."""
+"""Labels beside the true activity, as text; nothing is learned from it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ENOUGH = 5  # windows of a cluster before anything is said about it
 
 
 class TruthNotes:
-    """Compares a label with what the simulator (or the recording) says of its window.
+    """Compares a label with the activity that the simulator (or the recording) gives for its window.
 
     A cluster has no meaning of its own; the activity that most of its windows had so far is taken for it.
 
     Args:
         comparison: holds the tables.
         label_names: of the true activities.
-        truth_of: whose word it is, such as ``simulator``.
+        truth_of: source of the truth, such as ``simulator``.
         input_samples: samples of a window that its label has seen.
     """
 

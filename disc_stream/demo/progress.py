@@ -1,4 +1,4 @@
-"""What the demo says on stderr while it prepares."""
+"""The demo's progress on stderr while it prepares."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SCHEMA = "disc-stream.demo/1"
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What ``disc-stream demo`` was told.
+    """Options of ``disc-stream demo``.
 
     Args:
         devices: simulated wearables.

@@ -34,7 +34,7 @@ def tell(process: subprocess.Popen[str], line: str) -> None:
 
 
 def read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next line of JSON that a process says."""
+    """The next line of JSON that a process writes."""
     assert process.stdout is not None  # noqa: S101
     line = process.stdout.readline()
     if not line:

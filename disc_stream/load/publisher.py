@@ -1,7 +1,7 @@
 """A process that publishes for some of the devices: ``python -m disc_stream.load.publisher``.
 
-Its order is a line of JSON on stdin. Then each line tells how many messages it may have sent in total, so
-that the broker's queue stays short; it answers with its confirmed messages, and ends when all are.
+Its order is a line of JSON on stdin. Each further line is the number of messages it may have sent in total,
+so that the broker's queue stays short; it answers with its confirmed messages, and ends when all are.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Template:
 
 
 class _Allowance:
-    """How many messages may have been sent, as stdin tells."""
+    """How many messages may have been sent, as read from stdin."""
 
     def __init__(self) -> None:
         self.total = 0

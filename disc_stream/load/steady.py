@@ -1,7 +1,7 @@
 """A process that publishes at the devices' own pace: ``python -m disc_stream.load.steady``.
 
 Devices come and go: every few seconds one of them starts anew, or leaves and another takes its place. The
-order is a line of JSON on stdin; it ends when stdin does, and then says how much it has sent.
+order is a line of JSON on stdin; it ends when stdin does, and then writes how much it has sent.
 """
 
 from __future__ import annotations

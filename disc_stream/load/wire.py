@@ -111,7 +111,7 @@ class RawConnection:
         return self.window - (self.sent - self.confirmed)
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Disconnect gracefully."""
         self._socket.sendall(b"\xe0\0")
         self._socket.close()
 

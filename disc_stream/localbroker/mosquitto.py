@@ -80,7 +80,7 @@ class Mosquitto:
         wait_until_up(self, f"mosquitto ({program})")
 
     def is_up(self) -> bool:
-        """Whether it says so itself: somebody else may answer at the port."""
+        """Whether its log confirms it: another program may answer at the port."""
         return b" running" in self._log.read_bytes()
 
     def why_dead(self) -> str | None:

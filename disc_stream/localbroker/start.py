@@ -29,7 +29,7 @@ class LocalBroker(Protocol):
 
     @property
     def notice(self) -> str | None:
-        """What people must know about it, if anything."""
+        """Its limits, as a sentence for the user; None if there are none."""
         ...
 
     def why_dead(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What a listener can hear, and how messages become it."""
+"""Events of a listener, and how messages become events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProblemSeen:
 
 @dataclass(frozen=True, slots=True)
 class ServerSeen:
-    """The server told its state (or the broker did, as its last will)."""
+    """The server published its state (or the broker did, as its last will)."""
 
     status: ServerStatus
     retained: bool = False
@@ -43,7 +43,7 @@ class ServerSeen:
 
 @dataclass(frozen=True, slots=True)
 class ServerSilent:
-    """A server that called itself online has said nothing for so long that it is not believed any more."""
+    """A server that called itself online has been silent for so long that its last status has expired."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""Listening to labels on a broker until told to stop."""
+"""Receiving labels from a broker until stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLICE_S = 0.25
 
 
 class Listener:
-    """Hears labels and the server's status.
+    """Receives labels, problems and the server's status.
 
     Args:
         broker: where.
@@ -31,13 +31,13 @@ class Listener:
     """
 
     def __init__(self, broker: Broker, topics: Topics, wanted: DeviceFilter) -> None:
-        self._topics, self._wanted = topics, wanted
+        self.broker, self._topics, self._wanted = broker, topics, wanted
         self._events: queue.Queue[Event] = queue.Queue(_BACKLOG)
         self._was_down = False
         self._link = MqttLink(
             broker,
             f"disc-stream-watch-{uuid.uuid4().hex[:12]}",
-            LinkListener(on_message=self._hear, on_up=self._on_up, on_down=self._on_down),
+            LinkListener(on_message=self._receive, on_up=self._on_up, on_down=self._on_down),
         )
         self._link.subscribe(topics.all_of(Kind.LABEL))
         self._link.subscribe(topics.all_of(Kind.PROBLEM))
@@ -62,7 +62,7 @@ class Listener:
         except queue.Empty:
             return None
 
-    def _hear(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         event = read_message(message, self._topics, self._wanted)
         if event is not None:
             self._put(event)
@@ -84,9 +84,7 @@ class Listener:
 
 
 def watch_labels(
-    broker: Broker,
-    topics: Topics,
-    wanted: DeviceFilter,
+    listener: Listener,
     *,
     as_json: bool,
     stop: threading.Event,
@@ -94,6 +92,13 @@ def watch_labels(
     clock: Clock | None = None,
 ) -> LiveState:
     """Show labels until ``stop`` is set or the time is over.
+
+    Args:
+        listener: not opened yet; closed at the end.
+        as_json: one JSON object per line instead of a table or text.
+        stop: ends it.
+        duration_s: ends it, too; None for no limit.
+        clock: for ages and rates.
 
     Returns:
         What was seen last.
@@ -103,8 +108,8 @@ def watch_labels(
     """
     clock = clock or SystemClock()
     state = LiveState(clock)
-    listener = Listener(broker, topics, wanted)
     listener.open()
+    broker = listener.broker
     hint = f"Waiting for a server to label what devices send to {broker}: disc-stream serve --broker {broker}"
     try:
         with open_view(state, hint, as_json=as_json) as view:

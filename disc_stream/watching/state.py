@@ -19,7 +19,7 @@ from disc_stream.watching.events import (
 from disc_stream.wire.status import ServerStatus, State
 
 _RATE_SPAN_S = 10.0
-_MIN_SILENCE_S = 15.0  # of a server, from which on its status is not believed any more
+_MIN_SILENCE_S = 15.0  # of a server, after which its status has expired
 _STATUS_INTERVALS = 4.0  # longest ones seen, likewise
 
 
@@ -29,13 +29,13 @@ class DeviceLine:
 
     Args:
         label: its last one; None for a device that has had none.
-        heard_at: monotonic time at which it came (or would have, if it was retained).
+        received_at: monotonic time at which it came (or would have, if it was retained).
         windows: labels seen while we listened.
         problem: why it has no labels now.
     """
 
     label: Label | None
-    heard_at: float
+    received_at: float
     windows: int = 0
     problem: Problem | None = None
 
@@ -53,14 +53,14 @@ class LiveState:
         self.server: ServerStatus | None = None
         self._server_at = 0.0  # monotonic time at which its status came
         self._status_interval_s = 0.0  # the longest one seen
-        self._told_silent = False
+        self._silence_reported = False
         self.link_down: str | None = None  # the reason, while the broker is away
         self.unreadable = 0
         self.last_unreadable: Unreadable | None = None
         self._arrivals: deque[float] = deque(maxlen=100_000)
 
     def take(self, event: Event) -> bool:
-        """Note an event; False if it tells nothing new (a label that was seen already)."""
+        """Note an event; False if it is nothing new (such as a label that was seen already)."""
         match event:
             case LabelSeen(label, retained):
                 return self._take_label(label, retained)
@@ -80,16 +80,16 @@ class LiveState:
 
     def _take_status(self, status: ServerStatus, retained: bool) -> bool:
         now, at = self.clock.monotonic(), self._server_at
-        changed = self.server is None or self.server.state != status.state or self._told_silent
+        changed = self.server is None or self.server.state != status.state or self._silence_reported
         if retained and status.updated_us is not None:
             now -= max(0.0, (self.clock.unix_us() - status.updated_us) / 1e6)
-        elif not retained and self.server is not None and not self._told_silent:
+        elif not retained and self.server is not None and not self._silence_reported:
             self._status_interval_s = max(self._status_interval_s, now - at)
-        self.server, self._server_at, self._told_silent = status, now, False
+        self.server, self._server_at, self._silence_reported = status, now, False
         return changed
 
     def server_silent_s(self) -> float | None:
-        """How long a server that calls itself online has been silent; None while it is believed."""
+        """How long a server that calls itself online has been silent; None while its status is valid."""
         if self.server is None or self.server.state is not State.ONLINE:
             return None
         silent = self.clock.monotonic() - self._server_at
@@ -99,9 +99,9 @@ class LiveState:
     def notice_silence(self) -> ServerSilent | None:
         """The event that the server has fallen silent, once."""
         silent = self.server_silent_s()
-        if silent is None or self._told_silent:
+        if silent is None or self._silence_reported:
             return None
-        self._told_silent = True
+        self._silence_reported = True
         return ServerSilent(silent)
 
     def _take_problem(self, device: str, problem: Problem | None) -> bool:
@@ -122,14 +122,14 @@ class LiveState:
         last = line.label if line is not None else None
         if last is not None and (last.boot, last.window) == (label.boot, label.window):
             return False
-        heard_at = now
+        received_at = now
         if retained:
-            heard_at -= max(0.0, (self.clock.unix_us() - label.published_us) / 1e6)
+            received_at -= max(0.0, (self.clock.unix_us() - label.published_us) / 1e6)
         else:
             self._arrivals.append(now)
         if line is None:
-            line = self.devices[label.device] = DeviceLine(label, heard_at)
-        line.label, line.heard_at = label, heard_at
+            line = self.devices[label.device] = DeviceLine(label, received_at)
+        line.label, line.received_at = label, received_at
         line.windows += not retained
         return True
 

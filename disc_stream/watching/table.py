@@ -1,4 +1,4 @@
-"""A state as a table in a terminal; nothing in it is told by colour alone."""
+"""The live state as a table in a terminal; nothing in it depends on colour alone."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class StateTable:
         label = line.label
         if label is None:
             return self._unlabelled(name, width)
-        age = self._state.clock.monotonic() - line.heard_at
+        age = self._state.clock.monotonic() - line.received_at
         percent = f"{label.best.confidence:4.0%}"
         if width >= _BARS_FROM_WIDTH:
             percent = f"{bar(label.best.confidence, unicode=unicode)} {percent}"

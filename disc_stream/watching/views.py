@@ -1,4 +1,4 @@
-"""Three ways to show what was heard: a live table, lines of text, lines of JSON."""
+"""Three ways to show what was received: a live table, lines of text, lines of JSON."""
 
 from __future__ import annotations
 

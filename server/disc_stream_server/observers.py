@@ -15,7 +15,7 @@ class Observer(Protocol):
     """Is called on the labelling thread for everything that happens; its methods are O(1) and never block."""
 
     def on_batch(self, batch: SampleBatch) -> None:
-        """A new batch was taken (repetitions and refused ones are not told)."""
+        """A new batch was taken (not called for duplicates and rejected ones)."""
         ...
 
     def on_label(self, label: Label) -> None:
@@ -32,7 +32,7 @@ class Observer(Protocol):
 
 
 class Page(Observer, Protocol):
-    """An observer that people look at with a browser; ``dashboard.Dashboard`` is one."""
+    """An observer that is viewed with a browser; ``dashboard.Dashboard`` is one."""
 
     @property
     def url(self) -> str:

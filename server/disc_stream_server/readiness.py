@@ -1,7 +1,7 @@
 """Whether messages become labels now, judged from outside the labelling thread.
 
-A thread that hangs cannot say so, and a broker whose access list forbids reading grants the subscription all
-the same and delivers nothing. So the first is judged by the age of the thread's last turn and of its last
+A thread that hangs cannot report it, and a broker whose access list forbids reading grants the subscription
+all the same and delivers nothing. So the first is judged by the age of the thread's last turn and of its last
 status, and the second by a message to ourselves that must come back.
 """
 
@@ -32,7 +32,7 @@ class Facts:
         turned_at: monotonic time of the labelling thread's last turn; None before its first.
         status_at: monotonic time of its last status; None before the first.
         status_interval_s: between two statuses.
-        missing: what its parts wait for, such as the broker or space on the disk; None if nothing.
+        missing: what its parts lack, such as the broker or space on the disk; None if nothing.
         unreadable: topic filter that the broker grants and does not deliver; None if reading works, or is
             not known to fail.
     """
@@ -50,7 +50,7 @@ def waits_for(facts: Facts, now: float) -> str | None:
         return facts.missing or "the labelling thread (it has not begun)"
     turn_s = now - facts.turned_at
     if turn_s > MAX_TURN_S:
-        return f"the labelling thread (it has not come around for {turn_s:.0f} s)"
+        return f"the labelling thread (no turn for {turn_s:.0f} s)"
     if facts.missing is not None:
         return facts.missing
     if facts.unreadable is not None:
@@ -65,7 +65,7 @@ def waits_for(facts: Facts, now: float) -> str | None:
 
 
 class Heartbeat:
-    """When the labelling thread last came around and published; it writes, any thread reads.
+    """When the labelling thread last began a turn and last published; it writes, any thread reads.
 
     Args:
         clock: time.

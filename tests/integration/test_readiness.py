@@ -102,7 +102,7 @@ def test_a_labelling_thread_that_hangs_is_said_by_another_thread(
         assert hangs.wait(30)
         clock.ahead = readiness.MAX_TURN_S + 5
         words = wait_for(server, lambda status, _: status == 503)
-        assert words.startswith("the labelling thread (it has not come around for ")
+        assert words.startswith("the labelling thread (no turn for ")
         may_go_on.set()
         wait_for(server, lambda status, _: status == 200)
     finally:

@@ -39,7 +39,7 @@ class TestTally:
         for seq in range(5):
             counts.on_publish(published(seq, at=10.0 + seq))
             counts.on_batch(batch(seq))
-            assert counts.hear(label(seq), 10.0 + seq + 0.25)
+            assert counts.receive(label(seq), 10.0 + seq + 0.25)
         assert counts.open == 0
         summary = counts.summary(5.0)
         assert summary["messages"] == {
@@ -64,7 +64,7 @@ class TestTally:
             for seq in range(3):
                 counts.on_publish(published(seq, device=device, boot=boot))
             for window in (0, 2, 2, 0):  # 1 is missing, 2 and 0 come twice
-                counts.hear(label(window, device=device, boot=boot), 1.0)
+                counts.receive(label(window, device=device, boot=boot), 1.0)
         labels = counts.summary(1.0)["labels"]
         assert labels == {"expected": 9, "received": 6, "missing": 3, "duplicates": 6}
         assert counts.summary(1.0)["devices"] == 2
@@ -89,7 +89,7 @@ class TestTally:
         work = (
             lambda: [counts.on_publish(published(seq)) for seq in range(n)],
             lambda: [counts.on_batch(batch(seq)) for seq in range(n)],
-            lambda: [counts.hear(label(window), 1.0) for window in range(n)],
+            lambda: [counts.receive(label(window), 1.0) for window in range(n)],
         )
         threads = [threading.Thread(target=job) for job in work]
         for thread in threads:

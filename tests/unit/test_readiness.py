@@ -22,11 +22,11 @@ def test_ready_while_the_thread_turns_and_nothing_is_missing() -> None:
     [
         ({"turned_at": None}, "the labelling thread (it has not begun)"),
         ({"turned_at": None, "missing": "the broker"}, "the broker"),
-        ({"turned_at": NOW - 20}, "the labelling thread (it has not come around for 20 s)"),
+        ({"turned_at": NOW - 20}, "the labelling thread (no turn for 20 s)"),
         # A thread that hangs knows nothing of its parts any more.
         (
             {"turned_at": NOW - 20, "missing": "space"},
-            "the labelling thread (it has not come around for 20 s)",
+            "the labelling thread (no turn for 20 s)",
         ),
         ({"missing": "the broker"}, "the broker"),
         ({"missing": "the broker", "unreadable": "ds/v1/+/raw"}, "the broker"),
@@ -58,7 +58,7 @@ def test_the_heartbeat_of_a_thread_that_stops_grows_old_without_it() -> None:
     clock.advance(MAX_TURN_S)
     assert heart.waits_for(None, None) is None
     clock.advance(0.1)
-    assert heart.waits_for(None, None) == "the labelling thread (it has not come around for 15 s)"
+    assert heart.waits_for(None, None) == "the labelling thread (no turn for 15 s)"
     heart.turned()
     assert heart.waits_for(None, None) == "a status of the labelling thread (the last one is 15 s old)"
     heart.published()

@@ -119,7 +119,7 @@ class TestLiveState:
         clock = ManualClock(now_us=90_000_000)
         state = LiveState(clock)
         state.take(LabelSeen(label(0), retained=True))  # published at 0
-        assert clock.monotonic() - state.devices["d1"].heard_at == 90.0
+        assert clock.monotonic() - state.devices["d1"].received_at == 90.0
         assert state.devices["d1"].windows == 0
         assert state.labels_per_s() == 0.0
 

@@ -16,15 +16,15 @@ from disc_stream_server.dashboard.hub import Hub
 from disc_stream_server.dashboard.view import Annotate
 from disc_stream_server.dashboard.web import PageInfo, make_web_app
 
-_GRACE_S = 1  # for open streams, after they were told to end
+_GRACE_S = 1  # for open streams, after they were asked to end
 
 
 class Dashboard:
-    """Serves the live page; what it is told as an observer costs O(1) and never blocks.
+    """Serves the live page; its methods as an observer are O(1) and never block.
 
     Args:
         host: address to listen on; a loopback address keeps the page on this machine.
-        port: TCP port; 0 lets the system choose, ``port`` then tells.
+        port: TCP port; 0 lets the system choose; the attribute ``port`` then holds it.
         broker: address shown on the page, without credentials.
         prefix: topic prefix shown on the page.
         annotate: text to show beside a device's label; called on the page's thread.
@@ -120,7 +120,7 @@ class Dashboard:
         self._server = self._thread = self._loop = self._socket = None
 
     def describe(self, *, broker: str, notice: str) -> None:
-        """Set what the page says of itself, before ``start``."""
+        """Set the broker's address and the notice that the page shows, before ``start``."""
         self._info = replace(self._info, broker=broker, notice=notice)
 
     @property

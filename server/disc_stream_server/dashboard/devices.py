@@ -123,7 +123,7 @@ class DeviceTable:
         return self._rows.get(device)
 
     def names(self) -> list[str]:
-        """All devices, as people count: ``hip-2`` before ``hip-10``. Costs are those of what is new."""
+        """All devices in natural order: ``hip-2`` before ``hip-10``. Only new devices are sorted in."""
         fresh = len(self._new)
         if fresh:
             self._order += [(sort_key(row.device), row.device) for row in _take(self._new, fresh)]
@@ -161,7 +161,7 @@ class DeviceTable:
 
 
 def sort_key(device: str) -> SortKey:
-    """Orders ids as people count: runs of digits by their value, the rest without regard to case."""
+    """Natural order of ids: runs of digits by their value, the rest without regard to case."""
     parts = _DIGITS.split(device.lower())
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts))
 

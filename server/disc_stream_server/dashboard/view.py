@@ -1,4 +1,4 @@
-"""The devices that one browser looks at, and what changed of them since it was last told."""
+"""The devices that one browser looks at, and what changed of them since its last update."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Query:
 
 
 class _Card:
-    """What a browser has been told of a device."""
+    """What a browser has been sent of a device."""
 
     __slots__ = ("label", "note", "points", "problem", "restarts", "row", "seen", "windows")
 
@@ -86,7 +86,7 @@ class _Card:
         return change
 
     def whole(self, trace: Trace | None, now: float) -> dict[str, Any]:
-        """Everything that a browser has been told, for one that has just come."""
+        """Everything that was sent so far, for a browser that has just connected."""
         return {
             "id": self.row.device,
             "age_s": round(now - self.seen, 2),
