@@ -58,11 +58,19 @@ class Announcements:
         """Not announced: the page, ``watch`` and the device's own problem topic say it."""
 
     def on_status(self, status: dict[str, Any]) -> None:
-        """Say how many devices there are, once more than those named have come."""
+        """Say how many devices there are, once more than those named have come.
+
+        A server that only collects knows no devices: it says how many messages it has stored.
+        """
         counters = status["counters"]
-        devices = counters.get("devices", 0)
-        if devices <= max(MAX_NAMED, self._told) or self._clock.monotonic() < self._next_summary:
-            return
-        self._told = devices
-        self._next_summary = self._clock.monotonic() + SUMMARY_S
-        log.info("%d devices, %d labels so far", devices, counters.get("labels", 0))
+        if "devices" not in counters:
+            self._summarise(counters.get("spooled", 0), "%d messages stored so far")
+        elif counters["devices"] > MAX_NAMED:
+            self._summarise(counters["devices"], f"%d devices, {counters.get('labels', 0)} labels so far")
+
+    def _summarise(self, number: int, text: str) -> None:
+        """Log a number that has grown, at most once a minute."""
+        if number > self._told and self._clock.monotonic() >= self._next_summary:
+            self._told = number
+            self._next_summary = self._clock.monotonic() + SUMMARY_S
+            log.info(text, number)

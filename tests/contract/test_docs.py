@@ -59,7 +59,7 @@ USED_BY = {
 # Options of programs that the code starts, given as words of a command line.
 STARTED = {"disc_stream/load": {"--config", "--json"}}
 # Words that follow "disc-stream" where no command is meant.
-_NO_COMMANDS = {"authority", "here"}
+_NO_COMMANDS = {"and", "authority", "here"}
 # Helpers of one command, in files of their own.
 HELPERS = {"labelfile": "label", "training_progress": "train", "benchmark_progress": "benchmark"}
 

@@ -129,6 +129,8 @@ def shell_commands(block: str) -> Iterator[list[str]]:
     """Arguments of each ``disc-stream`` in lines of a shell, without the program's name."""
     for line in block.replace("\\\n", " ").splitlines():
         for part in re.split(r";|&&|\|", line):
+            if "disc-stream" not in part and "disc_stream" not in part:
+                continue
             words = shlex.split(part, comments=True)
             if "torchrun" in words and "disc_stream" in words:
                 yield words[words.index("disc_stream") + 1 :]

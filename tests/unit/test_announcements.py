@@ -71,3 +71,14 @@ def test_few_devices_need_no_summary(announcements: Announcements, caplog: pytes
     caplog.clear()
     announcements.on_status({"counters": {"devices": 1, "labels": 0}})
     assert caplog.messages == []
+
+
+def test_a_server_that_only_collects_says_how_many_messages_it_has(
+    announcements: Announcements, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for spooled in (0, 3, 8):
+        announcements.on_status({"counters": {"spooled": spooled}})
+    assert caplog.messages == ["3 messages stored so far"]
+    clock.advance(SUMMARY_S)
+    announcements.on_status({"counters": {"spooled": 900}})
+    assert caplog.messages[1:] == ["900 messages stored so far"]
