@@ -100,10 +100,11 @@ class Lines:
         self._process.stdout.close()
 
 
-def shell_blocks(page: str, begin: str, end: str) -> list[str]:
-    """The shell blocks of a page between two headings."""
+def shell_blocks(page: str, begin: str, end: str | None = None) -> list[str]:
+    """The shell blocks of a page between two headings, or from one to the end."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    part = text.split(f"\n{begin}\n")[1].split(f"\n{end}\n")[0]
+    part = text.split(f"\n{begin}\n")[1]
+    part = part.split(f"\n{end}\n")[0] if end else part
     return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
 
 
@@ -118,3 +119,32 @@ def test_the_main_job_of_the_readme(mosquitto: Mosquitto, tmp_path: Path) -> Non
         with terminal.running(watch) as labels, terminal.running(publish):
             labels.wait_for(*(f"wearable-00{n} window 1 cluster" for n in (1, 2, 3)))
         server.wait_for("first samples of wearable-001", "first label of wearable-003")
+
+
+@pytest.mark.timeout(900)
+def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    guide = "docs/guides/first-fleet.md"
+    (collect,) = shell_blocks(guide, "## 2. Collect", "## 3. Send")
+    _lines, synthetic = shell_blocks(guide, "## 3. Send", "## 4. Export what was collected, and train on it")
+    (learn,) = shell_blocks(guide, "## 4. Export what was collected, and train on it", "## 5. Serve")
+    serve, watch = shell_blocks(guide, "## 5. Serve", "## 6. Names")
+    (rename,) = shell_blocks(guide, "## 6. Names", "## When there are no labels")
+    doctor = shell_blocks(guide, "## When there are no labels")[0]
+    activate = ". .venv/bin/activate\n"
+    terminal = Terminal(tmp_path, mosquitto)
+    with terminal.running(collect) as server:
+        server.wait_for("collecting what is sent")
+        assert "3840 confirmed, 0 lost" in terminal.run(activate + synthetic)
+        server.wait_for("messages stored so far")
+    output = terminal.run(activate + learn)
+    assert "1,496 windows (0 labelled) of 4 devices" in output
+    (tmp_path / "names.yaml").write_text("0: resting\n")
+    assert "resting" in terminal.run(activate + rename)
+    with terminal.running(serve) as server:
+        server.wait_for("serving")
+        with (
+            terminal.running(watch) as labels,
+            terminal.running("disc-stream edge publish --synthetic --device new"),
+        ):
+            labels.wait_for("new window 1 cluster")
+        terminal.run(activate + doctor)
