@@ -179,7 +179,7 @@ def make_copy(folder: Path) -> None:
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 
 
-def run_tests(copy: Path, package: Package, limit_s: float) -> tuple[str, str]:
+def run_tests(copy: Path, tests: list[str], limit_s: float) -> tuple[str, str]:
     """Outcome, and the last lines that pytest wrote."""
     roots = [str(copy / part) for part in ("", "server", "edge", "export")]
     environment = {
@@ -189,7 +189,7 @@ def run_tests(copy: Path, package: Package, limit_s: float) -> tuple[str, str]:
     options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=120"]
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *package.tests], cwd=copy, env=environment,
+            [sys.executable, "-m", "pytest", *options, *tests], cwd=copy, env=environment,
             capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -204,7 +204,9 @@ def try_mutant(copy: Path, package: Package, mutant: Mutant, limit_s: float) -> 
     file.write_text(mutated(source, f"core/{mutant.operator}", mutant.occurrence), encoding="utf-8")
     started = time.monotonic()
     try:
-        outcome, said = run_tests(copy, package, limit_s)
+        stem = Path(mutant.module).stem.removesuffix("s")
+        own_first = sorted(package.tests, key=lambda test: stem not in Path(test).stem)
+        outcome, said = run_tests(copy, own_first, limit_s)
     finally:
         file.write_text(source, encoding="utf-8")
     seconds = round(time.monotonic() - started, 1)
@@ -222,7 +224,7 @@ def run_package(package: Package, mutants: list[Mutant], copies: list[Path]) -> 
     if not left:
         return
     started = time.monotonic()
-    outcome, said = run_tests(copies[0], package, 1800)
+    outcome, said = run_tests(copies[0], package.tests, 3600)
     if outcome != SURVIVED:
         sys.exit(f"error: the tests of {package.name} fail without any mutant:\n{said}")
     limit_s = 60 + 5 * (time.monotonic() - started)
