@@ -136,7 +136,7 @@ class Browser:
         entries = self._call("POST", f"{self._session}/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
-    def wait(self, script: str, *, until: Callable[[Any], bool] = bool, timeout_s: float = 10.0) -> Any:
+    def wait(self, script: str, *, until: Callable[[Any], bool] = bool, timeout_s: float = 120.0) -> Any:
         """Run a script until its value satisfies ``until``, and return the value."""
         deadline = time.monotonic() + timeout_s
         while True:

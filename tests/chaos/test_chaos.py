@@ -132,7 +132,7 @@ class ServerProcess:
 
     def wait_until_ready(self) -> None:
         """Wait for its first word."""
-        assert self.ready.wait(30)
+        assert self.ready.wait(60)
 
     def state_of_page(self) -> Any:
         """What the live page shows, as soon as there is one: the server may just have been started."""

@@ -86,7 +86,7 @@ def test_where_the_oldest_messages_are_gone_the_windows_still_meet_their_labels(
     for seq in range(2000):
         samples = np.hstack([values[seq % 30], np.zeros((5, 60), dtype=np.float32)])
         sender.send(make_batch("watch", seq, samples, channels=wide))
-    listener.wait_for_labels(1250, timeout=60)
+    listener.wait_for_labels(1250, timeout=120)
     assert server.stop()
     spool = tmp_path / "state" / "spool"
     first, second = list_segments(spool)[:2]

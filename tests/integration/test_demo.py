@@ -126,7 +126,7 @@ def test_until_a_signal_with_page_and_lines_and_then_nothing_is_left(cache: Path
         assert len(state["devices"]) == 3
         assert "nothing was learned from it" in state["page"]["notice"]
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert " 0 lost" in out
@@ -167,7 +167,7 @@ def test_an_occupied_page_port_is_one_line_before_anything_starts(tmp_path: Path
         port = other.getsockname()[1]
         result = subprocess.run(
             [sys.executable, "-m", "disc_stream", "demo", "--port", str(port), "--cache", str(tmp_path)],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
     assert result.returncode == 1
     assert result.stderr.strip().splitlines() == [

@@ -163,7 +163,7 @@ def test_a_limit_of_the_system_counts_as_a_full_disk(tmp_path: Path) -> None:
     """As a quota does; this one needs nothing to be mounted."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     result = subprocess.run(
-        [sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=True, timeout=120
     )
     before, after = map(int, result.stdout.split())
     assert after == before + 20
@@ -190,7 +190,7 @@ def test_what_came_while_the_disk_was_full_is_labelled_when_there_is_space(
     assert "space for the spool" in str(server._service.waits_for())
     assert len(listener.labels) < 400
     ballast.unlink()
-    listener.wait_for_labels(400, timeout=60)
+    listener.wait_for_labels(400, timeout=120)
     assert [label.seq for label in listener.labels] == list(range(400))
     listener.wait(lambda: listener.status["counters"]["checkpoint"] >= 400)
     assert server._service.waits_for() is None

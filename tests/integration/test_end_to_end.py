@@ -93,7 +93,7 @@ def serving(bundle: Path, mosquitto: Any) -> Iterator[subprocess.Popen[str]]:
     yield process
     if process.poll() is None:
         process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
 
 
 SCHEDULES = [
@@ -148,7 +148,7 @@ def test_streamed_labels_equal_offline_labels(
     real_data: Path,
 ) -> None:
     with LabelCollector(mosquitto.url) as collector:
-        collector.wait_for(lambda: collector.state is State.ONLINE, 60)
+        collector.wait_for(lambda: collector.state is State.ONLINE, 120)
         replay = [argument for spec in REPLAYED for argument in ("--replay", spec)]
         out = disc_stream(
             "edge", "publish", *replay, "--data", real_data, "--speed", str(SPEED),
@@ -158,8 +158,8 @@ def test_streamed_labels_equal_offline_labels(
         assert summary["lost"] == 0
         collector.wait_for(lambda: len(collector.labels) >= len(offline), 120)
         serving.send_signal(signal.SIGTERM)
-        assert serving.wait(30) == 0, "serve did not stop cleanly on SIGTERM"
-        collector.wait_for(lambda: collector.state is State.OFFLINE, 30)
+        assert serving.wait(60) == 0, "serve did not stop cleanly on SIGTERM"
+        collector.wait_for(lambda: collector.state is State.OFFLINE, 120)
 
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert {label.device for label in collector.labels} == DEVICES

@@ -39,7 +39,7 @@ def retained(url: str) -> set[str]:
     link.subscribe("fence")
     link.connect()
     link.publish("fence", b"x")
-    assert complete.wait(10)
+    assert complete.wait(60)
     link.close()
     return found
 

@@ -36,7 +36,7 @@ def test_a_backlog_is_labelled_late_and_completely(
             sender.link.publish(topic, payload, content_type=CONTENT_TYPES[Encoding.CBOR])
     assert sender.link.flush(60)
     server = start_server(stale_s=0.05)
-    listener.wait_for_labels(DEVICES * BATCHES, timeout=90)
+    listener.wait_for_labels(DEVICES * BATCHES, timeout=120)
     listener.wait(lambda: listener.status["counters"]["deferred"] == 0, 30)
     deferred = [label for label in listener.labels if label.deferred]
     assert deferred, "the labeller cannot have kept up with the receiver"

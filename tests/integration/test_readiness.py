@@ -99,7 +99,7 @@ def test_a_labelling_thread_that_hangs_is_said_by_another_thread(
     sender = Sender(mosquitto.url)
     try:
         sender.send(make_batch("watch", 0, constant((0, 0, 0), 16)))
-        assert hangs.wait(30)
+        assert hangs.wait(60)
         clock.ahead = readiness.MAX_TURN_S + 5
         words = wait_for(server, lambda status, _: status == 503)
         assert words.startswith("the labelling thread (no turn for ")
@@ -148,7 +148,7 @@ def test_reading_is_tried_without_a_trace(mosquitto: Mosquitto, serve: Callable[
 
     watching = Watching()
     server = serve(mosquitto, observers=[watching])
-    assert probed.wait(30)
+    assert probed.wait(60)
     assert readyz(server)[0] == 200
     counters = watching.last["counters"]
     assert (counters["spooled"], counters["messages"], watching.last["rejected"]) == (0, 0, {})

@@ -396,7 +396,7 @@ def test_what_comes_while_the_server_is_away_waits_for_it(tmp_path: Path) -> Non
             assert device.publish("ds/v1/watch/raw", b"last") in ACCEPTED
         with Probe(broker.role("server"), "disc-stream-server", **keep) as server:  # type: ignore[arg-type]
             assert server.connect().session_present
-            assert server.wait_for(lambda heard: heard.payload == b"last", 20)
+            assert server.wait_for(lambda heard: heard.payload == b"last", 60)
             got = [heard.payload.decode() for heard in server.heard()]
         assert got == [*map(str, range(1_500)), "last"]
     finally:

@@ -91,7 +91,7 @@ def test_devices_a_server_and_a_viewer_work_together_over_tls(
             sender.link.close()
         listener.link.close()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert secure.secret("server") not in out + err
 
@@ -100,7 +100,7 @@ def test_publishing_as_another_device_is_told_what_to_add(secure: SecureMosquitt
     result = subprocess.run(
         [sys.executable, "-m", "disc_stream", "edge", "publish", "--synthetic", "--seconds", "1",
          "--broker", secure.added("mine").url],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == 1
     assert "add --device mine" in result.stderr
@@ -153,7 +153,7 @@ def test_a_wrong_password_is_shown_nowhere(name: str, way: str, tiny_bundle: Pat
             seen = command_lines(process.pid)
         finally:
             look_is_over.set()
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
     assert SECRET.encode() in received[0], "the password did not arrive"
     assert process.returncode == 1
     assert "Bad user name or password" in out + err

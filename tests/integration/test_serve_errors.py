@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 def serve(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "disc_stream", "serve", *map(str, options)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def test_a_restart_of_the_broker_is_survived(
     mosquitto.restart()
     for seq in range(1, 10):
         sender.send(make_batch("watch", seq, constant(LEFT, 12)))
-    listener.wait(lambda: {label.window for label in listener.labels} == set(range(15)), timeout=60)
+    listener.wait(lambda: {label.window for label in listener.labels} == set(range(15)), timeout=120)
     first = {label.window: label for label in reversed(listener.labels)}
     for label in listener.labels:
         assert label == first[label.window], "QoS 1 may deliver a message again, but never another one"
@@ -116,14 +116,14 @@ class Command:
     def wait_until_ready(self) -> dict[str, str]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.process.communicate(timeout=10)[1]
+        assert line, self.process.communicate(timeout=120)[1]
         ready = json.loads(line)
         assert ready["event"] == "ready"
         return dict(ready)
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; exit code, stdout, stderr."""
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=120)
         return self.process.returncode, out, err
 
 
@@ -140,7 +140,7 @@ def serve() -> Iterator[type[Command]]:
     yield Tracked
     for command in started:
         command.process.kill()
-        command.process.communicate(timeout=10)
+        command.process.communicate(timeout=120)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -49,7 +49,7 @@ class Watch:
     def wait_for(self, **fields: object) -> dict[str, Any]:
         """The next event that has these values."""
         while True:
-            event: dict[str, Any] = json.loads(self._lines.get(timeout=30))
+            event: dict[str, Any] = json.loads(self._lines.get(timeout=120))
             if event.items() >= fields.items():
                 return event
 
@@ -113,7 +113,7 @@ def test_watch_ends_after_its_duration_with_nothing_heard(mosquitto: Mosquitto) 
         [sys.executable, "-m", "disc_stream", "watch", "--broker", mosquitto.url, "--duration", "0.5"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, "")
@@ -125,7 +125,7 @@ def test_a_broker_that_is_not_there_is_one_line() -> None:
         [sys.executable, "-m", "disc_stream", "watch", "--broker", url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 1

@@ -64,7 +64,7 @@ class Mosquitto:
         )
         self._said, self._running = [], threading.Event()
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-        if not self._running.wait(10):
+        if not self._running.wait(120):
             pytest.fail("mosquitto did not start:\n" + "".join(self._said))
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -81,7 +81,7 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=120)
 
     def discard(self) -> None:
         """End it after a test, when nobody needs what it would save."""

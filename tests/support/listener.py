@@ -12,6 +12,9 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 
+PATIENCE_S = 120.0
+"""How long an event is waited for: a busy machine is slow, and an event that comes costs no more."""
+
 
 class Listener:
     """A client that subscribes to all labels and to the server's topics.
@@ -42,21 +45,21 @@ class Listener:
                 self.model = json.loads(message.payload)
             self._changed.notify_all()
 
-    def wait(self, what: Callable[[], bool], timeout: float = 20.0) -> None:
+    def wait(self, what: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
         """Wait until something holds; it is looked at whenever a message comes."""
         with self._changed:
             assert self._changed.wait_for(what, timeout), (
                 f"timed out with {len(self.labels)} labels and status {self.status}"
             )
 
-    def wait_for_labels(self, n: int, timeout: float = 20.0) -> None:
+    def wait_for_labels(self, n: int, timeout: float = PATIENCE_S) -> None:
         """Wait until at least n labels came."""
         self.wait(lambda: len(self.labels) >= n, timeout)
 
-    def wait_for_count(self, name: str, n: int, timeout: float = 20.0) -> None:
+    def wait_for_count(self, name: str, n: int, timeout: float = PATIENCE_S) -> None:
         """Wait until a counter of the server reaches n."""
         self.wait(lambda: self.status.get("counters", {}).get(name, 0) >= n, timeout)
 
-    def wait_for_rejected(self, reason: str, n: int, timeout: float = 20.0) -> None:
+    def wait_for_rejected(self, reason: str, n: int, timeout: float = PATIENCE_S) -> None:
         """Wait until the server has refused n messages for a reason."""
         self.wait(lambda: self.status.get("rejected", {}).get(reason, 0) >= n, timeout)

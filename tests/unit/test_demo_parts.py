@@ -157,7 +157,7 @@ class TestKeptModels:
 def test_the_command_says_which_options_exclude_each_other() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "disc_stream", "demo", "--port", "0", "--no-page"],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "COLUMNS": "200"},
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert result.returncode == 2
     assert "exclude each other" in result.stderr

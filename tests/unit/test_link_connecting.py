@@ -46,28 +46,28 @@ def test_while_the_resolver_hangs_the_network_thread_comes_around_and_says_what_
         linked(broker, LinkListener(on_up=ups.release, on_burst=bursts.release)) as link,
     ):
         link.connect(5)
-        assert ups.acquire(timeout=5)
-        assert resolver.asked.acquire(timeout=5)
+        assert ups.acquire(timeout=60)
+        assert resolver.asked.acquire(timeout=60)
         resolver.hang()
-        assert resolver.asked.acquire(timeout=10), "the reconnect asks for the address again"
+        assert resolver.asked.acquire(timeout=60), "the reconnect asks for the address again"
         while bursts.acquire(blocking=False):
             pass
         for _ in range(3):
-            assert bursts.acquire(timeout=3)
+            assert bursts.acquire(timeout=60)
             assert link.silent_s < 2
         assert link.connecting.startswith("looking up the address of '127.0.0.1'")
         assert not link.connected
         resolver.answer()
-        assert ups.acquire(timeout=10)
+        assert ups.acquire(timeout=60)
         assert link.connecting == ""
 
 
 def test_a_stop_while_the_resolver_hangs_is_immediate(resolver: Resolver) -> None:
     with ScriptedBroker(drop) as broker, linked(broker) as link:
         link.connect(5)
-        assert resolver.asked.acquire(timeout=5)
+        assert resolver.asked.acquire(timeout=60)
         resolver.hang()
-        assert resolver.asked.acquire(timeout=10)
+        assert resolver.asked.acquire(timeout=60)
         assert seconds_of(link.close) < AT_ONCE_S
 
 
@@ -77,7 +77,7 @@ def test_a_stop_ends_the_wait_before_the_next_attempt(monkeypatch: pytest.Monkey
     listener = LinkListener(on_down=lambda _reason: is_down.set())
     with ScriptedBroker(drop) as broker, linked(broker, listener) as link:
         link.connect(5)
-        assert is_down.wait(5)
+        assert is_down.wait(60)
         assert seconds_of(link.close) < AT_ONCE_S
 
 
@@ -88,11 +88,11 @@ def test_wake_ends_the_wait_before_the_next_attempt(monkeypatch: pytest.MonkeyPa
     listener = LinkListener(on_down=lambda _reason: is_down.set(), on_burst=bursts.release)
     with ScriptedBroker(drop) as broker, linked(broker, listener) as link:
         link.connect(5)
-        assert is_down.wait(5)
+        assert is_down.wait(60)
         while bursts.acquire(blocking=False):
             pass
         link.wake()
-        assert bursts.acquire(timeout=5)
+        assert bursts.acquire(timeout=30)  # half of what it waits without
 
 
 def test_a_stop_from_another_thread_ends_the_first_connect(resolver: Resolver) -> None:
@@ -107,7 +107,7 @@ def test_a_stop_from_another_thread_ends_the_first_connect(resolver: Resolver) -
 
     thread = threading.Thread(target=connect)
     thread.start()
-    assert resolver.asked.acquire(timeout=5)
+    assert resolver.asked.acquire(timeout=60)
     assert seconds_of(link.close) < AT_ONCE_S
     thread.join(AT_ONCE_S)
     assert not thread.is_alive()
@@ -139,9 +139,9 @@ def test_a_resolver_that_never_answers_holds_few_threads(
         resolver.hang()
         link._loop.start()  # as after a first connection that broke
         for _ in range(3):
-            assert resolver.asked.acquire(timeout=5)
+            assert resolver.asked.acquire(timeout=60)
         for _ in range(100):
-            assert bursts.acquire(timeout=5)
+            assert bursts.acquire(timeout=60)
         assert resolver.calls == 3
         assert link.silent_s < 2
 
@@ -151,7 +151,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_an_error() -> None:
         link = MqttLink(Broker.parse(f"mqtt://127.0.0.1:{port}"), "test")
         with pytest.raises(BrokerError, match=r"it did not answer within 0\.2 s\. Check that an MQTT broker"):
             link.connect(0.2)
-        assert accepted.acquire(timeout=5)
+        assert accepted.acquire(timeout=60)
 
 
 def test_a_reconnect_to_a_broker_that_says_nothing_is_bounded_and_ends_at_once(
@@ -166,8 +166,8 @@ def test_a_reconnect_to_a_broker_that_says_nothing_is_bounded_and_ends_at_once(
 
     with ScriptedBroker(drop, say_nothing, say_nothing) as broker, linked(broker) as link:
         link.connect(0.3)
-        assert asked.acquire(timeout=5)
-        assert asked.acquire(timeout=10), "it is tried again"
+        assert asked.acquire(timeout=60)
+        assert asked.acquire(timeout=60), "it is tried again"
         assert seconds_of(link.close) < AT_ONCE_S
     assert "is not reachable (it did not answer within 0.3 s); trying again" in caplog.text
 

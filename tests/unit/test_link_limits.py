@@ -67,7 +67,7 @@ def test_a_content_type_is_sent_along() -> None:
     with ScriptedBroker(take) as broker, linked(broker) as link:
         link.connect(5)
         delivery = link.publish("t", b"x", retain=True, content_type="application/cbor")
-        assert delivery.wait(5)
+        assert delivery.wait(60)
         assert delivery.refused
     assert bodies[0][5:] == b"\x13\x03\x00\x10application/cbor" + b"x"
 
@@ -95,7 +95,7 @@ def test_what_is_sent_again_keeps_its_message_id_and_no_other_message_gets_it() 
         link.connect(5)
         link.publish("t", b"1")
         link.publish("t", b"2")
-        assert is_down.wait(5)
+        assert is_down.wait(60)
         link.publish("t", b"3")
         assert link.flush(10)
     assert mids[1][:2] == mids[0]
@@ -130,8 +130,8 @@ def test_a_message_is_acknowledged_over_the_link_that_brought_it_and_over_no_oth
     ):
         one.connect(5)
         other.connect(5)
-        assert came.acquire(timeout=5)
-        assert came.acquire(timeout=5)
+        assert came.acquire(timeout=60)
+        assert came.acquire(timeout=60)
         for link in (one, other):  # each is the first connection of its link
             link.ack(*messages)
         for link in (one, other):
@@ -164,7 +164,7 @@ def test_a_session_that_the_broker_has_lost_is_warned_of_and_counted(
         linked(broker, LinkListener(on_up=on_up), Session(expiry_s=60)) as link,
     ):
         link.connect(5)
-        assert is_back.wait(10)
+        assert is_back.wait(60)
         assert link.history.session_present is present
         assert link.history.sessions_lost == lost
     assert caplog.text.count("has lost the session of 'test'") == lost
@@ -180,6 +180,6 @@ def test_a_link_that_keeps_no_session_loses_none() -> None:
         linked(broker, LinkListener(on_up=ups.release)) as link,
     ):
         link.connect(5)
-        assert ups.acquire(timeout=5)
-        assert ups.acquire(timeout=10)
+        assert ups.acquire(timeout=60)
+        assert ups.acquire(timeout=60)
         assert link.history.sessions_lost == 0

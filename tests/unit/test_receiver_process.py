@@ -135,7 +135,7 @@ def test_a_stop_while_it_waits_for_its_first_connection_is_immediate(tmp_path: P
 
         thread = threading.Thread(target=start)
         thread.start()
-        assert accepted.acquire(timeout=30), "it waits for an answer now"
+        assert accepted.acquire(timeout=60), "it waits for an answer now"
         assert seconds_of(lambda: process.stop(20)) < 2
         thread.join(5)
         assert not thread.is_alive()
