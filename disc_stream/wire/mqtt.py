@@ -157,6 +157,8 @@ class MqttLink:
         """
         self._timeout_s = timeout_s
         prepare(self._client, self.broker, self._session)
+        if self._closing:
+            raise BrokerError(f"connecting to the broker at {self.broker} was broken off")
         self._loop.start()
         self._named.wait(LOOKUP_S + _GRACE_S)
         if not self._answered.wait(timeout_s + _GRACE_S):

@@ -15,7 +15,7 @@ from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig
-from disc_stream.errors import ConfigError, MissingExtraError, TopicError
+from disc_stream.errors import BrokerError, ConfigError, MissingExtraError, TopicError
 from disc_stream.stream.pipeline import encoder_stage
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
@@ -64,7 +64,7 @@ class Server:
         )
         self._ended = threading.Event()
         self._failure: Exception | None = None
-        self._stopped = False
+        self._stopped = self._is_starting = False
 
     def _check_addresses(self) -> None:
         """Refuse what is quickly seen to be wrong before anything is loaded."""
@@ -99,16 +99,21 @@ class Server:
         """
         if self._page is not None:
             self._page.start()
+        self._is_starting = True
         try:
             self._service.start()
         except BaseException:
             if self._page is not None:
                 self._page.stop()
             raise
+        finally:
+            self._is_starting = False
 
     def request_stop(self) -> None:
-        """Let ``wait`` return; may be called from a signal handler."""
+        """Let ``wait`` return, and a ``start`` that waits for the broker fail; for signal handlers, too."""
         self._ended.set()
+        if self._is_starting:  # not here: in a signal handler the thread that is interrupted may hold a lock
+            threading.Thread(target=self._service.break_off, daemon=True).start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until a stop is requested or the service cannot go on; False if time ran out before.
@@ -150,7 +155,13 @@ class Server:
         """
         with _stop_on_signals(self.request_stop):
             collect_seldom()
-            self.start()
+            try:
+                self.start()
+            except BrokerError:
+                if not self._ended.is_set():
+                    raise
+                self.stop()
+                return
             try:
                 if on_ready is not None:
                     on_ready()

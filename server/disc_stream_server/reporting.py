@@ -41,11 +41,9 @@ class Reporter:
 
     def waits_for(self) -> str | None:
         """What is missing for messages to become labels; None if nothing is."""
-        if self._receiver.trouble:
-            return self._receiver.trouble
         if not self._receiver.connected or not self._link.connected:
             doing = self._receiver.waits or self._link.connecting
-            return f"the broker ({doing})" if doing else "the broker"
+            return self._receiver.trouble or (f"the broker ({doing})" if doing else "the broker")
         if self._receiver.blocked:
             return f"space for the spool ({self._receiver.blocked})"
         labeller = self._labeller

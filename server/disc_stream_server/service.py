@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 0.25
 _SOON_S = 0.01
+_BREAK_OFF_S = 2.0
 WATCHDOG_S = 30.0
 OnFailure = Callable[[Exception], None]
 
@@ -160,6 +161,11 @@ class Service:
         self._link.connect()
         self._janitor.start()
         self._worker.start()
+
+    def break_off(self) -> None:
+        """Make a ``start`` fail that waits for the broker; from another thread."""
+        self._receiver.stop(_BREAK_OFF_S)
+        self._link.close()
 
     def stop(self, timeout_s: float) -> bool:
         """Receive no more, label what has come, disconnect. May be called when ``start`` has failed.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +19,7 @@ from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
 from tests.support.device import LEFT, REST, Sender, constant, make_batch
 from tests.support.listener import Listener
-from tests.support.silent import Resolver, seconds_of
+from tests.support.silent import Resolver, seconds_of, silent_server
 
 pytestmark = pytest.mark.broker
 
@@ -78,6 +81,7 @@ def test_a_stop_while_the_broker_is_away_is_as_quick_as_any_other(
         service._woken.wait(0.1)
     assert not service._link.connected
     assert not service._receiver.connected
+    assert (service.waits_for() or "").startswith("the broker (")
     service._link.publish("ds/v1/watch/label", b"on its way")
     assert seconds_of(lambda: server.stop(20.0)) < 2.5
 
@@ -122,3 +126,18 @@ def test_a_receiver_whose_resolver_is_slow_is_not_taken_for_dead(
     thread.join(5)
     assert not thread.is_alive()
     assert errors == []
+
+
+def test_a_stop_while_the_server_waits_for_its_first_answer_is_immediate(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with silent_server() as (port, accepted):
+        command = [sys.executable, "-m", "disc_stream", "serve", "--bundle", str(tiny_bundle), "--no-http"]
+        command += ["--broker", f"mqtt://127.0.0.1:{port}", "--state", str(tmp_path / "state")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert accepted.acquire(timeout=60)
+        process.send_signal(signal.SIGTERM)
+        told: list[str] = []
+        assert seconds_of(lambda: told.append(process.communicate(timeout=30)[0])) < 3
+        assert process.returncode == 0, told
+        assert "Traceback" not in told[0]
