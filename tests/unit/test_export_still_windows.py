@@ -30,7 +30,6 @@ METHODS = ("disc-plus", "disc", "disc, the paper's form", "disc on a grid")
 
 @dataclass(frozen=True)
 class Exported:
-    run: Path
     net: nn.Module
     encoder: OnnxEncoder
     samples: Float32Array
@@ -46,27 +45,33 @@ def write_plus_run(path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plus_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_plus_run(tmp_path_factory.mktemp("plus") / "run")
+def plus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds a run of disc-plus and its bundle."""
+    folder = tmp_path_factory.mktemp("plus")
+    write_plus_run(folder / "run")
+    export_run(folder / "run", folder / "bundle")
+    return folder
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    folder = tmp_path_factory.mktemp("exported")
     shapes = {
         "disc": {"hidden": 32, "embedding": 16},
         "disc, the paper's form": {"reset_after": False, "squash": True},
         "disc on a grid": {"layout": "grid", "hidden": 4},
     }
     if request.param == "disc-plus":
-        run = request.getfixturevalue("plus_run")
+        folder = request.getfixturevalue("plus_folder")
     else:
-        run = write_tiny_run(folder / "run", **shapes[request.param])
-    export_run(run, folder / "bundle")
-    trained = load_run(run)
-    return Exported(
-        run, trained.net, OnnxEncoder(Bundle.open(folder / "bundle"), provider="cpu"), trained.samples
-    )
+        folder = tmp_path_factory.mktemp("exported")
+        export_run(write_tiny_run(folder / "run", **shapes[request.param]), folder / "bundle")
+    return open_exported(folder)
+
+
+def open_exported(folder: Path) -> Exported:
+    trained = load_run(folder / "run")
+    encoder = OnnxEncoder(Bundle.open(folder / "bundle"), provider="cpu")
+    return Exported(trained.net, encoder, trained.samples)
 
 
 def assert_as_in_torch(exported: Exported, x: np.ndarray) -> None:
@@ -186,10 +191,9 @@ def test_a_graph_that_lost_its_floor_is_not_written(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "bundle").exists()
 
 
-def test_no_small_constant_is_added_anywhere_in_the_graph(plus_run: Path, tmp_path: Path) -> None:
+def test_no_small_constant_is_added_anywhere_in_the_graph(plus_folder: Path) -> None:
     """A rewriter could take one for 0; what is added to a variable stands at 1 or is a weight."""
-    export_run(plus_run, tmp_path / "bundle")
-    model = onnx.load_from_string(Bundle.open(tmp_path / "bundle").model_bytes)
+    model = onnx.load_from_string(Bundle.open(plus_folder / "bundle").model_bytes)
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     added = [
         float(constants[name])
@@ -235,9 +239,7 @@ def test_every_still_window_of_real_recordings_has_a_label(
     parts = [part.x[np.isin(part.y, still)] for part in (split.train, split.test)]
     x = np.concatenate(parts)[:, : manifest.window.input_samples]
     assert len(x) > 500
-    bundle = Bundle.open(tmp_path / "bundle")
-    trained = load_run(tmp_path / "run")
-    exported = Exported(tmp_path / "run", trained.net, OnnxEncoder(bundle, provider="cpu"), trained.samples)
+    exported = open_exported(tmp_path)
     assert_as_in_torch(exported, x)
     silent = x.copy()
     silent[:, :, 3:] = 0.0
