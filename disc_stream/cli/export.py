@@ -57,14 +57,13 @@ def export(
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("Loading torch", total=_STEPS)
-        from disc_stream_export import export_run
+        from disc_stream_export import Naming, export_run
         from disc_stream_export.names import load_names
 
         manifest = export_run(
             run,
             out,
-            name=name,
-            cluster_names=load_names(names) if names else None,
+            naming=Naming(name, load_names(names) if names else {}),
             sign_key=sign_key,
             force=force,
             progress=lambda step: bar.update(task, advance=1, description=step),

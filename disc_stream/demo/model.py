@@ -258,8 +258,9 @@ def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any],
 
 
 def _export(folder: Path, step: Step) -> None:
-    from disc_stream_export import export_run
+    from disc_stream_export import Naming, export_run
 
-    export_run(
-        folder / "run", folder / "bundle", name="demo", progress=lambda text: step(0, None, text.lower())
-    )
+    def tell(text: str) -> None:
+        step(0, None, text.lower())
+
+    export_run(folder / "run", folder / "bundle", naming=Naming("demo"), progress=tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,12 +26,25 @@ from disc_stream_export.parity import Tolerances, compare
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What a model and its clusters are to be called.
+
+    Args:
+        model: default DATASET-PRESET.
+        clusters: cluster id -> name; the others are called ``cluster ID``. In a new bundle, ids number the
+            rows of the graph's outputs.
+    """
+
+    model: str | None = None
+    clusters: Mapping[int, str] = field(default_factory=dict)
+
+
 def export_run(
     run_path: Path | str,
     out: Path | str,
     *,
-    name: str | None = None,
-    cluster_names: Mapping[int, str] | None = None,
+    naming: Naming | None = None,
     sign_key: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -44,9 +58,7 @@ def export_run(
     Args:
         run_path: folder that training wrote.
         out: folder to make, or a zip if it ends with ``.zip``.
-        name: of the model; default DATASET-PRESET.
-        cluster_names: cluster id -> name; the others are called ``cluster ID``. In a new bundle, ids number
-            the rows of the graph's outputs.
+        naming: names for the model and its clusters.
         sign_key: PEM file of an Ed25519 private key to sign manifest and catalogue with.
         force: replace an older bundle at ``out``.
         progress: called with what is about to be done.
@@ -59,15 +71,15 @@ def export_run(
         TrainingError: if the run is unfinished, damaged or from a newer version.
         ParityError: if the graph does not compute what the network computes.
     """
-    run_path, out = Path(run_path), Path(out)
+    run_path, out, naming = Path(run_path), Path(out), naming or Naming()
     tell = progress or (lambda _step: None)
     check_target(out, overwrite=force)
     key = load_private_key(sign_key) if sign_key else None
     tell("Reading the run")
     run = load_run(run_path)
     info = run.info
-    clusters = _cluster_infos(info, cluster_names or {})
-    draft = _draft(info, name, len(run.net.centroids[0]))
+    clusters = _cluster_infos(info, naming.clusters)
+    draft = _draft(info, naming.model, len(run.net.centroids[0]))
     tell("Tracing the graph")
     model = serialise(
         build_graph(
