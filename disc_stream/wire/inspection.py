@@ -19,6 +19,8 @@ from disc_stream.wire.problem import SCHEMA as PROBLEM_SCHEMA
 from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.status import DEVICE_SCHEMA, SERVER_SCHEMA, decode_device_status, decode_server_status
 
+MODEL_SCHEMA = "disc-stream.model/1"
+
 REMEDIES: dict[str, str] = {
     "empty": "Send something; an empty retained meta withdraws the description",
     "oversized": "Send fewer rows in each message",
@@ -50,7 +52,8 @@ class Report:
     """What was found.
 
     Args:
-        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label`` or ``problem``.
+        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem`` or
+            ``model``.
         encoding: ``cbor``, ``packed`` or ``json``; "" if none was recognised.
         n_bytes: size of the payload.
         facts: what it says, as plain JSON values.
@@ -239,6 +242,11 @@ def _problem_facts(payload: bytes) -> dict[str, Any]:
     }
 
 
+def _model_facts(payload: bytes) -> dict[str, Any]:
+    """Of the server, which nobody sends to it: shown as it is."""
+    return {name: value for name, value in load_object(payload).items() if name != "schema"}
+
+
 def _when(us: int | None) -> str | None:
     return None if us is None else _iso(us)
 
@@ -260,4 +268,5 @@ _MESSAGES: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     SERVER_SCHEMA: ("server status", _server_facts),
     LABEL_SCHEMA: ("label", _label_facts),
     PROBLEM_SCHEMA: ("problem", _problem_facts),
+    MODEL_SCHEMA: ("model", _model_facts),
 }

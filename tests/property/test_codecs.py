@@ -72,6 +72,26 @@ def test_every_batch_comes_back(batch: SampleBatch, encoding: Encoding, describe
     assert got.physical().tobytes() == batch.physical().tobytes()
 
 
+@given(
+    batches(), st.sampled_from([b"", b"\xef\xbb\xbf"]), st.text(" \r\n\t\0", max_size=4),
+    st.text("\r\n \t", max_size=3),
+    st.sampled_from(["", "text/plain", "Application/JSON; charset=utf-8", "application/octet-stream"]),
+)  # fmt: skip
+@patient
+def test_json_of_other_writers_says_the_same(
+    batch: SampleBatch, mark: bytes, behind: str, before: str, content_type: str
+) -> None:
+    """With what they put around it, and without integers: every whole number is a float."""
+    message = json.loads(encode_batch(batch, Encoding.JSON, describe_channels=True))
+    exact = {
+        name: float(message[name]) for name in ("boot", "seq", "t0") if float(message[name]) == message[name]
+    }
+    payload = mark + before.encode() + json.dumps({**message, **exact}).encode() + behind.encode()
+    got = decode_batch(payload, device="dev", content_type=content_type)
+    assert (got.boot, got.seq, got.t0_us, got.fs) == (batch.boot, batch.seq, batch.t0_us, batch.fs)
+    assert got.physical().tobytes() == batch.physical().tobytes()
+
+
 @given(batches(), st.sampled_from(Encoding), st.booleans(), st.data())
 @thorough
 def test_a_damaged_payload_decodes_or_is_refused(

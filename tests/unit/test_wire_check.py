@@ -104,6 +104,13 @@ def test_a_refusal_says_why_and_what_to_do(payload: bytes, options: list[str], r
     assert (found["accepted"], found["reason"], found["remedy"]) == (False, reason, REMEDIES[reason])
 
 
+def test_what_the_server_says_of_its_model_is_shown() -> None:
+    message = {"schema": "disc-stream.model/1", "fs": 50.0, "window": {"samples": 128, "hop": 64}}
+    found = checked("-", given=json.dumps(message).encode())
+    assert (found["kind"], found["accepted"]) == ("model", True)
+    assert found["facts"] == {"fs": 50.0, "window": {"samples": 128, "hop": 64}}
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
