@@ -129,7 +129,7 @@ def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> Non
     (learn,) = shell_blocks(guide, "## 4. Export what was collected, and train on it", "## 5. Serve")
     serve, watch = shell_blocks(guide, "## 5. Serve", "## 6. Names")
     (rename,) = shell_blocks(guide, "## 6. Names", "## When there are no labels")
-    doctor = shell_blocks(guide, "## When there are no labels")[0]
+    _doctor, dead_letters = shell_blocks(guide, "## When there are no labels")
     activate = ". .venv/bin/activate\n"
     terminal = Terminal(tmp_path, mosquitto)
     with terminal.running(collect) as server:
@@ -147,4 +147,4 @@ def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> Non
             terminal.running("disc-stream edge publish --synthetic --device new"),
         ):
             labels.wait_for("new window 1 cluster")
-        terminal.run(activate + doctor)
+        assert "no dead letters" in terminal.run(activate + dead_letters)
