@@ -57,15 +57,16 @@ def scan_gru(
     Returns:
         (D, T, B, H).
     """
-    states: Tensor = _Scan.apply(gi, h0, w, b, steps, dtype or h0.dtype)  # type: ignore[no-untyped-call]
+    states: Tensor = _Scan.apply(gi, h0, w, b, (steps, dtype or h0.dtype))  # type: ignore[no-untyped-call]
     return states.transpose(0, 1)
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, gi: Tensor | None, h0: Tensor, w: Tensor, b: Tensor, steps: int, dtype: torch.dtype
+        ctx: Any, gi: Tensor | None, h0: Tensor, w: Tensor, b: Tensor, plan: tuple[int, torch.dtype]
     ) -> Tensor:
+        steps, dtype = plan
         layer = LayerForward(w, b, h0, steps, dtype, learning=any(ctx.needs_input_grad))
         for k in range(steps):
             layer.step(k, gi[:, k] if gi is not None else None)
@@ -84,7 +85,7 @@ class _Scan(torch.autograd.Function):
             layer.step(k, grads[0][k])
             if grad_gi is not None:
                 grad_gi[:, k] = layer.da_input
-        return grad_gi, layer.carry, *layer.gradients(bias_width), None, None
+        return grad_gi, layer.carry, *layer.gradients(bias_width), None
 
 
 def product(base: Tensor, h: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:

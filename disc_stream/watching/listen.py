@@ -7,7 +7,7 @@ import queue
 import threading
 import uuid
 
-from disc_stream.clock import Clock, SystemClock
+from disc_stream.clock import SystemClock
 from disc_stream.watching.events import DeviceFilter, Event, LinkChanged, read_message
 from disc_stream.watching.state import LiveState
 from disc_stream.watching.views import View, open_view
@@ -89,7 +89,6 @@ def watch_labels(
     as_json: bool,
     stop: threading.Event,
     duration_s: float | None = None,
-    clock: Clock | None = None,
 ) -> LiveState:
     """Show labels until ``stop`` is set or the time is over.
 
@@ -106,7 +105,7 @@ def watch_labels(
     Raises:
         BrokerError: if the broker cannot be reached or refuses at the start; later losses are shown.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     state = LiveState(clock)
     listener.open()
     broker = listener.broker

@@ -22,7 +22,8 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
-from disc_stream_server.service import Service, Serving
+from disc_stream_server.service import Service
+from disc_stream_server.wiring import Serving
 
 log = logging.getLogger(__name__)
 

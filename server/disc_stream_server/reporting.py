@@ -46,14 +46,7 @@ class Reporter:
             return self._receiver.trouble or (f"the broker ({doing})" if doing else "the broker")
         if self._receiver.blocked:
             return f"space for the spool ({self._receiver.blocked})"
-        labeller = self._labeller
-        if labeller is None:
-            return None
-        if labeller.encoder_fault:
-            return labeller.encoder_fault
-        if labeller.checkpoints.blocked:
-            return f"space for checkpoints ({labeller.checkpoints.blocked})"
-        return None
+        return None if self._labeller is None else _labeller_waits_for(self._labeller)
 
     def summarise(self) -> None:
         """Log what was refused since the last summary, if one is due."""
@@ -90,6 +83,14 @@ class Reporter:
             "queue": 0 if self._labeller is None else max(0, self._receiver.head - self._labeller.position),
             "receiver_restarts": self._receiver.restarts,
         }
+
+
+def _labeller_waits_for(labeller: Labeller) -> str | None:
+    if labeller.encoder_fault:
+        return labeller.encoder_fault
+    if labeller.checkpoints.blocked:
+        return f"space for checkpoints ({labeller.checkpoints.blocked})"
+    return None
 
 
 def _labeller_counters(labeller: Labeller) -> dict[str, int]:

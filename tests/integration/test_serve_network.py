@@ -78,7 +78,7 @@ def test_a_stop_while_the_broker_is_away_is_as_quick_as_any_other(
     service = server._service
     deadline = time.monotonic() + 20
     while (service._link.connected or service._receiver.connected) and time.monotonic() < deadline:
-        service._woken.wait(0.1)
+        service._worker._woken.wait(0.1)
     assert not service._link.connected
     assert not service._receiver.connected
     assert (service.waits_for() or "").startswith("the broker (")

@@ -1,0 +1,113 @@
+"""What the parts of the server are given: from the configuration to the settings of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from disc_stream.artifacts.model import Model
+from disc_stream.config import ServeConfig, default_state
+from disc_stream.stream.pipeline import LabelOptions
+from disc_stream.stream.rules import Rules
+from disc_stream.wire.topics import Topics
+from disc_stream_server.janitor import SPOOL
+from disc_stream_server.labeller.labeller import ROWS, LabellerSettings
+from disc_stream_server.labeller.lane import LaneSettings
+from disc_stream_server.labeller.overload import OverloadRules
+from disc_stream_server.metas import HOLD_US
+from disc_stream_server.receiving.receiver import ReceiverSettings
+from disc_stream_server.storage.lock import FolderLock
+from disc_stream_server.storage.retention import Retention
+from disc_stream_server.storage.spool import SpoolReader
+from disc_stream_server.storage.state import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served.
+
+    Args:
+        model: labels the windows; None to collect without labels.
+        provider: what the model runs on, for the status.
+    """
+
+    model: Model | None
+    provider: str = ""
+
+    @property
+    def version(self) -> str:
+        """Of the model, "" without one."""
+        return "" if self.model is None else self.model.version
+
+
+class StateFolder:
+    """The folder of everything that must survive a crash, for one server alone.
+
+    Args:
+        config: names it.
+
+    Raises:
+        StorageError: if it cannot be used, or another server uses it.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.path = config.state or default_state(config.client_id)
+        self._lock = FolderLock(self.path)
+        self.store = StateStore(self.path)
+        self.reader = SpoolReader(self.path / SPOOL)
+
+    def close(self) -> None:
+        """Let another server have it."""
+        self.reader.close()
+        self.store.close()
+        self._lock.release()
+
+
+def stream_rules(config: ServeConfig) -> Rules:
+    """What shapes windows."""
+    return Rules(config.reorder, config.reorder_s, config.bridge_s, config.idle_s)
+
+
+def labeller_settings(config: ServeConfig, topics: Topics) -> LabellerSettings:
+    """How windows are labelled."""
+    lanes = LaneSettings(
+        topics,
+        stream_rules(config),
+        config.stay,
+        config.max_devices,
+        config.max_payload_bytes,
+        keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
+    )
+    return LabellerSettings(
+        lanes,
+        LabelOptions(config.top_k, config.stay, config.max_batch),
+        OverloadRules(round(config.stale_s * 1e6), 4 * max(ROWS, config.max_batch)),
+        config.checkpoint_s,
+    )
+
+
+def receiver_settings(config: ServeConfig, state: Path, floor: int) -> ReceiverSettings:
+    """How messages are received.
+
+    Args:
+        config: of the server.
+        state: the state folder.
+        floor: position that is known to have been given away.
+    """
+    return ReceiverSettings(
+        broker=config.broker,
+        prefix=config.prefix,
+        client_id=config.client_id,
+        session_expiry_s=config.session_expiry_s,
+        receive_maximum=config.receive_maximum,
+        spool=str(Path(state / SPOOL).absolute()),
+        max_file_bytes=config.spool_file_bytes,
+        max_delay_s=config.max_delay_ms / 1000,
+        floor=floor,
+        idle_s=max(config.reorder_s, HOLD_US / 1e6) + 1.0,
+    )
+
+
+def retention(config: ServeConfig) -> Retention:
+    """How long messages are kept."""
+    return Retention(config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes)
