@@ -17,7 +17,7 @@ from disc_stream.clock import ManualClock
 from disc_stream.types import Channel, Label, Problem, SampleBatch, SoftLabel
 from disc_stream_server.dashboard import devices as devices_module
 from disc_stream_server.dashboard import traces as traces_module
-from disc_stream_server.dashboard.board import Board
+from disc_stream_server.dashboard.board import FEW_BATCHES, Board
 from disc_stream_server.dashboard.devices import BATCHES, PRETRACED, STRIP, DeviceTable, sort_key
 from disc_stream_server.dashboard.hub import HURRIED_S, IDLE_S, INTERVAL_S, LONGEST_S, QUEUE, Hub, _Client
 from disc_stream_server.dashboard.trace import SECONDS, Trace
@@ -322,6 +322,16 @@ class TestTraces:
             delta(board, view)
         assert sum(board._traces.get(f"d{number}") is not None for number in range(10)) == 3
 
+    def test_a_server_with_a_backlog_draws_the_newest_only(self) -> None:
+        board = Board(clock=ManualClock())
+        board.on_status({"backlog": 5_000})
+        for seq in range(FEW_BATCHES + 15):
+            board.on_batch(batch(seq, n=2))
+        assert state(board)["server"]["skipped"] == 15
+        trace = board._traces.get("d1")
+        assert trace is not None
+        assert trace.points()[-1][0] == (FEW_BATCHES + 14) * 2 * 0.5
+
     def test_what_the_page_cannot_draw_is_left_out_and_counted(self) -> None:
         board = Board(clock=ManualClock())
         for seq in range(BATCHES + 15):
@@ -475,7 +485,7 @@ class TestHub:
             events = hub.events(Query())
             await anext(events)
             assert hub._interval(0.001) == INTERVAL_S
-            assert hub._interval(0.02) == pytest.approx(0.4)  # a twentieth of one processor
+            assert hub._interval(0.02) == pytest.approx(1.0)  # a fiftieth of one processor
             assert hub._interval(9.0) == LONGEST_S
             board.on_status({"backlog": 5_000})
             assert hub._interval(0.001) == HURRIED_S

@@ -18,12 +18,14 @@ from typing import Any
 
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.types import Label, Problem, SampleBatch
-from disc_stream_server.dashboard.devices import MAX_DEVICES, DeviceTable
+from disc_stream_server.dashboard.devices import BATCHES, MAX_DEVICES, DeviceTable
 from disc_stream_server.dashboard.traces import Traces
 from disc_stream_server.dashboard.view import Annotate, Query, View
 
 log = logging.getLogger(__name__)
 
+MUCH_BACKLOG = 1_000  # messages that wait to be labelled, from which on the page makes do with less
+FEW_BATCHES = 64  # drawn at once meanwhile
 _RATE_SPAN_S = 5.0
 _UPKEEP_S = 1.0
 
@@ -75,7 +77,7 @@ class Board:
     def update(self) -> None:
         """Take in what has come since the last call."""
         now = self._clock.monotonic()
-        self._traces.update()
+        self._traces.update(FEW_BATCHES if self.hurried else BATCHES)
         self._totals.append((now, self._table.labels))
         while len(self._totals) > 2 and self._totals[1][0] <= now - _RATE_SPAN_S:
             self._totals.popleft()
@@ -94,9 +96,9 @@ class Board:
         return self._status[0]
 
     @property
-    def backlog(self) -> int:
-        """Messages that wait to be labelled."""
-        return int(self.status.get("backlog", 0))
+    def hurried(self) -> bool:
+        """Whether the server has so much to do that the page makes do with less."""
+        return int(self.status.get("backlog", 0)) > MUCH_BACKLOG
 
     def server(self) -> dict[str, Any]:
         """What is true of the server now, the status itself left out."""

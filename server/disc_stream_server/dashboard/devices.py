@@ -136,9 +136,9 @@ class DeviceTable:
             self.names()
         return [name for _, name in self._order[:count]]
 
-    def take_batches(self) -> list[SampleBatch]:
-        """Batches for the traces since the last call."""
-        batches = _take(self._batches, len(self._batches))
+    def take_batches(self, limit: int = BATCHES) -> list[SampleBatch]:
+        """Batches for the traces since the last call; the newest, where there are more than ``limit``."""
+        batches = _take(self._batches, len(self._batches))[-limit:]
         self._taken += len(batches)
         return batches
 

@@ -20,10 +20,9 @@ INTERVAL_S = 0.125
 HURRIED_S = 1.0  # while the server has more important things to do
 IDLE_S = 1.0  # while nobody looks
 LONGEST_S = 2.0
-SHARE = 0.05  # of one processor that the page may use; beyond it, updates become rarer
+SHARE = 0.02  # of one processor that the page may use; beyond it, updates become rarer
 QUEUE = 16  # updates a client may be behind: two seconds
 MAX_CLIENTS = 64
-MUCH_BACKLOG = 1_000  # messages that wait to be labelled, from which on the page makes do with less
 _HEARTBEAT_S = 1.0
 
 
@@ -105,7 +104,7 @@ class Hub:
         """Until the next tick: so long that the processor time used since the last one is a small share."""
         if not self._audiences:
             return IDLE_S
-        base = HURRIED_S if self.board.backlog > MUCH_BACKLOG else INTERVAL_S
+        base = HURRIED_S if self.board.hurried else INTERVAL_S
         return min(LONGEST_S, max(base, used_s / SHARE))
 
     def tick(self) -> None:

@@ -39,9 +39,9 @@ class Traces:
             row.traced = True
             self._wanted[device] = now
 
-    def update(self) -> None:
-        """Draw what has come since the last call."""
-        for batch in self._table.take_batches():
+    def update(self, limit: int) -> None:
+        """Draw what has come since the last call, ``limit`` batches at most."""
+        for batch in self._table.take_batches(limit):
             trace = self._traces.get(batch.device)
             if trace is None:
                 if len(self._traces) >= MAX_TRACED:

@@ -3,7 +3,7 @@ import { connect } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Cards($("grid"), $("card"));
-const MUCH_BACKLOG = 1000; // messages, as in hub.py
+const MUCH_BACKLOG = 1000; // messages, as in board.py
 const SILENT_S = 10; // of a server, from which on its last status is called old
 const TYPING_MS = 250; // from the last key to a new search
 let paused = false;
