@@ -235,7 +235,7 @@ def test_an_expired_certificate_of_ours_is_found_before_anybody_is_bothered(
     (tmp_path / "old.crt").write_bytes(old.certificate)
     (tmp_path / "old.key").write_bytes(old.key)
     expired = replace(device, cert_file=str(tmp_path / "old.crt"), key_file=str(tmp_path / "old.key"))
-    fails(expired, ConfigError, r"old\.crt' expired on \d{4}-", "add-device --renew")
+    fails(expired, ConfigError, r"old\.crt' expired on \d{4}-", "add-device DEVICE --renew")
 
 
 def test_an_expired_authority_is_named(device: Broker, tmp_path: Path) -> None:
