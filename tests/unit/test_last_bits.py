@@ -11,10 +11,10 @@ from disc_stream.clustering.metrics import accuracy
 from disc_stream.errors import TrainingError
 from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.estimators import DISC
-from disc_stream.training.estimators.balanced import balanced_subset
 from disc_stream.training.grouping import group
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.fitting import _describe
+from disc_stream.training.recipes.stacked import balanced_subset
 from disc_stream.types import Float32Array
 from tests.support.lastbits import PlaceDependentLastBits
 from tests.support.motion import TINY, grouped_windows

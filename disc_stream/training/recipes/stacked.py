@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from disc_stream.clustering.distinct import count_distinct
 from disc_stream.models.dense import StackedAutoencoder, StackedConfig
 from disc_stream.training.families import (
     Family,
@@ -81,7 +82,7 @@ def balanced_subset(z: Float32Array, n_clusters: int, seed: int) -> IntArray:
     Returns:
         Sorted indices; at least K.
     """
-    different = len(np.unique(z, axis=0))
+    different = count_distinct(z, 2 * _CELLS_PER_CLUSTER * n_clusters)
     n_cells = max(min(_CELLS_PER_CLUSTER * n_clusters, different // 2), min(n_clusters, different))
     cells = group(z, n_cells, "kmeans", seed)
     quota = max(1, int(np.median(np.bincount(cells, minlength=n_cells))))
