@@ -57,9 +57,9 @@ def train(
     clusters: Annotated[
         int | None, typer.Option(min=2, help="Number of clusters; default the dataset's activities.")
     ] = None,
-    init: Annotated[str | None, typer.Option(help="First centroids: kmeans or ward.")] = None,
+    init: Annotated[str | None, typer.Option(help="Initialisation of the centroids: kmeans or ward.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of autoencoder training.")] = None,
-    refine_epochs: Annotated[int | None, typer.Option(help="Most epochs of refinement.")] = None,
+    refine_epochs: Annotated[int | None, typer.Option(help="Maximum number of refinement epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of autoencoder training.")] = None,
     refine_lr: Annotated[float | None, typer.Option(help="Learning rate of refinement.")] = None,
@@ -80,7 +80,9 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="Of large products in training: auto, fp32 or bf16.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an unfinished run from its checkpoint.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Learn clusters, and a network that assigns windows to them, from motion without labels.

@@ -1,4 +1,4 @@
-"""Recordings that are to be learned from together must be of one kind."""
+"""Recordings of one dataset must share channels, units, rate and label names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Windows that ``disc-stream data export`` wrote: what the folder says of itself, and reading it back.
+"""The Parquet folders of ``disc-stream data export``: their header, and a reader (docs/reference/windows.md).
 
-A folder holds ``part-00000.parquet`` and so on, one row a window, and ``_dataset.json``, which readers of a
-folder of Parquet files pass over. Each file has the same facts in its own metadata.
+A folder holds ``part-00000.parquet`` and so on, one row per window, and ``_dataset.json``, which readers of
+Parquet folders ignore. The same header is in the metadata of each file.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class ExportHeader(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ExportedWindows:
-    """What a folder holds, put together again.
+    """The content of an export, as continuous recordings.
 
     Args:
         header: the facts of all windows.
-        recordings: unlabelled, one for every unbroken stretch; each device is a person, numbered from 1 in
+        recordings: unlabelled, one per continuous segment; each device is a person, numbered from 1 in
             the order of the devices' names.
         n_windows: read.
     """
@@ -256,7 +256,7 @@ def _words(value: Any) -> str:
 
 
 def _recordings(windows: _Part, header: ExportHeader) -> Iterator[Recording]:
-    """One recording for each unbroken stretch, by device, boot and time."""
+    """One recording per continuous segment, by device, boot and time."""
     devices, person = np.unique(windows.device, return_inverse=True)
     order = np.lexsort((windows.t0_us, windows.boot, person))
     boots = windows.boot[order]
@@ -285,7 +285,7 @@ def _name(device: str, taken: dict[str, int]) -> str:
 
 
 def _stretches(x: Float32Array, t0_us: npt.NDArray[np.int64], header: ExportHeader) -> Iterator[Float32Array]:
-    """Samples (n, C) of each unbroken stretch of windows (m, T, C) of one boot in time order."""
+    """Samples (n, C) of each continuous segment of windows (m, T, C) of one boot in time order."""
     pieces = [x[0]]
     last = 0
     for row in range(1, len(x)):
@@ -303,9 +303,9 @@ def _stretches(x: Float32Array, t0_us: npt.NDArray[np.int64], header: ExportHead
 
 
 def _step(before: Float32Array, after: Float32Array, elapsed: float, hop: int) -> int | None:
-    """Samples between the starts of two windows (T, C) of which one goes on from the other, else None.
+    """Samples between the starts of two windows (T, C) if the second continues the first, else None.
 
-    Times may tremble by a sample or two where the device's clock does: what overlaps tells the step.
+    Timestamps may jitter by a sample or two with the device's clock; the overlapping samples decide.
 
     Args:
         before: a window.

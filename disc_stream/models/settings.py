@@ -103,7 +103,7 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _range(metadata: Iterable[Any]) -> str:
-    """The limits of a field in words."""
+    """The limits of a field, as text."""
     low, high = "", ""
     open_low = open_high = False
     for limit in metadata:

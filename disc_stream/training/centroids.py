@@ -20,7 +20,7 @@ def initial_centroids(
         n_clusters: K.
         init: ``kmeans`` or ``ward``.
         seed: of k-means, and of Ward's sample.
-        ward_sample: most embeddings that Ward is run on; K if that is more.
+        ward_sample: maximum number of embeddings that Ward's method is run on; K if that is more.
 
     Returns:
         (K, d).

@@ -14,7 +14,7 @@ class BatchEvent:
     Args:
         phase: ``pretrain`` or ``refine``.
         epoch: from 1.
-        n_epochs: most epochs of the phase.
+        n_epochs: maximum number of epochs in the phase.
         batch: from 1.
         n_batches: in every epoch.
     """
@@ -33,13 +33,13 @@ class EpochEvent:
     Args:
         phase: ``pretrain`` or ``refine``.
         epoch: from 1.
-        n_epochs: most epochs of the phase.
+        n_epochs: maximum number of epochs in the phase.
         losses: mean of every term over the epoch, unweighted, and their weighted sum ``total``.
         learning_rate: of this epoch.
         label_change: share of the training windows whose label changed in this epoch; None before refinement.
-        reseeded: clusters that had collapsed and were given a new centroid.
+        reseeded: clusters that had collapsed and were re-initialised with a new centroid.
         seconds: the epoch took.
-        eta_s: what the remaining epochs of the phase would take; refinement may stop earlier.
+        eta_s: estimated seconds for the remaining epochs of the phase; refinement may stop earlier.
     """
 
     phase: str

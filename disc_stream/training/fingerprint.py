@@ -1,4 +1,4 @@
-"""What training windows are told apart by."""
+"""Fingerprints of training windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be learned, and how a training is to be run."""
+"""The input of a training, and the options for running it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from disc_stream.types import Float32Array, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be learned.
+    """The input of a training.
 
     Args:
         windows: (n, T, C), checked, in physical units.
@@ -35,7 +35,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How to run a training, apart from what is learned.
+    """Options for running a training that do not change its result.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``; methods without a network to train have no use for it.

@@ -1,4 +1,4 @@
-"""Which recordings a word of the command line names."""
+"""Matching of recordings against patterns given on the command line."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class DeepClusterer(WindowClusterer):
         preset: ``paper``, ``released`` or ``small``; see ``disc_stream.training.presets``.
         random_state: same seed, same labels on the same machine; torch's global state is not touched.
         epochs: of autoencoder training, if not the preset's.
-        refine_epochs: most epochs of refinement, if not the preset's.
+        refine_epochs: maximum number of refinement epochs, if not the preset's.
         settings: any other field of ``TrainingConfig`` or of its network, by name.
 
     Attributes:

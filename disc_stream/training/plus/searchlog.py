@@ -1,4 +1,4 @@
-"""What a search has looked at so far, kept in a checkpoint: a search that goes on repeats nothing."""
+"""Checkpoints of a candidate search: a resumed search does not evaluate a candidate twice."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _NONE = np.empty(0, dtype=np.int64)
 
 
 class SearchLog:
-    """Hands a search the candidates that a stopped one had found, then has the others computed.
+    """Replays the candidates recorded in a checkpoint, then records the ones that are computed.
 
-    A search is settled by what its candidates score, so it takes the same way again when it is told the same
-    scores. Labels are needed of those candidates alone that lead their span when the search stops.
+    The search is deterministic given the scores of its candidates, so replaying recorded scores leads it to
+    the state in which it was interrupted. Labels are stored for the current best candidate of each span's
+    starts only.
 
     Args:
         folder: of the checkpoint, or None for none.
@@ -54,7 +55,7 @@ class SearchLog:
 
     @property
     def seconds(self) -> float:
-        """The last candidate took, with those passed over before it."""
+        """Time spent on the last candidate, including the discarded ones before it."""
         last, *before = reversed(self._entries[: self._at])
         total = float(last["seconds"])
         for entry in before:
@@ -64,7 +65,7 @@ class SearchLog:
         return total
 
     def settle(self, span: int, compute: Callable[[], Candidate | None]) -> Candidate | None:
-        """The next candidate, known or computed; None for one that leaves a cluster empty.
+        """The next candidate, replayed or computed; None if it leaves a cluster empty.
 
         Args:
             span: that it averages over.
@@ -91,7 +92,7 @@ class SearchLog:
         return candidate
 
     def leads(self, slot: int, candidate: Candidate) -> None:
-        """The candidate handed out last is now the best of those that began with the span ``slot``."""
+        """Mark the last candidate as the best one that was reached from the start of span ``slot``."""
         self._leading[slot] = (self._at - 1, candidate.labels)
 
     def write(self) -> None:
@@ -118,6 +119,6 @@ class SearchLog:
         self._cost = self._written_at - started
 
     def _write_if_due(self) -> None:
-        """Between two candidates, when all that was found is accounted for."""
+        """Called between two candidates, when every recorded one has been processed by the search."""
         if time.perf_counter() - self._written_at >= self._cost / _SHARE:
             self.write()

@@ -1,4 +1,4 @@
-"""All recipes: the one place that knows the methods by name."""
+"""Registry of all recipes: the only place that maps method names to implementations."""
 
 from __future__ import annotations
 

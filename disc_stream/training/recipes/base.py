@@ -1,4 +1,4 @@
-"""What a recipe is: all that the program knows of one way to learn clusters."""
+"""The interface of a recipe: settings, training, persistence and inference network of one method."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Config = TypeVar("Config", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a training came to, whatever the method.
+    """The result of a training, the same for every method.
 
     Args:
-        module: what is saved: the network as it was trained, decoders included.
+        module: the network as trained, decoders included; what is saved.
         centroids: (K, d).
         net: for inference; reads the first ``n_input`` samples of a window.
         n_input: see ``net``.
@@ -48,7 +48,7 @@ class Learned:
 
 
 class Recipe(Protocol[Config]):
-    """One method that trains a network: its estimator, ``train`` and the runs on disk go through it.
+    """One method that trains a network; its estimator, ``train`` and run folders all use it.
 
     Attributes:
         name: as the command line names it, such as ``disc-plus``.

@@ -26,8 +26,8 @@ class DeepRecipe:
     Args:
         name: as the command line names it.
         recorded: as ``run.json`` names it.
-        autoencoder: what it shares with the other recipes of its family.
-        settings: what makes the method, before the user's own.
+        autoencoder: shared by the recipes of one family.
+        settings: that define the method; the user's settings override them.
         exportable: whether its runs become bundles.
     """
 
@@ -49,12 +49,12 @@ class DeepRecipe:
 
     @property
     def distributed(self) -> bool:
-        """Every batch can be shared."""
+        """Every batch can be split between processes."""
         return True
 
     @property
     def knows_devices(self) -> bool:
-        """Windows are all alike to it."""
+        """Windows are independent samples for these methods."""
         return False
 
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig:
@@ -77,7 +77,7 @@ class DeepRecipe:
         return self.learned(fitted, task, config)
 
     def learned(self, fitted: Fitted, task: Task, config: TrainingConfig) -> Learned:
-        """What came of a training on ``task``."""
+        """The result of a training on ``task``."""
         first = build_for(self.autoencoder, config, task.shape, task.seed).eval()
         return Learned(
             module=fitted.autoencoder,
