@@ -51,7 +51,7 @@ def train(
     devices: Annotated[int, typer.Option(min=2, help="Synthetic wearables.")] = 12,
     minutes: Annotated[float, typer.Option(min=0.1, help="Motion of each synthetic wearable.")] = 10.0,
     method: Annotated[
-        str, typer.Option(help="disc, dsc, or disc-plus (no network to train, seconds, better labels).")
+        str, typer.Option(help="disc, dsc, or disc-plus (no network to train, better labels).")
     ] = "disc",
     preset: Annotated[str, typer.Option(help="Of disc and dsc: small, released or paper.")] = "small",
     clusters: Annotated[
@@ -91,7 +91,9 @@ def train(
     interrupted resumes with the same command and --resume, with the result of an uninterrupted one.
     Several processes share every batch: torchrun --nproc-per-node 2 -m disc_stream train …
 
-    Example: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
+    Examples: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
+
+    disc-stream train --dataset exported/ --method disc-plus --out runs/mine
     """
     require_extras("disc-stream train", "train")
     settings: dict[str, Any] = {
