@@ -103,7 +103,7 @@ def test_a_stopped_grid_says_how_to_go_on_and_does(tiny: Path, tmp_path: Path) -
     assert "kmeans none" in begun[0]
     assert "disc-kmeans small" in begun[1]
     assert process.returncode == 130
-    assert "the same command goes on" in rest
+    assert "the same command resumes" in rest
     assert rest.endswith("\nstopped\n")
     assert "Traceback" not in rest
     (kept,) = tmp_path.rglob("kmeans-none-*.json")
