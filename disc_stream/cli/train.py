@@ -161,10 +161,10 @@ def _say_how_to_go_on(out: Path) -> None:
     from disc_stream.artifacts.run import CHECKPOINT_DIR
 
     if not (out / CHECKPOINT_DIR).is_dir():
-        typer.echo("nothing has been saved yet; the same command starts again", err=True)
+        typer.echo("nothing has been saved yet; the same command starts over", err=True)
         return
     given = [word for word in sys.argv[1:] if word != "--resume"]
-    typer.echo(f"go on with: {shlex.join(['disc-stream', *given, '--resume'])}", err=True)
+    typer.echo(f"resume with: {shlex.join(['disc-stream', *given, '--resume'])}", err=True)
 
 
 def _dataset_name(dataset: str | None, synthetic: bool) -> str:

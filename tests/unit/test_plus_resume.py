@@ -193,7 +193,7 @@ def test_killed_and_interrupted_commands_go_on_with_resume(tmp_path: Path) -> No
         _, said = process.communicate()
     assert process.returncode == 130
     command = shlex.join(["disc-stream", "train", *COMMAND, "--out", str(out), "--resume"])
-    assert f"go on with: {command}\n" in said
+    assert f"resume with: {command}\n" in said
     assert "Traceback" not in said
     shutil.rmtree(out / "checkpoint")
     (tmp_path / "kept").rename(out / "checkpoint")
