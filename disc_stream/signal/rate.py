@@ -31,7 +31,7 @@ MAX_RATIO = 8.5
 _SLACK = 4.0  # by how much a single short block may exceed that: stamps vary
 _BLOCK_US = 400_000  # shortest block
 _JITTER_US = 450_000  # more than two stamps within ±200 ms can be apart from their truth
-_JITTER_SECONDS_US = 1_050_000  # the same for stamps in whole seconds
+_JITTER_SECONDS_US = 999_990  # the same for stamps in whole seconds
 _OUTLIER_US, _OUTLIER_SECONDS_US = 450_000, 1_000_000
 _OUTLIER = 0.08  # of the expected time
 _WRONG = 0.08  # relative difference that is believed as soon as jitter cannot explain it,
@@ -249,9 +249,10 @@ class RateEstimator:
         # How far the rate in use is off, whichever block is left out.
         excess = [one.us - one.n * 1e6 / self._fs for one in blocks]
         beyond_us = sum_us - max(excess) if sum_us > 0 else min(excess) - sum_us
-        if beyond_us <= allowed_us or not _regular(blocks):
-            return False
         wrong = off >= _WRONG
+        if beyond_us <= allowed_us or not _regular(blocks):
+            self._contested = self._contested or (wrong and not self._trusted)
+            return False
         if len(blocks) >= _GROUP and beyond_us > allowed_us * (pieces + 1) / pieces:
             if wrong or (off >= _DRIFT and total_us >= _DRIFT_US):
                 return self._settle(blocks)

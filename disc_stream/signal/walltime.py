@@ -37,7 +37,7 @@ _FASTER_US, _LIVE_FASTER_US = 100_000, 1_000_000
 _DRIFT = 0.02  # a clock that is off by more is no clock;
 _MAX_DRIFT_US = 30_000_000  # but a slow one is allowed for no longer, without a message
 _PACE = 0.5  # of real time, at least
-_SET_US = 1_000_000  # a step back by more: the clock was set
+_MAX_JITTER_US = 2_000_000  # of stamps; a step back by more: the clock was set
 _LINE_OFF_US = 1_000_000
 
 
@@ -46,7 +46,7 @@ class WallTime:
 
     __slots__ = (
         "_begin_us", "_fastest_us", "_floor_at_us", "_floor_us", "_last_end_us", "_last_received_us",
-        "_last_t0_us", "_late", "_live", "_own", "_said_at_us", "_said_us", "_since_us",
+        "_last_t0_us", "_late", "_live", "_own", "_said_us", "_since_us",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,11 +56,9 @@ class WallTime:
         self._last_t0_us = self._last_end_us = 0
         self._last_received_us = 0  # 0: nothing has been observed
         self._since_us = self._begin_us = 0  # arrival and end of the message from which on data may be live
-        self._floor_us = self._floor_at_us = (
-            0  # shortest delay (arrival minus end) since then, and its arrival
-        )
-        self._fastest_us = 0  # the same, which goes up as a slow clock would let it
-        self._said_at_us = self._said_us = 0  # the latest time asked for, and the answer; 0: none
+        self._floor_us = self._floor_at_us = 0  # shortest delay since then, when that message came
+        self._fastest_us = 0  # the same, but growing as it would by a slow clock
+        self._said_us = 0  # the latest time that was given; 0: none
 
     def observe(self, t0_us: int, end_us: int, received_us: int) -> None:
         """Take the next batch of the boot, in order.
@@ -74,7 +72,7 @@ class WallTime:
             self._own = self._live = False
             self._last_received_us = 0
             return
-        if self._last_received_us and t0_us < self._last_t0_us - _SET_US:
+        if self._last_received_us and t0_us < self._last_t0_us - _MAX_JITTER_US:
             self._last_received_us = self._said_us = 0
         behind_us = received_us - end_us
         self._own = t0_us > _UNIX_US and -MAX_AHEAD_US <= behind_us <= MAX_BEHIND_US
@@ -84,7 +82,7 @@ class WallTime:
     def at(self, device_us: int, line_us: int | None) -> int | None:
         """Time of day of a moment in or shortly before the last batch, Unix µs; None if it is not known.
 
-        Moments asked for one after the other never go back, until the device's clock does.
+        Windows ask in their order, and stamps jitter: the answers never go back until the clock is set back.
 
         Args:
             device_us: device time in µs, mended.
@@ -93,13 +91,10 @@ class WallTime:
         wall_us = self._wall(device_us, line_us)
         if wall_us is None:
             return None
-        if self._said_us and device_us < self._said_at_us:
-            return min(wall_us, self._said_us)
-        if wall_us < self._said_us - _LIVE_FASTER_US:
+        if wall_us < self._said_us - _MAX_JITTER_US:
             return None  # this or what was said before is wrong
-        wall_us = max(wall_us, self._said_us)
-        self._said_at_us, self._said_us = device_us, wall_us
-        return wall_us
+        self._said_us = max(wall_us, self._said_us)
+        return self._said_us
 
     def _wall(self, device_us: int, line_us: int | None) -> int | None:
         if not self._last_received_us:
@@ -147,7 +142,7 @@ class WallTime:
         return (
             self._own, self._live, self._late, self._last_t0_us, self._last_end_us, self._last_received_us,
             self._since_us, self._begin_us, self._floor_us, self._floor_at_us, self._fastest_us,
-            self._said_at_us, self._said_us,
+            self._said_us,
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
@@ -155,7 +150,7 @@ class WallTime:
         (
             self._own, self._live, self._late, self._last_t0_us, self._last_end_us, self._last_received_us,
             self._since_us, self._begin_us, self._floor_us, self._floor_at_us, self._fastest_us,
-            self._said_at_us, self._said_us,
+            self._said_us,
         ) = state  # fmt: skip
 
 

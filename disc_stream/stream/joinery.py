@@ -76,7 +76,9 @@ class Joinery:
             while len(parts.joiners) >= _MAX_BOOTS:
                 del parts.joiners[next(iter(parts.joiners))]
             joiner = parts.joiners[batch.boot] = Joiner(self._channels)
+        differed = joiner.differs
         joined = joiner.push(batch, now_us)
+        self._tell_rate(batch.device, differed, joiner.differs, now_us)
         self._counts.joined += len(joined)
         if joined:
             self._problems.resolve(batch.device, "channels")
@@ -85,6 +87,17 @@ class Joinery:
             remedy = "Send them, or train a model on the channels that there are"
             raise StreamMismatchError("channels", words, remedy=remedy)
         return joined
+
+    def _tell_rate(
+        self, device: str, before: tuple[float, float] | None, now: tuple[float, float] | None, now_us: int
+    ) -> None:
+        if now is not None:
+            words = f"it declares {now[0]:g} samples/s and sends {now[1]:.4g} by its clock, which counts"
+            self._problems.report(
+                device, "rate-differs", words, now_us, "Declare the rate at which it samples (fs)"
+            )
+        elif before is not None:
+            self._problems.resolve(device, "rate-differs")
 
     def capture(self) -> dict[str, bytes]:
         """What has changed since the last call."""
