@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
 from disc_stream.clock import SystemClock
+from disc_stream.types import Problem
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
+from disc_stream.wire.problem import encode_problem
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
 from disc_stream_server.storage.state import StateStore
 from tests.integration.conftest import StartServer
@@ -68,7 +70,12 @@ def test_a_device_is_erased_from_disk_memory_and_broker_while_the_server_runs(
             sender.send(make_batch(device, seq, constant(LEFT, 8)))
     listener.wait_for_labels(20)
     listener.wait_for_rejected("encoding", 2)
-    assert {"ds/v1/watch/meta", "ds/v1/watch/label", "ds/v1/other/label"} <= retained(mosquitto.url)
+    sender.link.publish(
+        "ds/v1/watch/problem", encode_problem(Problem("no-window", "none", 1, 1)), retain=True
+    )
+    assert sender.link.flush(10)
+    of_watch = {f"ds/v1/watch/{kind}" for kind in ("meta", "label", "problem")}
+    assert of_watch | {"ds/v1/other/label"} <= retained(mosquitto.url)
 
     if named == "variable":
         monkeypatch.setenv("DISC_STREAM_BROKER", mosquitto.url)
