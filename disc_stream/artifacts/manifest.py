@@ -72,7 +72,7 @@ class ParityInfo(_Frozen):
     """What the comparison of the graph with torch measured on real windows."""
 
     n_windows: int
-    n_probes: int = Field(default=0, description="made-up windows that were compared too")
+    n_probes: int = Field(default=0, description="synthetic windows that were compared too")
     max_abs_embedding: float
     max_abs_q: float
     max_rel_distance: float

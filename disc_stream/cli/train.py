@@ -131,7 +131,7 @@ def train(
         resume=resume,
     )
     from disc_stream.cli.training_progress import training
-    from disc_stream.models.together import is_first
+    from disc_stream.models.collectives import is_rank_zero
     from disc_stream.training.distributed import joined
     from disc_stream.training.events import ignore
 
@@ -140,7 +140,7 @@ def train(
     else:
         split = _load(name, data, labelled_only)
     with joined(device):
-        first = is_first()  # of several processes, one talks
+        first = is_rank_zero()  # of several processes, one talks
         try:
             with training(request.dataset) if first else nullcontext(ignore) as callback:
                 info = train_run(split, request, callback)

@@ -1,4 +1,4 @@
-"""What exported graphs do with numbers beyond all measure: huge ones are cut, NaN is passed on."""
+"""Out-of-range input in exported graphs: values are clipped, NaN is propagated."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 
 BOUND = 1e8
-"""Beyond what float32 can tell apart in units of a channel's spread; its fourth power times the length of a
-window still fits."""
+"""Clipping limit of normalised samples: far above any real signal, and its fourth power times the length of a
+window still fits into float32."""
 
 
 def bounded(x: Tensor) -> Tensor:
-    """``x`` cut to ±``BOUND``; NaN stays NaN."""
+    """``x`` clipped to ±``BOUND``; NaN stays NaN."""
     return x.clamp(-BOUND, BOUND)
 
 
 def unless_nan(z: Tensor, x: Tensor) -> Tensor:
     """Rows of ``z`` (B, d), NaN where the window of ``x`` (B, T, C) holds NaN.
 
-    Said outright, because runtimes differ in what they make of NaN on the way: onnxruntime's GRU gives finite
-    states, so that a window which was not measured would have a label.
+    An explicit operation, because runtimes differ in how they propagate NaN: onnxruntime's GRU returns finite
+    states for it, so that an invalid window would be labelled.
     """
     broken = torch.isnan(x).flatten(1).any(1, keepdim=True)
     return torch.where(broken, torch.nan, z)

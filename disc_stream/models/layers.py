@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from disc_stream.models.together import SharedBatchNorm
+from disc_stream.models.collectives import SynchronisedBatchNorm
 
 
 class GRUWeights(NamedTuple):
@@ -170,7 +170,7 @@ class NormalisedLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, squash: bool, generator: torch.Generator) -> None:
         super().__init__()
         self.linear = seeded_linear(inputs, outputs, generator)
-        self.norm = SharedBatchNorm(outputs)
+        self.norm = SynchronisedBatchNorm(outputs)
         self.squash = squash
 
     def forward(self, x: Tensor) -> Tensor:

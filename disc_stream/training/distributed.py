@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 from disc_stream.errors import ConfigError
-from disc_stream.models.together import rank, team_size
+from disc_stream.models.collectives import rank, world_size
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def joined(device: str = "auto") -> Iterator[None]:
 
 def own_share(batch: Tensor) -> Tensor:
     """This process's part of a batch of indices (B,); the parts are of nearly equal size."""
-    return batch.tensor_split(team_size())[rank()]
+    return batch.tensor_split(world_size())[rank()]
 
 
 def require_shares(n_windows: int, n_batches: int) -> None:
@@ -58,8 +58,8 @@ def require_shares(n_windows: int, n_batches: int) -> None:
     Raises:
         ConfigError: if some has not.
     """
-    if n_windows // n_batches < team_size():
+    if n_windows // n_batches < world_size():
         raise ConfigError(
-            f"a batch of {n_windows // n_batches} windows cannot be shared by {team_size()} processes",
+            f"a batch of {n_windows // n_batches} windows cannot be shared by {world_size()} processes",
             remedy="Use larger batches or fewer processes",
         )

@@ -15,9 +15,9 @@ from torch import nn
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.errors import ConfigError
 from disc_stream.models.cluster import ClusterHead
+from disc_stream.models.collectives import broadcast
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.precision import full_float32
-from disc_stream.models.together import agreed
 from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.families import Family, build_for
 from disc_stream.training.fingerprint import sha256
@@ -95,9 +95,9 @@ def fit_clusters(
             data = torch.from_numpy(apply_scaler(scaler, windows)).to(trainer.device)
         trainer.run(Pretraining(autoencoder, data, config))
 
-        z = as_numpy(agreed(embed(autoencoder, data)))
+        z = as_numpy(broadcast(embed(autoencoder, data)))
         first = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
-        head = ClusterHead(agreed(torch.from_numpy(first).to(trainer.device)))
+        head = ClusterHead(broadcast(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0
         refinement = Refinement(ClusterModel(autoencoder, head, kept), data, config)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from disc_stream.errors import TrainingError
 from disc_stream.models.autoencoder import Autoencoder
 from disc_stream.models.cluster import ClusterHead, hardening_loss, soft_assignment, target_distribution
+from disc_stream.models.collectives import all_reduce_sum, broadcast
 from disc_stream.models.precision import full_float32
-from disc_stream.models.together import agreed, all_sum
 from disc_stream.training.centroids import farthest_region
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.trainer import EpochEnd
@@ -159,7 +159,7 @@ class Refinement:
 
     def _batch_target(self, q: Tensor) -> Tensor:
         """P of this process's part (B, K) of a batch, by the cluster frequencies of the whole batch."""
-        return target_distribution(q, all_sum(q.sum(0)))
+        return target_distribution(q, all_reduce_sum(q.sum(0)))
 
     def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
         """Compare the labels with those of the look before; revive clusters that have collapsed.
@@ -179,7 +179,7 @@ class Refinement:
 
     def _assess(self) -> Tensor:
         """Recompute labels and P over all windows, in evaluation mode; returns the embeddings."""
-        z = agreed(embed(self._model.autoencoder, self._windows))
+        z = broadcast(embed(self._model.autoencoder, self._windows))
         self._assign(z)
         return z
 

@@ -19,8 +19,8 @@ from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import ConfigError, DataError, did_you_mean
+from disc_stream.models.collectives import is_rank_zero, world_size
 from disc_stream.models.settings import Settings
-from disc_stream.models.together import is_first, team_size
 from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
@@ -77,7 +77,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     """
     recipe = exportable_recipe(request.method)
     config = recipe.resolve(request.preset, request.settings)
-    if not recipe.distributed and team_size() > 1:
+    if not recipe.distributed and world_size() > 1:
         raise ConfigError(f"{recipe.name} learns in one process", remedy="Start it without torchrun")
     split = choose_channels(split, request.channels)
     n_clusters = split.n_clusters if request.n_clusters is None else request.n_clusters
@@ -94,7 +94,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     learned = recipe.fit(_task(windows, split.train, n_clusters, request.seed), config, options)
     found = _Found.of(learned, split)
     info = _describe(learned, found, split, request)
-    if not is_first():  # of several processes, one writes
+    if not is_rank_zero():  # of several processes, one writes
         return info
     source = split.test if len(split.test) else split.train
     save_evidence(request.out, _evidence(learned, found, split))

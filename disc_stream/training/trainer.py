@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.errors import TrainingError
+from disc_stream.models.collectives import all_reduce_gradients, all_reduce_sum, is_rank_zero, rank
 from disc_stream.models.layers import reseed_dropout
-from disc_stream.models.together import all_sum, is_first, rank, sum_gradients
 from disc_stream.training.checkpoint import (
     Checkpoint,
     State,
@@ -190,15 +190,15 @@ class Trainer:
         part = len(share) / len(index)
         optimizer.zero_grad(set_to_none=True)
         (total * part).backward()  # type: ignore[no-untyped-call]
-        sum_gradients(phase.module)
+        all_reduce_gradients(phase.module)
         if phase.clip_norm > 0.0:
             nn.utils.clip_grad_norm_(phase.module.parameters(), phase.clip_norm)
         optimizer.step()
-        values = all_sum(torch.stack([*terms.values(), total]).detach() * part)
+        values = all_reduce_sum(torch.stack([*terms.values(), total]).detach() * part)
         return dict(zip([*terms, "total"], values, strict=True))
 
     def _save(self, phase: Phase, epoch: int, done: bool, optimizer: torch.optim.Optimizer) -> None:
-        if self.checkpoints is None or not is_first():
+        if self.checkpoints is None or not is_rank_zero():
             return
         save_checkpoint(
             self.checkpoints,

@@ -51,7 +51,7 @@ def export_run(
 ) -> Manifest:
     """Export a finished run as a bundle.
 
-    The graph is compared with the network on the run's sample windows and on made-up ones; unless they
+    The graph is compared with the network on the run's sample windows and on synthetic ones; unless they
     agree, nothing is written. The same run gives the same ``model.onnx``, byte for byte, and the same
     version, whatever its clusters are called.
 

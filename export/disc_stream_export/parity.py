@@ -49,7 +49,7 @@ def compare(
     bundle: Bundle,
     samples: Float32Array,
     tolerances: Tolerances,
-    made_up: Iterable[Probe] | None = None,
+    synthetic: Iterable[Probe] | None = None,
     reference: nn.Module | None = None,
 ) -> ParityInfo:
     """Compare names, dynamic axes, shapes, dtypes, and then values: on real windows and on probes.
@@ -62,7 +62,7 @@ def compare(
         bundle: with the graph made from it.
         samples: (N, input_samples, C) real windows, physical units.
         tolerances: what passes.
-        made_up: probes; None for those of every kind that are like ``samples``.
+        synthetic: probes; None for those of every kind that are like ``samples``.
         reference: the network in its readable form (``disc_stream.models.reference``), to compare with too;
             it shares no code with ``net``.
 
@@ -93,10 +93,10 @@ def compare(
     if reference is not None:
         _compare_reference(reference, encoder, samples, tolerances)
     _check_nan(encoder, samples)
-    made_up = probes(samples) if made_up is None else made_up
+    synthetic = probes(samples) if synthetic is None else synthetic
     return ParityInfo(
         n_windows=len(samples),
-        n_probes=sum(_compare_probe(net, encoder, probe, tolerances) for probe in made_up),
+        n_probes=sum(_compare_probe(net, encoder, probe, tolerances) for probe in synthetic),
         max_abs_embedding=worst["embedding"],
         max_abs_q=worst["q"],
         max_rel_distance=worst["distance"],
@@ -120,7 +120,7 @@ def _compare_reference(
 
 
 def _compare_probe(net: nn.Module, encoder: OnnxEncoder, probe: Probe, tolerances: Tolerances) -> int:
-    """Compare on one kind of made-up windows; how many they were.
+    """Compare on one kind of synthetic windows; how many they were.
 
     Raises:
         ParityError: if an output is not finite, or differs.

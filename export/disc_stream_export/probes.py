@@ -1,7 +1,7 @@
-"""Windows that no recording holds, on which an exported graph is compared with torch too.
+"""Synthetic windows on which an exported graph is compared with torch, beside the real windows of its run.
 
-Sensors rest, break and saturate. A graph that is right on windows of people who move can be wrong on those,
-because its logarithms and quotients then come near their limits.
+Sensors rest, fail and saturate. A graph that is right on windows of moving people can be wrong there, where
+logarithms and quotients come near their limits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIMIT = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Made-up windows of one kind.
+    """Synthetic windows of one kind.
 
     Args:
         kind: what they are, for messages.
@@ -55,11 +55,11 @@ def probes(samples: Float32Array) -> Iterator[Probe]:
     yield _probe("coarsely quantised samples", *coarse)
     yield _probe("rest with single steps", _rest(held, 0.01 * step), _rest(np.zeros_like(held), 0.1 * step))
     yield _probe("random samples", level + spread * noise, level + step * 10.0 * noise)
-    yield _probe("minute samples", real * 1e-6, real * 1e-20)
+    yield _probe("tiny samples", real * 1e-6, real * 1e-20)
     yield _probe("a spike", _with_spike(real, HUGE), _with_spike(real, -HUGE))
     yield _probe("huge samples", random.uniform(-HUGE, HUGE, shape), signs * HUGE, real * HUGE)
     yield _probe("huge constants", np.full(samples[:1].shape, HUGE), np.full(samples[:1].shape, -HUGE))
-    yield _probe("the largest numbers there are", signs * _LIMIT, np.full(samples[:1].shape, _LIMIT))
+    yield _probe("the largest float32 values", signs * _LIMIT, np.full(samples[:1].shape, _LIMIT))
 
 
 def _probe(kind: str, *parts: np.ndarray) -> Probe:

@@ -60,8 +60,8 @@ def windows(n: int = 300, marked: int | None = None) -> Float32Array:
     return x
 
 
-def check(net: nn.Module, bundle: Bundle, x: Float32Array, made_up: Sequence[Probe] = ()) -> ParityInfo:
-    return compare(net, bundle, x, Tolerances(), made_up)
+def check(net: nn.Module, bundle: Bundle, x: Float32Array, synthetic: Sequence[Probe] = ()) -> ParityInfo:
+    return compare(net, bundle, x, Tolerances(), synthetic)
 
 
 def test_agreement_is_measured(bundle: Bundle) -> None:

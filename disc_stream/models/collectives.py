@@ -1,6 +1,6 @@
-"""What several processes that train one network share, through torch.distributed's default group.
+"""Collective operations of distributed training, over the default process group of torch.distributed.
 
-In a process that trains alone, every function here gives back what it was given.
+Outside a process group, the world size is 1, and every operation returns its input.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from torch import Tensor, distributed, nn
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
-    return distributed.get_rank() if _is_team() else 0
+    """Rank of this process, from 0."""
+    return distributed.get_rank() if _is_distributed() else 0
 
 
-def team_size() -> int:
-    """Number of processes."""
-    return distributed.get_world_size() if _is_team() else 1
+def world_size() -> int:
+    """Number of processes in the group."""
+    return distributed.get_world_size() if _is_distributed() else 1
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes files and talks."""
+def is_rank_zero() -> bool:
+    """Whether this is the process that writes files and reports progress."""
     return rank() == 0
 
 
-def all_sum(x: Tensor) -> Tensor:
-    """The sum of all processes' ``x``, and of all processes' gradients on the way back."""
-    if team_size() == 1:
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """Sum of ``x`` over all ranks; its backward pass sums the gradients over all ranks."""
+    if world_size() == 1:
         return x
-    total: Tensor = _AllSum.apply(x)  # type: ignore[no-untyped-call]
+    total: Tensor = _AllReduceSum.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 
-def agreed(x: Tensor) -> Tensor:
-    """The first process's ``x`` in every process, so that no rounding can part their ways."""
-    if team_size() == 1:
+def broadcast(x: Tensor) -> Tensor:
+    """Rank 0's ``x`` on every rank, so that ranks cannot diverge by rounding errors."""
+    if world_size() == 1:
         return x
     common = x.detach().contiguous().clone()
     distributed.broadcast(common, src=0)
     return common
 
 
-def sum_gradients(module: nn.Module) -> None:
-    """Replace every gradient by its sum over the processes; one message for all of them."""
-    if team_size() == 1:
+def all_reduce_gradients(module: nn.Module) -> None:
+    """Replace every gradient by its sum over all ranks, in one all-reduce."""
+    if world_size() == 1:
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
@@ -56,7 +56,7 @@ def sum_gradients(module: nn.Module) -> None:
         taken += gradient.numel()
 
 
-class _AllSum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
         total = x.contiguous().clone()
@@ -70,7 +70,7 @@ class _AllSum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm(nn.BatchNorm1d):
+class SynchronisedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation over the whole batch, of which each process has a part.
 
     (torch's own synchronised form runs on CUDA alone.) Equal to ``BatchNorm1d`` in a process of its own, and
@@ -79,11 +79,11 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base class's name
         """(B, d) -> (B, d)."""
-        if not self.training or team_size() == 1 or self.momentum is None:
+        if not self.training or world_size() == 1 or self.momentum is None:
             return super().forward(input)
-        n = all_sum(input.new_full((), float(len(input))))
-        mean = all_sum(input.sum(0)) / n
-        var = all_sum((input - mean).square().sum(0)) / n
+        n = all_reduce_sum(input.new_full((), float(len(input))))
+        mean = all_reduce_sum(input.sum(0)) / n
+        var = all_reduce_sum((input - mean).square().sum(0)) / n
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
@@ -94,5 +94,5 @@ class SharedBatchNorm(nn.BatchNorm1d):
         return y
 
 
-def _is_team() -> bool:
+def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
