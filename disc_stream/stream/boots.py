@@ -18,6 +18,7 @@ from disc_stream.stream.values import Arrival
 _PROOF, _PROOF_TO_RETURN = 2, 4  # batches in a row
 _MAX_DISTRUST = 4
 _MAX_CANDIDATES, _MAX_KEPT = 4, 16
+_CHANGES = 3  # boots of one message each
 _TWO_SENDERS = 3  # batches of another boot beside the current one
 
 
@@ -52,7 +53,7 @@ class Boots:
         if past is not None and seq_ahead(batch.seq, past.next_seq) >= SEQ_MODULUS // 2:
             self._counts.late += 1
             return []
-        candidate = self._candidate(device, batch.boot)
+        candidate = self._candidate(device, batch.boot, arrival.received_us)
         candidate.arrivals.append(arrival)
         candidate.run += 1
         candidate.total += 1
@@ -60,6 +61,8 @@ class Boots:
             del candidate.arrivals[0]
             self._counts.stray += 1
         proof = (_PROOF if past is None else _PROOF_TO_RETURN) << min(device.distrust, _MAX_DISTRUST)
+        if candidate.run >= 2:
+            self._problems.resolve(device.name, "boot-changes")
         silent_us = arrival.at_us - device.heard_us
         needed_us = self._wait_us << min(device.distrust, _MAX_DISTRUST)
         if candidate.run >= proof or (silent_us >= needed_us and (past is None or candidate.run >= 2)):
@@ -90,7 +93,7 @@ class Boots:
             return 0
         return min(one.arrivals[-1].at_us for one in device.candidates) + self._wait_us
 
-    def _candidate(self, device: Device, boot: int) -> Candidate:
+    def _candidate(self, device: Device, boot: int, received_us: int) -> Candidate:
         for candidate in device.candidates:
             if candidate.boot == boot:
                 return candidate
@@ -99,6 +102,10 @@ class Boots:
             self._counts.stray += len(gone.arrivals)
         candidate = Candidate(boot)
         device.candidates.append(candidate)
+        if len([one for one in device.candidates if one.total <= 1]) >= _CHANGES:
+            words = "each of its messages names another boot, so nothing can be put together of them"
+            remedy = "Choose a boot id when the device starts, and keep it until it starts again"
+            self._problems.report(device.name, "boot-changes", words, received_us, remedy)
         return candidate
 
     def _is_past(self, device: Device, candidate: Candidate) -> bool:

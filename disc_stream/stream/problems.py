@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from disc_stream.types import Problem
 
-ADVISORY = frozenset({"rate-differs", "seq-unusable", "two-senders", "clock"})
+ADVISORY = frozenset({"rate-differs", "seq-unusable", "two-senders", "boot-changes", "clock"})
 """Problems of devices that have labels all the same; a label does not end them."""
 
 MAX_DEVICES = 20_000

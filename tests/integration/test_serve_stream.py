@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+
 import numpy as np
 import pytest
 
 from disc_stream.stream.pipeline import Pipeline
-from disc_stream.types import Channel, Label
-from disc_stream.wire.codecs import Encoding
+from disc_stream.types import Channel, Label, Problem
+from disc_stream.wire.codecs import Encoding, encode_batch
+from disc_stream.wire.mqtt import LinkListener, MqttLink
+from disc_stream.wire.problem import decode_problem
 from tests.integration.conftest import StartServer
 from tests.support.device import LEFT, REST, RIGHT, Sender, constant, make_batch
 from tests.support.labeller import model_of
@@ -128,6 +132,45 @@ def test_poison_is_counted_and_the_stream_goes_on(
         "empty": 1, "encoding": 1, "oversized": 1, "malformed": 1, "rate": 1, "channels": 1, "topic": 1,
     }  # fmt: skip
     assert [label.device for label in listener.labels] == ["good"]
+
+
+def test_samples_that_the_broker_has_kept_from_before_are_passed_over(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    """A device that retains its samples would seem to start anew whenever the server connects."""
+    old = encode_batch(
+        make_batch("watch", 7, constant(LEFT, 8), boot=9), Encoding.CBOR, describe_channels=True
+    )
+    sender.link.publish("ds/v1/watch/raw", old, retain=True)
+    sender.flush()
+    start_server()
+    listener.wait_for_count("retained", 1)
+    for seq in range(3):
+        sender.send(make_batch("watch", seq, constant(REST, 8)))
+    listener.wait_for_labels(3)
+    assert [(label.boot, label.window) for label in listener.labels] == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_a_device_can_read_why_it_has_no_labels_and_that_it_has_them_again(
+    start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    problems: queue.Queue[tuple[str, Problem | None]] = queue.Queue()
+    link = MqttLink(
+        sender.link.broker,
+        "watch",
+        LinkListener(on_message=lambda m: problems.put((m.topic, decode_problem(m.payload)))),
+    )
+    link.subscribe("ds/v1/watch/problem")
+    link.connect()
+    start_server(checkpoint_s=0.1)
+    sender.send(make_batch("watch", 0, constant(REST, 8), fs=5.0))
+    topic, problem = problems.get(timeout=20)
+    assert problem is not None
+    assert (topic, problem.code, problem.count) == ("ds/v1/watch/problem", "rate", 1)
+    assert "the model needs 50" in problem.words
+    sender.send(make_batch("watch", 1, constant(REST, 8)))
+    assert problems.get(timeout=20) == ("ds/v1/watch/problem", None)
+    link.close()
 
 
 def test_the_server_says_which_model_serves(start_server: StartServer, listener: Listener) -> None:

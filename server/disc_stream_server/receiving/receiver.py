@@ -40,7 +40,7 @@ _RETRY_S = 1.0
 _MANY = 64  # messages that are committed at once, however short they have waited
 _BEAT_S = 0.5
 _TRIM_S = 60.0
-_META = f"/{Kind.META.value}"
+_META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
@@ -88,6 +88,7 @@ class ReceiverCounts:
         sessions_lost: connections on which the broker had no queue for us though there had been one before:
             what was published while we were away is lost.
         retries: commits that failed for want of space.
+        retained: samples that the broker had kept from before; they are passed over.
         cpu_us_spool: processor time of committing, microseconds.
         cpu_us_receive: processor time of everything else in this process.
     """
@@ -99,6 +100,7 @@ class ReceiverCounts:
     probes: int = 0
     sessions_lost: int = 0
     retries: int = 0
+    retained: int = 0
     cpu_us_spool: int = 0
     cpu_us_receive: int = 0
 
@@ -128,6 +130,7 @@ class Receiver:
         """Whether it has had a connection."""
         self._ended = threading.Event()
         self._failure: StorageError | None = None
+        self._retained_told = False
         self._blocked = ""
         self._retry_at = 0.0
         self._spool_lock = threading.Lock()  # messages come on the network thread, time on the other one
@@ -268,7 +271,7 @@ class Receiver:
         arrivals = [
             Arrival(now, message.topic, message.content_type, message.payload)
             for message in messages
-            if not (message.retained and self._is_known(message))
+            if not (message.retained and self._is_of_old(message))
             and (message.payload or not self._topics.is_test(message.topic))
         ]
         if arrivals and not self._append(arrivals):
@@ -325,6 +328,16 @@ class Receiver:
             return  # the next message says so
         self._told_time = now
         self._report({"event": "head", "head": self._spool.head})
+
+    def _is_of_old(self, message: Message) -> bool:
+        """Whether a retained message is nothing new: samples of any time, or the meta we last saw."""
+        if message.topic.endswith(_RAW):
+            if not self._retained_told:
+                self._retained_told = True
+                log.warning("%s is retained by the broker: retained samples are passed over", message.topic)
+            self._counts.retained += 1
+            return True
+        return self._is_known(message)
 
     def _is_known(self, message: Message) -> bool:
         """Whether this is the description we last saw: the broker sends them again on every connection."""
