@@ -53,7 +53,7 @@ class StickyFilter:
         return (self._p,)
 
     def restore(self, state: tuple[npt.NDArray[np.float64] | None]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         (self._p,) = state
 
     def update(self, q: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

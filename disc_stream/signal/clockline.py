@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST_SKEW = 0.02
+MAX_SKEW = 0.02
 """Crystals are within 1e-4, cheap oscillators within 1e-2; what is beyond this is no clock."""
 
-_STRETCH_US, _LONGEST_STRETCH_US = 20_000_000, 640_000_000
+_STRETCH_US, _MAX_STRETCH_US = 20_000_000, 640_000_000
 _ANCHORS = 16
-_LEAST_ANCHORS, _LEAST_SPAN_US = 4, 60_000_000  # for a slope: before that, delays hide it
+_MIN_ANCHORS, _MIN_SPAN_US = 4, 60_000_000  # for a slope: before that, delays hide it
 _LATE_US = 100_000  # an anchor this much above what the others allow was late, as all its neighbours were
 _SLACK_US = 20_000  # a message this much below the line moves it at once
 _ONE = 2**40  # skew is kept in whole parts of this, so that the line never goes back by rounding
@@ -107,7 +107,7 @@ class ClockLine:
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         (
             self._skew, self._offset, self._reference, self._stretch, self._number, self._device, self._delay,
             self._spread, anchors,
@@ -120,7 +120,7 @@ class ClockLine:
         anchors.append((self._device, self._delay))
         self._refit()
         if len(anchors) == _ANCHORS:
-            if self._stretch >= _LONGEST_STRETCH_US:
+            if self._stretch >= _MAX_STRETCH_US:
                 del anchors[0]
                 return
             self._stretch *= 2
@@ -138,14 +138,14 @@ class ClockLine:
         apart = np.abs(x[:, None] - x)
         # No clock could have made these points from the others: the messages all were late, as after a time
         # without network, when a device sends what it has kept.
-        on_time = y <= (y + MOST_SKEW * apart).min(axis=1) + _LATE_US
+        on_time = y <= (y + MAX_SKEW * apart).min(axis=1) + _LATE_US
         x, y = x[on_time], y[on_time]
-        fitted = len(x) >= _LEAST_ANCHORS and float(np.ptp(x)) >= _LEAST_SPAN_US
+        fitted = len(x) >= _MIN_ANCHORS and float(np.ptp(x)) >= _MIN_SPAN_US
         if fitted:
             first, second = _pairs(len(x))
             run = x[second] - x[first]
             slopes = np.sort((y[second] - y[first])[run != 0] / run[run != 0])
-            slope = min(max(float(slopes[len(slopes) // 2]), -MOST_SKEW), MOST_SKEW)
+            slope = min(max(float(slopes[len(slopes) // 2]), -MAX_SKEW), MAX_SKEW)
             self._skew = round(slope * _ONE)
         above = np.sort(y - self.skew * x)
         self._reference = last_device

@@ -1,15 +1,15 @@
-"""A device's clock: mapped to the server's by a robust line, and its faults called by name.
+"""A device's clock: mapped to the server's by a robust line, and its faults by name.
 
 A batch should begin where the one before ended: at its ``t0`` plus ``n_samples / fs``. Where it does not by
 more than the larger of 4 samples and 250 ms, and 2 % of the batch before for rates that are not what they
 are said to be, the clock says that samples are missing. Many devices stamp a batch when it arrives over
-Bluetooth, so their times tremble about the right ones. That is no fault: times are also compared with
-their running mean, and what they usually tremble by (ten times the mean deviation, at most 2 s) is no gap.
+Bluetooth, so their times jitter about the right ones. That is no fault: times are also compared with
+their running mean, and what they usually jitter by (ten times the mean deviation, at most 2 s) is no gap.
 
 Whether a step is of the clock or of the world is seen from the arrival: a batch that came before its samples
 could have been taken is of a clock that was put forward. Units are seen from how far the clock comes while
 the samples last, or at once where its time is the server's in another unit, or can only be nanoseconds. After
-a jump the unit is looked at again: a device that learns the time of day may go on in another unit.
+a jump the unit is found again: a device that learns the time of day may go on in another unit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ TOLERANCE_US = 250_000
 """What is no gap, whatever the rate. Four samples are none either."""
 
 _RATE_SLACK = 0.02  # of a batch
-_MOST_TREMBLE_US = 2_000_000
-_TREMBLES = 10.0  # times the mean deviation: delays have long tails
+_MAX_JITTER_US = 2_000_000
+_JITTERS = 10.0  # times the mean deviation: delays have long tails
 _STEP_US = 1_000_000  # a smaller one is not called a jump
 _FUTURE_US = 300_000_000
 _UNIX_US = 1_400_000_000_000_000  # 2014: what is larger is a time of day, not a time since the boot
@@ -34,10 +34,10 @@ _NANO, _MICRO, _MILLI, _SECOND = 1, 1_000, 1_000_000, 1_000_000_000  # nanosecon
 _UNITS = (_MICRO, _MILLI, _SECOND, _NANO)
 _ONLY_NANO = 4_102_444_800_000_000  # microseconds until the year 2100, or 130 years after a boot
 _UNIT_AFTER_US, _UNIT_AFTER_BATCHES = 2_000_000, 3  # of samples, before a unit is believed
-_LEAST_SECONDS = 4  # counted, before they are believed to be seconds
+_MIN_SECONDS = 4  # counted, before they are believed to be seconds
 _FROZEN_AFTER_US = 2_500_000  # longer than a clock of whole seconds stands still
 _CRAWLS_AFTER_US = 60_000_000
-_LONGEST_US = 2.0**63  # of a batch: keeps hostile rates finite
+_MAX_DURATION_US = 2.0**63  # of a batch: keeps hostile rates finite
 
 
 class ClockFault(StrEnum):
@@ -115,7 +115,7 @@ def _is_about(advance_us: float, duration_us: float) -> bool:
 
 
 class DeviceClock:
-    """The clock of a device in one boot. It knows no time but what it is told."""
+    """The clock of a device in one boot. It has no time source of its own."""
 
     __slots__ = (
         "_base_raw", "_batches", "_deviation_us", "_elapsed_us", "_end_us", "_fault", "_grid_us",
@@ -181,7 +181,7 @@ class DeviceClock:
             received_us: server time of its arrival, Unix microseconds; the clock's steps cannot be told from
                 gaps where it is not a time of day.
         """
-        duration_us = min(n_samples * 1e6 / fs, _LONGEST_US)
+        duration_us = min(n_samples * 1e6 / fs, _MAX_DURATION_US)
         if self._batches:
             verdict = self._follow(t0_us, duration_us, fs, received_us)
         else:
@@ -248,10 +248,10 @@ class DeviceClock:
         least = max(TOLERANCE_US, 4e6 / fs) + _RATE_SLACK * self._last_duration_us
         if self._unit_ns == _SECOND:  # in whole seconds
             return least + 1e6
-        return max(least, min(_TREMBLES * self._deviation_us, _MOST_TREMBLE_US))
+        return max(least, min(_JITTERS * self._deviation_us, _MAX_JITTER_US))
 
     def _learn(self, off_grid_us: float) -> None:
-        """Move the running mean, and what times tremble by about it."""
+        """Move the running mean, and what times jitter by about it."""
         self._grid_us += off_grid_us / 4
         if self._unit_ns != _SECOND:
             weight = max(1 / 16, 1 / self._batches)
@@ -262,7 +262,7 @@ class DeviceClock:
         self, verdict: Verdict, off_us: float, duration_us: float, fs: float, received_us: int
     ) -> Verdict:
         """The batch does not begin where the one before ended."""
-        if abs(off_us) < _MOST_TREMBLE_US:  # it may be the first great tremble of many
+        if abs(off_us) < _MAX_JITTER_US:  # it may be the first large jitter of many
             self._learn(verdict.t0_us - self._grid_us)
         self._grid_us = float(verdict.t0_us)
         if off_us < 0:
@@ -294,7 +294,7 @@ class DeviceClock:
         waited_us = max(0, received_us - self._last_received_us)
         for wrap_us in (_WRAP * self._unit_ns // 1_000, _WRAP):
             off_around_us = off_us + wrap_us
-            slack_us = _MOST_TREMBLE_US + tolerance_us
+            slack_us = _MAX_JITTER_US + tolerance_us
             if -slack_us <= off_around_us <= slack_us + 1.25 * waited_us:
                 self._shift_us += wrap_us
                 self._base_raw -= wrap_us * 1_000 // self._unit_ns
@@ -302,7 +302,7 @@ class DeviceClock:
         return False
 
     def _look_ahead(self, verdict: Verdict) -> Verdict:
-        """It is ahead of the server; what happened at this very batch is told first."""
+        """It is ahead of the server; what happened at this batch is told first."""
         if verdict.t0_us > _UNIX_US and verdict.fault in _UNIT_FAULTS.values():
             return verdict._replace(fault=ClockFault.FUTURE)
         return verdict
@@ -357,7 +357,7 @@ class DeviceClock:
         for unit_ns in _UNITS:
             if not _is_about(advance * unit_ns / 1_000, self._elapsed_us):
                 continue
-            if unit_ns == _SECOND and advance < _LEAST_SECONDS:
+            if unit_ns == _SECOND and advance < _MIN_SECONDS:
                 return False
             if unit_ns < self._unit_ns and not (  # a single gap is no other unit: all steps must be of it
                 self._is_smaller(unit_ns, step, received_us)
@@ -370,17 +370,17 @@ class DeviceClock:
         return False
 
     def _change_unit(self, raw: int, fs: float) -> Verdict:
-        """The times so far were of the wrong unit: from here on they are right, and elsewhere."""
+        """The times so far were in the wrong unit; from here on they are right, so they jump."""
         self._line.restart()
         t0_us = self._to_us(raw)
         continuous = abs(t0_us - self._end_us) <= self._tolerance(fs)
         self._grid_us, self._mean_us, self._deviation_us = float(t0_us), 0.0, 0.0
         return Verdict(t0_us, continuous, 0, _UNIT_FAULTS[self._unit_ns])
 
-    # -- elsewhere ------------------------------------------------------------------------------------
+    # -- saved state ----------------------------------------------------------------------------------
 
     def state(self) -> tuple[Any, ...]:
-        """Everything as plain values, to continue from elsewhere."""
+        """Everything as plain values, for ``restore``."""
         return (
             self._unit_ns, self._unit_known, self._shift_us, self._base_raw, self._elapsed_us, self._batches,
             self._last_raw, self._last_received_us, self._last_duration_us, self._end_us, self._grid_us,
@@ -389,7 +389,7 @@ class DeviceClock:
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         (
             self._unit_ns, self._unit_known, self._shift_us, self._base_raw, self._elapsed_us, self._batches,
             self._last_raw, self._last_received_us, self._last_duration_us, self._end_us, self._grid_us,

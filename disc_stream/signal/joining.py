@@ -114,12 +114,12 @@ class Joiner:
         return next((part.differs for part in self._plan if part.differs is not None), None)
 
     def state(self) -> JoinerState:
-        """Everything, to continue from elsewhere."""
+        """Everything, to be restored from."""
         parts = [part.state() for part in self._parts.values()]
         return JoinerState(parts, self._seq, self._until_us, self.late, self._dropped)
 
     def restore(self, state: JoinerState) -> None:
-        """Go on where ``state`` was taken, with the same wanted channels."""
+        """Continue where ``state`` was taken, with the same wanted channels."""
         self._parts = {tuple(one.names): Part.restored(one) for one in state.parts}
         self._seq, self._until_us = state.seq, state.until_us
         self.late, self._dropped = state.late, state.dropped

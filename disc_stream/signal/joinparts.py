@@ -158,7 +158,7 @@ class Part:
         return self._drop(int(np.searchsorted(self.times, allowed_us - SNAP_US, side="left")), until_us)
 
     def state(self) -> PartState:
-        """Everything, to continue from elsewhere."""
+        """Everything, to be restored from."""
         return PartState(
             list(self.names), list(self.units), self._clock.state(), self._rate.state(), self.heard_us,
             self.contested, self.differs, (self._origin_us, self._count, self._expected_us, self._run),

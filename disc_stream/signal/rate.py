@@ -75,7 +75,7 @@ class Block(NamedTuple):
 
 
 class RateEstimator:
-    """The rate of a device in one boot. It knows no time but the steps it is told."""
+    """The rate of a device in one boot. It has no time source of its own."""
 
     __slots__ = (
         "_calm", "_contested", "_declared", "_fs", "_gaps", "_in_step", "_jumped", "_lag_us", "_last_n",
@@ -282,10 +282,10 @@ class RateEstimator:
         self._since = [0] * _LEVELS
         self._n = self._us = self._gaps = self._lag_us = self._in_step = 0
 
-    # -- elsewhere --------------------------------------------------------------------------------------
+    # -- saved state ------------------------------------------------------------------------------------
 
     def state(self) -> tuple[Any, ...]:
-        """Everything as plain values, to continue from elsewhere."""
+        """Everything as plain values, for ``restore``."""
         return (
             self._fs, self._measured, self._contested, self._last_n, self._declared, self._seen, self._calm,
             self._jumped, self._steady, self._trusted, self._whole, self._n, self._us, self._gaps,
@@ -294,7 +294,7 @@ class RateEstimator:
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         (
             self._fs, self._measured, self._contested, self._last_n, self._declared, self._seen, self._calm,
             self._jumped, self._steady, self._trusted, self._whole, self._n, self._us, self._gaps,

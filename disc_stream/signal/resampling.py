@@ -10,7 +10,7 @@ Frequencies below are in the slower of the two rates' Nyquist frequencies:
 1.1 and above      stopped, by at least 60 dB
 =================  ==========================================================
 
-The filter is symmetric and its delay is taken out: output k lies at input position k · down / up, the first
+The filter is symmetric and its delay is compensated: output k lies at input position k · down / up, the first
 output at the first sample. What remains is a wait: an output is known ``delay_samples`` inputs after its
 place, 0.24 s at 50 Hz. A sharper filter would wait longer, and a label should not.
 
@@ -37,7 +37,7 @@ RATE_ERROR = 1e-4
 
 _BETA = 5.65  # Kaiser's formula for 60 dB: 0.1102 · (60 − 8.7)
 _CENTRE = 0.94  # in slower Nyquist frequencies: where the filter has fallen to a half
-_LEAST_RATIO, _MOST_RATIO = Fraction(1, 256), Fraction(16)  # of fs_out / fs_in: bounds the tables
+_MIN_RATIO, _MAX_RATIO = Fraction(1, 256), Fraction(16)  # of fs_out / fs_in: bounds the tables
 _PHASES = (16, 32, 64, 128, 256, 512)  # the last gives RATE_ERROR for every ratio that is taken
 
 ResamplerState = tuple[int, int, int, int, int, Float32Array]
@@ -55,7 +55,7 @@ def is_identity(fs_in: float, fs_out: float, tolerance: float = 0.0) -> bool:
 
 
 def resample(samples: Float32Array, fs_in: float, fs_out: float) -> Float32Array:
-    """Resample a whole recording; before its begin and after its end it is taken to stay as it is there.
+    """Resample a whole recording; its first and last sample are repeated beyond its ends.
 
     Args:
         samples: (n, C) float32.
@@ -78,7 +78,7 @@ def resample(samples: Float32Array, fs_in: float, fs_out: float) -> Float32Array
 
 
 class StreamResampler:
-    """Resamples one stream. Filters are shared by all streams of one ratio; each holds its last samples only.
+    """Resamples one stream. Streams of one ratio share their filter; each keeps its last samples only.
 
     Args:
         fs_in: rate of the stream in Hz.
@@ -145,11 +145,11 @@ class StreamResampler:
         return out
 
     def state(self) -> ResamplerState:
-        """Everything the next outputs depend on, to continue from elsewhere; not to be written to."""
+        """Everything the next outputs depend on, to be restored; it must not be written to."""
         return self._up, self._down, self._first, self._received, self._given, self._history
 
     def restore(self, state: ResamplerState) -> None:
-        """Go on where ``state`` was taken, in a resampler of the same rates and channels.
+        """Continue where ``state`` was taken, in a resampler of the same rates and channels.
 
         Raises:
             ValueError: if the state is of other rates or channels.
@@ -181,7 +181,7 @@ class StreamResampler:
         """Outputs from ``_given`` to ``ready``.
 
         Each is one sum over contiguous taps, added up in an order that depends on their number only: not on
-        the chunk, as in a matrix product, whose kernels go by shape. Hence no seams, to the last bit.
+        the chunk, as in a matrix product, whose kernels depend on its shape. Hence no seams, to the last bit.
         """
         n = ready - self._given
         if not n:
@@ -206,7 +206,7 @@ def _ratio(fs_in: float, fs_out: float) -> tuple[int, int]:
         if not 0.0 < fs < math.inf:
             raise ValueError(f"{name} must be a rate above 0 Hz, got {fs}")
     exact = Fraction(fs_in) / Fraction(fs_out)
-    if not _LEAST_RATIO <= 1 / exact <= _MOST_RATIO:
+    if not _MIN_RATIO <= 1 / exact <= _MAX_RATIO:
         raise ValueError(f"fs_out must be 1/256 to 16 times fs_in ({fs_in} Hz), got {fs_out} Hz")
     found = exact
     for phases in _PHASES:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from disc_stream.types import Float32Array
 
 Array = npt.NDArray[np.float64]
-_LEAST_VARIANCE = 1e-12  # so that a feature that never moves divides by something
+_MIN_VARIANCE = 1e-12  # so that a feature that never moves divides by something
 
 
 def running_standardise(
@@ -47,6 +47,6 @@ def running_standardise(
         # About the prior's mean, so that large offsets do not cost precision.
         first = np.cumsum((x - mean).mean(1), axis=0) / count
         second = (weight * variance + np.cumsum(np.square(x - mean).mean(1), axis=0)) / count
-        deviation = np.sqrt(np.maximum(second - np.square(first), _LEAST_VARIANCE))
+        deviation = np.sqrt(np.maximum(second - np.square(first), _MIN_VARIANCE))
         out[rows] = (x - (mean + first)[:, None]) / deviation[:, None]
     return out

@@ -42,7 +42,7 @@ _LINE_OFF_US = 1_000_000
 
 
 class WallTime:
-    """Time of day of one device in one boot. It knows no time but what it is told."""
+    """Time of day of one device in one boot. It has no time source of its own."""
 
     __slots__ = (
         "_begin_us", "_fastest_us", "_floor_at_us", "_floor_us", "_last_end_us", "_last_received_us",
@@ -135,10 +135,10 @@ class WallTime:
         self._fastest_us = self._floor_us = received_us - end_us
         self._floor_at_us = received_us
 
-    # -- elsewhere --------------------------------------------------------------------------------------
+    # -- saved state ------------------------------------------------------------------------------------
 
     def state(self) -> tuple[Any, ...]:
-        """Everything as plain values, to continue from elsewhere."""
+        """Everything as plain values, for ``restore``."""
         return (
             self._own, self._live, self._late, self._last_t0_us, self._last_end_us, self._last_received_us,
             self._since_us, self._begin_us, self._floor_us, self._floor_at_us, self._fastest_us,
@@ -146,7 +146,7 @@ class WallTime:
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         (
             self._own, self._live, self._late, self._last_t0_us, self._last_end_us, self._last_received_us,
             self._since_us, self._begin_us, self._floor_us, self._floor_at_us, self._fastest_us,

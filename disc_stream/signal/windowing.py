@@ -97,11 +97,11 @@ class StreamWindower:
         self._skip = n
 
     def state(self) -> tuple[int, int, int, int, Float32Array]:
-        """Everything the next spans depend on, to continue from elsewhere."""
+        """Everything the next spans depend on, for ``restore``."""
         return self._filled, self._skip, self._window, self._next_index, self._buffer[: self._filled].copy()
 
     def restore(self, state: tuple[int, int, int, int, Float32Array]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue where ``state`` was taken."""
         self._filled, self._skip, self._window, self._next_index, samples = state
         self._buffer[: self._filled] = samples
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from disc_stream.signal.clockline import MOST_SKEW, ClockLine
+from disc_stream.signal.clockline import MAX_SKEW, ClockLine
 
 BOOTED_US = 1_700_000_000_000_000
 
@@ -137,7 +137,7 @@ def test_a_restart_forgets_the_offset_and_keeps_the_skew() -> None:
 def test_no_clock_is_taken_to_run_at_another_speed() -> None:
     line = ClockLine()
     follow(line, [(i * 1_000_000, BOOTED_US + i * 1_040_000) for i in range(600)])
-    assert abs(line.skew) <= MOST_SKEW
+    assert abs(line.skew) <= MAX_SKEW
 
 
 def test_a_network_that_has_become_slower_is_believed_after_minutes() -> None:
