@@ -57,7 +57,7 @@ class ServeConfig(BaseModel):
         0.0, ge=0, le=10, title="Gaps up to this many seconds are filled by straight lines"
     )
     stale_s: float = Field(
-        30.0, gt=0, title="With a backlog, windows older than this many seconds are put off"
+        30.0, gt=0, title="With a backlog, the labels of windows older than this many seconds are deferred"
     )
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
 

@@ -1,4 +1,4 @@
-"""Frozen values that cross the borders between rooms."""
+"""Frozen values that pass between packages."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Label(msgspec.Struct, frozen=True):
         published_us: server clock when the label was made, Unix microseconds.
         t0_unix_us: server clock at the window's begin, by the fitted clock of the device; None if not known.
         bridged: whether a part of the window was made up, to bridge a short gap.
-        deferred: whether the label was put off, because the server had more to do than it could.
+        deferred: whether the label was deferred because the server was overloaded.
     """
 
     device: str

@@ -41,7 +41,7 @@ def check(
         str, typer.Option("--content-type", help="MQTT 5 content type; without it the first byte decides.")
     ] = "",
     in_hex: Annotated[
-        bool, typer.Option("--hex", help="FILE holds hexadecimal digits, spaces and line ends passed over.")
+        bool, typer.Option("--hex", help="FILE holds hexadecimal digits, spaces and line ends ignored.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

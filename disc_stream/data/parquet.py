@@ -54,7 +54,7 @@ class ExportedModel(BaseModel):
 class ExportHeader(BaseModel):
     """The facts that hold for every window: in each file's metadata, and in ``_dataset.json``.
 
-    Unknown fields are passed over: a newer program may say more, as long as the schema is the same.
+    Unknown fields are ignored: a newer program may say more, as long as the schema is the same.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

@@ -37,7 +37,7 @@ class Layout:
 
 
 def fit_layout(stream: Sequence[Channel], model: Sequence[Channel]) -> Layout:
-    """Match a stream's channels with the model's by name; further channels are passed over.
+    """Match a stream's channels with the model's by name; further channels are ignored.
 
     Raises:
         StreamMismatchError: with reason ``channels`` if one is missing or doubled, ``units`` if one

@@ -120,7 +120,7 @@ class Sessions:
             residence.max_devices,
             residence.sessions,
         )
-        self._due: list[tuple[int, str]] = []  # heap; entries that no device has any more are passed over
+        self._due: list[tuple[int, str]] = []  # heap; entries that no device has any more are ignored
 
     def change_rules(self, rules: Rules) -> None:
         """From here on other rules hold."""

@@ -29,7 +29,7 @@ REMEDIES: dict[str, str] = {
     "truncated": "Send the header of 24 bytes and whole rows: channels x size of a sample x rows",
     "version": "Use the version and sample types, or the schema, that docs/reference/wire.md names",
     "missing": "Add the field",
-    "unknown-field": "Correct the name, or let it begin with x- to be passed over",
+    "unknown-field": "Correct the name, or let it begin with x- to be ignored",
     "type": "Send the field with the type that docs/reference/wire.md names",
     "range": "Keep within the limits of docs/reference/wire.md",
     "channels": "Send one name, unit and scale for each channel, no name twice",
@@ -181,9 +181,9 @@ def _around(payload: bytes, encoding: Encoding) -> list[str]:
         return []
     notes = []
     if payload.startswith(BYTE_ORDER_MARK):
-        notes.append("A byte order mark before the JSON is passed over")
+        notes.append("A byte order mark before the JSON is ignored")
     if b"\0" in payload[len(trimmed(payload)) :]:
-        notes.append("NUL bytes behind the JSON are passed over")
+        notes.append("NUL bytes behind the JSON are ignored")
     return notes
 
 

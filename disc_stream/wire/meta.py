@@ -51,7 +51,7 @@ def encode_meta(meta: DeviceMeta) -> bytes:
 def decode_meta(payload: bytes) -> DeviceMeta:
     """Read a device's description.
 
-    Fields that are not known are passed over, but for misspelt ones that would say what the samples are: a
+    Fields that are not known are ignored, but for misspelt ones that would say what the samples are: a
     ``scales`` that nobody reads would make them wrong by a factor of thousands.
 
     Raises:

@@ -230,7 +230,7 @@ class MqttLink:
     def ack(self, *messages: Message) -> None:
         """Acknowledge QoS 1 messages (``Session.manual_ack``).
 
-        Those that came over another connection, of this link or of any other, are passed over.
+        Those that came over another connection, of this link or of any other, are ignored.
         """
         with self._ack_lock:
             origin = self._origin
@@ -279,7 +279,7 @@ class MqttLink:
         self._guarded("on_up", self._listener.on_up)
 
     def _begin_epoch(self) -> None:
-        """From here on, acknowledgements of messages received so far are passed over."""
+        """From here on, acknowledgements of messages received so far are ignored."""
         with self._ack_lock:
             self._origin = Origin(self._number, self._origin.epoch + 1)
 

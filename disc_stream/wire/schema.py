@@ -1,6 +1,6 @@
 """Control messages from and to JSON: one ``msgspec.Struct`` each, used in both directions.
 
-A message names its schema in the field ``schema``. Fields that a reader does not know are passed over, so
+A message names its schema in the field ``schema``. Fields that a reader does not know are ignored, so
 that later versions can add some; a field that changes its meaning needs a new schema. Messages of devices are
 read by ``read_tolerant``, which takes what other JSON writers make of the same values; our own by ``read``.
 """

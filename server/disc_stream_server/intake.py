@@ -134,7 +134,7 @@ class Intake:
         except PayloadError as error:
             self._refuse(row, device, error.reason, str(error))
         except Exception as error:
-            log.exception("unexpected error with a message of %s; it is passed over", device)
+            log.exception("unexpected error with a message of %s; it is skipped", device)
             self._refuse(row, device, "internal", repr(error))
         return []
 
@@ -170,7 +170,7 @@ class Intake:
         except StreamMismatchError as error:
             self._refuse(row, batch.device, error.reason, str(error))
         except Exception as error:
-            log.exception("unexpected error with a batch of %s; it is passed over", batch.device)
+            log.exception("unexpected error with a batch of %s; it is skipped", batch.device)
             self._refuse(row, batch.device, "internal", repr(error))
         else:
             if inputs is not None:

@@ -107,7 +107,7 @@ class ServerProcess:
             "bundle": str(folder / "bundle"), "broker": url, "http": self.page,
             "state": str(folder / "state"),
             "status_interval_s": 0.2, "checkpoint_s": 0.5, "spool_file_bytes": 2**20,
-            "stale_s": 3600,  # or windows would be put off, which is tested elsewhere
+            "stale_s": 3600,  # or windows would be deferred, which is tested elsewhere
         }  # fmt: skip
         self._config.write_text(json.dumps(settings))
         self._log = (folder / "serve.log").open("ab")

@@ -127,8 +127,8 @@ def test_what_is_worth_knowing_is_noted(changes: dict[str, object], note: str) -
 
 def test_what_is_passed_over_is_noted() -> None:
     shown = check("-", given=b"\xef\xbb\xbf" + json.dumps(BATCH).encode() + b"\0").stdout
-    assert "note: A byte order mark before the JSON is passed over" in shown
-    assert "note: NUL bytes behind the JSON are passed over" in shown
+    assert "note: A byte order mark before the JSON is ignored" in shown
+    assert "note: NUL bytes behind the JSON are ignored" in shown
 
 
 @pytest.mark.parametrize(

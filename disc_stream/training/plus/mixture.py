@@ -70,7 +70,7 @@ def nearest_mean_start(x: Array, n_clusters: int, seed: int) -> IntArray:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        # Fewer distinct rows than clusters: the candidate is passed over later, for its empty clusters.
+        # Fewer distinct rows than clusters: the candidate is skipped later, for its empty clusters.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels: IntArray = KMeans(n_clusters, n_init=1, random_state=seed).fit(x).labels_.astype(np.int64)
     return labels

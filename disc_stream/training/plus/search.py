@@ -65,7 +65,7 @@ class Search:
         return len(self._averaged) * self._config.restarts
 
     def starts(self) -> Iterator[Candidate]:
-        """A candidate from each start; those that leave a cluster empty are passed over."""
+        """A candidate from each start; those that leave a cluster empty are skipped."""
         for span in self._averaged:
             for restart in range(self._config.restarts):
                 candidate = self.log.settle(span, partial(self._start, span, restart))

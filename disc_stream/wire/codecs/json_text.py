@@ -1,6 +1,6 @@
 """JSON, for people: one object; the samples are a list of rows. Decodes to float32.
 
-What some writers add around the object is passed over: a byte order mark before it, NUL bytes (the end of a C
+What some writers add around the object is ignored: a byte order mark before it, NUL bytes (the end of a C
 string that was sent, too) and white space behind it.
 """
 

@@ -43,7 +43,7 @@ class Trace:
         self._phase = 0  # samples to pass over before the next drawn one
 
     def add(self, batch: SampleBatch) -> None:
-        """Take a batch; one that is older than what was drawn (late or sent again) is passed over."""
+        """Take a batch; one that is older than what was drawn (late or sent again) is ignored."""
         begins = batch.boot != self._boot or batch.fs != self._fs or batch.channels != self._channels
         if begins:
             self._begin(batch)

@@ -38,7 +38,7 @@ class SpoolReader:
 
     A file is looked through once, when it is first opened: SQLite tells of damage only where it stumbles,
     and leaves out rows, or makes them up, where it does not. Rows of a damaged file that cannot be read are
-    passed over, which is logged.
+    skipped, which is logged.
 
     Args:
         folder: of the spool; need not be there yet.
@@ -145,7 +145,7 @@ class SpoolReader:
                 if not is_damaged(error):
                     raise
                 name = segment_path(self._folder, first).name
-                log.error("%s is damaged (%s): rows that cannot be read are passed over", name, error)  # noqa: TRY400
+                log.error("%s is damaged (%s): rows that cannot be read are skipped", name, error)  # noqa: TRY400
                 sound = False
             known = self._whole[first] = (inode, sound)
         return known[1]
@@ -172,7 +172,7 @@ class SpoolReader:
                 return None
             if not is_damaged(error):
                 raise translate(error, path) from error
-            log.error("%s is damaged and passed over: %s", path.name, error)  # noqa: TRY400 - the file's fault
+            log.error("%s is damaged and skipped: %s", path.name, error)  # noqa: TRY400 - the file's fault
             file = _File(None, inode)
         self._files[first] = file
         if len(self._files) > _OPEN_FILES:

@@ -89,7 +89,7 @@ class Commit:
 
     Args:
         lanes: what has changed in each lane.
-        labels: labels up to there; those on disk already are passed over.
+        labels: labels up to there; those on disk already are skipped.
         dead_letters: messages and windows that could not be used.
         opens: number of a lane that begins at the live lane's position.
         closes: number of a lane that ends at the live lane's position.

@@ -66,7 +66,7 @@ _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
 
 
 class StateStore(StateQueries):
-    """The labeller's database; a damaged one is set aside and begun anew.
+    """The labeller's database; a damaged one is set aside and replaced by an empty one.
 
     Args:
         folder: the state folder.
