@@ -22,7 +22,7 @@ from tests.support.commands import ROOT
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
-LIMIT_S = 250
+LIMIT_S = 900  # two cores may be shared with much else
 
 
 class Terminal:
@@ -108,7 +108,7 @@ def shell_blocks(page: str, begin: str, end: str | None = None) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_main_job_of_the_readme(mosquitto: Mosquitto, tmp_path: Path) -> None:
     learn, serve, publish, watch = shell_blocks("README.md", "## The main job", "### With a public dataset")
     terminal = Terminal(tmp_path, mosquitto)
@@ -121,7 +121,7 @@ def test_the_main_job_of_the_readme(mosquitto: Mosquitto, tmp_path: Path) -> Non
         server.wait_for("first samples of wearable-001", "first label of wearable-003")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> None:
     guide = "docs/guides/first-fleet.md"
     (collect,) = shell_blocks(guide, "## 2. Collect", "## 3. Send")
