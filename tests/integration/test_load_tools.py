@@ -1,0 +1,47 @@
+"""``benchmark ingest`` and ``soak``, small: they lose nothing, and have the live page on with a viewer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.broker
+
+
+def measure(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "disc_stream", "benchmark", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_ingest_measures_the_server_with_its_page_and_a_viewer() -> None:
+    report = measure("ingest", "--devices", "20", "--messages", "400")
+    server = report["server"]
+    assert (server["lost"], server["duplicated"], server["rejected"]) == (0, 0, {})
+    assert server["labels"] == server["labels_expected"] > 0
+    assert server["page"]["on"]
+    (viewer,) = server["page"]["viewers"]
+    assert viewer["connections"] == 1
+    assert viewer["events"] > 0
+    assert report["ratio"] > 0
+
+
+def test_ingest_can_do_without_the_page() -> None:
+    server = measure("ingest", "--devices", "5", "--messages", "50", "--no-page")["server"]
+    assert server["lost"] == 0
+    assert server["page"] == {"on": False, "viewers": []}
+
+
+def test_soak_watches_a_steady_fleet_with_churn_and_a_viewer() -> None:
+    report = measure("soak", "--minutes", "0.1", "--warm-minutes", "0", "--devices", "10", "--churn", "1")
+    assert (report["lost"], report["duplicated"], report["exit_code"]) == (0, 0, 0)
+    assert report["labels"] > 0
+    (viewer,) = report["page"]["viewers"]
+    assert viewer["events"] > 0
+    assert viewer["longest_silence_s"] < 4.0, "a browser takes a longer silence for a lost server"
