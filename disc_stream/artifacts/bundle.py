@@ -116,7 +116,6 @@ class Bundle:
         _check_files(files, manifest, what)
         _check_facts(manifest, what)
         catalogue = _catalogue_of(files, manifest, what)
-        manifest = manifest.model_copy(update={"clusters": list(catalogue.clusters)})
         return cls(path, manifest, files[MODEL_FILE], catalogue)
 
 
@@ -152,7 +151,6 @@ def write_bundle(
         update={
             "schema_version": SCHEMA_VERSION,
             "version": content_version(files[MODEL_FILE]),
-            "clusters": list(clusters),
             "files": {name: _sha256(files[name]) for name in sorted(files)},
         }
     )

@@ -24,7 +24,7 @@ _EXPORT_AGAIN = "Export the run again, or copy the bundle again"
 
 
 class ClusterInfo(BaseModel):
-    """One cluster. Its row in the graph's outputs is its place in the catalogue, and no field of it."""
+    """One cluster. Its row is its position in the catalogue, and no field of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class ClusterInfo(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """The clusters of one model, in the order of the rows of its outputs."""
+    """The clusters of one model; row k describes column k of the encoder's ``q`` and ``distance``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -92,11 +92,11 @@ class Manifest(_Frozen):
     channels: list[ChannelInfo] = Field(min_length=1)
     scaler: ScalerInfo
     embedding_dim: int = Field(ge=1)
-    n_clusters: int = Field(ge=1, description="rows of q and distance")
+    n_clusters: int = Field(ge=1, description="columns of q and distance")
     clusters: list[ClusterInfo] = Field(
         default_factory=list,
         exclude=True,
-        description="of the catalogue that was read with it, for callers without a Model; not written",
+        description="of a bundle of schema 1, which has no catalogue; see Bundle.catalogue",
     )
     training: TrainingInfo
     parity: ParityInfo

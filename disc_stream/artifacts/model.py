@@ -26,8 +26,8 @@ class Encoder(Protocol):
 class Model:
     """Handed to whoever needs a model, and exchanged as a whole between two batches.
 
-    Row k of the encoder's ``q`` and ``distance`` is cluster ``catalogue.clusters[k]``; what leaves the
-    program carries that cluster's public id, never the row.
+    Column k of the encoder's ``q`` and ``distance`` is cluster ``catalogue.clusters[k]``, in row k of the
+    catalogue; what leaves the program carries that cluster's public id, never the row.
 
     Args:
         manifest: what the model expects and gives.

@@ -373,6 +373,7 @@ def test_a_write_that_fails_leaves_nothing(
 
 def test_an_old_bundle_survives_a_failed_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = write_tiny_bundle(tmp_path / "b")
+    clusters = Bundle.open(tmp_path / "b").catalogue.clusters
     rename = Path.rename
 
     def fail_once(self: Path, target: Path) -> Path:
@@ -382,7 +383,7 @@ def test_an_old_bundle_survives_a_failed_replacement(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(UsageError, match="Input/output error"):
-        write_bundle(tmp_path / "b", old, old.clusters, {"model.onnx": b"new"}, overwrite=True)
+        write_bundle(tmp_path / "b", old, clusters, {"model.onnx": b"new"}, overwrite=True)
     assert Bundle.open(tmp_path / "b").manifest == old
     assert entries(tmp_path) == ["b"]
 
@@ -394,6 +395,6 @@ def test_a_parent_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_bundle_needs_a_graph(tmp_path: Path, folder: Path) -> None:
-    manifest = Bundle.open(folder).manifest
+    bundle = Bundle.open(folder)
     with pytest.raises(ValueError, match=r"model\.onnx"):
-        write_bundle(tmp_path / "b", manifest, manifest.clusters, {"other.bin": b""})
+        write_bundle(tmp_path / "b", bundle.manifest, bundle.catalogue.clusters, {"other.bin": b""})
