@@ -6,6 +6,8 @@ import ipaddress
 import logging
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from disc_stream.errors import ConfigError
@@ -33,6 +35,25 @@ def warn_of_command_line(url: str, variable: str) -> None:
         )
 
 
+@contextmanager
+def reading(file: str, what: str) -> Iterator[None]:
+    """Raise errors of the file system as one line for a person.
+
+    Args:
+        file: its path.
+        what: what the file is, for messages.
+
+    Raises:
+        ConfigError: if it cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the {what} {file!r}: {error.strerror}", remedy="Check the path and its permissions"
+        ) from None
+
+
 def read_secret(file: str, what: str) -> str:
     """The first line of a file.
 
@@ -44,13 +65,8 @@ def read_secret(file: str, what: str) -> str:
         ConfigError: if it cannot be read, or holds no password.
     """
     path = Path(file)
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the {what} {file!r}: {error.strerror}", remedy="Check the path and its permissions"
-        ) from None
+    with reading(file, what), path.open("rb") as stream:
+        content = stream.read(MAX_SECRET_BYTES + 1)
     warn_if_open(path, what)
     try:
         secret = content.decode("utf-8").split("\n", 1)[0].rstrip("\r")

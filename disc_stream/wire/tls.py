@@ -10,7 +10,7 @@ from disc_stream.errors import BrokerError, ConfigError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.certificate import validity
 from disc_stream.wire.dial import LookupTimeoutError, NoAnswerError
-from disc_stream.wire.secrecy import warn_if_open, warn_once
+from disc_stream.wire.secrecy import reading, warn_if_open, warn_once
 
 _SOON = datetime.timedelta(days=30)
 
@@ -79,13 +79,8 @@ def _no_passphrase() -> str:
 
 def _read(file: str, what: str) -> None:
     """Give the reason that ssl leaves out of its errors."""
-    try:
-        with Path(file).open("rb") as stream:
-            stream.read(1)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the {what} {file!r}: {error.strerror}", remedy="Check the path and its permissions"
-        ) from None
+    with reading(file, what), Path(file).open("rb") as stream:
+        stream.read(1)
 
 
 def _check_time(file: str, what: str, remedy: str) -> None:

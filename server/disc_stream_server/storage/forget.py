@@ -27,6 +27,7 @@ from disc_stream_server.storage.sqlite import (
     remove,
     roll_back,
     translate,
+    translated,
     truncate_log,
 )
 from disc_stream_server.storage.state import FILE
@@ -120,10 +121,8 @@ def _mend(spool: Path, first: int) -> None:
             f"{str(path)!r} is damaged, so the device's messages cannot all be found",
             remedy="Start the server again, which mends the file, and run the same command again",
         )
-    try:
+    with translated(path):
         salvage_in_maintenance(path)
-    except (sqlite3.Error, OSError) as error:
-        raise translate(error, path) from error
 
 
 def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
@@ -157,16 +156,13 @@ def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection whose deletions overwrite; errors are translated."""
-    try:
-        with contextlib.closing(connect(path, synchronous="FULL")) as connection:
-            connection.execute("PRAGMA secure_delete=ON")
-            try:
-                yield connection
-            except BaseException:
-                roll_back(connection)
-                raise
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+    with translated(path), contextlib.closing(connect(path, synchronous="FULL")) as connection:
+        connection.execute("PRAGMA secure_delete=ON")
+        try:
+            yield connection
+        except BaseException:
+            roll_back(connection)
+            raise
 
 
 def _scrub(connection: sqlite3.Connection, path: Path) -> None:

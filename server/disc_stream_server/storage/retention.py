@@ -19,6 +19,7 @@ from disc_stream_server.storage.sqlite import (
     roll_back,
     sync_folder,
     translate,
+    translated,
     truncate_log,
 )
 from disc_stream_server.storage.state import FILE
@@ -76,11 +77,8 @@ class Retention:
         """
         if len(list_segments(spool)) < 2:
             return Removed()
-        try:
-            with maintenance(spool):
-                return self._apply(spool, done, now_us)
-        except OSError as error:
-            raise translate(error, spool) from error
+        with translated(spool), maintenance(spool):
+            return self._apply(spool, done, now_us)
 
     def _apply(self, spool: Path, done: int, now_us: int) -> Removed:
         segments = list_segments(spool)
@@ -147,19 +145,16 @@ def trim_labels(state: Path, before: int) -> int:
     """
     path = state / FILE
     removed = 0
-    try:
-        with contextlib.closing(connect(path)) as connection:
-            while True:
-                row = connection.execute(
-                    "SELECT position FROM labels WHERE position < ? ORDER BY position LIMIT 1 OFFSET ?",
-                    (before, _LABELS_AT_ONCE),
-                ).fetchone()
-                upto = before if row is None else row[0]
-                removed += connection.execute("DELETE FROM labels WHERE position < ?", (upto,)).rowcount
-                if row is None:
-                    return removed
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        while True:
+            row = connection.execute(
+                "SELECT position FROM labels WHERE position < ? ORDER BY position LIMIT 1 OFFSET ?",
+                (before, _LABELS_AT_ONCE),
+            ).fetchone()
+            upto = before if row is None else row[0]
+            removed += connection.execute("DELETE FROM labels WHERE position < ?", (upto,)).rowcount
+            if row is None:
+                return removed
 
 
 def _beyond(connection: sqlite3.Connection, left: dict[str, int]) -> Iterator[tuple[int]]:

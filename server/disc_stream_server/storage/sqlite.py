@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -143,6 +144,22 @@ def translate(error: sqlite3.Error | OSError, path: Path) -> StorageError:
             return _full(error, path)
         return StorageError(f"{str(path)!r} cannot be opened", remedy="Check the permissions of the folder")
     return StorageError(f"{str(path)!r}: {error}", remedy="Check the disk and the permissions")
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite and of the file system as ours, see ``translate``.
+
+    Args:
+        path: what is worked on.
+
+    Raises:
+        StorageError: for any of them.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

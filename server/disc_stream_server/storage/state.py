@@ -29,7 +29,7 @@ from disc_stream_server.storage.sqlite import (
     is_damaged,
     roll_back,
     set_aside,
-    translate,
+    translated,
 )
 
 __all__ = ["FILE", "Commit", "DeadLetter", "Lane", "LaneState", "StateStore", "StoredLabel"]
@@ -79,11 +79,9 @@ class StateStore(StateQueries):
         self._path = folder / FILE
         self._suspect = folder / (FILE + SUSPECT)
         self._seen_forgotten = 0
-        try:
+        with translated(self._path):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             connection = self._open_or_begin_anew(folder)
-        except (sqlite3.Error, OSError) as error:
-            raise translate(error, self._path) from error
         super().__init__(connection, self._path)
 
     def _open_or_begin_anew(self, folder: Path) -> sqlite3.Connection:
