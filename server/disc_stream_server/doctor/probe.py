@@ -141,6 +141,7 @@ class Probe:
         """Disconnect. May be called twice."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._free()
 
     def vanish(self) -> None:
         """Cut the connection without a word, so that the broker publishes the last will."""
@@ -148,6 +149,11 @@ class Probe:
         self._client.loop_stop()
         if connection is not None:
             connection.close()
+        self._free()
+
+    def _free(self) -> None:
+        """Close the sockets that paho's loop wakes itself with; paho leaves them to its destructor."""
+        self._client._reset_sockets(sockpair_only=True)  # noqa: SLF001
 
     def subscribe(self, topic_filter: str) -> int | None:
         """The broker's reason code; None if it did not answer."""
