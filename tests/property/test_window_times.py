@@ -63,7 +63,7 @@ def first_samples(ready: list[ReadyInput]) -> np.ndarray:
     windows, st.lists(st.integers(10, 80), min_size=1, max_size=5), st.sampled_from([0, 30_000, 200_000]),
     st.booleans(), st.integers(0, 2**32),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_the_time_of_a_window_is_off_by_no_more_than_its_batch_was_stamped_wrong(
     window: WindowSpec, pattern: list[int], jitter_us: int, unix: bool, seed: int
 ) -> None:
@@ -98,12 +98,12 @@ def test_the_time_of_a_window_is_off_by_no_more_than_its_batch_was_stamped_wrong
 
 
 @given(windows, st.integers(1, 100), st.floats(-0.01, 0.01))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_a_clock_that_drifts_against_the_rate_does_not_move_the_windows_away(
     window: WindowSpec, n: int, drift: float
 ) -> None:
     """The times follow the stamps: what is off is the drift within one batch, however long it goes on."""
-    sizes = [n] * (6000 // n)
+    sizes = [n] * (3000 // n)
     true_us = np.arange(len(sizes)) * n * PERIOD_US * (1 + drift)
     ready = feed(new_sessions(window=window), batches_of(sizes, true_us))
     off_us = np.array([one.t0_us for one in ready]) - first_samples(ready) * PERIOD_US * (1 + drift)
@@ -113,7 +113,7 @@ def test_a_clock_that_drifts_against_the_rate_does_not_move_the_windows_away(
 
 
 @given(windows, st.sampled_from([20.0, 32.0, 98.0, 104.0, 200.0]), st.integers(20, 120))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_a_converted_stream_has_the_times_of_its_windows(window: WindowSpec, fs: float, n: int) -> None:
     """Values are sample numbers, so a window's first value tells the place that it was resampled to."""
     sizes = [n] * (3000 // n)
@@ -127,13 +127,13 @@ def test_a_converted_stream_has_the_times_of_its_windows(window: WindowSpec, fs:
 
 
 @given(windows, st.integers(1, 60), st.sampled_from([FS, 98.0]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_what_is_kept_to_tell_times_is_bounded(window: WindowSpec, n: int, fs: float) -> None:
     """Only the batches that an unfinished window can begin in."""
-    sizes = [n] * 400
+    sizes = [n] * 200
     sessions = new_sessions(window=window)
     longest = 0
-    for batch in batches_of(sizes, np.arange(400) * n * 1e6 / fs, fs):
+    for batch in batches_of(sizes, np.arange(200) * n * 1e6 / fs, fs):
         sessions.push(batch, NOW_US + batch.t0_us)
         longest = max(longest, len(load_device(sessions.capture()["watch"]).grid.anchors))
     # Dropped when a window is complete, so up to a hop of newer ones lie beside those it can reach back to.
