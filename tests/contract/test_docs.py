@@ -183,3 +183,14 @@ def test_every_command_that_reads_datasets_takes_data() -> None:
     for path, command in commands().items():
         if any(param.envvar == "DISC_STREAM_DATA" for param in command.params):
             assert "--data" in options(*path), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_files_that_pages_name_exist(page: Path) -> None:
+    """Decisions are exempt: they are dated, and name what was there then."""
+    if page.parent.name == "adr":
+        return
+    text = (ROOT / page).read_text(encoding="utf-8")
+    roots = "disc_stream|server|edge|export|tests|docs|deploy"
+    for name in re.findall(rf"`((?:{roots})/[\w./-]+)`", text):
+        assert (ROOT / name).exists(), f"{page}: {name}"
