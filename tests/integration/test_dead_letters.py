@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.errors import ConfigError, InputNotFoundError
 from disc_stream.wire.codecs import Encoding, encode_batch
+from disc_stream_server.metas import Held
 from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
 from tests.support.device import RIGHT, Sender, constant, make_batch
@@ -31,8 +32,15 @@ def as_json(*args: object) -> dict[str, Any]:
 
 
 def test_poison_is_listed_shown_and_sent_again_once_it_is_no_poison(
-    start_server: StartServer, mosquitto: Mosquitto, sender: Sender, listener: Listener, tmp_path: Path
+    start_server: StartServer,
+    mosquitto: Mosquitto,
+    sender: Sender,
+    listener: Listener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # On a busy machine the commands below take longer than payloads are held for their meta.
+    monkeypatch.setattr(Held.__init__, "__defaults__", (3_600_000_000,))
     start_server(checkpoint_s=0.1)
     state = tmp_path / "state"
     sender.raw("bad", b'{"boot": 1')
