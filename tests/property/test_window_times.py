@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from disc_stream.stream.saved import load_device
 from disc_stream.stream.sessions import Sessions
 from disc_stream.stream.values import ReadyInput
-from disc_stream.types import SampleBatch, WindowSpec
+from disc_stream.types import Channel, SampleBatch, WindowSpec
 from tests.support.stream import new_sessions
 from tests.support.tiny_bundle import CHANNELS, FS
 
@@ -179,3 +180,26 @@ def test_stored_motion_keeps_the_time_at_which_it_was_recorded() -> None:
     assert len(ready) == 7500
     told = [one.t0_unix_us for one in ready]
     assert told == [NOW_US + round(first) * PERIOD_US for first in first_samples(ready)]
+
+
+@pytest.mark.parametrize("sends", [50.0, 25.0])
+def test_sensors_in_separate_messages_make_windows_of_both(sends: float) -> None:
+    """Each declares 50 Hz; where both send 25, that is measured and told."""
+    gyro = tuple(Channel(f"gyro_{axis}", "rad/s") for axis in "xyz")
+    sessions = new_sessions(channels=(*CHANNELS, *gyro), window=WindowSpec(16, 8, 16))
+    ready: list[ReadyInput] = []
+    t0s_us = np.arange(30) * 50 * 1e6 / sends
+    for number, whole in enumerate(batches_of([50] * 30, t0s_us)):
+        for part, channels in enumerate((CHANNELS, gyro)):
+            received_us = NOW_US + round((number + 1) * 50e6 / sends) + part * 10_000
+            batch = replace(
+                whole, seq=2 * number + part, channels=channels, samples=whole.samples + 5000 * part
+            )
+            ready += sessions.advance(received_us)
+            ready += sessions.push(batch, received_us) or []
+    told = sessions.problems.of("watch")
+    assert (None if told is None else told.code) == (None if sends == 50 else "rate-differs")
+    assert len(ready) > 25 * 50 / sends * 50 / 8 * 0.9
+    for one in ready[5:]:
+        np.testing.assert_allclose(one.samples[:, 3:] - one.samples[:, :3], 5000, atol=0.01)
+        assert one.samples[0, 0] == pytest.approx(one.t0_us * sends / 1e6, abs=0.1)
