@@ -69,7 +69,7 @@ class Pipeline:
         sessions: Sessions | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.sessions = sessions or Sessions(stream_spec(model))
+        self.sessions = Sessions(stream_spec(model)) if sessions is None else sessions
         self._encoder = encoder_stage(model, options.max_batch)
         self._smoother = Smoother(filter_spec(model, options.stay))
         self._labeller = Labeller(model, options.top_k)

@@ -15,7 +15,13 @@ from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig
-from disc_stream.errors import BrokerError, ConfigError, MissingExtraError, TopicError
+from disc_stream.errors import (
+    BrokerError,
+    ConfigError,
+    EncoderUnavailableError,
+    MissingExtraError,
+    TopicError,
+)
 from disc_stream.stream.pipeline import encoder_stage
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
@@ -182,7 +188,11 @@ def _open_model(config: ServeConfig) -> Serving:
     bundle = Bundle.open(config.bundle)
     encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
     model = Model(bundle.manifest, encoder, bundle.catalogue)
-    encoder_stage(model, config.max_batch).probe()
+    try:
+        encoder_stage(model, config.max_batch).probe()
+    except EncoderUnavailableError as error:
+        error.remedy = "If an earlier version exported the bundle, export its run again"
+        raise
     return Serving(model, encoder.provider)
 
 

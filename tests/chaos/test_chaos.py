@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 
 from disc_stream.load.viewer import Viewer
-from disc_stream.stream.pipeline import Pipeline
+from disc_stream.stream.pipeline import Pipeline, stream_spec
+from disc_stream.stream.rules import Rules
+from disc_stream.stream.sessions import Sessions
 from disc_stream.types import Label, SampleBatch
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
@@ -47,6 +50,44 @@ BATCHES_PER_S = 2.0  # and device
 LINKS = 4
 
 
+# Waiting is decided by the number of batches alone here: how long an outage lasts is no part of the rows that
+# the undisturbed run is given.
+RULES = Rules(reorder=8, reorder_s=3600.0)
+QUIET = 10  # batches at the end of which nothing happens on the way, so that none waits for ever
+
+
+class Way:
+    """What happens to the batches of a device on their way: lost, late, twice, out of order; and restarts.
+
+    Args:
+        device: device id.
+        seed: of the fates.
+    """
+
+    def __init__(self, device: str, seed: int) -> None:
+        self._device, self._random = device, random.Random(f"{seed}-{device}")
+        self._boot, self._seq = 1, 0
+        self._late: list[tuple[int, SampleBatch]] = []  # batches and the number after which they go out
+        self.happened: Counter[str] = Counter()
+
+    def send(
+        self, number: int, samples: npt.NDArray[np.float32], *, quiet: bool = False
+    ) -> list[SampleBatch]:
+        """The batches that go out when the device has recorded its batch ``number``."""
+        fate = "sent" if quiet else self._random.choice([*["sent"] * 30, "lost", "late", "twice", "restart"])
+        if fate == "restart" and not self._late:
+            self._boot, self._seq = self._boot + 1, 0
+        batch = make_batch(self._device, self._seq, samples, boot=self._boot)
+        self._seq += 1
+        self.happened[fate] += 1
+        out = [] if fate in {"lost", "late"} else [batch] * (2 if fate == "twice" else 1)
+        if fate == "late":
+            self._late.append((number + self._random.randint(1, 4), batch))
+        due = [late for at, late in self._late if at <= number or quiet]
+        self._late = [(at, late) for at, late in self._late if at > number and not quiet]
+        return out + due
+
+
 class Fleet:
     """Devices that publish all the time, from one thread, over a few connections of their own.
 
@@ -62,32 +103,48 @@ class Fleet:
         self._links = [MqttLink(Broker.parse(url), f"chaos-{seed}-{number}") for number in range(LINKS)]
         for link in self._links:
             link.connect()
-        self.sent = 0  # batches of every device
+        self._seed = seed
+        self.recorded = 0  # batches of every device
+        self.messages = 0
+        self.ways = self.new_ways()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def batch(self, number: int, seq: int) -> SampleBatch:
-        """What a device sends as its batch ``seq``."""
-        return make_batch(self.names[number], seq, self._motion[(7 * number + seq) % len(self._motion)])
+    def new_ways(self) -> list[Way]:
+        """The ways of all devices, from their beginning."""
+        return [Way(name, self._seed) for name in self.names]
+
+    def batches(self, ways: list[Way], number: int, *, quiet: bool) -> Iterator[tuple[int, SampleBatch]]:
+        """What all devices send at once: the device's number and a batch."""
+        for device, way in enumerate(ways):
+            samples = self._motion[(7 * device + number) % len(self._motion)]
+            for batch in way.send(number, samples, quiet=quiet):
+                yield device, batch
 
     def start(self) -> None:
         self._thread.start()
 
     def _run(self) -> None:
         begin = time.monotonic()
-        while not self._stop.wait(max(0.0, begin + self.sent / BATCHES_PER_S - time.monotonic())):
-            for number, name in enumerate(self.names):
-                payload = encode_batch(self.batch(number, self.sent), Encoding.CBOR, describe_channels=True)
-                link = self._links[number % LINKS]
-                link.publish(
-                    self._topics.of(name, Kind.RAW), payload, content_type=CONTENT_TYPES[Encoding.CBOR]
-                )
-            self.sent += 1
+        while not self._stop.wait(max(0.0, begin + self.recorded / BATCHES_PER_S - time.monotonic())):
+            self._publish(quiet=False)
+        for _ in range(QUIET):
+            self._publish(quiet=True)
+
+    def _publish(self, *, quiet: bool) -> None:
+        for device, batch in self.batches(self.ways, self.recorded, quiet=quiet):
+            payload = encode_batch(batch, Encoding.CBOR, describe_channels=True)
+            topic = self._topics.of(batch.device, Kind.RAW)
+            link = self._links[device % LINKS]
+            link.publish(topic, payload, content_type=CONTENT_TYPES[Encoding.CBOR])
+            self.messages += 1
+        self.recorded += 1
 
     def finish(self) -> None:
         """Send no more, and wait until the broker has everything."""
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(120)
+        assert not self._thread.is_alive(), "the broker does not take what is published"
         for link in self._links:
             assert link.flush(60), "the broker did not confirm what was published"
 
@@ -108,6 +165,7 @@ class ServerProcess:
             "state": str(folder / "state"),
             "status_interval_s": 0.2, "checkpoint_s": 0.5, "spool_file_bytes": 2**20,
             "stale_s": 3600,  # or windows would be deferred, which is tested elsewhere
+            "reorder": RULES.reorder, "reorder_s": RULES.reorder_s,
         }  # fmt: skip
         self._config.write_text(json.dumps(settings))
         self._log = (folder / "serve.log").open("ab")
@@ -249,14 +307,19 @@ def label_count(state: Path) -> int:
         store.close()
 
 
-def undisturbed(fleet: Fleet, bundle: Path) -> dict[tuple[str, int], Label]:
-    """The labels that the same batches give when nothing happens."""
-    pipeline = Pipeline(model_of(bundle))
-    labels: dict[tuple[str, int], Label] = {}
-    for seq in range(fleet.sent):
-        for number in range(DEVICES):
-            pipeline.accept(fleet.batch(number, seq))
-        labels |= {(label.device, label.window): label for label in pipeline.run()}
+Key = tuple[str, int, int]
+
+
+def undisturbed(fleet: Fleet, bundle: Path) -> dict[Key, Label]:
+    """The labels that the same messages give when nothing is killed or cut."""
+    model = model_of(bundle)
+    pipeline = Pipeline(model, sessions=Sessions(stream_spec(model), rules=RULES))
+    ways = fleet.new_ways()
+    labels: dict[Key, Label] = {}
+    for number in range(fleet.recorded):
+        for _, batch in fleet.batches(ways, number, quiet=number >= fleet.recorded - QUIET):
+            pipeline.accept(batch)
+        labels |= {(label.device, label.boot, label.window): label for label in pipeline.run()}
     return labels
 
 
@@ -288,36 +351,40 @@ def run_chaos(world: World, rounds: int) -> None:
     assert not letters, f"poison: {letters[:3]}"
     counts = Counter((label.device, label.boot, label.t0_us, label.model) for label in stored)
     assert not [key for key, n in counts.items() if n > 1], "no window has two labels"
-    found = {(label.device, label.window): label for label in stored}
+    found = {(label.device, label.boot, label.window): label for label in stored}
     missing = expected.keys() - found.keys()
     assert not missing, f"{len(missing)} of {len(expected)} windows have no label: {sorted(missing)[:5]}"
     assert found.keys() == expected.keys()
     for key, label in expected.items():
         assert_same(found[key], label)
     _check_heard(world, expected)
+    fates = sum((way.happened for way in world.fleet.ways), Counter[str]())
+    assert all(fates[fate] for fate in ("lost", "late", "twice", "restart"))
     print(
         f"\n{rounds} rounds {dict(world.happened)}, {world.server.starts} starts, "
-        f"{world.fleet.sent * DEVICES} messages, {len(expected)} labels; page: {world.viewer.summary()}"
+        f"{world.fleet.messages} messages, {len(expected)} labels; on the way: {dict(fates)}; "
+        f"page: {world.viewer.summary()}"
     )
 
 
-def _check_page(world: World, expected: dict[tuple[str, int], Label]) -> None:
+def _check_page(world: World, expected: dict[Key, Label]) -> None:
     """The live page came back after every kill, and what it shows is right."""
     page = world.server.state_of_page()
     assert {device["id"] for device in page["devices"]} <= set(world.fleet.names)
+    latest = {(device, window): label for (device, _, window), label in sorted(expected.items())}
     for device in page["devices"]:
         if (shown := device["label"]) is not None:
-            assert shown["smoothed"]["label"] == expected[device["id"], shown["window"]].smoothed.label
+            assert shown["smoothed"]["label"] == latest[device["id"], shown["window"]].smoothed.label
     assert world.viewer.events > 0
 
 
-def _check_heard(world: World, expected: dict[tuple[str, int], Label]) -> None:
+def _check_heard(world: World, expected: dict[Key, Label]) -> None:
     """Over MQTT a label may come twice, never as another one, and never not at all."""
     world.listener.wait(
-        lambda: len({(x.device, x.window) for x in world.listener.labels}) == len(expected), 60
+        lambda: len({(x.device, x.boot, x.window) for x in world.listener.labels}) == len(expected), 60
     )
     for label in world.listener.labels:
-        want = expected[label.device, label.window]
+        want = expected[label.device, label.boot, label.window]
         assert (label.best.label, label.smoothed.label) == (want.best.label, want.smoothed.label)
 
 

@@ -97,6 +97,30 @@ def test_where_the_oldest_messages_are_gone_the_windows_still_meet_their_labels(
     assert second > 1
 
 
+def test_windows_are_cut_by_the_rules_of_the_server_also_where_they_changed(
+    start_server: StartServer, sender: Sender, listener: Listener, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """A server that bridged short gaps, then one that did not: each label finds its window."""
+    values = walk_values(8)
+    first = start_server(checkpoint_s=0.1, bridge_s=1.0, reorder=2)
+    for seq in [*range(6), *range(7, 13)]:
+        sender.send(make_batch("watch", seq, values[seq]))
+    listener.wait_for_labels(12 + 1, timeout=30)
+    assert first.stop()
+    second = start_server(checkpoint_s=0.1, bridge_s=0.0, reorder=0)
+    for seq in [*range(13, 16), *range(17, 22)]:
+        sender.send(make_batch("watch", seq, values[seq]))
+    listener.wait_for_labels(13 + 8, timeout=30)
+    assert second.stop()
+    facts = export(tmp_path / "state", tiny_bundle, tmp_path / "out", "--all")
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    heard = {label.t0_us: label for label in listener.labels}
+    # The last window before the gap that was not bridged, and the last of all, have no second half.
+    assert facts["windows"] == facts["labelled"] == len(rows) == 21 - 2
+    assert [row["window"] for row in rows] == [heard[row["t0_us"]].window for row in rows]
+    assert any(row["bridged"] for row in rows)
+
+
 def test_an_export_does_not_go_into_a_folder_with_something_in_it(tmp_path: Path, tiny_bundle: Path) -> None:
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "disc_stream", "data", "export", "--bundle", str(tiny_bundle)]
