@@ -8,7 +8,7 @@ STAMPS := .make
 SECONDS_EACH ?= 60
 # Workers of `make test`: more than there are processors, for most tests wait most of the time.
 WORKERS ?= 4
-PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The demo's own options: make demo ARGS="--devices 20 --duration 60 --json"
 ARGS ?=

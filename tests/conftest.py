@@ -43,19 +43,11 @@ _FIRST = (
     "contract/test_readers_real.py",
 )
 
-# Files whose tests have nothing costly in common: any worker may take any of them.
-_APART = ("chaos", "contract/test_cli.py", "contract/test_methods.py", "contract/test_readers_real.py")
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a file's tests, which share its fixtures, on one worker; long files first."""
-    if not config.pluginmanager.hasplugin("xdist") or config.getoption("dist", "no") == "no":
-        return
-    for item in items:
-        place = item.path.relative_to(_TESTS).as_posix()
-        if item.get_closest_marker("xdist_group") is None and not place.startswith(_APART):
-            item.add_marker(pytest.mark.xdist_group(place))
-    items.sort(key=_rank)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On parallel workers, which take file by file: long files first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:

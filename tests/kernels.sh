@@ -9,7 +9,7 @@ numeric() { # settings, then options of pytest
     settings=$1
     shift
     # shellcheck disable=SC2086 # the settings are several words
-    env $settings OMP_NUM_THREADS=1 $PYTEST -q -n 2 --dist loadgroup -m numeric "$@"
+    env $settings OMP_NUM_THREADS=1 $PYTEST -q -n 2 --dist loadfile -m numeric "$@"
 }
 
 numeric "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem" "$@"
