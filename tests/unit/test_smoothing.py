@@ -101,3 +101,18 @@ def test_the_last_window_has_no_future() -> None:
     np.testing.assert_allclose(causal[-1], both[-1])
     assert not np.allclose(causal[0], both[0])
     assert forward_backward(np.ones((3, 1))).tolist() == [[1.0]] * 3
+
+
+@pytest.mark.parametrize("n_filters", [1, 2, 7])
+@pytest.mark.parametrize("exponent", [1.0, 3.5])
+def test_many_filters_at_once_are_each_by_itself(n_filters: int, exponent: float) -> None:
+    random = np.random.default_rng(4)
+    together = [StickyFilter(4, 0.9, exponent) for _ in range(n_filters)]
+    alone = [StickyFilter(4, 0.9, exponent) for _ in range(n_filters)]
+    for step in range(5):
+        q = random.dirichlet(np.ones(4), size=n_filters)
+        if step == 3:  # one of them begins anew, the others go on
+            together[0].reset()
+            alone[0].reset()
+        expected = [one.update(row) for one, row in zip(alone, q, strict=True)]
+        np.testing.assert_allclose(StickyFilter.update_each(together, q), expected, rtol=1e-12)
