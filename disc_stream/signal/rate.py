@@ -30,6 +30,8 @@ MAX_RATIO = 8.5
 
 _SLACK = 4.0  # by how much a single short block may exceed that: stamps vary
 _BLOCK_US = 400_000  # shortest block
+_EVEN_UNTIL_US = 3_000_000  # of a block, while steps are as expected
+_LONG_BLOCK_US, _EVEN = 4_000_000, 0.01  # longest, of steps that are as expected within so much
 _JITTER_US = 450_000  # more than two stamps within ±200 ms can be apart from their truth
 _JITTER_SECONDS_US = 999_990  # the same for stamps in whole seconds
 _OUTLIER_US, _OUTLIER_SECONDS_US = 450_000, 1_000_000
@@ -79,13 +81,15 @@ class RateEstimator:
 
     __slots__ = (
         "_calm", "_contested", "_declared", "_fs", "_gaps", "_in_step", "_jumped", "_lag_us", "_last_n",
-        "_levels", "_measured", "_n", "_run", "_seen", "_since", "_steady", "_trusted", "_us", "_whole",
+        "_levels", "_measured", "_n", "_run", "_seen", "_since", "_steady", "_trusted", "_us", "_verdict",
+        "_whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._fs = 0.0  # in use, Hz; 0 before the first batch
         self._measured = self._contested = False
         self._last_n = 0  # samples of the last batch
+        self._verdict = RateVerdict(0.0, False, False, False)  # of a batch that changes nothing
         # -- what is declared
         self._declared = 0.0  # smoothed, Hz
         self._seen = 0  # batches in it
@@ -116,6 +120,8 @@ class RateEstimator:
             step_us: device time from the first sample of the batch before to its own, in µs; None where
                 batches are missing between them or the clock was set.
         """
+        if self._trusted and step_us is not None and self._goes_on(declared, n_samples, step_us):
+            return self._verdict
         before = self._fs
         if not before:
             self._fs = self._declared = declared
@@ -126,7 +132,24 @@ class RateEstimator:
         self._follow(declared)
         self._last_n = n_samples
         changed = bool(before) and abs(self._fs - before) > 0.01 * before
-        return RateVerdict(self._fs, changed, self._contested, self._measured)
+        verdict = RateVerdict(self._fs, changed, self._contested, self._measured)
+        self._verdict = RateVerdict(self._fs, False, self._contested, self._measured)
+        return verdict
+
+    def _goes_on(self, declared: float, n_samples: int, step_us: float) -> bool:
+        """Whether all is as it was: most batches of most devices, and nothing but sums has to be kept."""
+        if declared != self._declared or self._run or self._us >= _EVEN_UNTIL_US:
+            return False
+        n = self._last_n
+        period_us = n * 1e6 / self._fs
+        if not -_EVEN * period_us <= step_us - period_us <= _EVEN * period_us:
+            return False
+        self._n += n
+        self._us += round(step_us)
+        self._whole = self._whole and step_us % 1_000_000 == 0
+        self._last_n = n_samples
+        self._seen, self._calm, self._steady = self._seen + 1, self._calm + 1, 0
+        return True
 
     # -- the declared rate ------------------------------------------------------------------------------
 
@@ -164,15 +187,22 @@ class RateEstimator:
             self._break()
             return
         self._whole = self._whole and step_us % 1_000_000 == 0
+        period_us = self._last_n * 1e6 / self._fs
+        even = self._trusted and abs(step_us - period_us) <= _EVEN * period_us
+        if self._us >= _BLOCK_US and not even:
+            self._end_block()
         self._n += self._last_n
         self._us += step_us
-        if self._us >= _BLOCK_US:
-            block = Block(self._n, self._us, self._gaps)
-            self._n = self._us = self._gaps = 0
-            self._take(block)
+        if self._us >= (_LONG_BLOCK_US if even and not self._run else _BLOCK_US):
+            self._end_block()
         elif self._n * 1e6 / self._declared > _SLACK * MAX_RATIO * _BLOCK_US:  # a clock that stands still
             self._note_lag(self._us - self._n * 1e6 / self._fs)
             self._break()
+
+    def _end_block(self) -> None:
+        block = Block(self._n, self._us, self._gaps)
+        self._n = self._us = self._gaps = 0
+        self._take(block)
 
     def _break(self) -> None:
         """What came before and what comes now are not neighbours."""
@@ -300,6 +330,7 @@ class RateEstimator:
             self._jumped, self._steady, self._trusted, self._whole, self._n, self._us, self._gaps,
             self._lag_us, self._in_step, run, since, levels,
         ) = state  # fmt: skip
+        self._verdict = RateVerdict(self._fs, False, self._contested, self._measured)
         self._run = [Block(*one) for one in run]
         self._since = list(since)
         self._levels = [[Block(*one) for one in blocks] for blocks in levels]

@@ -9,7 +9,7 @@ from disc_stream.signal.deviceclock import FAULT_WORDS, ClockFault, Verdict
 from disc_stream.signal.rate import RateVerdict
 from disc_stream.signal.resampling import StreamResampler
 from disc_stream.stream.device import Anchor, Device, release_grid
-from disc_stream.stream.layout import RATE_TOLERANCE, check_rate
+from disc_stream.stream.layout import FASTEST, RATE_TOLERANCE, SLOWEST, check_rate
 from disc_stream.stream.order import Ordered
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.rules import StreamCounts
@@ -59,6 +59,7 @@ class Cutter:
     ) -> None:
         self._spec, self._model_fs, self._bridge_s = spec, model_fs, bridge_s
         self._counts, self._problems = counts, problems
+        self._slowest, self._fastest = SLOWEST * model_fs, FASTEST * model_fs
         self._patience_s = _PATIENCE_WINDOWS * spec.input_samples / model_fs
 
     def feed(self, device: Device, ordered: Ordered) -> list[ReadyInput]:
@@ -75,7 +76,9 @@ class Cutter:
         device.wall.observe(verdict.t0_us, end_us, arrival.received_us)
         device.last_us = arrival.received_us
         ready: list[ReadyInput] = []
-        if rate.contested or not self._can_convert(device, arrival, rate.fs):
+        if rate.contested or not (
+            self._slowest <= rate.fs <= self._fastest or self._can_convert(device, arrival, rate.fs)
+        ):
             self._counts.contested += 1
             self.break_grid(device, "rate")
         else:
@@ -231,7 +234,7 @@ class Cutter:
 
 
 def _bounded(us: int) -> int:
-    return max(-_MAX_US, min(us, _MAX_US))
+    return us if -_MAX_US <= us <= _MAX_US else max(-_MAX_US, min(us, _MAX_US))
 
 
 def _time_of(device: Device, index: float) -> int:

@@ -15,6 +15,7 @@ from disc_stream.stream.rules import StreamCounts
 from disc_stream.types import Channel, SampleBatch
 
 _MAX_BOOTS = 4
+_MAX_LAYOUTS = 1_000
 
 
 @dataclass(slots=True)
@@ -48,16 +49,19 @@ class Joinery:
         self._wanted = frozenset(channel.name for channel in channels)
         self._counts, self._problems = counts, problems
         self._states = DeviceStates(StateCodec(_encode, self._decode), max_devices, archive)
-        self._whole: dict[tuple[Channel, ...], bool] = {}
+        self._whole: dict[int, tuple[tuple[Channel, ...], bool]] = {}  # by identity, which is kept alive
 
     def is_whole(self, batch: SampleBatch) -> bool:
         """Whether a batch has all channels, or none: then it is for the layout to judge."""
-        whole = self._whole.get(batch.channels)
-        if whole is None:
-            if len(self._whole) > 1_000:
-                self._whole.clear()
-            found = self._wanted.intersection(channel.name for channel in batch.channels)
-            whole = self._whole[batch.channels] = not found or len(found) == len(self._wanted)
+        channels = batch.channels
+        known = self._whole.get(id(channels))  # hashing them would take longer than all the rest
+        if known is not None and known[0] is channels:
+            return known[1]
+        if len(self._whole) > _MAX_LAYOUTS:
+            self._whole.clear()
+        found = self._wanted.intersection(channel.name for channel in channels)
+        whole = not found or len(found) == len(self._wanted)
+        self._whole[id(channels)] = channels, whole
         return whole
 
     def push(self, batch: SampleBatch, now_us: int) -> list[SampleBatch]:

@@ -96,7 +96,16 @@ class SavedDevice(msgspec.Struct):
     cause: str
 
 
-_encoder = msgspec.msgpack.Encoder()
+def _plain(value: Any) -> Any:
+    """Arrays become (dtype, shape, bytes) in a mapping of their own; called for what msgpack does not know."""
+    if isinstance(value, np.ndarray):
+        return {"a": [value.dtype.str, list(value.shape), value.tobytes()]}
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(type(value))
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder = msgspec.msgpack.Decoder(SavedDevice)
 
 
@@ -114,14 +123,14 @@ def save_device(device: Device, model: str) -> bytes:
         device.odd, device.arrived, device.repeats, device.last_gap, device.heard_us,
     )  # fmt: skip
     grid = SavedGrid(
-        _plain(device.windower.state()),
-        None if device.resampler is None else _plain(device.resampler.state()),
+        device.windower.state(),
+        None if device.resampler is None else device.resampler.state(),
         device.index, None if device.last is None else device.last.tobytes(), device.anchors, device.bridged,
     )  # fmt: skip
     return _encoder.encode(
         SavedDevice(
             VERSION, model, order, grid, save_channels(device.channels), device.fs,
-            _plain(device.clock.state()), _plain(device.rate.state()), _plain(device.wall.state()),
+            device.clock.state(), device.rate.state(), device.wall.state(),
             None if device.joiner is None else device.joiner.state(), str(device.fault), device.segment,
             device.windower.windows, device.last_us, device.last_raw_us, device.batches_since,
             device.since_s, device.cause,
@@ -206,17 +215,6 @@ def _load_arrival(device: str, saved: SavedBatch) -> Arrival:
     samples = np.frombuffer(saved.samples, dtype=np.dtype(saved.dtype)).reshape(-1, len(channels))
     batch = SampleBatch(device, saved.boot, saved.seq, saved.t0_us, saved.fs, channels, samples)
     return Arrival(batch, saved.position, saved.received_us, saved.at_us)
-
-
-def _plain(value: Any) -> Any:
-    """States are plain values and arrays; arrays become (dtype, shape, bytes) in a mapping of their own."""
-    if isinstance(value, np.ndarray):
-        return {"a": [value.dtype.str, list(value.shape), value.tobytes()]}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
 
 
 def _rich(value: Any) -> Any:
