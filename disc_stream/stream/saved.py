@@ -97,7 +97,7 @@ class SavedDevice(msgspec.Struct):
 
 
 def _plain(value: Any) -> Any:
-    """Arrays become (dtype, shape, bytes) in a mapping of their own; called for what msgpack does not know."""
+    """Arrays become (dtype, shape, bytes) in a mapping of their own; called for what msgpack lacks."""
     if isinstance(value, np.ndarray):
         return {"a": [value.dtype.str, list(value.shape), value.tobytes()]}
     if isinstance(value, np.generic):
