@@ -164,9 +164,11 @@ class Order:
         batch = arrival.batch
         seq, t0_us, duration_us = device.arrived
         device.arrived = (batch.seq, batch.t0_us, len(batch.samples) * 1e6 / batch.fs)
+        if batch.seq == (seq + 1) % SEQ_MODULUS:
+            device.odd = 0
+            return False
         step_us = (batch.t0_us - t0_us) * device.clock.unit_us
-        follows = step_us > 0 and abs(step_us - duration_us) <= _FOLLOWS * duration_us
-        if batch.seq == (seq + 1) % SEQ_MODULUS or not follows:
+        if step_us <= 0 or abs(step_us - duration_us) > _FOLLOWS * duration_us:
             device.odd = 0
             return False
         device.odd += 1

@@ -11,6 +11,7 @@ ADVISORY = frozenset({"rate-differs", "seq-unusable", "two-senders", "boot-chang
 
 MAX_DEVICES = 20_000
 MAX_PER_DEVICE = 8
+MAX_WORDS = 1_000
 
 
 class ProblemBook:
@@ -37,6 +38,7 @@ class ProblemBook:
             now_us: server time, Unix microseconds.
             remedy: what to do.
         """
+        words, remedy = words[:MAX_WORDS], remedy[:MAX_WORDS]  # a refusal may quote what was sent
         mine = self._problems.get(device)
         if mine is None:
             mine = self._problems[device] = {}
