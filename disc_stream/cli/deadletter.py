@@ -106,7 +106,8 @@ def replay(
     """Publish them again on their topics, for example after a device's meta was corrected.
 
     The server treats them like any other message: a batch that it has seen already,
-    or that comes too late, is dropped and counted.
+    or that comes too late, is dropped and counted. Windows that the model could not
+    use are kept to be looked at, and not sent.
 
     Example: disc-stream deadletter replay --reason no-meta --broker mqtt://broker
     """
@@ -117,11 +118,13 @@ def replay(
             letters = [_letter(store, position) for position in positions]
         else:
             letters = store.dead_letters(reason=reason, device=device, limit=1_000_000)
-    whole = [one for one in letters if one.size == len(one.payload) and len(one.topic) < _TOPIC_KEPT]
+    messages = [one for one in letters if one.topic]  # windows that the model could not use have none
+    whole = [one for one in messages if one.size == len(one.payload) and len(one.topic) < _TOPIC_KEPT]
     sent, refused = _publish(whole, broker)
     facts = {
         "chosen": len(letters),
-        "cut": len(letters) - len(whole),
+        "windows": len(letters) - len(messages),
+        "cut": len(messages) - len(whole),
         "confirmed": sent - refused,
         "refused": refused,
     }
@@ -177,6 +180,8 @@ def _decode_again(store: StateReader, letter: DeadLetter) -> str:
     from disc_stream.wire.codecs import decode_batch
     from disc_stream.wire.meta import decode_meta
 
+    if not letter.topic:
+        return "a window that the model could not use: its samples, float32, row by row"
     if letter.size > len(letter.payload):
         return "the payload was cut when it was stored"
     try:

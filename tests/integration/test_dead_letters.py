@@ -80,7 +80,7 @@ def test_poison_is_listed_shown_and_sent_again_once_it_is_no_poison(
     )
     before = listener.status["counters"]["duplicates"]
     sent = as_json("replay", no_meta["position"], "--state", state, "--broker", mosquitto.url)
-    assert sent == {"chosen": 1, "cut": 0, "confirmed": 1, "refused": 0}
+    assert sent == {"chosen": 1, "windows": 0, "cut": 0, "confirmed": 1, "refused": 0}
     listener.wait(lambda: listener.status["counters"]["duplicates"] == before + 1)
 
 

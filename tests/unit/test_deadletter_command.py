@@ -88,7 +88,7 @@ def test_what_was_cut_is_not_sent_again(state: Path) -> None:
         ["deadletter", "replay", "3", "4", "--state", str(state), "--broker", "mqtt://127.0.0.1:1", "--json"],
     )
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"chosen": 2, "cut": 2, "confirmed": 0, "refused": 0}
+    assert json.loads(result.stdout) == {"chosen": 2, "windows": 0, "cut": 2, "confirmed": 0, "refused": 0}
 
 
 def test_mistakes_are_told_in_a_line(state: Path) -> None:
@@ -99,3 +99,15 @@ def test_mistakes_are_told_in_a_line(state: Path) -> None:
     ):
         result = CliRunner().invoke(app, ["deadletter", *arguments, "--state", str(state)])
         assert isinstance(result.exception, error)
+
+
+def test_windows_that_the_model_could_not_use_are_shown_and_not_sent(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    window = DeadLetter(5, 1, "", "watch", "not-finite", "window 3 of boot 1: not finite", "", b"\0" * 96, 96)
+    store.commit(commit(5, dead_letters=[window]))
+    store.close()
+    facts = json.loads(run("show", 5, "--state", tmp_path, "--json"))
+    assert facts["today"].startswith("a window that the model could not use")
+    options = ["deadletter", "replay", "5", "--state", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, options)
+    assert json.loads(result.stdout) == {"chosen": 1, "windows": 1, "cut": 0, "confirmed": 0, "refused": 0}
