@@ -82,7 +82,8 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
                     messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
                 done.update(todo)
             upto = _head(spool)
-            for first in list_segments(spool)[-2:]:  # what came while the others were searched
+            newest = max(done, default=0)
+            for first in [one for one in list_segments(spool) if one >= newest]:  # what came meanwhile
                 messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/", upto)
     counts = _forget_state(state / FILE, device, upto)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
