@@ -22,6 +22,7 @@ from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.doctor.access import check_account, check_device_with_witness, check_strangers
 from disc_stream_server.doctor.clock import check_clock
 from disc_stream_server.doctor.connection import check_connection, check_encryption, check_session
+from disc_stream_server.doctor.devices import check_devices
 from disc_stream_server.doctor.findings import Finding
 from disc_stream_server.doctor.findings import State as How
 from disc_stream_server.doctor.machine import check_disk, file_system
@@ -132,6 +133,22 @@ def test_a_server_takes_nothing_of_what_is_tried_for_a_dead_letter(
     store = StateStore(server._service.state)
     assert store.dead_letters() == []
     store.close()
+
+
+def test_devices_without_labels_are_named_with_the_reason(
+    mosquitto: Mosquitto, start_server: StartServer, sender: Sender, listener: Listener
+) -> None:
+    start_server()
+    broker = Broker.parse(mosquitto.url)
+    assert check_devices(broker, TOPICS, "doctor").state is How.OK
+    sender.send(make_batch("watch", 0, constant(REST, 8), fs=5.0))
+    listener.wait_for_rejected("rate", 1)
+    found = check_devices(broker, TOPICS, "doctor")
+    assert found.state is How.WARNING
+    assert found.detail.startswith("1 x rate. watch: the stream has 5 samples/s")
+    sender.send(make_batch("watch", 1, constant(REST, 8)))
+    listener.wait_for_labels(1)
+    listener.wait(lambda: check_devices(broker, TOPICS, "doctor").state is How.OK)
 
 
 # -- holes ----------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import threading
 
 import numpy as np
 import pytest
 
+from disc_stream.artifacts.runtime import Encoded, OnnxEncoder
 from disc_stream.stream.pipeline import Pipeline
-from disc_stream.types import Channel, Label, Problem
+from disc_stream.types import Channel, Float32Array, Label, Problem
 from disc_stream.wire.codecs import Encoding, encode_batch
 from disc_stream.wire.mqtt import LinkListener, MqttLink
 from disc_stream.wire.problem import decode_problem
@@ -171,6 +173,32 @@ def test_a_device_can_read_why_it_has_no_labels_and_that_it_has_them_again(
     sender.send(make_batch("watch", 1, constant(REST, 8)))
     assert problems.get(timeout=20) == ("ds/v1/watch/problem", None)
     link.close()
+
+
+def test_an_encoder_that_fails_on_everything_loses_nothing_and_may_heal(
+    start_server: StartServer, sender: Sender, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_server(checkpoint_s=0.1)
+    works = OnnxEncoder.encode
+    broken = threading.Event()
+
+    def encode(encoder: OnnxEncoder, x: Float32Array) -> Encoded:
+        if broken.is_set():
+            raise RuntimeError("CUDA error: an illegal memory access")
+        return works(encoder, x)
+
+    monkeypatch.setattr(OnnxEncoder, "encode", encode)
+    broken.set()
+    for seq in range(64):
+        sender.send(make_batch("watch", seq, constant(LEFT, 8)))
+    listener.wait(lambda: "the encoder does not work: CUDA error" in str(server.waits_for()))
+    listener.wait_for_count("spooled", 64)
+    assert listener.labels == []
+    assert listener.status["counters"]["checkpoint"] == 0, "nothing counts as labelled"
+    broken.clear()
+    listener.wait_for_labels(64)
+    assert [label.window for label in listener.labels] == list(range(64))
+    listener.wait(lambda: server.waits_for() is None)
 
 
 def test_the_server_says_which_model_serves(start_server: StartServer, listener: Listener) -> None:

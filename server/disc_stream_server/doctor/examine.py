@@ -11,6 +11,7 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.doctor.access import check_account, check_device_with_witness, check_strangers
 from disc_stream_server.doctor.clock import check_clock
 from disc_stream_server.doctor.connection import check_connection, check_encryption, check_session
+from disc_stream_server.doctor.devices import check_devices
 from disc_stream_server.doctor.findings import Finding
 from disc_stream_server.doctor.machine import check_disk, check_runtime, check_versions
 
@@ -41,6 +42,7 @@ def examine(
         else:
             yield from check_device_with_witness(reached, as_device, topics, client_id)
         yield from check_clock(reached, topics, client_id)
+        yield check_devices(reached, topics, client_id)
     yield from check_disk(state)
     yield check_runtime()
     yield check_versions()

@@ -21,7 +21,7 @@ class Finding:
     """One thing that was looked at.
 
     Args:
-        group: what it belongs to: ``broker``, ``access``, ``clock`` or ``machine``.
+        group: what it belongs to: ``broker``, ``access``, ``clock``, ``devices`` or ``machine``.
         name: of the thing.
         state: how it is.
         detail: what was seen.
