@@ -181,6 +181,25 @@ def test_a_dead_encoder_keeps_the_position_and_recovers_without_a_restart(
     assert bench.store.dead_letters() == []
 
 
+def test_a_device_that_is_erased_while_its_windows_wait_for_the_encoder_has_no_labels(
+    tmp_path: Path, model: Model
+) -> None:
+    faulty = Faulty(model.encoder, broken=True)
+    batches = [make_batch(name, seq, constant(LEFT, 8)) for seq in range(3) for name in ("gone", "stays")]
+    write_spool(tmp_path, [arrival_of(batch, START_US) for batch in batches])
+    clock = ManualClock(START_US)
+    bench = Bench(tmp_path, replace(model, encoder=faulty), clock=clock)
+    bench.run()
+    assert bench.labeller.is_pending
+    bench.labeller.forget("gone")
+    faulty.broken = False
+    clock.advance(2.0)
+    bench.run()
+    assert {label.device for label in bench.outbox.sent} == {"stays"}
+    bench.checkpoint()
+    assert set(bench.store.states(0, "session")) == {"", "stays"}
+
+
 def test_a_window_that_the_encoder_cannot_use_is_a_dead_letter_and_told_once(
     tmp_path: Path, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
