@@ -27,7 +27,7 @@ class Occasion:
     deferred: bool = False
 
 
-class Labeller:
+class LabelMaker:
     """Names the clusters of a model.
 
     Args:

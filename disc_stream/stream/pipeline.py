@@ -9,7 +9,7 @@ from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.stream.encoding import EncoderStage
-from disc_stream.stream.labelling import Labeller, Occasion
+from disc_stream.stream.labelling import LabelMaker, Occasion
 from disc_stream.stream.sessions import Sessions, StreamSpec
 from disc_stream.stream.smoothing import FilterSpec, Smoother
 from disc_stream.stream.values import Failure, Labelled, ReadyInput
@@ -72,7 +72,7 @@ class Pipeline:
         self.sessions = Sessions(stream_spec(model)) if sessions is None else sessions
         self._encoder = encoder_stage(model, options.max_batch)
         self._smoother = Smoother(filter_spec(model, options.stay))
-        self._labeller = Labeller(model, options.top_k)
+        self._label_maker = LabelMaker(model, options.top_k)
         self._clock = clock or SystemClock()
         self._waiting: list[ReadyInput] = []
         self.failures: list[Failure] = []
@@ -118,4 +118,4 @@ class Pipeline:
         if not assigned.ready:
             return []
         smoothed = self._smoother.smooth(assigned.ready, assigned.q)
-        return self._labeller.label(assigned, smoothed, Occasion(self._clock.unix_us()))
+        return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.errors import EncoderUnavailableError
-from disc_stream.stream.labelling import Labeller as Namer
-from disc_stream.stream.labelling import Occasion
+from disc_stream.stream.labelling import LabelMaker, Occasion
 from disc_stream.stream.pipeline import LabelOptions, encoder_stage
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.values import Failure, ReadyInput
@@ -113,7 +112,7 @@ class Labeller:
         self._reader, self._outbox, self._clock = around.reader, around.outbox, around.clock
         self._stages, self._observers = around.watchers.stages, around.watchers.observers
         self._encoder = encoder_stage(model, settings.options.max_batch)
-        self._namer = Namer(model, settings.options.top_k)
+        self._label_maker = LabelMaker(model, settings.options.top_k)
         self._overload = Overload(settings.overload)
         self.problems = Problems(around.store, around.outbox, self._observers)
         self.live = LaneStream(LIVE, model, settings.lanes, around.store, around.watchers, self.problems.book)
@@ -246,7 +245,7 @@ class Labeller:
         if not assigned.ready:
             return
         smoothed = lane.smoother.smooth(assigned.ready, assigned.q)
-        labelled = self._namer.label(assigned, smoothed, Occasion(self._clock.unix_us(), work.deferred))
+        labelled = self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us(), work.deferred))
         self._stages.end("label")
         labels = [one.label for one in labelled]
         self._outbox.labels(labels)
