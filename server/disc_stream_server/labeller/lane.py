@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from disc_stream.artifacts.model import Model
+from disc_stream.clock import SystemClock
 from disc_stream.stream.pipeline import filter_spec, stream_spec
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.residents import Archive
@@ -21,6 +22,8 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.intake import Intake, Watchers
 from disc_stream_server.labeller.heard import Heard
 from disc_stream_server.metas import MetaBook
+from disc_stream_server.observers import Observers
+from disc_stream_server.rejections import Rejections
 from disc_stream_server.storage.records import LaneState
 from disc_stream_server.storage.rows import Row
 from disc_stream_server.storage.state import StateStore
@@ -167,10 +170,6 @@ class LaneStream:
 
 def quiet(watchers: Watchers) -> Watchers:
     """For rows that were taken before: nobody is told again."""
-    from disc_stream.clock import SystemClock
-    from disc_stream_server.observers import Observers
-    from disc_stream_server.rejections import Rejections
-
     return replace(watchers, rejections=Rejections(SystemClock(), silent=True), observers=Observers(()))
 
 
