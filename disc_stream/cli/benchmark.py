@@ -332,12 +332,17 @@ def ingest(
         print_json(report)
         return
     bare, server = report["bare"], report["server"]
-    rate, cost = bare["messages_per_s"], bare["cpu_us_per_message"]
-    typer.echo(f"bare subscriber  {rate:>10,.0f} messages/s  {cost:.1f} µs each")
-    typer.echo(
-        f"server           {server['messages_per_s']:>10,.0f} messages/s  "
-        f"{server['cpu_us_per_message_total']:.1f} µs each; ratio {report['ratio']:.2f}"
-    )
+    for name, cost, run_ in (
+        ("bare subscriber", bare["cpu_us_per_message"], bare),
+        ("server", server["cpu_us_per_message_total"], server),
+    ):
+        rate = run_["messages_per_s"]
+        shown = "too short to tell" if rate is None else f"{rate:>10,.0f} messages/s"
+        typer.echo(f"{name:<17}{shown}  {cost:.1f} µs each")
+    if report["ratio"] is None:
+        typer.echo("ratio: not known; give more --messages")
+    else:
+        typer.echo(f"ratio {report['ratio']:.2f}")
     for name, us in server["cpu_us_per_message"].items():
         typer.echo(f"  {name:<15}{us:>10.1f} µs")
     typer.echo(

@@ -103,7 +103,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
         process.kill()
         process.communicate()
     return {
-        "messages_per_s": round(progress.rate, 1),
+        "messages_per_s": progress.rate,
         "cpu_us_per_message": round(end["cpu_s"] / load.total * 1e6, 2),
     }
 
@@ -158,7 +158,7 @@ def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str
         if name.startswith("cpu_us_")
     }
     return {
-        "messages_per_s": round(server.progress.rate, 1),
+        "messages_per_s": server.progress.rate,
         "cpu_us_per_message": {name: round(us, 2) for name, us in stages.items()},
         "cpu_us_per_message_total": round(sum(stages.values()), 2),
         "labels": counters["labels"],
@@ -196,16 +196,21 @@ def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any
         "load": {**asdict(load), "qos": 1, "messages": load.total, "rounds": load.rounds},
         "bare": reference,
         "server": best,
-        "ratio": round(best["messages_per_s"] / reference["messages_per_s"], 3),
-        "ratios": [
-            round(s["messages_per_s"] / b["messages_per_s"], 3) for s, b in zip(server, bare, strict=True)
-        ],
+        "ratio": _ratio(best, reference),
+        "ratios": [_ratio(s, b) for s, b in zip(server, bare, strict=True)],
     }
 
 
 def _median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The run whose rate is the median."""
-    return sorted(runs, key=lambda run: run["messages_per_s"])[len(runs) // 2]
+    return sorted(runs, key=lambda run: run["messages_per_s"] or 0.0)[len(runs) // 2]
+
+
+def _ratio(server: dict[str, Any], bare: dict[str, Any]) -> float | None:
+    """Of the rates; None where a run was too short to have one."""
+    if server["messages_per_s"] is None or bare["messages_per_s"] is None:
+        return None
+    return float(round(server["messages_per_s"] / bare["messages_per_s"], 3))
 
 
 def check(load: Load) -> None:

@@ -37,10 +37,10 @@ class Progress:
             self.first_count, self.first_at = count, self.at
 
     @property
-    def rate(self) -> float:
-        """Messages per second since the clock started."""
+    def rate(self) -> float | None:
+        """Messages per second since the clock started; None if all came between two counts."""
         seconds = self.at - self.first_at
-        return (self.count - self.first_count) / seconds if seconds > 0 else 0.0
+        return round((self.count - self.first_count) / seconds, 1) if seconds > 0 else None
 
 
 class Server:
