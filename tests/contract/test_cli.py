@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from disc_stream.cli.app import app
+from disc_stream.cli.app import app, main
 
 
 def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
@@ -25,18 +27,47 @@ def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
 COMMANDS = list(commands(typer.main.get_command(app)))
 
 
-def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command as the installed script does, within this process: one of its own costs a second."""
+    for name in [name for name in os.environ if name.startswith("DISC_STREAM_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    def run_command(*args: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["disc-stream", *args])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run_command
+
+
+def run_process(*args: str) -> Done:
+    """Runs a command in a process of its own."""
+    done = subprocess.run(
         [sys.executable, "-m", "disc_stream", *args],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        capture_output=True, text=True, timeout=120, check=False,
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
-    )
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def assert_one_line(result: subprocess.CompletedProcess[str], *says: str) -> None:
+def assert_one_line(result: Done, *says: str) -> None:
     """A usage error: one line on stderr, nothing on stdout, exit code 2."""
     assert result.returncode == 2
     assert result.stdout == ""
@@ -47,7 +78,7 @@ def assert_one_line(result: subprocess.CompletedProcess[str], *says: str) -> Non
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_shows_an_example(command: tuple[str, ...]) -> None:
+def test_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.returncode == 0, result.stderr
     assert f"disc-stream {' '.join(command)} " in result.stdout.split("Usage:", 1)[1].split("\n", 1)[1], (
@@ -56,12 +87,12 @@ def test_help_shows_an_example(command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", [(), *COMMANDS], ids=lambda c: " ".join(c) or "root")
-def test_an_unknown_option_is_a_usage_error(command: tuple[str, ...]) -> None:
+def test_an_unknown_option_is_a_usage_error(run: Run, command: tuple[str, ...]) -> None:
     result = run(*command, "--no-such-option")
     assert_one_line(result, "no-such-option", f"disc-stream {' '.join(command)}".strip() + " --help")
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
+def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     assert_one_line(run("dmeo"), "dmeo", "demo", "disc-stream --help")
 
 
@@ -86,7 +117,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
         (("deadletter", "replay", "--state", "."), "--reason"),
     ],
 )
-def test_a_wrong_command_is_one_line(command: tuple[str, ...], says: str) -> None:
+def test_a_wrong_command_is_one_line(run: Run, command: tuple[str, ...], says: str) -> None:
     assert_one_line(run(*command), says)
 
 
@@ -107,7 +138,9 @@ ENDINGS = {"data": ".npz", "plot": ".png", "label": ".json"}
 
 
 @pytest.mark.parametrize("command", WRITERS, ids=" ".join)
-def test_a_place_that_cannot_be_written_to_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    run: Run, command: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / f"x{ENDINGS.get(command[0], '')}")
     result = run(*command, "--out", out)
@@ -119,12 +152,19 @@ def test_a_place_that_cannot_be_written_to_is_one_line(command: tuple[str, ...],
 
 
 @pytest.mark.parametrize("command", [("broker", "config"), ("export", ".")], ids=" ".join)
-def test_a_file_in_the_place_of_a_folder_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_one_line(
+    run: Run, command: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     result = run(*command, "--out", str(tmp_path / "file"))
     assert result.returncode in (1, 2)
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
+
+
+def test_a_process_says_the_same(run: Run) -> None:
+    for command in (("--help",), ("train", "--help"), ("dmeo",), ("edge", "publish", "--samples", "0")):
+        assert run_process(*command) == run(*command)
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -140,5 +180,5 @@ def test_help_loads_nothing_heavy() -> None:
 def test_version_is_the_distributions() -> None:
     from importlib.metadata import version
 
-    result = run("--version")
+    result = run_process("--version")
     assert result.stdout.split() == ["disc-stream", version("disc-stream")]

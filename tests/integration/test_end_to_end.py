@@ -97,7 +97,7 @@ def serving(bundle: Path, mosquitto: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 SCHEDULES = [
-    pytest.param(("--epochs", "4", "--refine-epochs", "4"), id="short"),
+    pytest.param(("--epochs", "2", "--refine-epochs", "2"), id="short"),
     pytest.param((), id="whole", marks=pytest.mark.long),
 ]
 

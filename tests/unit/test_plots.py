@@ -33,7 +33,7 @@ from disc_stream.training.session import TrainingRequest, train_run
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny run of DISC and one of disc-plus on synthetic wearables."""
-    recordings = synthetic_recordings(4, 90.0, 0)
+    recordings = synthetic_recordings(4, 40.0, 0)
     parts = split_recordings(recordings, plan_windows(recordings[0].fs, 2.56, 0.5), [recordings[0].subject])
     split = Split(*parts, n_clusters=4)
     settings: dict[str, Mapping[str, Any]] = {
@@ -79,6 +79,12 @@ def every_figure(runs: dict[str, Path]) -> dict[str, Figure]:
     }
 
 
+@pytest.fixture(scope="module")
+def figures(runs: dict[str, Path]) -> dict[str, Figure]:
+    """Every figure, to look at; most of their time is that of t-SNE."""
+    return every_figure(runs)
+
+
 def shown_texts(figure: Figure) -> list[tuple[str, Bbox]]:
     """Texts with their boxes; ticks beyond the ends of an axis have a place but are not drawn."""
     figure.canvas.draw()
@@ -88,8 +94,8 @@ def shown_texts(figure: Figure) -> list[tuple[str, Bbox]]:
     return [(text, box) for text, box in boxes if box.overlaps(figure.bbox)]
 
 
-def test_no_figure_has_text_over_text_or_outside(runs: dict[str, Path]) -> None:
-    for name, figure in every_figure(runs).items():
+def test_no_figure_has_text_over_text_or_outside(figures: dict[str, Figure]) -> None:
+    for name, figure in figures.items():
         texts = shown_texts(figure)
         assert len(texts) > 5
         for number, (text, box) in enumerate(texts):
@@ -124,8 +130,8 @@ def test_the_evidence_is_what_the_run_ended_with(runs: dict[str, Path]) -> None:
     assert list(load_evidence(runs["disc-plus"]).stages) == ["final"]
 
 
-def test_every_kind_has_its_own_marker_and_colour(runs: dict[str, Path]) -> None:
-    legend = draw_embedding(load_evidence(runs["disc"]), "t").legends[0]
+def test_every_kind_has_its_own_marker_and_colour(figures: dict[str, Figure]) -> None:
+    legend = figures["embedding"].legends[0]
     looks = [(h.get_marker(), h.get_markeredgecolor()) for h in legend.legend_handles]  # type: ignore[union-attr]
     assert len(looks) == len({marker for marker, _ in looks}) > 2
 
