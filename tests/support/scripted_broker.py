@@ -48,6 +48,8 @@ class Connection:
                 if byte < 0x80:
                     break
             packet = Packet(first >> 4, first & 0x0F, self._exactly(length))
+            if packet.kind != PUBLISH:  # others have these flags and no others (MQTT 5, table 2-2)
+                assert packet.flags == (2 if packet.kind == SUBSCRIBE else 0), packet
             self.received.append(packet)
             if packet.kind == kind:
                 return packet

@@ -1,4 +1,4 @@
-"""What somebody else sent is quoted, but not at any length; and what we say of ourselves is what was asked."""
+"""What others sent is quoted, but not at any length; CONNECT carries the credentials that were given."""
 
 from __future__ import annotations
 
