@@ -14,6 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.support.commandline import CommandLine
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and what the tests start would be deaf to their SIGINT as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +43,10 @@ _FIRST = (
     "browser",
     "contract/test_methods.py",
     "contract/test_readers_real.py",
+    "unit/test_export",
+    "unit/test_train_cli.py",
+    "unit/test_plots.py",
+    "unit/test_benchmark_command.py",
 )
 
 
@@ -71,3 +77,9 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"DISC_STREAM_DATA names {folder!r}, which is not a folder")
     return path
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """Runs commands within this process."""
+    return CommandLine(monkeypatch, capfd)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from disc_stream.cli.app import app, main
+from disc_stream.cli.app import app
+from tests.support.commandline import CommandLine, Done
 
 
 def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
@@ -25,36 +24,6 @@ def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = list(commands(typer.main.get_command(app)))
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command as the installed script does, within this process: one of its own costs a second."""
-    for name in [name for name in os.environ if name.startswith("DISC_STREAM_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}.items():
-        monkeypatch.setenv(name, value)
-
-    def run_command(*args: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["disc-stream", *args])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        return Done(int(ended.value.code or 0), said.out, said.err)
-
-    return run_command
 
 
 def run_process(*args: str) -> Done:
@@ -78,8 +47,8 @@ def assert_one_line(result: Done, *says: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None:
-    result = run(*command, "--help")
+def test_help_shows_an_example(command_line: CommandLine, command: tuple[str, ...]) -> None:
+    result = command_line(*command, "--help")
     assert result.returncode == 0, result.stderr
     assert f"disc-stream {' '.join(command)} " in result.stdout.split("Usage:", 1)[1].split("\n", 1)[1], (
         "the help page has no example of the command in use"
@@ -87,13 +56,13 @@ def test_help_shows_an_example(run: Run, command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", [(), *COMMANDS], ids=lambda c: " ".join(c) or "root")
-def test_an_unknown_option_is_a_usage_error(run: Run, command: tuple[str, ...]) -> None:
-    result = run(*command, "--no-such-option")
+def test_an_unknown_option_is_a_usage_error(command_line: CommandLine, command: tuple[str, ...]) -> None:
+    result = command_line(*command, "--no-such-option")
     assert_one_line(result, "no-such-option", f"disc-stream {' '.join(command)}".strip() + " --help")
 
 
-def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
-    assert_one_line(run("dmeo"), "dmeo", "demo", "disc-stream --help")
+def test_an_unknown_command_is_a_usage_error(command_line: CommandLine) -> None:
+    assert_one_line(command_line("dmeo"), "dmeo", "demo", "disc-stream --help")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +86,8 @@ def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
         (("deadletter", "replay", "--state", "."), "--reason"),
     ],
 )
-def test_a_wrong_command_is_one_line(run: Run, command: tuple[str, ...], says: str) -> None:
-    assert_one_line(run(*command), says)
+def test_a_wrong_command_is_one_line(command_line: CommandLine, command: tuple[str, ...], says: str) -> None:
+    assert_one_line(command_line(*command), says)
 
 
 WRITERS = [
@@ -139,11 +108,11 @@ ENDINGS = {"data": ".npz", "plot": ".png", "label": ".json"}
 
 @pytest.mark.parametrize("command", WRITERS, ids=" ".join)
 def test_a_place_that_cannot_be_written_to_is_one_line(
-    run: Run, command: tuple[str, ...], tmp_path: Path
+    command_line: CommandLine, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / f"x{ENDINGS.get(command[0], '')}")
-    result = run(*command, "--out", out)
+    result = command_line(*command, "--out", out)
     assert result.returncode in (1, 2)
     assert result.stdout == "", "something was done before the place was looked at"
     (line,) = result.stderr.splitlines()
@@ -153,18 +122,18 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
 
 @pytest.mark.parametrize("command", [("broker", "config"), ("export", ".")], ids=" ".join)
 def test_a_file_in_the_place_of_a_folder_is_one_line(
-    run: Run, command: tuple[str, ...], tmp_path: Path
+    command_line: CommandLine, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    result = run(*command, "--out", str(tmp_path / "file"))
+    result = command_line(*command, "--out", str(tmp_path / "file"))
     assert result.returncode in (1, 2)
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
 
 
-def test_a_process_says_the_same(run: Run) -> None:
+def test_a_process_says_the_same(command_line: CommandLine) -> None:
     for command in (("--help",), ("train", "--help"), ("dmeo",), ("edge", "publish", "--samples", "0")):
-        assert run_process(*command) == run(*command)
+        assert run_process(*command) == command_line(*command)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from disc_stream.wire.status import DeviceStatus, State, decode_device_status
 from disc_stream_edge.publisher import Published, Publisher, Sending
 from disc_stream_edge.sources import ReplaySource, SampleType, synthetic_fleet
 from tests.support.broker import Mosquitto
+from tests.support.commandline import CommandLine
 
 pytestmark = pytest.mark.broker
 
@@ -364,12 +364,8 @@ def test_samples_that_the_broker_refuses_are_lost(tmp_path: Path, recordings: li
         (["--synthetic", "--encoding", "xml"], 2, "xml"),
     ],
 )  # fmt: skip
-def test_mistakes_get_one_line(args: list[str], code: int, said: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "disc_stream", "edge", "publish", *args],
-        capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-    )  # fmt: skip
+def test_mistakes_get_one_line(command_line: CommandLine, args: list[str], code: int, said: str) -> None:
+    result = command_line("edge", "publish", *args)
     assert result.returncode == code, result.stderr
     assert said in result.stderr
     assert "Traceback" not in result.stderr

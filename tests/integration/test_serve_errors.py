@@ -9,12 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from disc_stream_server.storage.lock import FolderLock
 from tests.support.broker import Mosquitto, free_port
+from tests.support.commandline import CommandLine, Done
 
 pytestmark = pytest.mark.broker
 
@@ -26,7 +28,7 @@ def serve(*options: str | Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *patterns: str) -> None:
+def assert_one_line(result: subprocess.CompletedProcess[str] | Done, code: int, *patterns: str) -> None:
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, result.stderr
     assert "Traceback" not in result.stderr
@@ -95,7 +97,8 @@ def test_broken_bundles(mosquitto: Mosquitto, tiny_bundle: Path, tmp_path: Path)
     assert_one_line(serve("--bundle", newer, *common), 1, "newer disc-stream", "Upgrade")
 
 
-def test_configuration_files(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_configuration_files(command_line: CommandLine, tiny_bundle: Path, tmp_path: Path) -> None:
+    serve = partial(command_line, "serve")
     file = tmp_path / "serve.yaml"
     assert_one_line(serve("--config", file), 2, "serve.yaml' does not exist")
     file.write_text("bundel: x\n")
