@@ -40,8 +40,9 @@ class CommandLine:
         """Run one command to its end."""
         self._monkeypatch.setattr(sys, "argv", ["disc-stream", *map(str, words)])
         self._capture.readouterr()
-        with Path(os.devnull).open(encoding="utf-8") as nothing, pytest.raises(SystemExit) as ended:
+        with Path(os.devnull).open(encoding="utf-8") as nothing:
             self._monkeypatch.setattr(sys, "stdin", nothing)
-            main()
+            with pytest.raises(SystemExit) as ended:
+                main()
         said = self._capture.readouterr()
         return Done(int(ended.value.code or 0), said.out, said.err)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.secrecy import MAX_SECRET_BYTES, read_secret
 from disc_stream.wire.status import decode_server_status
+from disc_stream.wire.tls import connect_error
 from tests.support.scripted_broker import CONNECT, Connection, Packet, ScriptedBroker
 
 QUOTED = 80  # characters of what is quoted
@@ -26,6 +28,42 @@ def test_a_long_field_name_is_quoted_in_part(length: int) -> None:
         decode_batch(json.dumps({name: 1}).encode(), device="watch", content_type="application/json")
     quoted = str(refused.value).partition("'")[2].partition("'")[0]
     assert quoted == "f" * QUOTED
+
+
+@pytest.mark.parametrize(
+    "misspelt",
+    ["chanels", "chanenls", "channnels", "channelz", "Channels"],
+    ids=["left out", "exchanged", "added", "replaced", "case"],
+)
+def test_the_field_that_was_meant_is_named(misspelt: str) -> None:
+    with pytest.raises(PayloadError, match="is 'channels' meant"):
+        decode_batch(json.dumps({misspelt: []}).encode(), device="watch", content_type="application/json")
+
+
+@pytest.mark.parametrize("other", ["chelsann", "chanlnes", "chxnnxls", "chan"])
+def test_no_field_is_guessed_from_what_is_not_near_any(other: str) -> None:
+    with pytest.raises(PayloadError) as refused:
+        decode_batch(json.dumps({other: []}).encode(), device="watch", content_type="application/json")
+    assert "meant" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "remedy"),
+    [
+        ("mqtts://host", 62, "Use a name that the certificate is for"),
+        ("mqtts://host", 64, "Use a name that the certificate is for"),
+        ("mqtts://host", 10, "Have the broker's certificate renewed"),
+        ("mqtts://host", 9, "Check this machine's clock"),
+        ("mqtts://host", 20, "add ?ca=FILE"),
+        ("mqtts://host?ca=my.crt", 20, "Check that 'my.crt' is the authority of this broker"),
+    ],
+)
+def test_each_fault_of_a_certificate_has_its_own_remedy(url: str, code: int, remedy: str) -> None:
+    fault = ssl.SSLCertVerificationError(1, "refused")
+    fault.verify_code, fault.verify_message = code, "what OpenSSL says"
+    error = connect_error(Broker.parse(url), fault)
+    assert error.message.endswith("its certificate is not accepted: what OpenSSL says")
+    assert remedy in (error.remedy or "")
 
 
 @pytest.mark.parametrize("length", [QUOTED - 2, QUOTED - 1, 1_000])
