@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long chaos mutants fuzz lint format clean
+.PHONY: help demo serve test kernels long chaos mutants fuzz pins lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ mutants: $(STAMPS)/dev ## Put small faults into the core and count those that it
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[mutants]"
 	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
+pins: $(STAMPS)/dev ## Resolve all dependencies anew, with the hashes of their files, and list their licences
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[pins]"
+	@sh deploy/pins.sh $(BIN)
+
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,10 +69,10 @@ format: $(STAMPS)/dev ## Rewrite the code in the project's style
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) $(STAMPS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(STAMPS)/app: pyproject.toml deploy/bootstrap.sh
-	@$(BOOTSTRAP) install $(VENV) demo,parquet
+$(STAMPS)/app: pyproject.toml deploy/bootstrap.sh $(wildcard deploy/pins/*.txt)
+	@$(BOOTSTRAP) install $(VENV) app demo,parquet
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/dev: pyproject.toml deploy/bootstrap.sh
-	@$(BOOTSTRAP) install $(VENV) demo,dev
+$(STAMPS)/dev: pyproject.toml deploy/bootstrap.sh $(wildcard deploy/pins/*.txt)
+	@$(BOOTSTRAP) install $(VENV) dev demo,dev
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/app

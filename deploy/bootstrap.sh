@@ -1,7 +1,10 @@
 #!/bin/sh
 # Set-up for the Makefile: a virtual environment, the package, and system packages where that is possible.
 #
-#   bootstrap.sh install VENV EXTRAS      create VENV and install disc-stream[EXTRAS] into it, editable
+#   bootstrap.sh install VENV SET EXTRAS  create VENV and install disc-stream[EXTRAS] into it, editable, with the
+#                                         versions and hashes of deploy/pins/SET.txt (app or dev);
+#                                         DISC_STREAM_UNPINNED=1 takes the newest that pyproject.toml admits
+#   bootstrap.sh pinned VENV SET RUNTIME  install what deploy/pins names into VENV, without disc-stream
 #   bootstrap.sh system TOOL...           make sure the tools are there, or fail and say how to get them
 #   bootstrap.sh system-optional TOOL...  the same, but go on without them
 set -eu
@@ -20,21 +23,31 @@ find_python() {
     return 1
 }
 
+# Root, or somebody who says yes: `make` installs nothing into the system on its own account.
+# DISC_STREAM_SUDO=1 says it beforehand, where nobody sits at a terminal.
+may_install() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    [ "$(id -u)" = 0 ] && return 0
+    command -v sudo >/dev/null 2>&1 || return 1
+    [ "${DISC_STREAM_SUDO:-}" = 1 ] && return 0
+    [ -t 0 ] || return 1
+    printf 'disc-stream: install %s with sudo apt-get? [y/N] ' "$*" >&2
+    read -r answer
+    case $answer in y | Y | yes) return 0 ;; esac
+    return 1
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     else
-        sudo -n "$@"
+        sudo "$@"
     fi
 }
 
-can_apt() {
-    command -v apt-get >/dev/null 2>&1 || return 1
-    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null
-}
-
 apt_install() {
-    can_apt || return 1
+    may_install "$@" || return 1
+    say "installing the system packages: $*"
     as_root apt-get update -qq >&2 &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
@@ -42,7 +55,7 @@ apt_install() {
 make_venv() {
     python=$(find_python)
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        say "this Python has no venv module; installing python3-venv"
+        say "this Python has no venv module"
         apt_install python3-venv || {
             say "could not. Install your system's python3-venv package, then run this again"
             return 1
@@ -60,12 +73,27 @@ runtime_extra() {
     fi
 }
 
+in_venv() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# Everything but torch by the hashes of its files; of torch the version counts, for builds differ.
+pinned() {
+    venv=$1
+    in_venv --require-hashes --no-deps --requirement "deploy/pins/$2.txt" --requirement "deploy/pins/$3.txt"
+    in_venv --constraint deploy/pins/torch.txt torch
+}
+
 install() {
     venv=$1
-    extras=$2,$(runtime_extra)
+    runtime=$(runtime_extra)
+    extras=$3,$runtime
     [ -x "$venv/bin/python" ] || make_venv "$venv"
     say "installing disc-stream[$extras] into $venv (torch is large: this can take some minutes)"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    if [ "${DISC_STREAM_UNPINNED:-}" = 1 ]; then
+        in_venv --editable ".[$extras]"
+    else
+        pinned "$venv" "$2" "$runtime"
+        in_venv --constraint deploy/pins/torch.txt --no-build-isolation --editable ".[$extras]"
+    fi
 }
 
 # Debian keeps mosquitto in /usr/sbin, which is not on every user's PATH.
@@ -86,7 +114,6 @@ system() {
     missing=$(missing_tools "$@")
     [ -n "$missing" ] || return 0
     packages=$(for tool in $missing; do package_of "$tool"; done | tr '\n' ' ')
-    say "installing the system packages: $packages"
     # shellcheck disable=SC2086 # a list of words is meant
     apt_install $packages || true
     missing=$(missing_tools "$@")
@@ -95,10 +122,12 @@ system() {
     return 1
 }
 
+cd "$(dirname "$0")/.."
 command=$1
 shift
 case $command in
 install) install "$@" ;;
+pinned) pinned "$@" ;;
 system) system "$@" ;;
 system-optional) system "$@" || say "going on without" ;;
 *)

@@ -39,6 +39,11 @@ class ServeConfig(BaseModel):
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")
     threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all cores")
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")
+    http_token: Path | None = Field(
+        None, title="Live page's token", description="file whose first line viewers of the page need to know"
+    )
+    http_public: bool = Field(False, title="Other machines may see the live page without a token")
+    http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
     idle_s: float = Field(300.0, gt=0, title="Devices silent for so many seconds leave the memory")

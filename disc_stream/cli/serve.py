@@ -49,6 +49,20 @@ def serve(
         str | None, typer.Option("--http", help="HOST:PORT of the live page. Default: 127.0.0.1:8765")
     ] = None,
     no_http: Annotated[bool, typer.Option("--no-http", help="No live page.")] = False,
+    http_token: Annotated[
+        Path | None,
+        typer.Option(
+            "--http-token",
+            help="File with a secret that viewers of the page must know, for another --http than loopback.",
+        ),
+    ] = None,
+    http_public: Annotated[
+        bool, typer.Option("--http-public", help="Show the page to every machine, without a token.")
+    ] = False,
+    http_host: Annotated[
+        list[str] | None,
+        typer.Option("--http-host", help="A name under which the page answers, of a proxy say; repeatable."),
+    ] = None,
     max_batch: Annotated[
         int | None, typer.Option("--max-batch", help="Windows encoded at once. Default: 256")
     ] = None,
@@ -97,7 +111,8 @@ def serve(
     given: dict[str, Any] = {
         "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
-        "threads": threads, "collect": collect or None,
+        "threads": threads, "collect": collect or None, "http_token": http_token,
+        "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if no_http and http is not None:

@@ -22,7 +22,7 @@ from disc_stream.localbroker.ports import HOST
 from disc_stream.localbroker.start import LocalBroker, start_broker
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import DEFAULT_PREFIX
-from disc_stream_server.dashboard import Dashboard
+from disc_stream_server.dashboard import Dashboard, PageAccess
 
 SCHEMA = "disc-stream.demo/1"
 
@@ -108,7 +108,7 @@ class _Page:
 
     def __init__(self, port: int) -> None:
         self.notes: TruthNotes | None = None
-        self.dashboard = Dashboard(HOST, port, prefix=DEFAULT_PREFIX, annotate=self._note)
+        self.dashboard = Dashboard(PageAccess(HOST, port), prefix=DEFAULT_PREFIX, annotate=self._note)
 
     def _note(self, label: Any) -> str:
         return "" if self.notes is None else self.notes.page_note(label)

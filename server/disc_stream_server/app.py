@@ -28,6 +28,7 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
+from disc_stream_server.openfiles import raise_file_limit
 from disc_stream_server.service import Service
 from disc_stream_server.wiring import Serving
 
@@ -55,6 +56,7 @@ class Server:
         self.config = config
         clock = clock or SystemClock()
         self._check_addresses()
+        raise_file_limit()
         self.serving = _open_model(config)
         self._page = _make_page(config, self.waits_for)
         everyone: list[Observer] = [
@@ -205,10 +207,11 @@ def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | N
         error = MissingExtraError("server", "the live page")
         error.remedy = f"{error.remedy}, or use --no-http"
         raise error
-    from disc_stream_server.dashboard import Dashboard
+    from disc_stream_server.dashboard import Dashboard, PageAccess, read_token
 
-    broker = str(Broker.parse(config.broker))
-    return Dashboard(host, port, broker=broker, prefix=config.prefix, ready=ready)
+    token = None if config.http_token is None else read_token(config.http_token)
+    access = PageAccess(host, port, config.http_hosts, token, config.http_public)
+    return Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=ready)
 
 
 def parse_address(text: str) -> tuple[str, int]:

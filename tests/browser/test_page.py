@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from disc_stream.types import Channel, Label, Problem, SampleBatch, SoftLabel
-from disc_stream_server.dashboard import Dashboard
+from disc_stream_server.dashboard import Dashboard, PageAccess
 from tests.browser.webdriver import Browser
 
 CHANNELS = tuple(Channel(f"acc_{axis}", "g") for axis in "xyz")
@@ -38,7 +38,7 @@ def label(device: str, window: int, cluster: int, *, novelty: float = 0.4) -> La
 
 @pytest.fixture
 def page() -> Iterator[Dashboard]:
-    dashboard = Dashboard(port=0, broker="mqtt://127.0.0.1:1883", prefix="ds/v1")
+    dashboard = Dashboard(PageAccess(port=0), broker="mqtt://127.0.0.1:1883", prefix="ds/v1")
     dashboard.start()
     yield dashboard
     dashboard.stop()
@@ -204,7 +204,7 @@ def test_text_from_devices_is_never_markup(page: Dashboard, browser: Browser) ->
 
 
 def test_a_lost_broker_and_a_lost_server_are_said_and_the_page_recovers(browser: Browser) -> None:
-    first = Dashboard(port=0)
+    first = Dashboard(PageAccess(port=0))
     first.start()
     first.on_status(ONLINE)
     first.on_label(label("d1", 0, 3))
@@ -222,7 +222,7 @@ def test_a_lost_broker_and_a_lost_server_are_said_and_the_page_recovers(browser:
     assert "No connection to the server" in browser.run("return document.querySelector('#banners').innerText")
     assert cards(browser) == {"d1": "cluster-3"}  # the last known values stay
 
-    second = Dashboard(port=first.port)
+    second = Dashboard(PageAccess(port=first.port))
     second.start()
     try:
         second.on_status(ONLINE)

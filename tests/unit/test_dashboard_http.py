@@ -13,7 +13,7 @@ import pytest
 
 from disc_stream.errors import ConfigError, PortInUseError
 from disc_stream.types import Label, SoftLabel
-from disc_stream_server.dashboard import Dashboard
+from disc_stream_server.dashboard import Dashboard, PageAccess
 
 ONLINE = {"state": "online", "model": "m1", "connected": True, "counters": {}, "rejected": {}}
 
@@ -25,7 +25,9 @@ def label(window: int, cluster: int = 2) -> Label:
 
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
-    page = Dashboard(port=0, broker="mqtt://127.0.0.1:1", prefix="ds/v1", annotate=lambda _: "a note")
+    page = Dashboard(
+        PageAccess(port=0), broker="mqtt://127.0.0.1:1", prefix="ds/v1", annotate=lambda _: "a note"
+    )
     page.start()
     yield page
     page.stop()
@@ -129,24 +131,24 @@ def test_an_occupied_port_is_an_error_before_anything_starts() -> None:
         port = other.getsockname()[1]
         before = threading.active_count()
         with pytest.raises(PortInUseError, match=f"port {port} on 127.0.0.1 is already in use"):
-            Dashboard(port=port).start()
+            Dashboard(PageAccess(port=port)).start()
         assert threading.active_count() == before
 
 
 def test_an_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
-        Dashboard("192.0.2.1", 0).start()
+        Dashboard(PageAccess("192.0.2.1", 0, public=True)).start()
 
 
 def test_stop_frees_port_and_thread_and_may_be_repeated() -> None:
-    page = Dashboard(port=0)
+    page = Dashboard(PageAccess(port=0))
     page.start()
     port = page.port
     assert page.url == f"http://127.0.0.1:{port}"
     page.stop()
     page.stop()
     assert not any(t.name == "dashboard" for t in threading.enumerate())
-    again = Dashboard(port=port)
+    again = Dashboard(PageAccess(port=port))
     again.start()
     again.stop()
 

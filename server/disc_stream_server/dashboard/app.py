@@ -11,7 +11,9 @@ from dataclasses import replace
 import uvicorn
 
 from disc_stream.errors import ConfigError, PortInUseError
+from disc_stream_server.dashboard.access import PageAccess
 from disc_stream_server.dashboard.board import Board, Readiness
+from disc_stream_server.dashboard.connections import Connections
 from disc_stream_server.dashboard.hub import Hub
 from disc_stream_server.dashboard.view import Annotate
 from disc_stream_server.dashboard.web import PageInfo, make_web_app
@@ -23,26 +25,29 @@ class Dashboard:
     """Serves the live page; its methods as an observer are O(1) and never block.
 
     Args:
-        host: address to listen on; a loopback address keeps the page on this machine.
-        port: TCP port; 0 lets the system choose; the attribute ``port`` then holds it.
+        access: where to listen, and who may see the page; default: this machine, on port 8765. With port 0
+            the system chooses one, which the attribute ``port`` then holds.
         broker: address shown on the page, without credentials.
         prefix: topic prefix shown on the page.
         annotate: text to show beside a device's label; called on the page's thread.
         ready: for ``/readyz`` and the page: None if messages become labels now, else what the server waits
             for; called on the page's thread. Default: goes by the last status.
+        connections: bounds of its connections.
     """
 
     def __init__(
         self,
-        host: str = "127.0.0.1",
-        port: int = 8765,
+        access: PageAccess | None = None,
         *,
         broker: str = "",
         prefix: str = "",
         annotate: Annotate | None = None,
         ready: Readiness | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        self.host, self.port = host, port
+        self._access = access = access or PageAccess()
+        self.host, self.port = access.host, access.port
+        self._connections = connections or Connections()
         self._info = PageInfo(broker=broker, prefix=prefix)
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
@@ -89,9 +94,11 @@ class Dashboard:
             ConfigError: if the address cannot be used.
         """
         self.bind()
-        web = make_web_app(self._hub, host=self.host, info=self._info, on_loop=self._note_loop)
+        web = make_web_app(self._hub, access=self._access, info=self._info, on_loop=self._note_loop)
         config = uvicorn.Config(
             web,
+            http=self._connections.protocol_class(),
+            backlog=self._connections.backlog,
             log_config=None,
             access_log=False,
             lifespan="on",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,9 +28,14 @@ _HEARTBEAT_S = 1.0
 
 
 class _Client:
-    """One browser's bounded queue of encoded events."""
+    """One browser's bounded queue of encoded events.
 
-    def __init__(self) -> None:
+    Args:
+        address: of the machine that it is on, or of a proxy.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE)
         self.behind = False
 
@@ -71,13 +77,26 @@ class Hub:
     def __init__(self, board: Board) -> None:
         self.board = board
         self._audiences: dict[Query, _Audience] = {}
+        self._clients: dict[_Client, None] = {}  # of all audiences, in the order in which they came
         self._closed = self._failed = False
         self._joined = asyncio.Event()
 
-    @property
-    def full(self) -> bool:
-        """Whether no further client is taken."""
-        return sum(len(audience.clients) for audience in self._audiences.values()) >= MAX_CLIENTS
+    def has_room_for(self, address: str) -> bool:
+        """Whether one more client of this address is taken.
+
+        With all places taken, the address that holds the most gives up its oldest one to an address that
+        holds fewer: nobody shuts others out by opening many.
+        """
+        if len(self._clients) < MAX_CLIENTS:
+            return True
+        held = Counter(client.address for client in self._clients)
+        greedy, most = held.most_common(1)[0]
+        if most <= held[address] + 1:
+            return False
+        oldest = next(client for client in self._clients if client.address == greedy)
+        del self._clients[oldest]
+        oldest.end()
+        return True
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -154,12 +173,13 @@ class Hub:
             for client in audience.clients:
                 client.end()
 
-    async def events(self, query: Query) -> AsyncIterator[bytes]:
+    async def events(self, query: Query, address: str = "") -> AsyncIterator[bytes]:
         """Server-sent events for one client: a snapshot, then updates."""
         audience = self._audiences.get(query)
         if audience is None:
             audience = self._audiences[query] = _Audience(self.board.view(query))
-        client = _Client()
+        client = _Client(address)
+        self._clients[client] = None
         try:
             self._refresh(audience)
             audience.clients.add(client)
@@ -178,6 +198,7 @@ class Hub:
                 yield event
         finally:
             audience.clients.discard(client)
+            self._clients.pop(client, None)
             if not audience.clients and self._audiences.get(query) is audience:
                 del self._audiences[query]
 

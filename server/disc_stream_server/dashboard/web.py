@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from disc_stream_server.dashboard.access import Gate, PageAccess
 from disc_stream_server.dashboard.hub import Hub, dumps
 from disc_stream_server.dashboard.view import Query
 
@@ -58,60 +58,32 @@ class PageInfo:
 
 
 class SafeHeaders:
-    """Adds the security headers and refuses foreign Host headers (DNS rebinding).
+    """Adds the security headers to every answer.
 
     Args:
         app: the application inside.
-        host: address we listen on. On a loopback address only loopback names are answered; whoever binds
-            another address has decided to be reached under names that we cannot know.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._host = host
-        self._local = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        if self._local and not is_loopback(_host_header(scope)):
-            refusal = PlainTextResponse("This page answers to loopback names only.\n", 421)
-            await refusal(scope, receive, send_with_headers)
-            return
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` names this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _host_header(scope: Scope) -> str:
-    value: str = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"host"), "")
-    if value.startswith("["):
-        return value[1:].partition("]")[0]
-    return value.rpartition(":")[0] if ":" in value else value
-
-
-def make_web_app(hub: Hub, *, host: str, info: PageInfo, on_loop: Callable[[], None]) -> Starlette:
+def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Callable[[], None]) -> Starlette:
     """The ASGI application.
 
     Args:
         hub: source of states and updates.
-        host: address that is listened on.
+        access: who may see the page.
         info: fixed facts.
         on_loop: called once on the event loop before requests are taken.
     """
@@ -137,7 +109,7 @@ def make_web_app(hub: Hub, *, host: str, info: PageInfo, on_loop: Callable[[], N
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
         ],
-        middleware=[Middleware(SafeHeaders, host=host)],
+        middleware=[Middleware(SafeHeaders), Middleware(Gate, access=access)],
         lifespan=lifespan,
     )
 
@@ -159,9 +131,10 @@ class _Api:
 
     async def stream(self, request: Request) -> Response:
         """The same as server-sent events."""
-        if self._hub.full:
-            return PlainTextResponse("Too many open pages.\n", 503)
-        return StreamingResponse(self._hub.events(_query(request)), media_type="text/event-stream")
+        address = request.client.host if request.client else ""
+        if not self._hub.has_room_for(address):
+            return PlainTextResponse("Too many open pages.\n", 503, headers={"retry-after": "10"})
+        return StreamingResponse(self._hub.events(_query(request), address), media_type="text/event-stream")
 
     async def healthz(self, _request: Request) -> Response:
         """Whether this process answers at all."""
