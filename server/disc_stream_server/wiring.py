@@ -105,6 +105,7 @@ def receiver_settings(config: ServeConfig, state: Path, floor: int) -> ReceiverS
         max_delay_s=config.max_delay_ms / 1000,
         floor=floor,
         idle_s=max(config.reorder_s, HOLD_US / 1e6) + 1.0,
+        max_payload_bytes=config.max_payload_bytes,
     )
 
 
