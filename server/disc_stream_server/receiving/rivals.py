@@ -1,7 +1,8 @@
 """Another client with an id of ours, where the broker does not say so.
 
-MQTT 5 has a reason for it, which Mosquitto sends from 2.0.15 on, and Debian's 2.0.11 does not: the connection just ends. The server has two
-connections. A broker that goes away ends both of them; who comes with the id of one ends that one only.
+MQTT 5 has a reason for it, which Mosquitto sends from 2.0.15 on, and not in the 2.0.11 of Debian 12: there the
+connection just ends. The server has two connections. A broker that goes away ends both of them; whoever
+comes with the id of one ends that one only.
 """
 
 from __future__ import annotations
