@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
@@ -93,8 +94,6 @@ def test_a_session_that_was_begun_before_is_not_resumed(secure: SecureMosquitto,
     context.load_cert_chain(str(thief.cert_file), str(thief.key_file))
 
     def connect(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
-        import socket
-
         with (
             socket.create_connection((thief.host, thief.port), 10) as plain,
             context.wrap_socket(plain, server_hostname=thief.host, session=session) as connection,

@@ -107,29 +107,36 @@ def make_folder(path: Path, mode: int, *, owner: str | None = None, reader: str 
 
 
 def protect(folder: Path, mode: int, reader: str | None = None) -> None:
-    """Give the files in a folder our permissions, and those of somebody else their owner.
-
-    What has to change is written again: whoever had the file open could change it still.
+    """Do what ``protect_file`` does for all files in a folder; certificates may be read by everybody.
 
     Args:
         folder: one that nobody else can change any more.
-        mode: for files, but for certificates, which everybody may read.
+        mode: for files that are no certificates.
         reader: see ``write``.
     """
-    group = _group(reader)
     for path in sorted(folder.iterdir()):
-        wanted = PUBLIC if path.suffix == ".crt" else mode
-        wanted |= 0 if group is None else _GROUP_READS
-        facts = path.lstat()
-        if stat.S_ISDIR(facts.st_mode):
-            continue
-        mine = facts.st_uid == os.geteuid() and facts.st_nlink == 1 and group in {None, facts.st_gid}
-        if mine and stat.S_ISREG(facts.st_mode) and stat.S_IMODE(facts.st_mode) == wanted:
-            continue
-        content = read(path)
-        if content is None:
-            raise ConfigError(f"{str(path)!r} is not a file", remedy="Remove it and run this again")
-        write(path, content, PUBLIC if path.suffix == ".crt" else mode, reader)
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            protect_file(path, PUBLIC if path.suffix == ".crt" else mode, reader)
+
+
+def protect_file(path: Path, mode: int, reader: str | None = None) -> None:
+    """Give a file our permissions and, if it was somebody else's, its owner.
+
+    What has to change is written again: whoever had the file open could change it still.
+
+    Raises:
+        ConfigError: if it is something else, such as a link.
+    """
+    group = _group(reader)
+    facts = path.lstat()
+    wanted = mode | (0 if group is None else _GROUP_READS)
+    mine = facts.st_uid == os.geteuid() and facts.st_nlink == 1 and group in {None, facts.st_gid}
+    if mine and stat.S_ISREG(facts.st_mode) and stat.S_IMODE(facts.st_mode) == wanted:
+        return
+    content = read(path)
+    if content is None:
+        raise ConfigError(f"{str(path)!r} is not a file", remedy="Remove it and run this again")
+    write(path, content, mode, reader)
 
 
 @contextmanager

@@ -234,11 +234,13 @@ def check_path(path: str, option: str) -> None:
     Raises:
         ConfigError: if it cannot.
     """
-    if path != path.strip() or not path.isprintable() or any(character.isspace() for character in path):
+    if not path.isprintable() or any(character.isspace() for character in path):
         raise ConfigError(
-            f"Mosquitto reads no paths with spaces or control characters: {path!r}",
+            f"Mosquitto reads no paths with spaces or control characters: {path!a}",
             remedy=f"Give {option} another",
         )
+    if not path.startswith("/"):
+        raise ConfigError(f"{path!r} is not an absolute path", remedy=f"Let {option} begin with /")
 
 
 def _check_host(host: str) -> None:

@@ -20,6 +20,7 @@ from disc_stream_server.brokerconfig.files import (
     locked,
     make_folder,
     protect,
+    protect_file,
     read,
     write,
 )
@@ -116,6 +117,9 @@ def _folders(layout: Layout, plan: Plan) -> None:
 
     The broker's user owns the folder of its data only: root starts what is in the one above.
     """
+    for public in (layout.plan, layout.ca):
+        if public.exists():
+            protect_file(public, PUBLIC)
     for private in (layout.authority, layout.roles, layout.root / "devices"):
         make_folder(private, PRIVATE_FOLDER)
         protect(private, SECRET)

@@ -1,7 +1,7 @@
 """Another client with an id of ours, where the broker does not say so.
 
-MQTT 5 has a reason for it, which Mosquitto sends from 2.0.15 on, and not in the 2.0.11 of Debian 12: there the
-connection just ends. The server has two connections. A broker that goes away ends both of them; whoever
+MQTT 5 has a reason for it, which Mosquitto sends from 2.0.15 on, and not in the 2.0.11 of Debian 12: there
+the connection just ends. The server has two connections. A broker that goes away ends both of them; whoever
 comes with the id of one ends that one only.
 """
 
