@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from disc_stream.errors import BrokerError
+from disc_stream.wire.limits import MAX_PACKET_BYTES
 
 FIRST_MID = 32_768
 """The first message id of our own QoS 1 messages; paho uses the lower ones (for subscriptions)."""
@@ -90,15 +91,14 @@ class Session:
         receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
         manual_ack: whether messages are acknowledged by ``MqttLink.ack`` instead of on receipt.
         will: last will.
-        max_packet_bytes: larger messages are dropped by the broker instead of sent to us (MQTT 5); None for
-            no limit.
+        max_packet_bytes: larger messages are dropped by the broker instead of sent to us (MQTT 5).
     """
 
     expiry_s: int = 0
     receive_maximum: int = 1000
     manual_ack: bool = False
     will: Will | None = None
-    max_packet_bytes: int | None = None
+    max_packet_bytes: int = MAX_PACKET_BYTES
 
 
 class Delivery:

@@ -22,6 +22,7 @@ from disc_stream_server.brokerconfig.people import add_person, remove_person
 from disc_stream_server.doctor.clock import check_clock
 from disc_stream_server.doctor.probe import Probe
 from tests.support.broker import free_port
+from tests.support.collector import Collector
 from tests.support.device import Sender
 from tests.support.listener import Listener
 from tests.support.scripted_broker import (
@@ -34,7 +35,6 @@ from tests.support.scripted_broker import (
     ScriptedBroker,
 )
 from tests.support.secure_broker import SecureMosquitto
-from tests.support.secure_server import Collector
 
 pytestmark = pytest.mark.broker
 
@@ -137,7 +137,8 @@ def test_the_server_has_no_name_of_a_device(secure: SecureMosquitto, tmp_path: P
 
 
 def test_a_takeover_is_fought_counted_and_told(secure: SecureMosquitto, tmp_path: Path) -> None:
-    collector = Collector(secure, tmp_path, http=f"127.0.0.1:{free_port()}")
+    page = f"127.0.0.1:{free_port()}"
+    collector = Collector(secure.environment("server"), tmp_path / "state", "--http", page)
     listener = Listener(secure.role_url("operator"))
     listener.link.connect()
     sender = Sender(secure.added("through").url)
@@ -152,12 +153,12 @@ def test_a_takeover_is_fought_counted_and_told(secure: SecureMosquitto, tmp_path
         sender.flush()
         listener.wait_for_count("received", 1)
         assert collector.process.poll() is None
-        assert wait_for_readiness(collector.page, 200) == ""
+        assert wait_for_readiness(page, 200) == ""
         words = ""
         for _ in range(100):  # the server comes back within a second, and is thrown out again
             with Probe(secure.role("server"), SERVER_ID, **KEPT) as thief:
                 assert thief.connect().accepted
-                if "does another client use our id?" in (words := wait_for_readiness(collector.page, 503)):
+                if "does another client use our id?" in (words := wait_for_readiness(page, 503)):
                     break
         assert "does another client use our id?" in words
         listener.link.close()  # an account has one connection

@@ -24,6 +24,7 @@ from typing import Any
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.limits import HEADER_BYTES, MAX_PACKET_BYTES
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.memory import give_back_memory
@@ -43,8 +44,6 @@ _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
-_MAX_PACKET_BYTES = 2**20  # a larger message is not worth receiving, whatever it is
-_HEADER_BYTES = 2**17  # what a packet has besides the payload: topic and properties, each up to 64 KiB
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
 
@@ -82,7 +81,7 @@ class ReceiverSettings:
     @property
     def max_packet_bytes(self) -> int:
         """What the broker may send us at most; the one of `disc-stream broker config` takes no more."""
-        return max(_MAX_PACKET_BYTES, self.max_payload_bytes) + _HEADER_BYTES
+        return max(MAX_PACKET_BYTES, self.max_payload_bytes + HEADER_BYTES)
 
 
 @dataclass(slots=True)
@@ -238,6 +237,9 @@ class Receiver:
         if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
             self._counts.turned_away += 1
             return
+        most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
+        if len(message.payload) > most:
+            message = message._replace(payload=message.payload[:most])
         self._waiting.append(message)
 
     def _on_burst(self) -> float | None:
@@ -283,9 +285,8 @@ class Receiver:
         if not messages or (self._blocked and time.monotonic() < self._retry_at):
             return
         now = self._clock.unix_us()
-        most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
         arrivals = [
-            Arrival(now, message.topic, message.content_type, message.payload[:most])
+            Arrival(now, message.topic, message.content_type, message.payload)
             for message in messages
             if not (message.retained and self._is_of_old(message))
             and (message.payload or not self._topics.is_test(message.topic))

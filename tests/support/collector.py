@@ -1,4 +1,4 @@
-"""``disc-stream serve --collect`` as a process, on a secured broker."""
+"""``disc-stream serve --collect`` as a process."""
 
 from __future__ import annotations
 
@@ -7,35 +7,23 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-
-from tests.support.secure_broker import SecureMosquitto
 
 
 class Collector:
     """A server that receives and keeps everything, and labels nothing.
 
     Args:
-        broker: that it connects to, as the server.
-        folder: for its state.
-        http: address of its page; None for none.
-        settings: further options of the command.
+        environment: how it connects.
+        state: its folder.
+        options: further ones of the command.
     """
 
-    def __init__(
-        self,
-        broker: SecureMosquitto,
-        folder: Path,
-        *,
-        http: str | None = None,
-        settings: tuple[str, ...] = (),
-    ) -> None:
-        self._broker, self.page = broker, http or ""
-        self.state = folder / "state"
-        page = ["--http", http] if http else ["--no-http"]
+    def __init__(self, environment: Mapping[str, str], state: Path, *options: str) -> None:
+        self._environment, self.state = environment, state
         self._command = [
-            sys.executable, "-m", "disc_stream", "serve", "--collect", "--json", "--state", str(self.state),
-            *page, *settings,
+            sys.executable, "-m", "disc_stream", "serve", "--collect", "--json", "--state", str(state), *options,
         ]  # fmt: skip
         self._said: list[str] = []
 
@@ -44,7 +32,7 @@ class Collector:
         inherited = {name: value for name, value in os.environ.items() if "DISC_STREAM_BROKER" not in name}
         self.process = subprocess.Popen(
             self._command,
-            env={**inherited, **self._broker.environment("server")},
+            env={**inherited, **self._environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -86,3 +74,10 @@ class Collector:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
+
+
+def start_serve(url: str, state: Path) -> Collector:
+    """Start one without a page, on any broker."""
+    collector = Collector({"DISC_STREAM_BROKER": url}, state, "--no-http")
+    collector.start()
+    return collector
