@@ -142,7 +142,7 @@ class NetworkLoop:
         if threading.current_thread() is not self._thread:
             self.wake()
 
-    def _buffer(self, client: paho.Client, _userdata: object, connection: object) -> None:
+    def _buffer(self, client: paho.Client, _userdata: object, connection: Any) -> None:
         """Let paho, which reads three times per packet, do so from a buffer of ours."""
         self._buffered = _Buffered(connection)
         client._sock = self._buffered  # type: ignore[assignment]  # noqa: SLF001

@@ -23,7 +23,8 @@ class Collector:
     def __init__(self, environment: Mapping[str, str], state: Path, *options: str) -> None:
         self._environment, self.state = environment, state
         self._command = [
-            sys.executable, "-m", "disc_stream", "serve", "--collect", "--json", "--state", str(state), *options,
+            sys.executable, "-m", "disc_stream", "serve", "--collect", "--json", "--state", str(state),
+            *options,
         ]  # fmt: skip
         self._said: list[str] = []
 

@@ -73,7 +73,7 @@ class SecureMosquitto(Mosquitto):
         """Let a device in, and wait until the broker knows."""
         return Broker.parse(self.added(device, certificate=certificate).url)
 
-    def added(self, device: str, *, certificate: bool = False, renew: bool = False) -> Added:
+    def added(self, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
         with self.reloading():
             return add_device(self.folder, device, certificate=certificate, renew=renew)
 

@@ -127,8 +127,7 @@ class Authority:
         before has another, and no rights once the access list does not name it.
         """
         serial = x509.random_serial_number()
-        number = f"{serial:040x}"[-_NUMBER:]
-        name = f"{device[: _MAX_COMMON - 1 - _NUMBER]}@{number}"
+        name = _common_name(device, serial)
         pair, certificate = self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, days, [], serial)
         end = round(certificate.not_valid_after_utc.timestamp())
         self._save([*self.issued(), Issued(f"{serial:x}", device, end, name=name)])
@@ -213,6 +212,11 @@ class Authority:
     def _save(self, issued: list[Issued]) -> None:
         text = json.dumps([asdict(one) for one in issued], indent=1)
         write(self._folder / "issued.json", text + "\n", SECRET)
+
+
+def _common_name(device: str, serial: int) -> str:
+    """Of a device's certificate: of no other certificate, and no device id, for those have no ``@``."""
+    return f"{device[: _MAX_COMMON - 1 - _NUMBER]}@{f'{serial:040x}'[-_NUMBER:]}"
 
 
 def needs_renewal(pem: bytes, hosts: Sequence[str]) -> str | None:

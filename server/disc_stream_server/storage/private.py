@@ -38,9 +38,8 @@ def close_to_others(folder: Path) -> None:
         try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISLNK(mode):
-                os.chmod(
-                    f"/proc/self/fd/{descriptor}", PRIVATE_FOLDER if stat.S_ISDIR(mode) else PRIVATE_FILE
-                )
+                private = PRIVATE_FOLDER if stat.S_ISDIR(mode) else PRIVATE_FILE
+                Path(f"/proc/self/fd/{descriptor}").chmod(private)
         finally:
             os.close(descriptor)
     if folder.stat().st_mode & _EVERYBODY:
@@ -55,7 +54,7 @@ def readable_by_others(folder: Path) -> list[Path]:
 
 
 def _open_to_others(folder: Path) -> Iterator[Path]:
-    """Ours only: of a folder that was named by mistake, such as /tmp, nothing of anybody else's is looked at."""
+    """Ours only: in a folder that was named by mistake, such as /tmp, nothing else is touched."""
     for path in _ours(folder):
         facts = path.lstat()
         if facts.st_mode & _OTHERS and facts.st_uid == os.geteuid() and not stat.S_ISLNK(facts.st_mode):
