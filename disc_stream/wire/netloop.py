@@ -145,7 +145,7 @@ class NetworkLoop:
     def _buffer(self, client: paho.Client, _userdata: object, connection: Any) -> None:
         """Let paho, which reads three times per packet, do so from a buffer of ours."""
         self._buffered = _Buffered(connection)
-        client._sock = self._buffered  # type: ignore[assignment]  # noqa: SLF001
+        client._sock = self._buffered  # noqa: SLF001
 
     # -- on the thread ------------------------------------------------------------------------------
 
