@@ -85,8 +85,8 @@ def _sessions(status: ServerStatus) -> Finding:
     words = [f"taken over {taken} times by another client with the server's id"] if taken else []
     words += [f"lost {lost} times, with the messages that waited in it"] if lost else []
     remedy = (
-        "Look for a second `serve` with the same --client-id; if there is none, renew the server's password "
-        "(docs/guides/security.md)"
+        "Look for a second `disc-stream serve` with the same client id; if there is none, renew the server's "
+        "password (docs/guides/security.md)"
         if taken
         else "Let the broker keep its data over a restart, and raise session_expiry_s"
     )
