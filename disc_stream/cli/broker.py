@@ -127,7 +127,8 @@ def config(
     if plan.bind == "127.0.0.1":
         typer.echo("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
     if told is not None and told.pid is not None:
-        typer.echo(f"The broker (process {told.pid}) was told; other ports and limits need a restart.")
+        has = "has read it" if told.confirmed else "was told"
+        typer.echo(f"The broker (process {told.pid}) {has}; other ports and limits need a restart.")
 
 
 def _print_set_up(done: Written, told: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -131,6 +132,26 @@ def test_the_server_has_no_name_of_a_device(secure: SecureMosquitto, tmp_path: P
     )  # fmt: skip
     assert told.returncode == 2
     assert "'watch-17' could be a device's" in told.stderr
+
+
+def test_a_flood_of_the_devices_port_leaves_the_others_alone(tmp_path: Path) -> None:
+    """It needs no credential: each connection holds a descriptor. (2.0 forgets the limit when it reloads.)"""
+    broker = SecureMosquitto(tmp_path / "set-up", max_connections=16)
+    device = broker.add("watch")
+    broker.start()
+    flood: list[socket.socket] = []
+    try:
+        flood += [socket.create_connection(("127.0.0.1", broker.plan.port), 10) for _ in range(40)]
+        broker.wait_for_log("max_connections exceeded")
+        with Probe(device, "any") as refused:
+            assert not refused.connect().accepted
+        for role in ("server", "operator"):
+            with Probe(broker.role(role), SERVER_ID) as probe:
+                assert probe.connect().accepted
+    finally:
+        for connection in flood:
+            connection.close()
+        broker.discard()
 
 
 # -- whoever has the server's own password ----------------------------------------------------------------

@@ -131,6 +131,7 @@ class _Listener:
     further: tuple[str, ...] = ()
 
 
+# 2.0 forgets `max_connections` when it reloads (2.0.11 and 2.0.20 do), and has no other limit; see the guide.
 def _listener(plan: Plan, folder: Path, listener: _Listener) -> str:
     lines = [
         f"# {listener.whom}",
