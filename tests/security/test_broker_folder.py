@@ -255,6 +255,15 @@ def test_folders_that_are_there_already_are_closed(tmp_path: Path) -> None:
     assert tight["."] == "0o755", "ca.crt is for everybody"
 
 
+def test_a_set_up_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    """What leads to it is of whoever runs the command; what is in it is checked."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    write_setup(tmp_path / "link")
+    add_device(tmp_path / "link", "w1")
+    assert (tmp_path / "b" / "devices" / "w1" / "password").exists()
+
+
 def test_a_folder_that_was_there_empty_is_closed_to_others(tmp_path: Path) -> None:
     root = tmp_path / "b"
     root.mkdir()

@@ -65,7 +65,7 @@ def write_setup(folder: Path, *, force: bool = False, **settings: Any) -> Writte
         ConfigError: if the folder holds something else, or a set-up with other settings and not ``force``, or
             if the broker's user is not there.
     """
-    layout = Layout(folder.absolute())
+    layout = Layout(folder.resolve())  # the link to it is of whoever runs this
     check_path(str(layout.root), "--out")
     plan = _plan(layout, force, settings)
     _check_user(plan.user)
@@ -91,7 +91,7 @@ def load_setup(root: Path) -> tuple[Plan, Layout]:
         InputNotFoundError: if there is none.
         ConfigError: if it cannot be read, or is one of an earlier version.
     """
-    plan, layout = Plan.load(root), Layout(root.absolute())
+    plan, layout = Plan.load(root), Layout(root.resolve())
     if layout.is_older:
         raise ConfigError(
             f"an earlier version set {str(root)!r} up, with viewers on the server's port",
