@@ -11,9 +11,11 @@ import typer
 from disc_stream.cli.common import JsonOption, print_json, require_extras
 
 if TYPE_CHECKING:
+    from disc_stream_server.brokerconfig.people import Role
+    from disc_stream_server.brokerconfig.running import Told
     from disc_stream_server.brokerconfig.setup import Written
 
-app = typer.Typer(no_args_is_help=True, help="Set up a secure broker, and let devices in.")
+app = typer.Typer(no_args_is_help=True, help="Set up a secure broker, and let devices and people in.")
 
 
 class MosquittoVersion(StrEnum):
@@ -25,6 +27,10 @@ class MosquittoVersion(StrEnum):
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Folder that `disc-stream broker config` wrote.")
+]
+NameArgument = Annotated[str, typer.Argument(help="The person's name: letters, digits, '_', '.', '-'.")]
+RenewPasswordOption = Annotated[
+    bool, typer.Option("--renew", help="Give an account that is there a new password.")
 ]
 DeviceArgument = Annotated[str, typer.Argument(help="The device's id, as in its topics.")]
 
@@ -38,13 +44,16 @@ def config(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", help="Devices with passwords; the next two are taken too. Default: 8883"),
+        typer.Option("--port", help="Devices with passwords; the next three are taken too. Default: 8883"),
     ] = None,
     certificate_port: Annotated[
         int | None, typer.Option("--certificate-port", help="Devices with certificates. Default: port + 1")
     ] = None,
     service_port: Annotated[
-        int | None, typer.Option("--service-port", help="Server, viewers, operators. Default: port + 2")
+        int | None, typer.Option("--service-port", help="The server. Default: port + 2")
+    ] = None,
+    people_port: Annotated[
+        int | None, typer.Option("--people-port", help="Viewers and operators. Default: port + 3")
     ] = None,
     bind: Annotated[
         str | None, typer.Option("--bind", help="Address to listen on. Default: all, with --host.")
@@ -60,6 +69,10 @@ def config(
         int | None,
         typer.Option("--queue-bytes", help="Kept for one client that is away. Default: 2000000000"),
     ] = None,
+    max_connections: Annotated[
+        int | None,
+        typer.Option("--max-connections", help="At one time to each port. Default: 10000"),
+    ] = None,
     plugin_dir: Annotated[
         str | None, typer.Option("--plugin-dir", help="Folder of Mosquitto's plugins, for 2.1.")
     ] = None,
@@ -70,14 +83,14 @@ def config(
 ) -> None:
     """Write a complete set-up of Mosquitto: TLS, passwords, access lists, limits.
 
-    With an authority of its own, and one account each for the server, for
-    viewers and for operators. Running it again completes what is missing.
+    With an authority of its own, and an account each for the server, a viewer
+    and an operator. Running it again completes what is missing, puts owners and
+    permissions right, and brings the set-up of an earlier version up to date.
 
     Example: disc-stream broker config --out broker --host broker.example.org
     """
     require_extras("disc-stream broker", "broker")
-    from disc_stream_server.brokerconfig.devices import reload_broker
-    from disc_stream_server.brokerconfig.setup import write_setup
+    from disc_stream_server.brokerconfig.setup import tell_about, write_setup
 
     done = write_setup(
         out,
@@ -86,27 +99,36 @@ def config(
         port=port,
         certificate_port=certificate_port,
         service_port=service_port,
+        people_port=people_port,
         bind=bind,
         mosquitto=mosquitto.value if mosquitto else None,
         prefix=prefix,
         user=user,
         queue_bytes=queue_bytes,
+        max_connections=max_connections,
         plugin_dir=plugin_dir,
     )
-    told = reload_broker(done.layout) if done.written else None
+    told = tell_about(done)
     if as_json:
-        _print_set_up(done, told)
+        _print_set_up(done, None if told is None else told.pid)
         return
     layout, plan = done.layout, done.plan
     typer.echo(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
+    if done.upgraded:
+        typer.echo(
+            f"An earlier version wrote it. Viewers and operators have their own port ({plan.people_port}) "
+            f"and new files in {layout.roles}: restart the broker, then give them those."
+        )
     typer.echo(f"Start the broker:  mosquitto -c {layout.broker / 'mosquitto.conf'}")
     typer.echo(f"Serve:             set -a; . {layout.role('server')}; disc-stream serve --bundle BUNDLE")
     typer.echo(f"Watch:             set -a; . {layout.role('viewer')}; disc-stream watch")
     typer.echo(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
+    typer.echo(f"Let a person in:   disc-stream broker add-viewer NAME --config {out}")
     if plan.bind == "127.0.0.1":
         typer.echo("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
-    if told is not None:
-        typer.echo(f"The broker (process {told}) was told; other ports and limits need a restart.")
+    if told is not None and told.pid is not None:
+        has = "has read it" if told.confirmed else "was told"
+        typer.echo(f"The broker (process {told.pid}) {has}; other ports and limits need a restart.")
 
 
 def _print_set_up(done: Written, told: int | None) -> None:
@@ -118,11 +140,13 @@ def _print_set_up(done: Written, told: int | None) -> None:
             "hosts": list(plan.hosts),
             "ports": {
                 "password": plan.port, "certificate": plan.certificate_port, "service": plan.service_port,
+                "people": plan.people_port,
             },
             "ca": str(layout.ca),
             "roles": {path.stem: str(path) for path in sorted(layout.roles.glob("*.env"))},
             "written": [str(path) for path in done.written],
             "kept": [str(path) for path in done.kept],
+            "upgraded": done.upgraded,
             "reloaded": told,
         }
     )  # fmt: skip
@@ -153,13 +177,13 @@ def add_device(
     added = add(config, device, certificate=certificate, renew=renew)
     if as_json:
         facts = {"device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by}
-        print_json({**facts, "reloaded": added.reloaded})
+        print_json({**facts, **_told(added.told)})
         return
     typer.echo(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
     typer.echo(
         f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'"
     )
-    _say_reloaded(added.reloaded)
+    _say_told(added.told)
 
 
 @app.command("remove-device")
@@ -171,13 +195,12 @@ def remove_device(device: DeviceArgument, config: ConfigOption, as_json: JsonOpt
     Example: disc-stream broker remove-device watch-17 --config broker
     """
     require_extras("disc-stream broker", "broker")
-    from dataclasses import asdict
-
     from disc_stream_server.brokerconfig.devices import remove_device as remove
 
     removed = remove(config, device)
     if as_json:
-        print_json(asdict(removed))
+        facts = {"device": device, "passwords": removed.passwords, "certificates": removed.certificates}
+        print_json({**facts, **_told(removed.told)})
         return
     what = [
         f"{number} {name}{'s' if number > 1 else ''}"
@@ -185,11 +208,96 @@ def remove_device(device: DeviceArgument, config: ConfigOption, as_json: JsonOpt
         if number
     ]
     typer.echo(f"{device} is shut out: {' and '.join(what)} taken away")
-    _say_reloaded(removed.reloaded)
+    _say_told(removed.told)
 
 
-def _say_reloaded(pid: int | None) -> None:
-    if pid is None:
+@app.command("add-viewer")
+def add_viewer(
+    name: NameArgument, config: ConfigOption, renew: RenewPasswordOption = False, as_json: JsonOption = False
+) -> None:
+    """Let a person see labels, problems and states; never samples.
+
+    An account has one connection at a time; another one ends the first.
+
+    Example: disc-stream broker add-viewer anna --config broker
+    """
+    _add_person("viewer", name, config, renew=renew, as_json=as_json)
+
+
+@app.command("add-operator")
+def add_operator(
+    name: NameArgument, config: ConfigOption, renew: RenewPasswordOption = False, as_json: JsonOption = False
+) -> None:
+    """Let a person look after the devices: `doctor`, `data forget`, `deadletter replay`.
+
+    An account has one connection at a time; another one ends the first.
+
+    Example: disc-stream broker add-operator ben --config broker
+    """
+    _add_person("operator", name, config, renew=renew, as_json=as_json)
+
+
+@app.command("remove-viewer")
+def remove_viewer(name: NameArgument, config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Shut a viewer out: removes the account, and ends its connection.
+
+    Example: disc-stream broker remove-viewer anna --config broker
+    """
+    _remove_person("viewer", name, config, as_json=as_json)
+
+
+@app.command("remove-operator")
+def remove_operator(name: NameArgument, config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Shut an operator out: removes the account, and ends its connection.
+
+    Example: disc-stream broker remove-operator ben --config broker
+    """
+    _remove_person("operator", name, config, as_json=as_json)
+
+
+def _add_person(role: Role, name: str, config: Path, *, renew: bool, as_json: bool) -> None:
+    require_extras("disc-stream broker", "broker")
+    from disc_stream_server.brokerconfig.people import add_person
+
+    person = add_person(config, role, name, renew=renew)
+    if as_json:
+        print_json({"user": person.user, "file": str(person.file), **_told(person.told)})
+        return
+    what = "disc-stream watch" if role == "viewer" else "disc-stream doctor"
+    typer.echo(f"{name} may connect as {person.user}; the password is in {person.file}")
+    typer.echo(f"On this machine:  set -a; . {person.file}; {what}")
+    _say_told(person.told)
+
+
+def _remove_person(role: Role, name: str, config: Path, *, as_json: bool) -> None:
+    require_extras("disc-stream broker", "broker")
+    from disc_stream_server.brokerconfig.people import remove_person
+
+    person = remove_person(config, role, name)
+    if as_json:
+        print_json({"user": person.user, **_told(person.told)})
+        return
+    typer.echo(f"{name} is shut out: the account {person.user} is taken away")
+    _say_told(person.told)
+
+
+def _told(told: Told) -> dict[str, object]:
+    return {"reloaded": told.pid, "confirmed": told.confirmed, "cut": list(told.cut)}
+
+
+def _say_told(told: Told) -> None:
+    if told.pid is None:
         typer.echo("No broker runs here on this set-up: tell yours to reload (kill -HUP its process).")
+        if told.stale:
+            typer.echo(
+                "A connection that the old certificate has open loses its rights then, and stays open."
+            )
+    elif not told.confirmed:
+        typer.echo(
+            f"The broker (process {told.pid}) was told and has not confirmed it: it runs with an earlier "
+            "configuration, or cannot be reached from here. Restart it."
+        )
     else:
-        typer.echo(f"The broker (process {pid}) was told.")
+        typer.echo(f"The broker (process {told.pid}) has read it.")
+        for user in told.cut:
+            typer.echo(f"Connections of the old certificate ({user}) are cut.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from pathlib import Path
@@ -108,6 +109,7 @@ def serve(
     from disc_stream_server.app import Server
 
     setup_logging(verbose)
+    os.umask(0o077)  # what it keeps is for nobody else; the processes that it starts inherit this
     given: dict[str, Any] = {
         "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,

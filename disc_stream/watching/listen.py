@@ -8,6 +8,7 @@ import threading
 import uuid
 
 from disc_stream.clock import SystemClock
+from disc_stream.errors import BrokerError
 from disc_stream.watching.events import DeviceFilter, Event, LinkChanged, read_message
 from disc_stream.watching.state import LiveState
 from disc_stream.watching.views import View, open_view
@@ -34,10 +35,13 @@ class Listener:
         self.broker, self._topics, self._wanted = broker, topics, wanted
         self._events: queue.Queue[Event] = queue.Queue(_BACKLOG)
         self._was_down = False
+        self._failure: BrokerError | None = None
         self._link = MqttLink(
             broker,
             f"disc-stream-watch-{uuid.uuid4().hex[:12]}",
-            LinkListener(on_message=self._receive, on_up=self._on_up, on_down=self._on_down),
+            LinkListener(
+                on_message=self._receive, on_up=self._on_up, on_down=self._on_down, on_fatal=self._give_up
+            ),
         )
         self._link.subscribe(topics.all_of(Kind.LABEL))
         self._link.subscribe(topics.all_of(Kind.PROBLEM))
@@ -56,7 +60,13 @@ class Listener:
         self._link.close()
 
     def next(self, timeout_s: float) -> Event | None:
-        """The next event, None if none came in time."""
+        """The next event, None if none came in time.
+
+        Raises:
+            BrokerError: if another program has connected with the same account.
+        """
+        if self._failure is not None:
+            raise self._failure
         try:
             return self._events.get(timeout=timeout_s)
         except queue.Empty:
@@ -74,6 +84,9 @@ class Listener:
     def _on_down(self, reason: str) -> None:
         self._was_down = True
         self._put(LinkChanged(up=False, reason=reason))
+
+    def _give_up(self, error: BrokerError) -> None:
+        self._failure = error
 
     def _put(self, event: Event) -> None:
         """Queue an event; a reader that has stopped must not hold up the network thread for ever."""
@@ -103,7 +116,8 @@ def watch_labels(
         What was seen last.
 
     Raises:
-        BrokerError: if the broker cannot be reached or refuses at the start; later losses are shown.
+        BrokerError: if the broker cannot be reached or refuses at the start, or if another program connects
+            with the same account; other losses are shown.
     """
     clock = SystemClock()
     state = LiveState(clock)

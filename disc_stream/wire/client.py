@@ -83,16 +83,22 @@ def prepare(client: paho.Client, broker: Broker, session: Session) -> None:
         broker.port,
         keepalive=KEEPALIVE_S,
         clean_start=clean if v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
-        properties=connect_properties(session.expiry_s, session.receive_maximum) if v5 else None,
+        properties=connect_properties(session.expiry_s, session.receive_maximum, session.max_packet_bytes)
+        if v5
+        else None,
     )
 
 
-def connect_properties(session_expiry_s: int, receive_maximum: int | None = None) -> Properties:
+def connect_properties(
+    session_expiry_s: int, receive_maximum: int | None = None, max_packet_bytes: int | None = None
+) -> Properties:
     """Properties of a CONNECT (MQTT 5, 3.1.2.11)."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session_expiry_s
     if receive_maximum is not None:
         properties.ReceiveMaximum = receive_maximum
+    if max_packet_bytes is not None:
+        properties.MaximumPacketSize = max_packet_bytes
     return properties
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from disc_stream.errors import BrokerError
+from disc_stream.wire.limits import MAX_PACKET_BYTES
 
 FIRST_MID = 32_768
 """The first message id of our own QoS 1 messages; paho uses the lower ones (for subscriptions)."""
@@ -67,8 +68,8 @@ class LinkListener:
         on_message: called for every message.
         on_up: called after each (re)connect, once subscriptions were renewed.
         on_down: called with the reason when a connection is lost.
-        on_fatal: called when going on is pointless (another client took our id); without it the link goes
-            on trying.
+        on_fatal: called when another client has taken our id, after which the link stays disconnected;
+            without it the link comes back, and throws the other out.
         on_burst: called whenever all that had arrived was handed to ``on_message``, when the link is woken,
             and once a second, connected or not; it may return in how many seconds it wants to be called
             again.
@@ -90,12 +91,14 @@ class Session:
         receive_maximum: QoS 1 messages the broker may have in flight to us (MQTT 5).
         manual_ack: whether messages are acknowledged by ``MqttLink.ack`` instead of on receipt.
         will: last will.
+        max_packet_bytes: larger messages are dropped by the broker instead of sent to us (MQTT 5).
     """
 
     expiry_s: int = 0
     receive_maximum: int = 1000
     manual_ack: bool = False
     will: Will | None = None
+    max_packet_bytes: int = MAX_PACKET_BYTES
 
 
 class Delivery:

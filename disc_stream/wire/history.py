@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 
 from disc_stream.wire.broker import Broker
 
 log = logging.getLogger(__name__)
 
+_MAX_ENDS = 64
 _SHORT_LIFE_S, _MANY_SHORT_LIVES = 5.0, 3
 
 
@@ -32,6 +34,12 @@ class LinkHistory:
         """Whether the broker had kept a session for us when the last connection began."""
         self.sessions_lost = 0
         """How often the broker should have kept our queue and had none for us when we came back."""
+        self.takeovers = 0
+        """How often another client connected with our id, which ended our connection."""
+        self.rival = ""
+        """In words, while there is no connection: that this is why."""
+        self.ends: deque[float] = deque(maxlen=_MAX_ENDS)
+        """When the broker ended connections without a reason, monotonic; whoever reads it empties it."""
         self.refused = 0
         """QoS 1 messages of ours that the broker answered with a refusal."""
 
@@ -53,6 +61,7 @@ class LinkHistory:
 
         Older brokers do not say that another client took our id; connections that last a second do.
         """
+        self.rival = ""
         short = time.monotonic() - self.since < _SHORT_LIFE_S
         self.since = time.monotonic()
         self._short_lives = self._short_lives + 1 if short else 0
@@ -61,6 +70,20 @@ class LinkHistory:
                 "connections to broker %s keep breaking at once; does another client use the id %r too?",
                 self._broker, self._client_id,
             )  # fmt: skip
+
+    def taken_over(self) -> None:
+        """The broker said, as it ended the connection, that another client has our id."""
+        self.takeovers += 1
+        self.rival = f"; another client connected as {self._client_id!r}"
+        log.error(
+            "another client connected to broker %s as %r and took over our connection (%d times so far): "
+            "stop it, or give each its own --client-id; if nobody else should know the password, renew it",
+            self._broker, self._client_id, self.takeovers,
+        )  # fmt: skip
+
+    def ended(self) -> None:
+        """The broker ended the connection, and did not say why."""
+        self.ends.append(time.monotonic())
 
     def refusal(self, reason: str) -> None:
         """The broker refuses a message of ours; each reason is logged once."""

@@ -13,3 +13,8 @@ MAX_TEXT = 200  # characters of placement, model and firmware
 # Magnitudes that keep count x scale far inside float32.
 MIN_SCALE, MAX_SCALE = 1e-12, 1e6
 MAX_VALUE = 1e12
+
+MAX_PACKET_BYTES = 2**20 + 2**17
+"""The largest packet that a broker may send us: a payload of 1 MiB, and what else is in a packet."""
+HEADER_BYTES = 2**17
+"""What a packet has besides its payload, at most: topic and content type, each up to 64 KiB."""

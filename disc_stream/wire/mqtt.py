@@ -5,7 +5,7 @@ a fixed client id with ``clean_start=False`` keeps the broker's queue for us, an
 warned of; a Receive Maximum makes the broker hold back when we are slow, and its own holds us back;
 subscriptions are renewed on every connect and a refused one is an error; an exception in a handler is logged
 instead of killing the network thread; acknowledgements belong to the connection that brought the message;
-two clients that throw each other out with one id are told so instead of fighting for ever; connecting, the
+of two clients that throw each other out with one id, those that nobody depends on give up; connecting, the
 look-up of the broker's name included, has time limits, keeps no other thread waiting and can be stopped.
 """
 
@@ -132,7 +132,8 @@ class MqttLink:
     def connecting(self) -> str:
         """What is done to get a connection, and for how long there has been none; "" while there is one."""
         doing = self._loop.doing
-        return f"{doing}, {time.monotonic() - self.history.since:.0f} s without a connection" if doing else ""
+        away_s = time.monotonic() - self.history.since
+        return f"{doing}, {away_s:.0f} s without a connection{self.history.rival}" if doing else ""
 
     @property
     def silent_s(self) -> float:
@@ -327,9 +328,14 @@ class MqttLink:
             self._answered.set()
         if self._closing or not was_connected:
             return
-        if reason.value == _SESSION_TAKEN_OVER and self._listener.on_fatal is not None:
-            self._give_up()
-            return
+        if reason.value == _SESSION_TAKEN_OVER:
+            self.history.taken_over()
+            self._loop.contest()
+            if self._listener.on_fatal is not None:
+                self._give_up()
+                return
+        elif self._loop.was_ended:
+            self.history.ended()
         log.warning("connection to broker %s lost: %s; reconnecting", self.broker, reason)
         self._tell_down(str(reason))
 
@@ -358,7 +364,7 @@ class MqttLink:
         self._loop.end()
         error = BrokerError(
             f"another client took over the id {self.client_id!r} at {self.broker}",
-            remedy="Stop one of the two, or give each its own id with --client-id",
+            remedy="Stop one of the two, or give each its own id (--client-id) or account",
         )
         if (on_fatal := self._listener.on_fatal) is not None:
             self._guarded("on_fatal", lambda: on_fatal(error))

@@ -30,6 +30,9 @@ OnBurst = Callable[[], float | None]
 _PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
+_PEACE_S = (
+    60.0  # without another client that takes our id, after which the next one is answered quickly again
+)
 _MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
 
@@ -63,9 +66,11 @@ class NetworkLoop:
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
         self._wake.setblocking(False)
-        self._delay_s = _FIRST_DELAY_S
+        self._delay_s = self._contest_s = _FIRST_DELAY_S
+        self._contested = -_PEACE_S
         self._attempt_at: float | None = 0.0  # monotonic time of the next attempt; None while connected
         self._dial: Dial | None = None
+        self._buffered: _Buffered | None = None  # the present connection, or the last one
         self._hung: list[Dial] = []  # cancelled, and their threads still wait for the resolver
         self._answer_by: float | None = None  # until when the broker has to accept us
         self._timeout_s = 0.0
@@ -111,6 +116,18 @@ class NetworkLoop:
         self._delay_s = _FIRST_DELAY_S
         self._answer_by = None
 
+    def contest(self) -> None:
+        """Another client has taken our id: come back, but less and less quickly."""
+        now = time.monotonic()
+        self._contest_s = _FIRST_DELAY_S if now - self._contested > _PEACE_S else self._contest_s
+        self._delay_s, self._contested = self._contest_s, now
+        self._contest_s = min(2 * self._contest_s, _LONGEST_DELAY_S)
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether the other side ended the last connection in order, as brokers do that do not want it."""
+        return self._buffered is not None and self._buffered.ended
+
     @property
     def doing(self) -> str:
         """What the thread does to get a connection, in words; "" while there is one."""
@@ -125,9 +142,10 @@ class NetworkLoop:
         if threading.current_thread() is not self._thread:
             self.wake()
 
-    def _buffer(self, client: paho.Client, _userdata: object, connection: object) -> None:
+    def _buffer(self, client: paho.Client, _userdata: object, connection: Any) -> None:
         """Let paho, which reads three times per packet, do so from a buffer of ours."""
-        client._sock = _Buffered(connection)  # type: ignore[arg-type]  # noqa: SLF001
+        self._buffered = _Buffered(connection)
+        client._sock = self._buffered  # noqa: SLF001
 
     # -- on the thread ------------------------------------------------------------------------------
 
@@ -281,6 +299,7 @@ class _Buffered:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._data, self._at = b"", 0
+        self.ended = False
         self.send = connection.send
         self._of_tls = getattr(connection, "pending", lambda: 0)
 
@@ -289,6 +308,7 @@ class _Buffered:
         at = self._at
         if at >= len(self._data):
             self._data, at = self._connection.recv(_PIECE), 0
+            self.ended = not self._data
         piece = self._data[at : at + n]
         self._at = at + len(piece)
         return piece

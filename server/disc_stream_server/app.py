@@ -26,6 +26,7 @@ from disc_stream.stream.pipeline import encoder_stage
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
+from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.openfiles import raise_file_limit
@@ -77,7 +78,12 @@ class Server:
 
     def _check_addresses(self) -> None:
         """Refuse what is quickly seen to be wrong before anything is loaded."""
-        Broker.parse(self.config.broker)
+        broker = Broker.parse(self.config.broker)
+        if broker.username == SERVER and not self.config.client_id.startswith(RESERVED):
+            raise ConfigError(
+                f"the client id {self.config.client_id!r} could be a device's, and take its session over",
+                remedy=f"Let --client-id begin with {RESERVED!r}, which no device id does",
+            )
         try:
             Topics(self.config.prefix)
         except TopicError as error:

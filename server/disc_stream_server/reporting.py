@@ -11,6 +11,7 @@ from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
 from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.receiving.process import ReceiverProcess
+from disc_stream_server.receiving.rivals import End, Rivals
 
 
 class Reporter:
@@ -36,6 +37,7 @@ class Reporter:
     ) -> None:
         self._model, self._provider = model, provider
         self._watchers, self._link, self._receiver, self._labeller = watchers, link, receiver, labeller
+        self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
 
@@ -43,6 +45,8 @@ class Reporter:
         """What is missing for messages to become labels; None if nothing is."""
         if not self._receiver.connected or not self._link.connected:
             doing = self._receiver.waits or self._link.connecting
+            if self._receiver.connected or self._link.connected:
+                doing += "; our other connection is there: does another client use our id?"
             return self._receiver.trouble or (f"the broker ({doing})" if doing else "the broker")
         if self._receiver.blocked:
             return f"space for the spool ({self._receiver.blocked})"
@@ -54,6 +58,7 @@ class Reporter:
 
     def status(self, state: State, now_us: int) -> ServerStatus:
         """The message on ``$server/status``."""
+        self._look_for_rivals()
         return ServerStatus(
             state=state,
             since_us=self.since_us,
@@ -70,6 +75,19 @@ class Reporter:
         facts = {"connected": connected, "waits_for": waits_for, "backlog": backlog}
         return {**server_status_to_dict(status), **facts}
 
+    def _look_for_rivals(self) -> None:
+        now, link, receiver = time.monotonic(), self._link, self._receiver
+        ends = [End(link.client_id, link.history.ends.popleft()) for _ in range(len(link.history.ends))]
+        self._of_link.look(now, ends, receiver.since if receiver.connected else None)
+        ends = [receiver.ends.popleft() for _ in range(len(receiver.ends))]
+        self._of_receiver.look(now, ends, link.history.since if link.connected else None)
+
+    @property
+    def _takeovers(self) -> int:
+        """Of both connections: what the broker said, and what it did not say."""
+        told = self._receiver.counts.get("takeovers", 0) + self._link.history.takeovers
+        return told + self._of_link.count + self._of_receiver.count
+
     def _counters(self) -> dict[str, int]:
         stages = self._watchers.stages
         other_us = round(time.process_time() * 1e6) - stages.total_us  # network, page, start-up
@@ -79,6 +97,7 @@ class Reporter:
             **stages.counters(),
             "cpu_us_other": other_us,
             "refused": self._link.refused,  # by the broker, labels mostly: an access list is wrong
+            "takeovers": self._takeovers,
             "spooled": self._receiver.head,
             "queue": 0 if self._labeller is None else max(0, self._receiver.head - self._labeller.position),
             "receiver_restarts": self._receiver.restarts,

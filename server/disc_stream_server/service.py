@@ -77,7 +77,7 @@ class Service:
         self._link = MqttLink(
             Broker.parse(config.broker),
             f"{config.client_id}-labels",
-            LinkListener(on_up=self._on_up, on_down=lambda _reason: self._wake(), on_fatal=on_failure),
+            LinkListener(on_up=self._on_up, on_down=lambda _reason: self._wake()),
             Session(will=last_will(self._topics, serving.version)),
         )
         outbox = Outbox(self._link, self._topics)
@@ -86,7 +86,6 @@ class Service:
         self._receiver = ReceiverProcess(
             receiver_settings(config, self.state, self._folder.store.position),
             on_head=self._wake,
-            on_failure=on_failure,
         )
         self._reporter = Reporter(
             serving.version, serving.provider, watchers, self._link, self._receiver, self._labeller

@@ -17,8 +17,10 @@ from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.metas import HOLD_US
 from disc_stream_server.receiving.receiver import ReceiverSettings
 from disc_stream_server.storage.lock import FolderLock
+from disc_stream_server.storage.private import close_to_others
 from disc_stream_server.storage.retention import Retention
 from disc_stream_server.storage.spool import SpoolReader
+from disc_stream_server.storage.sqlite import translated
 from disc_stream_server.storage.state import StateStore
 
 
@@ -53,6 +55,8 @@ class StateFolder:
     def __init__(self, config: ServeConfig) -> None:
         self.path = config.state or default_state(config.client_id)
         self._lock = FolderLock(self.path)
+        with translated(self.path):
+            close_to_others(self.path)
         self.store = StateStore(self.path)
         self.reader = SpoolReader(self.path / SPOOL)
 
@@ -105,6 +109,7 @@ def receiver_settings(config: ServeConfig, state: Path, floor: int) -> ReceiverS
         max_delay_s=config.max_delay_ms / 1000,
         floor=floor,
         idle_s=max(config.reorder_s, HOLD_US / 1e6) + 1.0,
+        max_payload_bytes=config.max_payload_bytes,
     )
 
 

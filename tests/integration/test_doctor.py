@@ -98,7 +98,7 @@ def test_a_secure_broker_is_found_in_order(
 
 def test_an_operator_may_do_what_operators_do(secure: SecureMosquitto, tmp_path: Path) -> None:
     last = TOPICS.of("last", Kind.RAW)
-    with Probe(secure.role("operator"), "witness") as witness:
+    with Probe(secure.person("operator", "witness"), "any") as witness:
         assert witness.connect().accepted
         witness.subscribe(TOPICS.all_of(Kind.RAW))
         _code, findings, _told = doctor("--state", str(tmp_path), **secure.environment("operator"))

@@ -12,6 +12,7 @@ import pytest
 
 from disc_stream.wire.broker import Broker
 from disc_stream_server.brokerconfig.devices import Added, add_device
+from disc_stream_server.brokerconfig.people import Role, add_person
 from disc_stream_server.brokerconfig.plan import ROLES, Layout
 from disc_stream_server.brokerconfig.setup import write_setup
 from tests.support.broker import Mosquitto, free_port
@@ -19,11 +20,12 @@ from tests.support.broker import Mosquitto, free_port
 PASSWORD = "DISC_STREAM_BROKER_PASSWORD"  # noqa: S105
 
 
-def three_ports() -> dict[str, int]:
+def four_ports() -> dict[str, int]:
     ports: set[int] = set()
-    while len(ports) < 3:
+    while len(ports) < 4:
         ports.add(free_port())
-    return dict(zip(("port", "certificate_port", "service_port"), sorted(ports), strict=True))
+    names = ("port", "certificate_port", "service_port", "people_port")
+    return dict(zip(names, sorted(ports), strict=True))
 
 
 class SecureMosquitto(Mosquitto):
@@ -36,7 +38,7 @@ class SecureMosquitto(Mosquitto):
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
-        done = write_setup(folder, **{**three_ports(), "user": getpass.getuser(), **settings})
+        done = write_setup(folder, **{**four_ports(), "user": getpass.getuser(), **settings})
         self.plan, self.layout = done.plan, Layout(folder)
         self.port = self.plan.port
         self._config = self.layout.broker / "mosquitto.conf"
@@ -59,11 +61,19 @@ class SecureMosquitto(Mosquitto):
         url = self.environment(role)["DISC_STREAM_BROKER"]
         return url.replace(f"{ROLES[role]}@", f"{ROLES[role]}:{self.secret(role)}@")
 
+    def person(self, role: Role, name: str) -> Broker:
+        """Make an account for a person, and wait until the broker knows."""
+        user, file = f"{ROLES[role]}-{name}", f"{role}-{name}"
+        with self.reloading():
+            add_person(self.folder, role, name)
+        address = self.environment(file)["DISC_STREAM_BROKER"]
+        return Broker.parse(address.replace(f"{user}@", f"{user}:{self.secret(file)}@"))
+
     def add(self, device: str, *, certificate: bool = False) -> Broker:
         """Let a device in, and wait until the broker knows."""
         return Broker.parse(self.added(device, certificate=certificate).url)
 
-    def added(self, device: str, *, certificate: bool = False, renew: bool = False) -> Added:
+    def added(self, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
         with self.reloading():
             return add_device(self.folder, device, certificate=certificate, renew=renew)
 
@@ -76,7 +86,9 @@ class SecureMosquitto(Mosquitto):
         assert self._process.stderr is not None
         with self._process.stderr as stream:
             for line in stream:
-                self._said.append(line)
+                with self._heard:
+                    self._said.append(line)
+                    self._heard.notify_all()
                 if "running" in line:
                     self._running.set()
                 if "Reloading config" in line:
@@ -84,7 +96,13 @@ class SecureMosquitto(Mosquitto):
 
     def start(self) -> None:
         self._reloads = threading.Semaphore(0)
+        self._heard = threading.Condition()
         super().start()
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the broker has logged something."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: any(text in line for line in self._said), 60), text
 
     @property
     def runs(self) -> bool:

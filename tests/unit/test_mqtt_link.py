@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 
 import pytest
 
@@ -112,6 +113,31 @@ def test_whoever_takes_our_id_ends_the_link() -> None:
         assert not link.connected
     assert "another client took over the id 'test'" in str(errors[0])
     assert "--client-id" in str(errors[0])
+
+
+def test_a_link_that_may_not_give_up_comes_back_when_its_id_is_taken() -> None:
+    """Less and less quickly, or both would do nothing else."""
+    accepted: list[float] = []
+    back = threading.Event()
+
+    def take_over(connection: Connection) -> None:
+        connection.accept()
+        accepted.append(time.monotonic())
+        connection.send(DISCONNECT, b"\x8e\x00")
+
+    def stay(connection: Connection) -> None:
+        connection.accept()
+        accepted.append(time.monotonic())
+        back.set()
+        connection.receive(DISCONNECT)
+
+    with ScriptedBroker(take_over, take_over, stay) as broker, linked(broker, LinkListener()) as link:
+        link.connect(5)
+        assert back.wait(60)
+        assert link.history.takeovers == 2
+        assert list(link.history.ends) == [], "the broker said why"
+    assert accepted[1] - accepted[0] >= 1.0
+    assert accepted[2] - accepted[1] >= 2.0
 
 
 def test_messages_of_an_earlier_connection_are_not_acknowledged_on_a_later_one() -> None:

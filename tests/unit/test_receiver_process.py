@@ -26,14 +26,10 @@ class Watch:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self.failures: list[Exception] = []
 
     def on_head(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-    def on_failure(self, error: Exception) -> None:
-        self.failures.append(error)
 
     def until(self, what: Callable[[], bool]) -> None:
         with self._changed:
@@ -48,7 +44,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 def make(tmp_path: Path, watch: Watch, *, broker: str = "mqtt://127.0.0.1:1") -> ReceiverProcess:
     settings = ReceiverSettings(broker, "ds/v1", "test", 60, 100, str(tmp_path), 2**20, 0.0)
-    return ReceiverProcess(settings, on_head=watch.on_head, on_failure=watch.on_failure)
+    return ReceiverProcess(settings, on_head=watch.on_head)
 
 
 def write(program: Path, script: str) -> None:
@@ -88,7 +84,6 @@ def test_a_broken_pipe_and_failed_starts_are_survived_and_nothing_is_ready_meanw
         assert process.restarts == 2
         assert process.counts == {"received": 8}, "over all processes"
         assert process.stop(10)
-    assert watch.failures == []
     assert "the receiving process ended; starting it again in 0.05 s" in caplog.text
     assert "the receiving process cannot be started (No such file or directory); starting" in caplog.text
     assert "Traceback" not in caplog.text

@@ -121,7 +121,7 @@ def decode_batch(
     if not payload:
         raise PayloadError("empty", "the payload is empty")
     if len(payload) > max_bytes:
-        raise PayloadError("oversized", f"the payload has {len(payload)} bytes, the limit is {max_bytes}")
+        raise PayloadError("oversized", f"the payload has more than {max_bytes} bytes, the limit")
     decode = _BY_CONTENT_TYPE.get(content_type)
     if decode is None:
         decode = _DECODERS[encoding_of(payload, content_type)]

@@ -10,7 +10,7 @@ import datetime
 import ipaddress
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -29,6 +29,9 @@ from disc_stream_server.brokerconfig.files import PUBLIC, SECRET, write
 
 CA_DAYS, BROKER_DAYS, DEVICE_DAYS = 3650, 825, 825
 RENEW_BEFORE_DAYS = 60
+_MOMENT_DAYS = 1 / 96
+_MAX_COMMON = 64  # characters of a common name (RFC 5280, ub-common-name)
+_NUMBER = 16  # hexadecimal digits of a certificate's serial number in its common name
 _CLOCKS_DIFFER = datetime.timedelta(hours=1)
 
 
@@ -41,12 +44,20 @@ class Issued:
         device: whom it is for.
         not_after: Unix seconds.
         revoked: Unix seconds, None while it is good.
+        name: its common name, which the broker takes for user name and client id; "" where that is the device
+            id, as in certificates of earlier versions.
     """
 
     serial: str
     device: str
     not_after: int
     revoked: int | None = None
+    name: str = ""
+
+    @property
+    def user(self) -> str:
+        """The broker's user name for it."""
+        return self.name or self.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             _begin(subject, subject, key.public_key(), key.public_key(), days)
+            .serial_number(x509.random_serial_number())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(ca=True), critical=True)
         )
@@ -108,12 +120,22 @@ class Authority:
         common = hosts[0] if len(hosts[0]) <= 64 else "broker"
         return self._issue(common, ExtendedKeyUsageOID.SERVER_AUTH, days, names)[0]
 
-    def issue_device(self, device: str, days: int = DEVICE_DAYS) -> Pair:
-        """A certificate for a device; Mosquitto takes its common name for the user name."""
-        pair, certificate = self._issue(device, ExtendedKeyUsageOID.CLIENT_AUTH, days, [])
+    def issue_device(self, device: str, days: float = DEVICE_DAYS) -> Pair:
+        """A certificate for a device.
+
+        Its common name, ``DEVICE@NUMBER``, is the broker's user name for this certificate alone: the one
+        before has another, and no rights once the access list does not name it.
+        """
+        serial = x509.random_serial_number()
+        name = _common_name(device, serial)
+        pair, certificate = self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, days, [], serial)
         end = round(certificate.not_valid_after_utc.timestamp())
-        self._save([*self.issued(), Issued(f"{certificate.serial_number:x}", device, end)])
+        self._save([*self.issued(), Issued(f"{serial:x}", device, end, name=name)])
         return pair
+
+    def issue_moment(self, user: str) -> Pair:
+        """A certificate that a command of ours connects with for a moment, as a user of the broker."""
+        return self._issue(user, ExtendedKeyUsageOID.CLIENT_AUTH, _MOMENT_DAYS, [])[0]
 
     def issued(self) -> list[Issued]:
         """All certificates of devices, the revoked ones too."""
@@ -122,23 +144,23 @@ class Authority:
             return []
         return [Issued(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
 
+    def good(self) -> list[Issued]:
+        """The certificates of devices that are neither revoked nor expired."""
+        now = _now().timestamp()
+        return [one for one in self.issued() if one.revoked is None and one.not_after > now]
+
     def valid(self, device: str) -> bool:
         """Whether a device has a certificate that is good."""
-        now = _now().timestamp()
-        return any(
-            one.device == device and one.revoked is None and one.not_after > now for one in self.issued()
-        )
+        return any(one.device == device for one in self.good())
 
-    def revoke(self, device: str) -> int:
-        """Revoke all certificates of a device; how many there were. ``revocations`` says so to the broker."""
+    def revoke(self, device: str) -> list[Issued]:
+        """Revoke all certificates of a device, and say which. ``revocations`` says so to the broker."""
         now = round(_now().timestamp())
         before = self.issued()
         hit = [one for one in before if one.device == device and one.revoked is None]
         if hit:
-            self._save(
-                [Issued(one.serial, one.device, one.not_after, now) if one in hit else one for one in before]
-            )
-        return len(hit)
+            self._save([replace(one, revoked=now) if one in hit else one for one in before])
+        return hit
 
     def revocations(self, previous: bytes | None = None) -> bytes:
         """The list of revoked certificates.
@@ -166,12 +188,18 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     def _issue(
-        self, common: str, purpose: x509.ObjectIdentifier, days: int, names: list[x509.GeneralName]
+        self,
+        common: str,
+        purpose: x509.ObjectIdentifier,
+        days: float,
+        names: list[x509.GeneralName],
+        serial: int | None = None,
     ) -> tuple[Pair, x509.Certificate]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
         builder = (
             _begin(subject, self.certificate.subject, key.public_key(), self._key.public_key(), days)
+            .serial_number(serial or x509.random_serial_number())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -184,6 +212,11 @@ class Authority:
     def _save(self, issued: list[Issued]) -> None:
         text = json.dumps([asdict(one) for one in issued], indent=1)
         write(self._folder / "issued.json", text + "\n", SECRET)
+
+
+def _common_name(device: str, serial: int) -> str:
+    """Of a device's certificate: of no other certificate, and no device id, for those have no ``@``."""
+    return f"{device[: _MAX_COMMON - 1 - _NUMBER]}@{f'{serial:040x}'[-_NUMBER:]}"
 
 
 def needs_renewal(pem: bytes, hosts: Sequence[str]) -> str | None:
@@ -201,7 +234,7 @@ def _begin(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     issuer_key: ec.EllipticCurvePublicKey,
-    days: int,
+    days: float,
 ) -> x509.CertificateBuilder:
     """What all certificates have; a negative number of days makes one that has expired."""
     begin, end = sorted([_now() - _CLOCKS_DIFFER, _now() + datetime.timedelta(days=days)])
@@ -210,7 +243,6 @@ def _begin(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)

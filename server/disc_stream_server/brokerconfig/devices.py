@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream.errors import ConfigError
-from disc_stream.wire.topics import check_device
+from disc_stream.wire.topics import DOCTOR, check_device
 from disc_stream_server.brokerconfig import mosquitto
-from disc_stream_server.brokerconfig.authority import Authority
+from disc_stream_server.brokerconfig.authority import Authority, Issued
 from disc_stream_server.brokerconfig.files import PRIVATE_FOLDER, PUBLIC, SECRET, locked, make_folder, write
 from disc_stream_server.brokerconfig.passwords import PasswordFile, new_token
-from disc_stream_server.brokerconfig.plan import Layout, Plan
-from disc_stream_server.brokerconfig.setup import banned, write_revocations
+from disc_stream_server.brokerconfig.plan import RESERVED, Layout, Plan
+from disc_stream_server.brokerconfig.running import Told
+from disc_stream_server.brokerconfig.setup import load_setup, tell_broker, write_revocations
 
-_AGAIN_S = 0.25  # longer than Mosquitto reads
-_OURS = "disc-stream"
+_RESERVED = {RESERVED: "the server's client ids do", DOCTOR: "`disc-stream doctor` tries with such"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +28,19 @@ class Added:
         url: broker URL for this machine; the password is not in it.
         folder: everything that the device needs, to be copied to it.
         by: ``password`` or ``certificate``.
-        reloaded: process id of the broker that was told, None if none runs here.
+        told: what the broker that runs here was told.
     """
 
     device: str
     url: str
     folder: Path
     by: str
-    reloaded: int | None
+    told: Told
+
+    @property
+    def reloaded(self) -> int | None:
+        """Process id of the broker that was told, None if none runs here."""
+        return self.told.pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,18 @@ class Removed:
         device: its id.
         passwords: how many passwords it had.
         certificates: how many of its certificates were revoked.
-        reloaded: process id of the broker that was told, None if none runs here.
+        told: what the broker that runs here was told.
     """
 
     device: str
     passwords: int
     certificates: int
-    reloaded: int | None
+    told: Told
+
+    @property
+    def reloaded(self) -> int | None:
+        """Process id of the broker that was told, None if none runs here."""
+        return self.told.pid
 
 
 def add_device(root: Path, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
@@ -74,7 +81,7 @@ def add_device(root: Path, device: str, *, certificate: bool | None = None, rene
         TopicError: if the id is not valid.
     """
     _check(device)
-    plan, layout = Plan.load(root), Layout(root.absolute())
+    plan, layout = load_setup(root)
     with locked(layout.root):
         authority = Authority(layout.authority)
         users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
@@ -96,9 +103,9 @@ def add_device(root: Path, device: str, *, certificate: bool | None = None, rene
             url = _with_password(plan, layout, users, device)
         if revoked:
             write_revocations(layout, plan, authority)
-        _write_access(layout, plan, authority)
         by = "certificate" if by_certificate else "password"
-        return Added(device, url, layout.device(device), by, reload_broker(layout))
+        told = tell_broker(layout, plan, authority, _users(revoked))
+        return Added(device, url, layout.device(device), by, told)
 
 
 def remove_device(root: Path, device: str) -> Removed:
@@ -110,54 +117,28 @@ def remove_device(root: Path, device: str) -> Removed:
         TopicError: if the id is not valid.
     """
     check_device(device)
-    plan, layout = Plan.load(root), Layout(root.absolute())
+    plan, layout = load_setup(root)
     with locked(layout.root):
         authority = Authority(layout.authority)
         users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
         passwords = int(users.remove(device))
-        certificates = authority.revoke(device)
-        if not passwords and not certificates:
+        revoked = authority.revoke(device)
+        if not passwords and not revoked:
             raise ConfigError(f"{device!r} has no credential here", remedy="Check the id")
-        if certificates:
+        if revoked:
             write_revocations(layout, plan, authority)
-        _write_access(layout, plan, authority)
         _clear(layout.device(device))
-        return Removed(device, passwords, certificates, reload_broker(layout))
-
-
-def reload_broker(layout: Layout) -> int | None:
-    """Let a broker that runs on this set-up read its files again (SIGHUP).
-
-    Mosquitto loses a signal that comes while it is still reading because of another one (2.0.11 was seen to),
-    so it is sent twice.
-
-    Returns:
-        Its process id, None if none runs here.
-    """
-    try:
-        pid = int(layout.pid.read_text(encoding="ascii"))
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return None
-    # The file may be a leftover, and the number somebody else's by now.
-    if os.path.basename(command[0]) != b"mosquitto":  # noqa: PTH119 - bytes
-        return None
-    try:
-        os.kill(pid, signal.SIGHUP)
-        time.sleep(_AGAIN_S)
-        os.kill(pid, signal.SIGHUP)
-    except OSError:
-        return None
-    return pid
+        told = tell_broker(layout, plan, authority, _users(revoked))
+        return Removed(device, passwords, len(revoked), told)
 
 
 def _check(device: str) -> None:
     check_device(device)
-    if device.startswith(_OURS):
-        raise ConfigError(
-            f"device ids that begin with {_OURS!r} are reserved: the server's client ids do",
-            remedy="Choose another id",
-        )
+    for reserved, why in _RESERVED.items():
+        if device.lower().startswith(reserved):
+            raise ConfigError(
+                f"device ids that begin with {reserved!r} are reserved: {why}", remedy="Choose another id"
+            )
 
 
 def _check_kind(device: str, by_certificate: bool) -> None:
@@ -196,9 +177,8 @@ def _write_environment(plan: Plan, folder: Path, device: str, port: int, files: 
     write(folder / "device.env", text, SECRET)
 
 
-def _write_access(layout: Layout, plan: Plan, authority: Authority) -> None:
-    text = mosquitto.device_access(plan.prefix, banned(layout, authority))
-    write(layout.broker / mosquitto.DEVICE_ACL, text, SECRET, plan.user)
+def _users(certificates: list[Issued]) -> list[str]:
+    return [one.user for one in certificates]
 
 
 def _clear(folder: Path) -> None:

@@ -1,27 +1,39 @@
 """The text of ``mosquitto.conf`` and of its access lists.
 
-Three listeners, each with users of its own. A device cannot connect where servers do, and where devices
-connect, the user name replaces the client id: MQTT lets a client that comes with the id of another one take
-over its session, so a device could else throw the server out, and its queue with it.
+Four listeners, each with users of its own. MQTT lets a client that comes with the id of another one take over
+its session, and throw it out, and its queue with it. So nobody but the server connects where client ids are
+free, and everywhere else the user name replaces the client id. No user name is one of the server's ids:
+device ids beginning with ``disc-stream`` are refused, those of people begin with ``_``, and those of
+certificates have an ``@`` in them.
+
+Where devices show certificates, each certificate is a user of its own, which the access list names as long
+as it is good: to Mosquitto 2.0 a certificate is good for as long as the connection lasts, whatever is
+revoked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream.wire.topics import SERVER as SERVER_LEVEL
-from disc_stream_server.brokerconfig.plan import OPERATOR, SERVER, VIEWER, Layout, Plan
+from disc_stream_server.brokerconfig.authority import Issued
+from disc_stream_server.brokerconfig.plan import OPERATOR, SERVER, Layout, Plan
 
 AUTOSAVE_S = 60
 MAX_PACKET_BYTES = 1_048_576
 MAX_KEEPALIVE_S = 600
 MAX_INFLIGHT = 1_000
 MAX_QUEUED = 1_000_000_000
-DEVICE_ACL, SERVICE_ACL = "devices.acl", "services.acl"
-DEVICE_PASSWORDS, SERVICE_PASSWORDS = "devices.passwords", "services.passwords"
+DEVICE_ACL, CERTIFICATE_ACL = "devices.acl", "certificates.acl"
+SERVICE_ACL, PEOPLE_ACL = "services.acl", "people.acl"
+DEVICE_PASSWORDS, SERVICE_PASSWORDS, PEOPLE_PASSWORDS = (
+    "devices.passwords", "services.passwords", "people.passwords",
+)  # fmt: skip
 CRL = "revoked.crl"
+CHECK_TOPIC = "disc-stream-reload"
+"""What nobody may write but the check of ``certificate_access``, and nobody may read."""
 
 
 def configuration(plan: Plan, layout: Layout) -> str:
@@ -39,11 +51,11 @@ def configuration(plan: Plan, layout: Layout) -> str:
         by_name,
     )
     listeners = (
-        _Listener(plan.port, "devices, by password", DEVICE_PASSWORDS, DEVICE_ACL, (by_name,)),
-        _Listener(plan.certificate_port, "devices, by certificate", None, DEVICE_ACL, by_certificate),
-        _Listener(
-            plan.service_port, "server, viewers and operators, by password", SERVICE_PASSWORDS, SERVICE_ACL
-        ),
+        _Listener("device", plan.port, "devices, by password", (by_name,)),
+        _Listener("certificate", plan.certificate_port, "devices, by certificate", by_certificate),
+        _Listener("service", plan.service_port, "the server, by password; client ids are free here alone"),
+        # The last one: a broker that was started without it reads what stands before it when it reloads.
+        _Listener("people", plan.people_port, "viewers and operators, by password", (by_name,)),
     )
     parts += [_listener(plan, folder, listener) for listener in listeners]
     return "\n".join(parts)
@@ -65,8 +77,8 @@ max_queued_messages {MAX_QUEUED}
 max_queued_bytes {plan.queue_bytes}
 max_inflight_messages {MAX_INFLIGHT}
 
-# A larger packet ends the connection. (message_size_limit is left alone: with MQTT 3.1.1 it would confirm a
-# larger message and throw it away.)
+# A larger packet ends the sender's connection. (message_size_limit is left alone: with MQTT 3.1.1 it would
+# confirm a larger message and throw it away.)
 max_packet_size {MAX_PACKET_BYTES}
 max_keepalive {MAX_KEEPALIVE_S}
 set_tcp_nodelay true
@@ -90,103 +102,133 @@ connection_messages true
 def _plugins(plan: Plan, folder: Path) -> str:
     """2.1: the files are read by plugins, which are loaded once for each kind of listener."""
     so = Path(plan.plugin_dir)
-    return f"""\
-plugin_load device-passwords {so / "mosquitto_password_file.so"}
-plugin_opt_password_file {folder / DEVICE_PASSWORDS}
-plugin_load device-access {so / "mosquitto_acl_file.so"}
-plugin_opt_acl_file {folder / DEVICE_ACL}
-plugin_load service-passwords {so / "mosquitto_password_file.so"}
-plugin_opt_password_file {folder / SERVICE_PASSWORDS}
-plugin_load service-access {so / "mosquitto_acl_file.so"}
-plugin_opt_acl_file {folder / SERVICE_ACL}
-"""
+    lines = []
+    for kind, (passwords, acl) in _FILES.items():
+        if passwords is not None:
+            lines += [f"plugin_load {kind}-passwords {so / 'mosquitto_password_file.so'}"]
+            lines += [f"plugin_opt_password_file {folder / passwords}"]
+        lines += [f"plugin_load {kind}-access {so / 'mosquitto_acl_file.so'}"]
+        lines += [f"plugin_opt_acl_file {folder / acl}"]
+    return "\n".join(lines) + "\n"
+
+
+_FILES: dict[str, tuple[str | None, str]] = {
+    "device": (DEVICE_PASSWORDS, DEVICE_ACL),
+    "certificate": (None, CERTIFICATE_ACL),
+    "service": (SERVICE_PASSWORDS, SERVICE_ACL),
+    "people": (PEOPLE_PASSWORDS, PEOPLE_ACL),
+}
+"""By kind of listener: who may connect (where it is not the certificate that decides), and who may what."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
-    """A port, who connects there, the files that say who may, and further settings."""
+    """A port, who connects there, and further settings."""
 
+    kind: str
     port: int
     whom: str
-    passwords: str | None
-    acl: str
     further: tuple[str, ...] = ()
 
-    @property
-    def is_for_devices(self) -> bool:
-        return self.acl == DEVICE_ACL
 
-
+# 2.0 forgets `max_connections` when it reloads (2.0.11 and 2.0.20 do), and has no other limit; see the guide.
 def _listener(plan: Plan, folder: Path, listener: _Listener) -> str:
     lines = [
         f"# {listener.whom}",
         f"listener {listener.port}" + (f" {plan.bind}" if plan.bind else ""),
+        f"max_connections {plan.max_connections}",
         f"certfile {folder / 'broker.crt'}",
         f"keyfile {folder / 'broker.key'}",
         *listener.further,
     ]
+    passwords, acl = _FILES[listener.kind]
     if plan.mosquitto == "2.0":
         # Where the user name becomes the client id, a client may leave that out, as `mosquitto_pub` does.
-        zero_length = "true" if listener.is_for_devices else "false"
+        zero_length = "false" if listener.kind == "service" else "true"
         lines += ["allow_anonymous false", f"allow_zero_length_clientid {zero_length}"]
-        lines += [f"password_file {folder / listener.passwords}"] if listener.passwords else []
-        lines += [f"acl_file {folder / listener.acl}"]
+        lines += [f"password_file {folder / passwords}"] if passwords else []
+        lines += [f"acl_file {folder / acl}"]
     else:
-        kind = "device" if listener.is_for_devices else "service"
         lines += ["listener_allow_anonymous false"]
-        lines += [f"plugin_use {kind}-passwords"] if listener.passwords else []
-        lines += [f"plugin_use {kind}-access"]
+        lines += [f"plugin_use {listener.kind}-passwords"] if passwords else []
+        lines += [f"plugin_use {listener.kind}-access"]
     return "\n".join(lines) + "\n"
 
 
-def device_access(prefix: str, banned: Collection[str] = ()) -> str:
-    """Who may do what where devices connect; the user name is the device id.
+def device_access(prefix: str) -> str:
+    """Who may do what where devices connect with passwords; the user name is the device id."""
+    rights = "".join(f"pattern {right}\n" for right in _of_device(prefix, "%u"))
+    return f"# Each device for itself.\n{rights}"
+
+
+def certificate_access(prefix: str, good: Iterable[Issued], check: str = "") -> str:
+    """Who may do what where devices connect with certificates.
 
     Args:
         prefix: of the topics.
-        banned: devices whose certificate was revoked; a connection that is open keeps nothing but itself.
+        good: the certificates that are valid; others have no rights, on connections that are open either.
+        check: user name by which a command sees that the broker has read this list, see ``reloading``.
     """
-    bans = "".join(f"user {device}\ntopic deny #\n\n" for device in sorted(banned))
-    return f"""\
-# A device writes its own samples, description and state; it reads its own label, its own
-# problem and the announcements.
-pattern write {prefix}/%u/raw
-pattern write {prefix}/%u/meta
-pattern write {prefix}/%u/status
-pattern read {prefix}/%u/label
-pattern read {prefix}/%u/problem
-pattern read {prefix}/{SERVER_LEVEL}/#
+    parts = ["# Each certificate that is good; a renewed one is another user.\n"]
+    for one in good:
+        rights = "".join(f"topic {right}\n" for right in _of_device(prefix, one.device))
+        parts.append(f"user {one.user}\n{rights}")
+    if check:
+        parts.append(f"user {check}\ntopic write {CHECK_TOPIC}\n")
+    return "\n".join(parts)
 
-{bans}"""
+
+def _of_device(prefix: str, device: str) -> tuple[str, ...]:
+    """A device writes its samples, description and state; it reads labels, problem and announcements."""
+    own = f"{prefix}/{device}"
+    return (
+        f"write {own}/raw", f"write {own}/meta", f"write {own}/status", f"read {own}/label",
+        f"read {own}/problem", f"read {prefix}/{SERVER_LEVEL}/#",
+    )  # fmt: skip
 
 
 def service_access(prefix: str) -> str:
-    """Who may do what where servers, viewers and operators connect."""
+    """What the server may do: it reads everything, and writes labels, problems and announcements."""
     return f"""\
-# The server reads everything, and writes labels, problems and announcements.
 user {SERVER}
 topic read {prefix}/#
 topic write {prefix}/+/label
 topic write {prefix}/+/problem
 topic write {prefix}/{SERVER_LEVEL}/#
-
-# Viewers read labels, problems, states and descriptions, never samples.
-user {VIEWER}
-topic read {prefix}/+/label
-topic read {prefix}/+/problem
-topic read {prefix}/+/status
-topic read {prefix}/+/meta
-topic read {prefix}/{SERVER_LEVEL}/#
-
-# Operators look after it: `disc-stream doctor`, `disc-stream data forget`, which clears what is retained, and
-# `disc-stream deadletter replay`, which sends samples again in their device's name.
-user {OPERATOR}
-topic read {prefix}/#
-topic read $SYS/broker/#
-topic write {prefix}/+/raw
-topic write {prefix}/+/meta
-topic write {prefix}/+/status
-topic write {prefix}/+/label
-topic write {prefix}/+/problem
-topic write {prefix}/{SERVER_LEVEL}/doctor/#
 """
+
+
+def people_access(prefix: str, users: Iterable[str]) -> str:
+    """Who may do what where viewers and operators connect.
+
+    Args:
+        prefix: of the topics.
+        users: their user names; what they may do goes by the role that these begin with.
+    """
+    parts = [_ABOUT_PEOPLE]
+    for user in sorted(users):
+        rights = _OPERATORS if is_operator(user) else _VIEWERS
+        topics = "".join(f"topic {how} {what.format(p=prefix, s=SERVER_LEVEL)}\n" for how, what in rights)
+        parts.append(f"user {user}\n{topics}")
+    return "\n".join(parts)
+
+
+def is_operator(user: str | None) -> bool:
+    """Whether a user name is that of an operator."""
+    return user is not None and (user == OPERATOR or user.startswith(f"{OPERATOR}-"))
+
+
+_ABOUT_PEOPLE = """\
+# Viewers read labels, problems, states and descriptions, never samples. Operators look after it all:
+# `disc-stream doctor`, `disc-stream data forget`, which clears what is retained, and
+# `disc-stream deadletter replay`, which sends samples again in their device's name.
+"""
+_VIEWERS = (
+    ("read", "{p}/+/label"), ("read", "{p}/+/problem"), ("read", "{p}/+/status"), ("read", "{p}/+/meta"),
+    ("read", "{p}/{s}/#"),
+)  # fmt: skip
+_OPERATORS = (
+    ("read", "{p}/#"), ("read", "$SYS/broker/#"), ("write", "{p}/+/raw"), ("write", "{p}/+/meta"),
+    ("write", "{p}/+/status"), ("write", "{p}/+/label"), ("write", "{p}/+/problem"),
+    ("write", "{p}/{s}/doctor/#"),
+)  # fmt: skip

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from pathlib import Path
 
-from disc_stream_server.brokerconfig.files import SECRET, write
+from disc_stream_server.brokerconfig.files import SECRET, read, write
 
 # What `mosquitto_passwd` takes. More would only slow the broker down: our passwords are 256 random bits.
 ITERATIONS = 101
@@ -32,17 +32,15 @@ class PasswordFile:
 
     Args:
         path: of the file; it need not be there.
-        owner: user that the broker runs as.
+        reader: user that the broker runs as.
     """
 
-    def __init__(self, path: Path, owner: str | None = None) -> None:
-        self._path, self._owner = path, owner
+    def __init__(self, path: Path, reader: str | None = None) -> None:
+        self._path, self._reader = path, reader
 
     def users(self) -> dict[str, str]:
         """Hash by name."""
-        if not self._path.exists():
-            return {}
-        lines = self._path.read_text(encoding="utf-8").splitlines()
+        lines = (read(self._path) or b"").decode("utf-8").splitlines()
         pairs = [line.partition(":") for line in lines if ":" in line]
         return {name: digest for name, _, digest in pairs}
 
@@ -65,4 +63,4 @@ class PasswordFile:
 
     def _write(self, users: dict[str, str]) -> None:
         lines = [f"{name}:{digest}\n" for name, digest in users.items()]
-        write(self._path, "".join(lines), SECRET, self._owner)
+        write(self._path, "".join(lines), SECRET, self._reader)

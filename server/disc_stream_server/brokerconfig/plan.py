@@ -20,12 +20,19 @@ Version = Literal["2.0", "2.1"]
 SERVER, VIEWER, OPERATOR = "_server", "_viewer", "_operator"
 """User names of the roles; none of them can be a device id, for those begin with a letter or digit."""
 ROLES = {"server": SERVER, "viewer": VIEWER, "operator": OPERATOR}
+RESERVED = "disc-stream"
+"""What the server's client ids begin with, and no device id on a secured broker."""
+PEOPLE = (VIEWER, OPERATOR)
+"""Those of whoever sets the broker up; further people have ``_viewer-NAME`` or ``_operator-NAME``."""
 
+MAX_CONNECTIONS = 10_000
 # 2.0 reads this as a C int. Two thousand million bytes are a day of 30 devices, or an hour of 700.
 QUEUE_BYTES = 2_000_000_000
 _HOST = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+_SCOPE = re.compile(r"[A-Za-z0-9_.-]{1,32}")  # of a link-local address: the name of an interface
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
 _PLUGIN_FOLDERS = ("/usr/lib", "/usr/local/lib")
 
 
@@ -37,12 +44,15 @@ class Plan:
         hosts: names and addresses that clients use; the first one goes into URLs.
         port: devices with passwords.
         certificate_port: devices with certificates.
-        service_port: server, viewers, operators.
+        service_port: the server.
+        people_port: viewers and operators.
         prefix: of the topics.
         mosquitto: version of the broker.
         bind: address to listen on; None for all.
         user: that the broker runs as.
         queue_bytes: what the broker keeps at most for one client that is away or slow.
+        max_connections: at one time to each port, so that those who flood one leave descriptors to the
+            others.
         plugin_dir: folder of Mosquitto's own plugins (2.1).
 
     Raises:
@@ -54,21 +64,32 @@ class Plan:
     port: int = 8883
     certificate_port: int = 8884
     service_port: int = 8885
+    people_port: int = 8886
     prefix: str = DEFAULT_PREFIX
     mosquitto: Version = "2.0"
     bind: str | None = "127.0.0.1"
     user: str = ""
     queue_bytes: int = QUEUE_BYTES
+    max_connections: int = MAX_CONNECTIONS
     plugin_dir: str = _PLUGIN_FOLDERS[0]
 
     def __post_init__(self) -> None:
         Topics(self.prefix)
         for host in self.hosts:
             _check_host(host)
-        ports = (self.port, self.certificate_port, self.service_port)
+        if not self.hosts:
+            raise ConfigError("the broker has no name and no address", remedy="Give it one with --host")
+        if self.bind is not None:
+            _check_bind(self.bind)
+        if self.user and not _USER.fullmatch(self.user):
+            raise ConfigError(
+                f"{self.user!r} is not the name of a user", remedy="Give --user one that exists"
+            )
+        check_path(self.plugin_dir, "--plugin-dir")
+        ports = self.ports
         if len(set(ports)) != len(ports) or not all(0 < port < 65_536 for port in ports):
             raise ConfigError(
-                f"the ports {', '.join(map(str, ports))} are not three different ports",
+                f"the ports {', '.join(map(str, ports))} are not four different ports from 1 to 65535",
                 remedy="Choose others",
             )
         if self.mosquitto not in {"2.0", "2.1"}:
@@ -77,13 +98,22 @@ class Plan:
             raise ConfigError(
                 f"a queue of {self.queue_bytes} bytes is not possible", remedy="Use 1048576 to 2147483647"
             )
+        if not 16 <= self.max_connections <= 1_000_000:
+            raise ConfigError(
+                f"{self.max_connections} connections are not possible", remedy="Use 16 to 1000000"
+            )
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All of them, in the order of their listeners."""
+        return (self.port, self.certificate_port, self.service_port, self.people_port)
 
     @classmethod
     def make(cls, **given: Any) -> Plan:
         """A new plan from what somebody asked for; None stands for the default.
 
         With hosts of its own the broker listens on all addresses, without any on this machine alone. The
-        two other ports follow the first one.
+        other ports follow the first one.
         """
         wanted = {name: value for name, value in given.items() if value is not None}
         if "hosts" in wanted and "bind" not in wanted:
@@ -91,6 +121,7 @@ class Plan:
         if "port" in wanted:
             wanted.setdefault("certificate_port", wanted["port"] + 1)
             wanted.setdefault("service_port", wanted["port"] + 2)
+            wanted.setdefault("people_port", wanted["port"] + 3)
         wanted.setdefault("user", _default_user())
         wanted.setdefault("plugin_dir", _find_plugins())
         return cls(**wanted)
@@ -128,6 +159,12 @@ class Plan:
     def _from(cls, stored: Mapping[str, Any]) -> Plan:
         known = {one.name for one in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
+        if "people_port" not in values:  # of a version that had three
+            taken = {values["port"], values["certificate_port"], values["service_port"]}
+            values["people_port"] = next(
+                port for port in (*range(values["service_port"] + 1, 65_536), *range(1024, 65_536))
+                if port not in taken
+            )  # fmt: skip
         return cls(**{**values, "hosts": tuple(values["hosts"])})
 
     def url(self, user: str, port: int, **options: str) -> str:
@@ -181,19 +218,55 @@ class Layout:
         """Environment file of a role."""
         return self.roles / f"{name}.env"
 
+    @property
+    def is_older(self) -> bool:
+        """Whether a version wrote it that had viewers, operators and the server on one port."""
+        return self.plan.exists() and not (self.broker / "people.acl").exists()
+
     def device(self, device: str) -> Path:
         """What a device needs."""
         return self.root / "devices" / device
 
 
+def check_path(path: str, option: str) -> None:
+    """Check that a path can stand in ``mosquitto.conf``, which has no quotes.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    if not path.isprintable() or any(character.isspace() for character in path):
+        raise ConfigError(
+            f"Mosquitto reads no paths with spaces or control characters: {path!a}",
+            remedy=f"Give {option} another",
+        )
+    if not path.startswith("/"):
+        raise ConfigError(f"{path!r} is not an absolute path", remedy=f"Let {option} begin with /")
+
+
 def _check_host(host: str) -> None:
     try:
-        ipaddress.ip_address(host)
+        if "%" not in host:  # what stands behind it is not looked at, and no certificate holds it
+            ipaddress.ip_address(host)
+            return
     except ValueError:
-        if len(host) > 253 or not _HOST.fullmatch(host):
-            raise ConfigError(
-                f"{host!r} is neither a host name nor an address", remedy="Give --host the name alone"
-            ) from None
+        if len(host) <= 253 and _HOST.fullmatch(host):
+            return
+    raise ConfigError(f"{host!r} is neither a host name nor an address", remedy="Give --host the name alone")
+
+
+def _check_bind(address: str) -> None:
+    bare, scoped, scope = address.partition("%")
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        known = not scoped and len(address) <= 253 and _HOST.fullmatch(address) is not None
+    else:
+        known = not scoped or _SCOPE.fullmatch(scope) is not None
+    if not known:
+        raise ConfigError(
+            f"{address!r} is not an address to listen on",
+            remedy="Give --bind one of this machine's addresses",
+        )
 
 
 def _default_user() -> str:

@@ -13,7 +13,7 @@ from disc_stream.errors import TopicError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.secrecy import is_loopback
 from disc_stream.wire.topics import DOCTOR, SERVER, Kind, Topics, check_device
-from disc_stream_server.brokerconfig.plan import OPERATOR
+from disc_stream_server.brokerconfig.mosquitto import is_operator
 from disc_stream_server.doctor.findings import Finding, bad, good, skipped
 from disc_stream_server.doctor.probe import Heard, Probe, refused
 
@@ -88,7 +88,7 @@ def check_account(broker: Broker, topics: Topics, client_id: str) -> list[Findin
         "not tried: these are not a device's credentials",
         "Add --as-device URL with those of one",
     )
-    if broker.username == OPERATOR:  # whose work it is: `deadletter replay`
+    if is_operator(broker.username):  # whose work it is: `deadletter replay`
         return [without_device]
     other = f"{DOCTOR}{secrets.token_hex(8)}"
     with Probe(broker, client_id) as probe:

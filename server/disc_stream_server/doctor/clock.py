@@ -27,7 +27,7 @@ def check_clock(broker: Broker, topics: Topics, client_id: str) -> list[Finding]
         if not probe.connect().accepted:
             return [skipped(_GROUP, "round trip", "the broker let us in once, and not again")]
         round_trip, finding = _round_trip(probe, topics)
-        return [finding, _server(probe, topics, round_trip), *_broker_says(probe)]
+        return [finding, *_server(probe, topics, round_trip), *_broker_says(probe)]
 
 
 def _round_trip(probe: Probe, topics: Topics) -> tuple[float, Finding]:
@@ -54,24 +54,43 @@ def _round_trip(probe: Probe, topics: Topics) -> tuple[float, Finding]:
     return middle, good(_GROUP, "round trip", detail)
 
 
-def _server(probe: Probe, topics: Topics, round_trip_ms: float) -> Finding:
-    """Whether a server is there, by its status."""
+def _server(probe: Probe, topics: Topics, round_trip_ms: float) -> list[Finding]:
+    """Whether a server is there, by its status, and whether it keeps its connection."""
     if refused(probe.subscribe(topics.server_status)):
-        return skipped(_GROUP, "server", "these credentials may not read its status")
+        return [skipped(_GROUP, "server", "these credentials may not read its status")]
     probe.wait_for(lambda heard: heard.topic == topics.server_status and not heard.retained, _STATUS_S)
     now_us = time.time_ns() // 1_000
     told = [heard for heard in probe.heard() if heard.topic == topics.server_status]
     if not told:
-        return skipped(
-            _GROUP, "server", "none has ever been here (or these credentials may not read its status)"
-        )
+        return [
+            skipped(
+                _GROUP, "server", "none has ever been here (or these credentials may not read its status)"
+            )
+        ]
     try:
         status = decode_server_status(told[-1].payload)
     except PayloadError as error:
-        return bad(
-            _GROUP, "server", f"its status cannot be read: {error}", "Update this program", serious=False
-        )
-    return _judge(status, now_us, round_trip_ms, live=not told[-1].retained)
+        return [
+            bad(_GROUP, "server", f"its status cannot be read: {error}", "Update this program", serious=False)
+        ]
+    return [_judge(status, now_us, round_trip_ms, live=not told[-1].retained), _sessions(status)]
+
+
+def _sessions(status: ServerStatus) -> Finding:
+    """Whether others have connected with the server's client ids, and whether its queue was lost."""
+    taken, lost = (status.counters.get(name, 0) for name in ("takeovers", "sessions_lost"))
+    name = "server's session"
+    if not taken and not lost:
+        return good(_GROUP, name, "nobody has taken it over, and the broker has not lost it")
+    words = [f"taken over {taken} times by another client with the server's id"] if taken else []
+    words += [f"lost {lost} times, with the messages that waited in it"] if lost else []
+    remedy = (
+        "Look for a second `disc-stream serve` with the same client id; if there is none, renew the server's "
+        "password (docs/guides/security.md)"
+        if taken
+        else "Let the broker keep its data over a restart, and raise session_expiry_s"
+    )
+    return bad(_GROUP, name, f"{' and '.join(words)} since the server started", remedy, serious=bool(taken))
 
 
 def _judge(status: ServerStatus, now_us: int, round_trip_ms: float, *, live: bool) -> Finding:

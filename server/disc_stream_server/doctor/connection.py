@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.certificate import validity_of_der
+from disc_stream.wire.limits import MAX_PACKET_BYTES
 from disc_stream.wire.secrecy import is_loopback
 from disc_stream.wire.tls import make_context
 from disc_stream_server.doctor.findings import Finding, bad, good, skipped
@@ -16,6 +17,10 @@ from disc_stream_server.doctor.probe import PATIENCE_S, Answer, Probe
 
 _GROUP = "broker"
 _LARGEST_BATCH = 262_144 + 1_024  # a payload of the largest size, with its topic and properties
+_LARGER_IS_DROPPED = (
+    f"the server asks for {MAX_PACKET_BYTES:,} bytes at most: the broker confirms a larger message and drops "
+    "it, and a gap is all that is seen"
+)
 _SESSION_S = 86_400
 _SOON_DAYS = 30
 
@@ -96,6 +101,14 @@ def _limits(broker: Broker, answer: Answer) -> list[Finding]:
             if is_good(value)
             else bad(_GROUP, name, detail, remedy, serious=serious)
         )
+    if answer.limits.get("MaximumPacketSize", _UNTOLD["MaximumPacketSize"]) > MAX_PACKET_BYTES:
+        findings.append(
+            bad(
+                _GROUP, "too large messages", _LARGER_IS_DROPPED,
+                "Let the broker refuse them: senders then learn of it (Mosquitto: max_packet_size 1048576)",
+                serious=False,
+            )
+        )  # fmt: skip
     shared = answer.limits.get("SharedSubscriptionAvailable", 1)
     aliases = answer.limits.get("TopicAliasMaximum", 0)
     findings.append(

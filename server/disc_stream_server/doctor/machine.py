@@ -19,8 +19,10 @@ from disc_stream.errors import install_command
 from disc_stream_server.doctor.findings import Finding, bad, good
 from disc_stream_server.doctor.probe import milliseconds_since
 from disc_stream_server.storage.lock import holder
+from disc_stream_server.storage.private import readable_by_others
 
 _GROUP = "machine"
+_NAMED = 3
 _SYNCS, _SYNC_BYTES = 32, 4096
 _SLOW_MS = 30.0
 _LITTLE, _TOO_LITTLE = 2 * 2**30, 256 * 2**20
@@ -46,6 +48,12 @@ def _folder(state: Path, folder: Path) -> Finding:
         return bad(
             _GROUP, "state folder", f"everybody on this machine gets into {folder}", f"chmod o= {folder}",
             serious=False,
+        )  # fmt: skip
+    if seen := readable_by_others(folder):
+        names = ", ".join(path.name for path in seen[:_NAMED]) + (" and more" if len(seen) > _NAMED else "")
+        return bad(
+            _GROUP, "state folder", f"others on this machine may read {names} in {folder}",
+            f"chmod -R go= {folder}", serious=False,
         )  # fmt: skip
     user = holder(folder)
     in_use = "not in use" if user is None else f"in use by process {user or '?'}"

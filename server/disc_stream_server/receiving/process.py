@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
 from disc_stream_server.receiving.receiver import ReceiverSettings
+from disc_stream_server.receiving.rivals import End
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ _START_S = 110.0  # two connections, each with a look-up of the broker's name an
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 15.0
 _SILENT_S = 45.0  # a process that has reported nothing for so long is taken for dead
 _KILL_S = 2.0
+_MAX_ENDS = 64
 _ENDED = "the receiving process ended"
 
 
@@ -32,7 +35,6 @@ class ReceiverProcess:
     Args:
         settings: passed to it.
         on_head: called on a thread of ours whenever rows were added to the spool, or its state changed.
-        on_failure: called once, on a thread of ours, when going on is pointless.
     """
 
     def __init__(
@@ -40,10 +42,9 @@ class ReceiverProcess:
         settings: ReceiverSettings,
         *,
         on_head: Callable[[], None],
-        on_failure: Callable[[Exception], None],
     ) -> None:
         self._settings = settings
-        self._on_head, self._on_failure = on_head, on_failure
+        self._on_head = on_head
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -58,6 +59,10 @@ class ReceiverProcess:
         """Position of the last durable row."""
         self.connected = False
         """Whether it has a connection to the broker."""
+        self.since = 0.0
+        """When its present connection began, or the last one was lost, monotonic seconds of this machine."""
+        self.ends: deque[End] = deque(maxlen=_MAX_ENDS)
+        """Connections that the broker ended without a reason; whoever reads it empties it."""
         self.waits = ""
         """What it does to get a connection, "" while it has one."""
         self.blocked = ""
@@ -154,8 +159,7 @@ class ReceiverProcess:
     def _keep_alive(self) -> None:
         """Hear the process until it ends, and start another, until we are to stop.
 
-        Nothing but a stop or a fatal answer of the broker ends this: what goes wrong is tried again after a
-        delay that grows.
+        Nothing but a stop ends this: what goes wrong is tried again after a delay that grows.
         """
         delay_s = _FIRST_DELAY_S
         running = True
@@ -228,16 +232,16 @@ class ReceiverProcess:
                 self.head, self.connected, self.trouble = event["head"], True, ""
                 self._started.set()
                 self._on_head()
+            case "ended":
+                self.ends.append(End(self._settings.client_id, event["at"]))
             case "state":
+                self.since = event["since"]
                 changed = self.connected != event["connected"] or self.blocked != event["blocked"]
                 self.waits = event["waits"]
                 self.connected, self.blocked = event["connected"], event["blocked"]
                 self.head, self._counts = event["head"], event["counts"]
                 if changed:
                     self._on_head()
-            case "fatal":
-                self._problem = BrokerError(event["message"], remedy=event["remedy"])
-                self._on_failure(self._problem)
             case "failed":
                 self._fail(event)
 

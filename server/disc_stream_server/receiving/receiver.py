@@ -24,6 +24,7 @@ from typing import Any
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.limits import HEADER_BYTES, MAX_PACKET_BYTES
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.memory import give_back_memory
@@ -61,6 +62,8 @@ class ReceiverSettings:
         max_delay_s: longest wait for further messages to commit together.
         floor: position that is known to have been given away, even if the spool has been removed since.
         idle_s: for so long after the last message, rows are written that say that time has passed.
+        max_payload_bytes: larger payloads are refused by whoever reads the spool; of those, a byte more than
+            this is spooled.
     """
 
     broker: str = field(repr=False)
@@ -73,6 +76,12 @@ class ReceiverSettings:
     max_delay_s: float
     floor: int = 0
     idle_s: float = 11.0
+    max_payload_bytes: int = 262_144
+
+    @property
+    def max_packet_bytes(self) -> int:
+        """What the broker may send us at most; the one of `disc-stream broker config` takes no more."""
+        return max(MAX_PACKET_BYTES, self.max_payload_bytes + HEADER_BYTES)
 
 
 @dataclass(slots=True)
@@ -83,6 +92,7 @@ class ReceiverCounts:
         received: messages, repetitions included.
         received_bytes: their payloads.
         groups: transactions they were committed in.
+        takeovers: connections that ended because another client connected with our id.
         turned_away: messages of QoS 0 that came faster than they could be committed.
         probes: messages of the server to itself, which are not spooled.
         sessions_lost: connections on which the broker had no queue for us though there had been one before:
@@ -96,6 +106,7 @@ class ReceiverCounts:
     received: int = 0
     received_bytes: int = 0
     groups: int = 0
+    takeovers: int = 0
     turned_away: int = 0
     probes: int = 0
     sessions_lost: int = 0
@@ -110,7 +121,7 @@ class Receiver:
 
     Args:
         settings: where from and where to.
-        report: told of ``ready``, ``head``, ``state`` and ``fatal``, as plain values.
+        report: told of ``ready``, ``head`` and ``state``, as plain values.
         clock: time.
 
     Raises:
@@ -151,12 +162,12 @@ class Receiver:
                 on_burst=self._on_burst,
                 on_up=self._on_up,
                 on_down=self._on_down,
-                on_fatal=self._give_up,
             ),
             Session(
                 expiry_s=settings.session_expiry_s,
                 receive_maximum=settings.receive_maximum,
                 manual_ack=True,
+                max_packet_bytes=settings.max_packet_bytes,
             ),
         )
 
@@ -226,6 +237,9 @@ class Receiver:
         if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
             self._counts.turned_away += 1
             return
+        most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
+        if len(message.payload) > most:
+            message = message._replace(payload=message.payload[:most])
         self._waiting.append(message)
 
     def _on_burst(self) -> float | None:
@@ -260,6 +274,9 @@ class Receiver:
 
     def _on_down(self, _reason: str) -> None:
         self._waiting.clear()  # the broker sends them again
+        ends = self._link.history.ends
+        while ends:
+            self._report({"event": "ended", "at": ends.popleft()})
         self._beat()
 
     def _commit(self) -> None:
@@ -351,22 +368,20 @@ class Receiver:
     # -- what the main process hears -------------------------------------------------------------------
 
     def _beat(self) -> None:
+        self._counts.takeovers = self._link.history.takeovers
         everything = round(time.process_time() * 1e6)
         self._counts.cpu_us_receive = everything - self._counts.cpu_us_spool
         self._report(
             {
                 "event": "state",
                 "connected": self._link.connected,
+                "since": self._link.history.since,
                 "waits": self._link.connecting,
                 "blocked": self._blocked,
                 "head": self._spool.head,
                 "counts": asdict(self._counts),
             }
         )
-
-    def _give_up(self, error: BrokerError) -> None:
-        self._report({"event": "fatal", "message": error.message, "remedy": error.remedy})
-        self._ended.set()
 
 
 def _digest(message: Message) -> bytes:

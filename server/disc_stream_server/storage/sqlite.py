@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from disc_stream.errors import SpoolFullError, StorageError
+from disc_stream_server.storage.private import begin_private
 
 _BUSY_MS = 10_000
 # SQLite would keep 2 MiB per connection. Rows are appended, and what is read is read once: the system's
@@ -38,6 +39,8 @@ def connect(
         sqlite3.Error: if it cannot be opened or is damaged.
     """
     # The size of pages is that of new files. This one suits messages of some hundred bytes, and labels.
+    if mode == "rwc":
+        begin_private(path)  # the log, and what processes share, get the permissions of the file
     settings = (
         f"busy_timeout={_BUSY_MS}",
         "page_size=8192",
