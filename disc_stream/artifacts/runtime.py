@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.artifacts.bundle import METADATA_KEY, Bundle, graph_facts
+from disc_stream.artifacts.bundle import INPUT, METADATA_KEY, Bundle, graph_facts
 from disc_stream.errors import (
     BundleError,
     ConfigError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Provider = Literal["auto", "cpu", "cuda"]
 
-INPUT = "x"
 OUTPUTS = ("embedding", "q", "distance")
 
 _CPU = "CPUExecutionProvider"
@@ -142,6 +142,10 @@ def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> on
     options.inter_op_num_threads = 1
     # Threads that spin between two small batches burn a core while a handful of devices streams.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What opening the bundle has refused is refused once more: models of another form than ONNX, and tensors
+    # in other files, which would be looked for here. Nothing can lie in what is no folder.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = _QUIET
     if provider == "cpu":
         return _create(bundle, options, [_CPU])
