@@ -1,4 +1,4 @@
-"""The receiving process: ``python -m disc_stream_server.receiving``, started by the server.
+"""The receiving process: ``python -P -m disc_stream_server.receiving``, started by the server.
 
 Its settings are the first line on stdin, as JSON, so that no password shows in a list of processes. It
 stops at the line ``stop``, and at once when stdin ends: then the server is gone. Reports are JSON lines on

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
+from disc_stream.interpreter import python_module
 from disc_stream_server.receiving.receiver import ReceiverSettings
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class ReceiverProcess:
             OSError: if the machine does not allow it (memory, processes, open files).
         """
         process = subprocess.Popen(
-            [sys.executable, "-m", "disc_stream_server.receiving"],
+            python_module("disc_stream_server.receiving"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
