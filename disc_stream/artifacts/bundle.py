@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from disc_stream.artifacts.manifest import (
 from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.artifacts.signing import verify
 from disc_stream.errors import BundleError, DiscStreamError, UsageError
+from disc_stream.text import printable
 
 INPUT = "x"
 METADATA_KEY = "disc_stream"
@@ -69,6 +71,8 @@ _FACTS = {
 }
 _UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE}
 _EXPORT_AGAIN = "Export or copy it again"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +102,8 @@ class Bundle:
 
         Args:
             path: folder or zip.
-            trusted_keys: PEM files of Ed25519 public keys, one of which must have signed it;
-                None asks for no signature. A signature of the catalogue, if there is one, must be theirs too;
-                a catalogue without one (somebody without a key has named clusters) is taken as it is.
+            trusted_keys: PEM files of Ed25519 public keys, one of which must have signed the manifest and
+                one the catalogue; None asks for no signature, and the log says so.
 
         Raises:
             InputNotFoundError: if there is nothing at ``path``.
@@ -112,10 +115,13 @@ class Bundle:
         files = _read_bundle(path)
         manifest_bytes = files[MANIFEST_FILE]
         manifest = parse_manifest(manifest_bytes, what)
-        if trusted_keys is not None:
+        if trusted_keys is None:
+            _log.info("no signature of %s was checked: no trusted key is given", printable(what))
+        else:
             verify(manifest_bytes, files.get(SIGNATURE_FILE), trusted_keys, what)
-            if (signature := files.get(CATALOGUE_SIGNATURE_FILE)) is not None:
-                verify(files.get(CATALOGUE_FILE, b""), signature, trusted_keys, f"{CATALOGUE_FILE} of {what}")
+            if (catalogue_bytes := files.get(CATALOGUE_FILE)) is not None:
+                signature = files.get(CATALOGUE_SIGNATURE_FILE)
+                verify(catalogue_bytes, signature, trusted_keys, f"{CATALOGUE_FILE} of {what}")
         _check_files(files, manifest, what)
         _check_facts(manifest, what)
         check_graph(files[MODEL_FILE], manifest, what)
@@ -178,6 +184,7 @@ def write_catalogue(
     """Replace the catalogue of a bundle; the model, its version and its signature stay as they are.
 
     Without ``sign``, an older signature of the catalogue is removed: it would not be one of the new names.
+    Who asks for signatures (``trusted_keys``) then refuses the bundle.
 
     Args:
         path: of an intact bundle.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras
+from disc_stream.cli.common import JsonOption, print_json, require_extras, say
 
 if TYPE_CHECKING:
     from disc_stream_server.brokerconfig.setup import Written
@@ -98,15 +98,15 @@ def config(
         _print_set_up(done, told)
         return
     layout, plan = done.layout, done.plan
-    typer.echo(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
-    typer.echo(f"Start the broker:  mosquitto -c {layout.broker / 'mosquitto.conf'}")
-    typer.echo(f"Serve:             set -a; . {layout.role('server')}; disc-stream serve --bundle BUNDLE")
-    typer.echo(f"Watch:             set -a; . {layout.role('viewer')}; disc-stream watch")
-    typer.echo(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
+    say(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
+    say(f"Start the broker:  mosquitto -c {layout.broker / 'mosquitto.conf'}")
+    say(f"Serve:             set -a; . {layout.role('server')}; disc-stream serve --bundle BUNDLE")
+    say(f"Watch:             set -a; . {layout.role('viewer')}; disc-stream watch")
+    say(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
     if plan.bind == "127.0.0.1":
-        typer.echo("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
+        say("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
     if told is not None:
-        typer.echo(f"The broker (process {told}) was told; other ports and limits need a restart.")
+        say(f"The broker (process {told}) was told; other ports and limits need a restart.")
 
 
 def _print_set_up(done: Written, told: int | None) -> None:
@@ -155,10 +155,8 @@ def add_device(
         facts = {"device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by}
         print_json({**facts, "reloaded": added.reloaded})
         return
-    typer.echo(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
-    typer.echo(
-        f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'"
-    )
+    say(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
+    say(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
     _say_reloaded(added.reloaded)
 
 
@@ -184,12 +182,12 @@ def remove_device(device: DeviceArgument, config: ConfigOption, as_json: JsonOpt
         for number, name in ((removed.passwords, "password"), (removed.certificates, "certificate"))
         if number
     ]
-    typer.echo(f"{device} is shut out: {' and '.join(what)} taken away")
+    say(f"{device} is shut out: {' and '.join(what)} taken away")
     _say_reloaded(removed.reloaded)
 
 
 def _say_reloaded(pid: int | None) -> None:
     if pid is None:
-        typer.echo("No broker runs here on this set-up: tell yours to reload (kill -HUP its process).")
+        say("No broker runs here on this set-up: tell yours to reload (kill -HUP its process).")
     else:
-        typer.echo(f"The broker (process {pid}) was told.")
+        say(f"The broker (process {pid}) was told.")

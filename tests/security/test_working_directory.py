@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with modules that are named as ours and as Python's; importing one leaves a mark."""
+    """A working directory with modules named as ours and as Python's; importing one leaves a mark."""
     folder = tmp_path / "trap"
     folder.mkdir()
     for name in ("json", "logging", "threading", "numpy", "disc_stream", "disc_stream_server"):
