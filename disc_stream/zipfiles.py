@@ -12,6 +12,7 @@ import math
 import zipfile
 import zlib
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -152,7 +153,10 @@ def _read_array(member: IO[bytes], size: int, name: str) -> npt.NDArray[Any]:
     version = np.lib.format.read_magic(member)
     if version not in _HEADERS:
         raise ValueError(f"{name!r:.80} is of version {version} of npy")
-    shape, by_columns, dtype = _HEADERS[version](member)
+    try:
+        shape, by_columns, dtype = _HEADERS[version](member)
+    except (SyntaxError, TokenError) as error:  # numpy reads it as an expression of Python
+        raise ValueError(f"{name!r:.80} has a header that is none of npy") from error
     if dtype.hasobject:
         raise ValueError(f"Object arrays are not read, and {name!r:.80} is one")
     left = size - member.tell()

@@ -92,7 +92,10 @@ class OnnxEncoder:
         self._sizes = (bundle.manifest.embedding_dim, bundle.manifest.n_clusters)
         self._session = _open_session(bundle, provider, threads)
         self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
-        _check_graph(self._session, bundle)
+        try:
+            _check_graph(self._session, bundle)
+        except UnicodeDecodeError as error:
+            raise _unfit(bundle, "a name or a text in it is not UTF-8") from error
         _log.info("model %s runs on %s", bundle.version, self.provider)
         _warn_of_log_of_zero(bundle)
 
