@@ -6,48 +6,15 @@ The damage is the same in every run; ``make fuzz`` looks for more, guided by cov
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.hostile_files import TARGETS
+from tests.support.opened import OPENED
 
 MUTANTS = 40
 WORDS = [b"1e999", b"nan", b"-1", b"\x1b[2J", b"[" * 50, b"9" * 400, b"\n"]
-OUTSIDE_ALLOWED = ("/proc/", "/sys/", "/dev/null", sys.prefix, sys.base_prefix)
-
-
-class _Opened:
-    """What the interpreter opens while a file is read; an audit hook cannot be taken away, so it is muted."""
-
-    def __init__(self) -> None:
-        self.watching = False
-        self.paths: list[tuple[str, bool]] = []
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, args: tuple[object, ...]) -> None:
-        if not self.watching:
-            return
-        if event == "open" and isinstance(args[0], str | bytes):
-            path, mode = args[0], args[1]
-            writes = isinstance(mode, str) and bool(set(mode) & set("wax+"))
-            self.paths.append((path if isinstance(path, str) else path.decode(errors="replace"), writes))
-        elif event in {"subprocess.Popen", "os.system", "socket.connect", "os.remove", "os.rename"}:
-            self.paths.append((event, True))
-
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        self.watching, self.paths = True, []
-        try:
-            yield
-        finally:
-            self.watching = False
-
-
-OPENED = _Opened()
 
 
 def damaged(seed: bytes, chance: random.Random) -> bytes:
@@ -97,10 +64,7 @@ def test_damage_is_read_or_refused(name: str, tmp_path: Path, monkeypatch: pytes
                 target.read(data, work)
         except target.errors as error:
             lines.append(str(error))
-        outside = [
-            path for path, writes in OPENED.paths
-            if not path.startswith(str(tmp_path)) and (writes or not path.startswith(OUTSIDE_ALLOWED))
-        ]  # fmt: skip
+        outside = OPENED.outside(tmp_path)
         assert outside == []
     assert lines
     assert not [line for line in lines if "\n" in line]

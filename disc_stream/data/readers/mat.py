@@ -21,6 +21,8 @@ _BROKEN = (
     KeyError,
     IndexError,
     OSError,
+    MemoryError,
+    OverflowError,
     NotImplementedError,
     struct.error,
     zlib.error,
@@ -75,6 +77,7 @@ def read_mat(source: Source, name: str, variables: tuple[str, ...]) -> list[npt.
     """
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise MissingExtraError("train", "reading MATLAB files") from error
     data = source.read(name)
@@ -82,7 +85,7 @@ def read_mat(source: Source, name: str, variables: tuple[str, ...]) -> list[npt.
         _check_expansion(data)
         # Open files are documented as allowed; scipy's type information leaves them out.
         found = loadmat(io.BytesIO(data), variable_names=list(variables))  # type: ignore[arg-type]
-    except _BROKEN as error:
+    except (*_BROKEN, MatReadError) as error:
         raise DataError(
             f"{source.where(name)} is not a readable MATLAB file: {error}", remedy="Download it again"
         ) from error
