@@ -1,10 +1,10 @@
-"""Coverage-guided fuzzing of all files of somebody else that are opened: bundles, datasets; see ``make fuzz``.
+"""Coverage-guided fuzzing of the files of somebody else that are opened; see ``make fuzz``.
 
     python tests/fuzz/fuzz_files.py bundle-zip -max_total_time=60
 
 The first argument names the kind of file, ``list`` lists them; the others are libFuzzer's. The corpus starts
-from good files (``tests/support/hostile_files.py``), kept in ``build/fuzz/<kind>``. Whatever a reader raises but
-its typed error, opens elsewhere or writes elsewhere ends the run with the input that did it.
+from good files (``tests/support/hostile_files.py``), kept in ``build/fuzz/<kind>``. Whatever a reader raises
+but its typed error, opens elsewhere or writes elsewhere ends the run with the input that did it.
 """
 
 from __future__ import annotations
