@@ -195,6 +195,27 @@ def test_what_no_export_writes_is_refused(change: Change, says: str, folder: Pat
     assert says in refusal(folder, change)
 
 
+def test_what_onnxruntime_says_of_a_graph_does_not_reach_the_terminal(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sound = Bundle.open(folder)
+    model = onnx.load_from_string(sound.model_bytes)
+    model.graph.node[0].output[0] = "\x1b[2Jgone"  # what later nodes read is nowhere
+    hostile = Bundle(folder, sound.manifest, model.SerializeToString(), sound.catalogue)
+    with pytest.raises(BundleError, match="cannot be loaded") as caught:
+        OnnxEncoder(hostile, provider="cpu")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("old", [b"centroids", b"disc_stream"], ids=["name", "metadata"])
+def test_names_that_are_no_text_are_refused(old: bytes, folder: Path) -> None:
+    graph = (folder / "model.onnx").read_bytes()
+    replace_graph(folder, graph.replace(old, b"\xff" * len(old)))
+    with pytest.raises(BundleError, match=r"text|UTF-8"):
+        OnnxEncoder(Bundle.open(folder), provider="cpu")
+
+
 # -- memory and work ---------------------------------------------------------------------------------------
 
 
