@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ import numpy.typing as npt
 MAX_RATIO = 100
 """How many times its packed size a member may have; texts of numbers come to about 10."""
 
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, OverflowError,
+    UnicodeDecodeError,
+)  # fmt: skip
 """What ``zipfile`` raises on zips that are cut short, damaged, or packed in a way it does not know."""
 
 _FREE = 16 << 20  # bytes of a member whose ratio does not matter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -222,6 +223,24 @@ def test_a_matlab_file_that_expands_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(DataError, match=r"data\.mat is not a readable MATLAB file: it would expand to more"):
         read_mat(FolderSource(tmp_path), "data.mat", ("data",))
+
+
+# Found by fuzzing: loadmat of scipy 1.17.1 writes where it may not, and the process ends with a bus error.
+ENDS_SCIPY = base64.b64decode(
+    "TUFUTEFCIDUuMCBNQVQtZmlsZSBQbGF0Zm9ybTogcG9zaXgsIENyZWF0ZWQgb246IFN1biBOb3YgMjkgMDI6MjM6MTggMjAyNgAA"
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABSU0PAAAABwEAAHic7cfLCcIAEEXRCX6I"
+    "G83ChQsXIiIi9qCtBCzBEmxF67IESzABu3jnwnDeLKuqezc1H2yHGx2b/f/npGo12NS07v2jX01J82pKkiRJkiRJkiRJUlrfK0mS"
+    "JEmSJEmSJMkU60aSJEmSJEmSJEkyxZYkSZIkSZIkSZJkjB1JkiRJkiRJkibJGNckSZIkSZIkSZIkY9yQJEmSJEmSJEmSjHFLkiRJ"
+    "kiRJkiRJMsYdSZIkSZIkSZIkyRj3JEmSJEmSJEmSJGM8kCRJkiRJkiRJkozxSJIkSZIkSZIkSZIkSZIkyRj3JEmSJEmSJEmSJGM8"
+    "kCRJkiRJkiRJkozxSJIkSZIkSZIkSTLGE0mSJEmSJEmSJMkYzyRJkiRJkiRJkiRjvJAkSZIkSZIkSZIM8AfI4pS7DwAAAEAAAAB4"
+    "nONjYGA4wMzAwAakOYCYkwHnCQuJ"
+)
+
+
+def test_a_matlab_file_at_which_scipy_ends_the_process_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.mat").write_bytes(ENDS_SCIPY)
+    with pytest.raises(DataError, match=r"data\.mat is not a readable MATLAB file: "):
+        read_mat(FolderSource(tmp_path), "data.mat", ("data", "labels"))
 
 
 def test_a_parquet_file_that_expands_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from disc_stream.errors import DataError, InputNotFoundError
+from disc_stream.text import printable
 from disc_stream.zipfiles import BROKEN, ZipLimits, ZipRefusedError, open_zip, read_member
 
 _DEPTH = 2  # how far below the given folder a dataset's own folder may lie
@@ -74,7 +75,7 @@ class FolderSource:
 
     def where(self, name: str) -> str:
         """The path of the file."""
-        return str(self._root / name)
+        return printable(str(self._root / name))
 
 
 class ZipSource:
@@ -113,7 +114,7 @@ class ZipSource:
 
     def where(self, name: str) -> str:
         """The zip and the file in it."""
-        return f"{self._path}:{self._root}{name}"
+        return printable(f"{self._path}:{self._root}{name}")
 
 
 def open_source(path: Path, layout: Layout) -> Source:
@@ -215,7 +216,9 @@ def _top_names(names: Iterable[str]) -> list[str]:
 
 
 def _not_found(path: str, found: list[str], layout: Layout) -> DataError:
-    shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    shown = ", ".join(printable(name, 80) for name in found[:5]) + (
+        f" and {len(found) - 5} more" if len(found) > 5 else ""
+    )
     return DataError(
         f"{path!r} does not hold {layout.folder!r}: expected {layout.marker!r} in it, "
         f"found {shown or 'nothing'}",
