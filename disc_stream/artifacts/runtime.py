@@ -245,6 +245,8 @@ def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
     for node in (*inputs, *outputs):
         if node.type != _FLOAT:
             raise _unfit(bundle, f"{node.name} is {node.type}, not {_FLOAT}")
+        if not node.shape:
+            raise _unfit(bundle, f"{node.name} has no batch axis")
         if isinstance(node.shape[0], int):
             raise _unfit(bundle, f"{node.name} has a fixed batch size of {node.shape[0]}")
         if node.shape[1:] != wanted[node.name]:

@@ -209,7 +209,7 @@ def _read_file(file: Path) -> tuple[ExportHeader, _Part]:
             columns["t0_us"].to_numpy(zero_copy_only=False).astype(np.int64),
             np.asarray(flat, dtype=np.float32).reshape(shape),
         )
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{str(file)!r} cannot be read as Parquet: {reason}", remedy="Export again"
