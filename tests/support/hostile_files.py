@@ -82,7 +82,7 @@ def assert_harmless(graph: bytes) -> None:
         return
     assert {node.op_type for node in model.graph.node} <= OPERATORS
     assert {node.domain for node in model.graph.node} <= {""}
-    assert not (model.functions or model.training_info or model.graph.sparse_initializer)
+    assert not [*model.functions, *model.training_info, *model.graph.sparse_initializer]
     for tensor in model.graph.initializer:
         assert not tensor.external_data
         assert tensor.data_location == onnx.TensorProto.DEFAULT
