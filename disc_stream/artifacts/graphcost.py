@@ -20,8 +20,8 @@ Shape = tuple[int, ...]
 BATCH = 64
 """Windows at once that the limits are checked with."""
 
-# For one window. DISC as in its paper has about 200,000 values and 100 million multiplications.
-MAX_VALUES = 1 << 21
+# For one window. DISC as in its paper has about 200,000 values and 40 million multiplications.
+MAX_VALUES = 1 << 22
 MAX_MULTIPLICATIONS = 1 << 31
 
 _MAX_RANK = 8
