@@ -20,9 +20,12 @@ Shape = tuple[int, ...]
 BATCH = 64
 """Windows at once that the limits are checked with."""
 
-# For one window. DISC as in its paper has about 200,000 values and 40 million multiplications.
-MAX_VALUES = 1 << 22
+# For one window. DISC as in its paper has about 340,000 values and 100 million multiplications.
+MAX_VALUES = 1 << 23
 MAX_MULTIPLICATIONS = 1 << 31
+
+# Of what depends on no window, and is worked out when the graph is loaded: a quarter of a GiB.
+MAX_CONSTANT_VALUES = 1 << 26
 
 _MAX_RANK = 8
 
@@ -83,7 +86,8 @@ def cost_of(graph: Graph, name: str, window: Shape) -> Cost:
     """
     values = _Values({c: constant.shape for c, constant in graph.constants.items()}, graph.constants)
     values.shapes[name] = (BATCH, *window)
-    total = 0
+    of_windows = {name}
+    total = constant = 0
     for node in graph.nodes:
         try:
             shapes = _RULES[node.operator](node, values)
@@ -94,16 +98,23 @@ def cost_of(graph: Graph, name: str, window: Shape) -> Cost:
                 f"the inputs of its operator {node.operator} do not fit: {str(error)[:160]}"
             ) from error
         for output, shape in zip(node.outputs, shapes, strict=False):
+            if not output:  # an optional one that is left out
+                continue
             if output in values.shapes:
                 raise GraphRefusedError(f"it has two values {output!r:.80}")
             values.shapes[output] = shape
-            total += math.prod(shape)
-        if total + values.extra > BATCH * MAX_VALUES or values.work > BATCH * MAX_MULTIPLICATIONS:
+            if of_windows.isdisjoint(node.inputs):
+                constant += math.prod(shape)
+            else:
+                total += math.prod(shape)
+                of_windows.add(output)
+        too_large = total + values.extra > BATCH * MAX_VALUES or constant > MAX_CONSTANT_VALUES
+        if too_large or values.work > BATCH * MAX_MULTIPLICATIONS:
             raise GraphRefusedError(
                 f"its operator {node.operator} asks for more memory or work than any model of disc-stream "
                 f"(at most {MAX_VALUES:,} values and {MAX_MULTIPLICATIONS:,} multiplications a window)"
             )
-    return Cost(total + values.extra, values.work)
+    return Cost(total + constant + values.extra, values.work)
 
 
 # -- rules ---------------------------------------------------------------------------------------------------
