@@ -42,10 +42,13 @@ chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the label
 	@$(BOOTSTRAP) system mosquitto
 	$(BIN)/pytest -s -m chaos_long tests/chaos $(ARGS)
 
-fuzz: $(STAMPS)/dev ## Fuzz the decoders for a minute each (SECONDS_EACH=60)
+fuzz: $(STAMPS)/dev ## Fuzz the decoders and the readers of files for a minute each (SECONDS_EACH=60)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
 	@for reader in cbor packed json meta label problem device-status server-status; do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
+			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
+	@for kind in $$(PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_files.py list); do \
+		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_files.py $$kind -max_total_time=$(SECONDS_EACH) -max_len=65536 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
 
 mutants: $(STAMPS)/dev ## Put small faults into the core and count those that its tests notice (ARGS="--help")

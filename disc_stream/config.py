@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from disc_stream.errors import ConfigError, InputNotFoundError
@@ -26,6 +26,12 @@ class ServeConfig(BaseModel):
     )
     broker: str = Field(
         "mqtt://127.0.0.1:1883", title="Broker", description="mqtt[s]://[user@]host[:port]", repr=False
+    )
+    trusted_key: tuple[Path, ...] | None = Field(
+        None,
+        title="Trusted keys",
+        description="PEM file of an Ed25519 public key, or a list of them, one of which must have signed the "
+        "bundle",
     )
     prefix: str = Field("ds/v1", title="Topic prefix")
     client_id: str = Field("disc-stream-server", title="MQTT client id, fixed so that nothing is lost")
@@ -65,6 +71,13 @@ class ServeConfig(BaseModel):
         30.0, gt=0, title="With a backlog, the labels of windows older than this many seconds are deferred"
     )
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
+
+    @field_validator("trusted_key", mode="before")
+    @classmethod
+    def _one_key_or_several(cls, value: Any) -> Any:
+        if value is not None and not value:
+            raise PydanticCustomError("no_key", "name at least one key, or leave it out")
+        return (value,) if isinstance(value, str | Path) else value
 
     @model_validator(mode="after")
     def _bundle_or_collect(self) -> Self:

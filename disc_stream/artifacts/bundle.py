@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from disc_stream.artifacts.container import (
     replace_in,
     write_files,
 )
+from disc_stream.artifacts.graph import GraphRefusedError, read_graph
+from disc_stream.artifacts.graphcost import cost_of
 from disc_stream.artifacts.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -49,7 +52,9 @@ from disc_stream.artifacts.manifest import (
 from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.artifacts.signing import verify
 from disc_stream.errors import BundleError, DiscStreamError, UsageError
+from disc_stream.text import printable
 
+INPUT = "x"
 METADATA_KEY = "disc_stream"
 """Key of the graph's metadata under which its facts stand as JSON."""
 
@@ -66,6 +71,8 @@ _FACTS = {
 }
 _UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE}
 _EXPORT_AGAIN = "Export or copy it again"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +102,29 @@ class Bundle:
 
         Args:
             path: folder or zip.
-            trusted_keys: PEM files of Ed25519 public keys, one of which must have signed it;
-                None asks for no signature. A signature of the catalogue, if there is one, must be theirs too;
-                a catalogue without one (somebody without a key has named clusters) is taken as it is.
+            trusted_keys: PEM files of Ed25519 public keys, one of which must have signed the manifest and
+                one the catalogue; None asks for no signature, and the log says so.
 
         Raises:
             InputNotFoundError: if there is nothing at ``path``.
-            BundleError: if it is no bundle, incomplete, changed, from a newer version, or not signed by
-                a trusted key.
+            BundleError: if it is no bundle, incomplete, changed, from a newer version, not signed by a
+                trusted key, or its graph holds what no export writes (see ``graph``).
         """
         path = Path(path)
         what = f"bundle {str(path)!r}"
         files = _read_bundle(path)
         manifest_bytes = files[MANIFEST_FILE]
         manifest = parse_manifest(manifest_bytes, what)
-        if trusted_keys is not None:
+        if trusted_keys is None:
+            _log.info("no signature of %s was checked: no trusted key is given", printable(what))
+        else:
             verify(manifest_bytes, files.get(SIGNATURE_FILE), trusted_keys, what)
-            if (signature := files.get(CATALOGUE_SIGNATURE_FILE)) is not None:
-                verify(files.get(CATALOGUE_FILE, b""), signature, trusted_keys, f"{CATALOGUE_FILE} of {what}")
+            if (catalogue_bytes := files.get(CATALOGUE_FILE)) is not None:
+                signature = files.get(CATALOGUE_SIGNATURE_FILE)
+                verify(catalogue_bytes, signature, trusted_keys, f"{CATALOGUE_FILE} of {what}")
         _check_files(files, manifest, what)
         _check_facts(manifest, what)
+        check_graph(files[MODEL_FILE], manifest, what)
         catalogue = _catalogue_of(files, manifest, what)
         return cls(path, manifest, files[MODEL_FILE], catalogue)
 
@@ -143,7 +153,7 @@ def write_bundle(
 
     Raises:
         UsageError: if ``out`` is taken or cannot be written to.
-        BundleError: if the manifest's facts contradict each other.
+        BundleError: if the manifest's facts contradict each other, or the graph could not be opened.
     """
     if MODEL_FILE not in files or not all(map(is_plain_name, files)):
         raise ValueError(f"a bundle needs {MODEL_FILE} and plain file names, got {sorted(files)}")
@@ -158,6 +168,7 @@ def write_bundle(
     catalogue = Catalogue.of(complete.version, clusters)
     check_fits(catalogue, complete, "the new bundle")
     check_target(out, overwrite=overwrite)
+    check_graph(files[MODEL_FILE], complete, "the new bundle")
     manifest_bytes = (complete.model_dump_json(indent=2) + "\n").encode()
     everything = {**files, MANIFEST_FILE: manifest_bytes, CATALOGUE_FILE: catalogue.to_bytes()}
     if sign is not None:
@@ -173,6 +184,7 @@ def write_catalogue(
     """Replace the catalogue of a bundle; the model, its version and its signature stay as they are.
 
     Without ``sign``, an older signature of the catalogue is removed: it would not be one of the new names.
+    Who asks for signatures (``trusted_keys``) then refuses the bundle.
 
     Args:
         path: of an intact bundle.
@@ -255,6 +267,27 @@ def check_fits(catalogue: Catalogue, manifest: Manifest, what: str) -> None:
             f"the catalogue of {what} has {len(catalogue)} clusters, the graph {manifest.n_clusters}",
             remedy="Export it again",
         )
+
+
+def check_graph(model: bytes, manifest: Manifest, what: str) -> None:
+    """Check that a graph is one that may be given to onnxruntime.
+
+    Args:
+        model: its bytes.
+        manifest: says what its input is.
+        what: the bundle, for messages.
+
+    Raises:
+        BundleError: if it reads other files, uses an operator or a form that no export writes, or asks for
+            more memory or work than any model of ours.
+    """
+    try:
+        cost_of(read_graph(model), INPUT, (manifest.window.input_samples, len(manifest.channels)))
+    except GraphRefusedError as error:
+        raise BundleError(
+            f"the graph of {what} is refused: {error}",
+            remedy="Use a bundle that `disc-stream export` wrote",
+        ) from error
 
 
 def graph_facts(manifest: Manifest) -> dict[str, Any]:

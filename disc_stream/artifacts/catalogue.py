@@ -9,28 +9,42 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from disc_stream.errors import BundleError, ConfigError
+from disc_stream.wire.limits import MAX_UINT32
 
 CATALOGUE_FILE = "catalogue.json"
 CATALOGUE_SIGNATURE_FILE = "catalogue.sig"
 CATALOGUE_SCHEMA = "disc-stream.catalogue"
 CATALOGUE_SCHEMA_VERSION = 1
 MAX_NAME = 64
+MAX_CLUSTERS = 4096
+MAX_CATALOGUE_BYTES = 4 << 20
 
 _EXPORT_AGAIN = "Export the run again, or copy the bundle again"
+
+
+def _only_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r:.80} has characters that are not printable")
+    return text
+
+
+PrintableText = Annotated[str, AfterValidator(_only_printable)]
+"""Text that does nothing to the terminal it is shown on: no control characters, no change of direction."""
 
 
 class ClusterInfo(BaseModel):
     """One cluster. Its row is its position in the catalogue, and no field of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    id: int = Field(ge=0, description="public: what labels carry; it can outlive the row")
-    name: str
-    size: int = Field(ge=0, description="training windows assigned to it")
+    id: int = Field(ge=0, le=MAX_UINT32, description="public: what labels carry; it can outlive the row")
+    name: PrintableText = Field(min_length=1, max_length=MAX_NAME)
+    size: int = Field(ge=0, lt=2**63, description="training windows assigned to it")
     distance_q95: float | None = Field(
         default=None, description="95 % quantile of their squared distance to the centroid"
     )
@@ -43,8 +57,8 @@ class Catalogue(BaseModel):
 
     schema_name: str = CATALOGUE_SCHEMA
     schema_version: int = CATALOGUE_SCHEMA_VERSION
-    model: str = Field(description="version of the model whose clusters these are")
-    clusters: tuple[ClusterInfo, ...] = Field(min_length=1)
+    model: PrintableText = Field(description="version of the model whose clusters these are")
+    clusters: tuple[ClusterInfo, ...] = Field(min_length=1, max_length=MAX_CLUSTERS)
 
     @classmethod
     def of(cls, version: str, clusters: Sequence[ClusterInfo]) -> Catalogue:
@@ -116,6 +130,10 @@ def parse_catalogue(data: bytes, what: str) -> Catalogue:
     Raises:
         BundleError: if it is no catalogue, is from a newer version, or was changed by hand or damaged.
     """
+    if len(data) > MAX_CATALOGUE_BYTES:
+        raise BundleError(
+            f"{CATALOGUE_FILE} of {what} has more than {MAX_CATALOGUE_BYTES >> 20} MiB", remedy=_EXPORT_AGAIN
+        )
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -134,7 +152,7 @@ def parse_catalogue(data: bytes, what: str) -> Catalogue:
         catalogue = Catalogue.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
         raise BundleError(
             f"{CATALOGUE_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
         ) from error

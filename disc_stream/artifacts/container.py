@@ -8,19 +8,18 @@ import re
 import secrets
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from disc_stream.errors import BundleError, InputNotFoundError, UsageError
+from disc_stream.zipfiles import BROKEN, ZipLimits, ZipRefusedError, open_zip, read_member
 
 # Far above any model of this project; a zip that claims more is refused before it is unpacked.
-MAX_TOTAL_BYTES = 1 << 30
+MAX_TOTAL_BYTES = 256 << 20
 MAX_FILES = 64
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold; equal files give equal zips
-_ENCRYPTED = 0x1
 
 
 def is_plain_name(name: str) -> bool:
@@ -76,26 +75,25 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            _check_names(path, [info.filename for info in infos])
-            if any(info.flag_bits & _ENCRYPTED for info in infos):
-                raise BundleError(
-                    f"bundle {str(path)!r} is an encrypted zip", remedy="Unpack it by hand first"
-                )
-            if sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
-                raise _too_large(path)
-            # zipfile reads no more than the size that was just summed, and checks the CRC.
-            return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
-        if zipfile.is_zipfile(path):
-            message = f"bundle {str(path)!r} is a damaged zip: {error}"
-            raise BundleError(message, remedy="Copy or export it again") from error
-        raise BundleError(
-            f"{str(path)!r} is not a bundle: {describe_file(path)}",
-            remedy="Name a folder or zip that `disc-stream export` wrote",
-        ) from error
+    with path.open("rb") as file:
+        try:
+            with open_zip(file, ZipLimits(MAX_FILES, MAX_TOTAL_BYTES)) as archive:
+                infos = archive.infolist()
+                _check_names(path, [info.filename for info in infos])
+                return {info.filename: read_member(archive, info) for info in infos}
+        except ZipRefusedError as error:
+            raise BundleError(
+                f"bundle {str(path)!r} is a zip that is refused: {error}",
+                remedy="Name a folder or zip that `disc-stream export` wrote",
+            ) from error
+        except BROKEN as error:
+            if zipfile.is_zipfile(file):
+                message = f"bundle {str(path)!r} is a damaged zip: {error}"
+                raise BundleError(message, remedy="Copy or export it again") from error
+            raise BundleError(
+                f"{str(path)!r} is not a bundle: {describe_file(path)}",
+                remedy="Name a folder or zip that `disc-stream export` wrote",
+            ) from error
 
 
 def _check_names(path: Path, names: list[str]) -> None:

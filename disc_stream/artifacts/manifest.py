@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from disc_stream.artifacts.catalogue import CATALOGUE_FILE, ClusterInfo
+from disc_stream.artifacts.catalogue import CATALOGUE_FILE, MAX_CLUSTERS, ClusterInfo, PrintableText
 from disc_stream.errors import BundleError
 from disc_stream.types import Channel, WindowSpec
+from disc_stream.wire import limits
 
 SCHEMA_NAME = "disc-stream.bundle"
 SCHEMA_VERSION = 2
@@ -18,17 +19,24 @@ MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 
+MAX_EMBEDDING = 65_536
+MAX_MANIFEST_BYTES = 4 << 20
+_MAX_TEXT = 200
+_MAX_DEPTH = 8  # of the metrics
 _EXPORT_AGAIN = "Export or copy it again"
+
+_Text = Annotated[PrintableText, Field(max_length=_MAX_TEXT)]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class WindowInfo(_Frozen):
     """How streams are cut; see ``disc_stream.types.WindowSpec``."""
 
-    samples: int = Field(ge=4, description="window length T in samples")
+    samples: int = Field(ge=4, le=limits.MAX_SAMPLES, description="window length T in samples")
     hop: int = Field(ge=1, description="samples between window starts")
     input_samples: int = Field(ge=1, description="samples from the start that the encoder reads")
 
@@ -40,8 +48,8 @@ class WindowInfo(_Frozen):
 class ChannelInfo(_Frozen):
     """One input channel, in the order of the graph's input."""
 
-    name: str
-    unit: str
+    name: PrintableText = Field(min_length=1, max_length=limits.MAX_NAME)
+    unit: PrintableText = Field(max_length=limits.MAX_UNIT)
 
     def channel(self) -> Channel:
         """The same as a core value type."""
@@ -51,7 +59,7 @@ class ChannelInfo(_Frozen):
 class ScalerInfo(_Frozen):
     """The normalisation inside the graph, for people: x' = (x - offset) * scale, per channel."""
 
-    kind: str
+    kind: _Text
     offset: list[float]
     scale: list[float]
 
@@ -59,20 +67,36 @@ class ScalerInfo(_Frozen):
 class TrainingInfo(_Frozen):
     """Where the model comes from."""
 
-    method: str
-    preset: str
-    dataset: str
-    fingerprint: str = Field(description="sha256 of the training windows")
-    n_windows: int
+    method: _Text
+    preset: _Text
+    dataset: _Text
+    fingerprint: _Text = Field(description="sha256 of the training windows")
+    n_windows: _Count
     seed: int
     metrics: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("metrics")
+    @classmethod
+    def _not_nested_deeply(cls, metrics: dict[str, Any]) -> dict[str, Any]:
+        level: list[Any] = [metrics]
+        for _ in range(_MAX_DEPTH):
+            level = [inner for value in level for inner in _inner(value)]
+        if level:
+            raise ValueError(f"metrics are nested more than {_MAX_DEPTH} times")
+        return metrics
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 class ParityInfo(_Frozen):
     """What the comparison of the graph with torch measured on real windows."""
 
-    n_windows: int
-    n_probes: int = Field(default=0, description="synthetic windows that were compared too")
+    n_windows: _Count
+    n_probes: _Count = Field(default=0, description="synthetic windows that were compared too")
     max_abs_embedding: float
     max_abs_q: float
     max_rel_distance: float
@@ -84,15 +108,15 @@ class Manifest(_Frozen):
 
     schema_name: str = SCHEMA_NAME
     schema_version: int = SCHEMA_VERSION
-    name: str
-    version: str = Field(description="content hash of the graph")
-    created: str = Field(description="ISO 8601, UTC")
-    fs: float = Field(gt=0, description="sampling rate in Hz")
+    name: _Text
+    version: _Text = Field(description="content hash of the graph")
+    created: _Text = Field(description="ISO 8601, UTC")
+    fs: float = Field(gt=0, le=limits.MAX_FS, description="sampling rate in Hz")
     window: WindowInfo
-    channels: list[ChannelInfo] = Field(min_length=1)
+    channels: list[ChannelInfo] = Field(min_length=1, max_length=limits.MAX_CHANNELS)
     scaler: ScalerInfo
-    embedding_dim: int = Field(ge=1)
-    n_clusters: int = Field(ge=1, description="columns of q and distance")
+    embedding_dim: int = Field(ge=1, le=MAX_EMBEDDING)
+    n_clusters: int = Field(ge=1, le=MAX_CLUSTERS, description="columns of q and distance")
     clusters: list[ClusterInfo] = Field(
         default_factory=list,
         exclude=True,
@@ -100,7 +124,7 @@ class Manifest(_Frozen):
     )
     training: TrainingInfo
     parity: ParityInfo
-    software: dict[str, str]
+    software: dict[_Text, _Text]
     files: dict[str, str] = Field(description="sha256 of every other file of the bundle")
 
 
@@ -110,13 +134,17 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
     Raises:
         BundleError: if it is no manifest, is from a newer version, or a field is wrong (which is named).
     """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"{MANIFEST_FILE} of {what} has more than {MAX_MANIFEST_BYTES >> 20} MiB", remedy=_EXPORT_AGAIN
+        )
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST_FILE} of {what} is not JSON: {error}", remedy=_EXPORT_AGAIN) from error
     name = raw.get("schema_name") if isinstance(raw, dict) else None
     if name != SCHEMA_NAME:
-        found = f"its schema_name is {name!r}" if name else "it has no schema_name"
+        found = f"its schema_name is {name!r:.80}" if name else "it has no schema_name"
         raise BundleError(
             f"{MANIFEST_FILE} of {what} is not a manifest of disc-stream: {found}, not {SCHEMA_NAME!r}",
             remedy="Name a folder or zip that `disc-stream export` wrote",
@@ -124,12 +152,13 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
     version = raw.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
-            f"{what} was written by a newer disc-stream (schema {version}, this one knows {SCHEMA_VERSION})",
+            f"{what} was written by a newer disc-stream (schema {version!r:.20}, "
+            f"this one knows {SCHEMA_VERSION})",
             remedy="Upgrade disc-stream here, or export the run again with this version",
         )
     if version not in range(OLDEST_SCHEMA_VERSION, SCHEMA_VERSION + 1):
         raise BundleError(
-            f"schema_version of {what} is {version!r}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
+            f"schema_version of {what} is {version!r:.80}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
         )
     if version == SCHEMA_VERSION and "clusters" in raw:
         raise BundleError(
@@ -142,7 +171,7 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
         return Manifest.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
         raise BundleError(
             f"{MANIFEST_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
         ) from error

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.artifacts.bundle import METADATA_KEY, Bundle, graph_facts
+from disc_stream.artifacts.bundle import INPUT, METADATA_KEY, Bundle, graph_facts
 from disc_stream.errors import (
     BundleError,
     ConfigError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Provider = Literal["auto", "cpu", "cuda"]
 
-INPUT = "x"
 OUTPUTS = ("embedding", "q", "distance")
 
 _CPU = "CPUExecutionProvider"
@@ -92,7 +92,10 @@ class OnnxEncoder:
         self._sizes = (bundle.manifest.embedding_dim, bundle.manifest.n_clusters)
         self._session = _open_session(bundle, provider, threads)
         self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
-        _check_graph(self._session, bundle)
+        try:
+            _check_graph(self._session, bundle)
+        except UnicodeDecodeError as error:
+            raise _unfit(bundle, "a name or a text in it is not UTF-8") from error
         _log.info("model %s runs on %s", bundle.version, self.provider)
         _warn_of_log_of_zero(bundle)
 
@@ -142,6 +145,10 @@ def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> on
     options.inter_op_num_threads = 1
     # Threads that spin between two small batches burn a core while a handful of devices streams.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What opening the bundle has refused is refused once more: models of another form than ONNX, and tensors
+    # in other files, which would be looked for here. Nothing can lie in what is no folder.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = _QUIET
     if provider == "cpu":
         return _create(bundle, options, [_CPU])
@@ -197,8 +204,14 @@ def _create(
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+    # What it prints before it falls back to the CPU names parts of the graph, and stdout may be JSON for a
+    # machine. A model does not choose how it is run.
+    own_way = {"enable_fallback": providers != [_CPU], "read_config_from_model": 0}
     try:
-        return onnxruntime.InferenceSession(bundle.model_bytes, options, providers=providers)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return onnxruntime.InferenceSession(bundle.model_bytes, options, providers=providers, **own_way)
+    except UnicodeDecodeError as error:  # its message names a part of the graph
+        raise _unfit(bundle, "a name in it is not UTF-8") from error
     except (
         failures.Fail,
         failures.InvalidArgument,
@@ -232,6 +245,8 @@ def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
     for node in (*inputs, *outputs):
         if node.type != _FLOAT:
             raise _unfit(bundle, f"{node.name} is {node.type}, not {_FLOAT}")
+        if not node.shape:
+            raise _unfit(bundle, f"{node.name} has no batch axis")
         if isinstance(node.shape[0], int):
             raise _unfit(bundle, f"{node.name} has a fixed batch size of {node.shape[0]}")
         if node.shape[1:] != wanted[node.name]:

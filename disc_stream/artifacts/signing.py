@@ -71,7 +71,7 @@ def verify(data: bytes, signature: bytes | None, trusted_keys: Sequence[Path], w
     try:
         from cryptography.exceptions import InvalidSignature
     except ImportError as error:
-        raise MissingExtraError("export", "Checking a bundle's signature") from error
+        raise MissingExtraError("broker", "Checking a bundle's signature") from error
     keys = [_load_public_key(path) for path in trusted_keys]
     if not keys:
         raise ConfigError("a signature is asked for, but no trusted key is given", remedy="Name a public key")

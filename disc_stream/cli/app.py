@@ -34,6 +34,7 @@ from disc_stream.cli import (
     wire,
 )
 from disc_stream.errors import DiscStreamError
+from disc_stream.text import printable
 
 app = typer.Typer(
     name="disc-stream",
@@ -105,7 +106,7 @@ def main() -> None:
     except TyperException as error:
         sys.exit(_usage_error(error))
     except DiscStreamError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -129,7 +130,7 @@ def _usage_error(error: TyperException) -> int:
     if message:  # without one, the help of a group was asked for and has been shown
         command = getattr(getattr(error, "ctx", None), "command_path", "disc-stream")
         end = "" if message[-1] in ".?!" else "."
-        print(f"error: {message}{end} See: {command} --help", file=sys.stderr)
+        print(f"error: {printable(message)}{end} See: {command} --help", file=sys.stderr)
     return error.exit_code
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, parse_settings, print_json, require_extras, require_writable
+from disc_stream.cli.common import (
+    JsonOption,
+    parse_settings,
+    print_json,
+    require_extras,
+    require_writable,
+    say,
+)
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +139,7 @@ def render(
     if as_json:
         print_json({"page": str(page), "cells": len(cells)})
     else:
-        typer.echo(f"{page}: {len(cells)} cells")
+        say(f"{page}: {len(cells)} cells")
 
 
 def _run(request: Request, data: Path | None) -> list[Cell | Failure]:
@@ -148,7 +155,7 @@ def _run(request: Request, data: Path | None) -> list[Cell | Failure]:
         with following(request) as (callback, on_cell):
             results.extend(run_grid(request, load, callback, on_cell))
     except KeyboardInterrupt:
-        typer.echo(f"finished cells are kept in {request.out}; the same command resumes", err=True)
+        say(f"finished cells are kept in {request.out}; the same command resumes", err=True)
         raise
     return results
 
@@ -187,7 +194,7 @@ def _report(cells: list[Cell], failures: list[Failure], as_json: bool) -> None:
     _print_rows(table)
     for f in failed:
         where = f"{f['method']} on {f['dataset']} (seed {f['seed']})"
-        typer.echo(f"failed: {where}: {f['reason']}", err=True)
+        say(f"failed: {where}: {f['reason']}", err=True)
 
 
 def _print_rows(table: list[Any]) -> None:
@@ -195,13 +202,15 @@ def _print_rows(table: list[Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from disc_stream.text import printable
+
     shown = Table("dataset", "protocol", "method", "part", "NMI", "ACC", "ARI", "AMI", "paper NMI/ACC", "Δ")
     for row in table:
         for part in row.parts:
             scores = [_mean_sd(row, part, metric) for metric in ("nmi", "acc", "ari", "ami")]
             first = row.first
             cells = (first.dataset, first.protocol, first.method, part, *scores, *_beside(row, part))
-            shown.add_row(*map(Text, cells))  # as text: a file's name may have brackets
+            shown.add_row(*(Text(printable(cell)) for cell in cells))  # as text: a name may have brackets
     Console(width=None if Console().is_terminal else 140).print(shown)
 
 
@@ -258,12 +267,12 @@ def train(
     for name, title in titles.items():
         speed = facts[name]
         seconds = f"{speed['batch_s_median']:8.3f} s a batch {speed['epoch_s']:9.1f} s an epoch"
-        typer.echo(f"{title:<17} {seconds}")
-    typer.echo(
+        say(f"{title:<17} {seconds}")
+    say(
         f"ratio {facts['ratio']:.2f} (against GRU cells {facts['ratio_gru_cells']:.2f}); "
         f"{facts['measured_batches']} batches of each measured, {facts['batches_per_epoch']} make an epoch"
     )
-    typer.echo(
+    say(
         f"{facts['windows_per_s']:,.0f} windows/s; {facts['gflop_per_s']:,.0f} GFLOP/s, "
         f"{facts['share_of_peak']:.0%} of the measured {facts['precision']} peak"
     )
@@ -338,14 +347,14 @@ def ingest(
     ):
         rate = run_["messages_per_s"]
         shown = "too short to tell" if rate is None else f"{rate:>10,.0f} messages/s"
-        typer.echo(f"{name:<17}{shown}  {cost:.1f} µs each")
+        say(f"{name:<17}{shown}  {cost:.1f} µs each")
     if report["ratio"] is None:
-        typer.echo("ratio: not known; give more --messages")
+        say("ratio: not known; give more --messages")
     else:
-        typer.echo(f"ratio {report['ratio']:.2f}")
+        say(f"ratio {report['ratio']:.2f}")
     for name, us in server["cpu_us_per_message"].items():
-        typer.echo(f"  {name:<15}{us:>10.1f} µs")
-    typer.echo(
+        say(f"  {name:<15}{us:>10.1f} µs")
+    say(
         f"labels {server['labels']:,} of {server['labels_expected']:,}; lost {server['lost']}, "
         f"duplicated {server['duplicated']}; {server['bytes_per_device']:,} bytes per device; "
         f"latency {server['latency_ms']['p50']} ms median, {server['latency_ms']['p99']} ms at 99 %"
@@ -388,11 +397,11 @@ def soak(
         print_json(report)
         return
     rss, ms = report["rss_mib"], report["latency_ms"]
-    typer.echo(
+    say(
         f"memory {rss['after_warm_up']} MiB after {warm_minutes:g} min, {rss['end']} at the end "
         f"({report['rss_growth']:+.1%}); longest queue {report['longest_queue']}"
     )
-    typer.echo(
+    say(
         f"{report['fleet']['sent']:,} messages, lost {report['lost']}, {report['labels']:,} labels; "
         f"latency {ms['p50']} ms median, {ms['p99']} at the 99th percentile, {ms['max']} longest"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras
+from disc_stream.cli.common import JsonOption, print_json, require_extras, say
 
 if TYPE_CHECKING:
     from disc_stream_server.brokerconfig.people import Role
@@ -113,22 +113,22 @@ def config(
         _print_set_up(done, None if told is None else told.pid)
         return
     layout, plan = done.layout, done.plan
-    typer.echo(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
+    say(f"{len(done.written)} files written to {layout.root}, {len(done.kept)} kept as they were")
     if done.upgraded:
-        typer.echo(
+        say(
             f"An earlier version wrote it. Viewers and operators have their own port ({plan.people_port}) "
             f"and new files in {layout.roles}: restart the broker, then give them those."
         )
-    typer.echo(f"Start the broker:  mosquitto -c {layout.broker / 'mosquitto.conf'}")
-    typer.echo(f"Serve:             set -a; . {layout.role('server')}; disc-stream serve --bundle BUNDLE")
-    typer.echo(f"Watch:             set -a; . {layout.role('viewer')}; disc-stream watch")
-    typer.echo(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
-    typer.echo(f"Let a person in:   disc-stream broker add-viewer NAME --config {out}")
+    say(f"Start the broker:  mosquitto -c {layout.broker / 'mosquitto.conf'}")
+    say(f"Serve:             set -a; . {layout.role('server')}; disc-stream serve --bundle BUNDLE")
+    say(f"Watch:             set -a; . {layout.role('viewer')}; disc-stream watch")
+    say(f"Let a device in:   disc-stream broker add-device DEVICE --config {out}")
+    say(f"Let a person in:   disc-stream broker add-viewer NAME --config {out}")
     if plan.bind == "127.0.0.1":
-        typer.echo("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
+        say("It listens on this machine alone; --force --host NAME --bind 0.0.0.0 opens it.")
     if told is not None and told.pid is not None:
         has = "has read it" if told.confirmed else "was told"
-        typer.echo(f"The broker (process {told.pid}) {has}; other ports and limits need a restart.")
+        say(f"The broker (process {told.pid}) {has}; other ports and limits need a restart.")
 
 
 def _print_set_up(done: Written, told: int | None) -> None:
@@ -179,10 +179,8 @@ def add_device(
         facts = {"device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by}
         print_json({**facts, **_told(added.told)})
         return
-    typer.echo(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
-    typer.echo(
-        f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'"
-    )
+    say(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
+    say(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
     _say_told(added.told)
 
 
@@ -207,7 +205,7 @@ def remove_device(device: DeviceArgument, config: ConfigOption, as_json: JsonOpt
         for number, name in ((removed.passwords, "password"), (removed.certificates, "certificate"))
         if number
     ]
-    typer.echo(f"{device} is shut out: {' and '.join(what)} taken away")
+    say(f"{device} is shut out: {' and '.join(what)} taken away")
     _say_told(removed.told)
 
 
@@ -264,8 +262,8 @@ def _add_person(role: Role, name: str, config: Path, *, renew: bool, as_json: bo
         print_json({"user": person.user, "file": str(person.file), **_told(person.told)})
         return
     what = "disc-stream watch" if role == "viewer" else "disc-stream doctor"
-    typer.echo(f"{name} may connect as {person.user}; the password is in {person.file}")
-    typer.echo(f"On this machine:  set -a; . {person.file}; {what}")
+    say(f"{name} may connect as {person.user}; the password is in {person.file}")
+    say(f"On this machine:  set -a; . {person.file}; {what}")
     _say_told(person.told)
 
 
@@ -277,7 +275,7 @@ def _remove_person(role: Role, name: str, config: Path, *, as_json: bool) -> Non
     if as_json:
         print_json({"user": person.user, **_told(person.told)})
         return
-    typer.echo(f"{name} is shut out: the account {person.user} is taken away")
+    say(f"{name} is shut out: the account {person.user} is taken away")
     _say_told(person.told)
 
 
@@ -287,17 +285,15 @@ def _told(told: Told) -> dict[str, object]:
 
 def _say_told(told: Told) -> None:
     if told.pid is None:
-        typer.echo("No broker runs here on this set-up: tell yours to reload (kill -HUP its process).")
+        say("No broker runs here on this set-up: tell yours to reload (kill -HUP its process).")
         if told.stale:
-            typer.echo(
-                "A connection that the old certificate has open loses its rights then, and stays open."
-            )
+            say("A connection that the old certificate has open loses its rights then, and stays open.")
     elif not told.confirmed:
-        typer.echo(
+        say(
             f"The broker (process {told.pid}) was told and has not confirmed it: it runs with an earlier "
             "configuration, or cannot be reached from here. Restart it."
         )
     else:
-        typer.echo(f"The broker (process {told.pid}) has read it.")
+        say(f"The broker (process {told.pid}) has read it.")
         for user in told.cut:
-            typer.echo(f"Connections of the old certificate ({user}) are cut.")
+            say(f"Connections of the old certificate ({user}) are cut.")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraError, UsageError
+from disc_stream.text import PrintableFormatter, printable_lines
 
 # extra -> the modules that tell whether it is there
 _PROBES = {
@@ -40,6 +41,13 @@ BrokerOption = Annotated[
     ),
 ]
 PrefixOption = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]
+TrustedKeyOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trusted-key",
+        help="Ed25519 public key (PEM); the bundle must be signed with it, or with another one given so.",
+    ),
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
 
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
@@ -102,6 +110,23 @@ def require_writable(path: Path) -> None:
         )
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines for people; what is not printable in them, such as in a name from a file, is escaped."""
+    typer.echo(printable_lines(text), err=err)
+
+
+def require_free(out: Path, *, force: bool) -> None:
+    """Check that a file may be written: nothing is there yet, or it is to be replaced.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if not force and (out.exists() or out.is_symlink()):
+        raise ConfigError(
+            f"{str(out)!r} exists already", remedy="Give another name, or --force to replace it"
+        )
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout."""
     json.dump(value, sys.stdout, indent=2, allow_nan=False, default=str)
@@ -111,11 +136,9 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def setup_logging(verbose: bool) -> None:
     """Log to stderr: warnings only, or everything from our own packages with ``verbose``."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("disc_stream").setLevel(logging.DEBUG if verbose else logging.INFO)
     for package in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, reading, require_writable
+from disc_stream.cli.common import JsonOption, print_json, reading, require_free, require_writable, say
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def list_datasets(as_json: JsonOption = False) -> None:
         return
     width = max(map(len, READERS))
     for r in READERS.values():
-        typer.echo(f"{r.name:<{width}}  {r.fs:3g} Hz  {len(r.channels):2d} channels  {r.title}")
-    typer.echo("next: disc-stream data info NAME --path FOLDER, where FOLDER holds its zip")
+        say(f"{r.name:<{width}}  {r.fs:3g} Hz  {len(r.channels):2d} channels  {r.title}")
+    say("next: disc-stream data info NAME --path FOLDER, where FOLDER holds its zip")
 
 
 @app.command("info")
@@ -96,11 +96,11 @@ def info(
         return
     _print_summary(summary)
     if recordings:
-        typer.echo("recordings:")
+        say("recordings:")
         for name, subject, seconds in summary.recordings:
-            typer.echo(f"  {name}  person {subject}  {seconds:.1f} s")
+            say(f"  {name}  person {subject}  {seconds:.1f} s")
     where = "" if path is None or Path(dataset).exists() else f" --path {quote(str(path))}"
-    typer.echo(f"next: disc-stream train --dataset {quote(dataset)}{where} --out RUN")
+    say(f"next: disc-stream train --dataset {quote(dataset)}{where} --out RUN")
 
 
 @app.command("import")
@@ -141,8 +141,8 @@ def import_(
         return
     samples = sum(r.samples for r in header.recordings)
     units = ", ".join(f"{c.name} [{c.unit}]" for c in header.channels)
-    typer.echo(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
-    typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+    say(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
+    say(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
 
 
 @app.command("windows")
@@ -183,38 +183,35 @@ def windows(
         sizes = {"train": len(split.train), "test": len(split.test), "window": list(shape)}
         print_json({"file": str(out), **sizes, "header": header.model_dump()})
         return
-    typer.echo(f"{out}: {len(split.train):,} training and {len(split.test):,} test windows of {shape}")
-    typer.echo(f"split: {split.protocol}")
-    typer.echo(f"fingerprint of the training windows: {header.train_fingerprint}")
-    typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+    say(f"{out}: {len(split.train):,} training and {len(split.test):,} test windows of {shape}")
+    say(f"split: {split.protocol}")
+    say(f"fingerprint of the training windows: {header.train_fingerprint}")
+    say(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
 
 
 def _print_summary(summary: Summary) -> None:
-    typer.echo(f"{summary.name}: {summary.title}")
-    typer.echo(f"people {summary.people}, recordings {len(summary.recordings)}, {summary.hours:.2f} h")
+    say(f"{summary.name}: {summary.title}")
+    say(f"people {summary.people}, recordings {len(summary.recordings)}, {summary.hours:.2f} h")
     units = ", ".join(f"{c.name} [{c.unit}]" for c in summary.channels)
-    typer.echo(f"{summary.fs:g} Hz, {len(summary.channels)} channels: {units}")
-    typer.echo("samples per label:")
+    say(f"{summary.fs:g} Hz, {len(summary.channels)} channels: {units}")
+    say("samples per label:")
     total = max(1, sum(summary.samples_per_label.values()))
     for name, count in summary.samples_per_label.items():
-        typer.echo(f"  {name:<24} {count:>10,}  {count / total:6.1%}")
+        say(f"  {name:<24} {count:>10,}  {count / total:6.1%}")
     for check in summary.checks:
-        typer.echo(f"{'ok     ' if check.ok else 'DIFFERS'} {check}")
+        say(f"{'ok     ' if check.ok else 'DIFFERS'} {check}")
     for dropped in summary.dropped:
-        typer.echo(f"left out {dropped.rows:,} rows: {dropped.reason}")
+        say(f"left out {dropped.rows:,} rows: {dropped.reason}")
     for note in summary.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"cite: {summary.citation or 'not stated'}")
-    typer.echo(f"terms: {summary.terms or 'not stated'}")
+        say(f"note: {note}")
+    say(f"cite: {summary.citation or 'not stated'}")
+    say(f"terms: {summary.terms or 'not stated'}")
 
 
 def _require_free(out: Path, force: bool) -> None:
     if out.suffix != ".npz":
         raise ConfigError(f"--out {str(out)!r} must end in .npz")
-    if out.exists() and not force:
-        raise ConfigError(
-            f"{str(out)!r} exists already", remedy="Give another name, or --force to replace it"
-        )
+    require_free(out, force=force)
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"the folder {str(out.parent)!r} does not exist", remedy="Make it first")
     require_writable(out)

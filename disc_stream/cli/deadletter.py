@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import DEFAULT_BROKER, BrokerOption, JsonOption, print_json
+from disc_stream.cli.common import DEFAULT_BROKER, BrokerOption, JsonOption, print_json, say
 from disc_stream.cli.streams import StateOption, state_folder
 from disc_stream.errors import BrokerError, ConfigError, InputNotFoundError, PayloadError
+from disc_stream.text import printable
 
 if TYPE_CHECKING:
     from disc_stream_server.storage.queries import StateReader
@@ -52,7 +53,7 @@ def list_letters(
         print_json({"counts": counts, "letters": [_facts(letter) for letter in letters]})
         return
     if not counts:
-        typer.echo("no dead letters")
+        say("no dead letters")
         return
     from rich.console import Console
     from rich.table import Table
@@ -61,12 +62,12 @@ def list_letters(
     table = Table("position", "received (UTC)", "topic", "reason", "bytes", "why", box=None)
     for letter in letters:
         cells = (
-            str(letter.position), _time(letter), _plain(letter.topic), letter.reason, f"{letter.size:,}",
-            _plain(letter.message[:200]),
+            str(letter.position), _time(letter), printable(letter.topic), letter.reason, f"{letter.size:,}",
+            printable(letter.message[:200]),
         )  # fmt: skip
         table.add_row(*map(Text, cells))  # as text: brackets in untrusted topics are not markup
     Console().print(table)
-    typer.echo("in all: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
+    say("in all: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
 
 
 @app.command()
@@ -86,12 +87,12 @@ def show(
         print_json({**_facts(letter), "payload": letter.payload.hex(), "today": verdict})
         return
     for name, value in _facts(letter).items():
-        typer.echo(f"{name:<13}{_plain(str(value))}")
-    typer.echo(f"{'today':<13}{_plain(verdict)}\n")
+        say(f"{name:<13}{printable(str(value))}")
+    say(f"{'today':<13}{printable(verdict)}\n")
     for line in _dump(letter.payload[:_SHOWN]):
-        typer.echo(line)
+        say(line)
     if letter.size > _SHOWN:
-        typer.echo(f"… {letter.size - _SHOWN:,} more bytes")
+        say(f"… {letter.size - _SHOWN:,} more bytes")
 
 
 @app.command()
@@ -131,7 +132,7 @@ def replay(
     if as_json:
         print_json(facts)
     else:
-        typer.echo(", ".join(f"{value} {name}" for name, value in facts.items()))
+        say(", ".join(f"{value} {name}" for name, value in facts.items()))
     if facts["confirmed"] < len(letters):
         raise typer.Exit(1)
 
@@ -212,11 +213,6 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "content_type": letter.content_type,
         "bytes": letter.size,
     }
-
-
-def _plain(text: str) -> str:
-    """Untrusted text with control characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _time(letter: DeadLetter) -> str:

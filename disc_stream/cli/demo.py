@@ -13,6 +13,7 @@ from disc_stream.cli.common import (
     VerboseOption,
     print_json,
     require_extras,
+    say,
     setup_logging,
 )
 from disc_stream.errors import ConfigError, DiscStreamError
@@ -192,21 +193,21 @@ def _require_complete(summary: dict[str, Any]) -> None:
 def _print_text(summary: dict[str, Any]) -> None:
     messages, labels, model = summary["messages"], summary["labels"], summary["model"]
     latency, agreement = summary["latency_ms"], summary["agreement"]
-    typer.echo(
+    say(
         f"{summary['devices']} devices, {summary['seconds']:.0f} s, broker {summary['broker']['kind']}: "
         f"{messages['sent']} messages sent, {messages['received']} received, {messages['lost']} lost; "
         f"{summary['windows']} windows, {labels['received']} labels, {labels['missing']} missing"
     )
     if latency is not None:
-        typer.echo(
+        say(
             f"from publishing to label: {latency['p50']:.0f} ms (median), {latency['p99']:.0f} ms (p99), "
             f"{latency['max']:.0f} ms (longest)"
         )
     if agreement is not None:
         raw, smoothed = agreement["raw"], agreement["smoothed"]
-        typer.echo(
+        say(
             f"agreement with the {agreement['truth']}'s truth over {agreement['windows']} windows: "
             f"ACC {raw['acc']:.0%}, NMI {raw['nmi']:.0%}; smoothed ACC {smoothed['acc']:.0%}, "
             f"NMI {smoothed['nmi']:.0%}"
         )
-    typer.echo(f"model {model['version']} of {model['windows']} unlabelled windows: {model['bundle']}")
+    say(f"model {model['version']} of {model['windows']} unlabelled windows: {model['bundle']}")

@@ -112,13 +112,16 @@ def _table(findings: list[Finding]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from disc_stream.text import printable_lines
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        detail = escape(finding.detail)
+        detail = escape(printable_lines(finding.detail))
         if finding.remedy:
-            detail += f"\n[italic]→ {escape(finding.remedy)}[/]"
-        table.add_row(_MARKS[finding.state.value], f"{finding.group}: {finding.name}", detail)
+            detail += f"\n[italic]→ {escape(printable_lines(finding.remedy))}[/]"
+        name = escape(printable_lines(finding.name))
+        table.add_row(_MARKS[finding.state.value], f"{finding.group}: {name}", detail)
     return table

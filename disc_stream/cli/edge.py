@@ -21,6 +21,7 @@ from disc_stream.cli.common import (
     SeedOption,
     VerboseOption,
     print_json,
+    say,
     setup_logging,
 )
 from disc_stream.errors import DataError, UsageError
@@ -346,4 +347,4 @@ def _report(
     ):
         if values[name]:
             text += f", {values[name]} {what}"
-    typer.echo(text)
+    say(text)

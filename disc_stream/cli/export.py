@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable
+from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable, say
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
@@ -116,4 +116,4 @@ def _print_table(summary: dict[str, Any]) -> None:
         "next": f"disc-stream serve --bundle {shlex.quote(summary['bundle'])}",
     }
     for title, value in rows.items():
-        typer.echo(f"{title:<10}{value}")
+        say(f"{title:<10}{value}")

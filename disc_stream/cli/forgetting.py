@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json
+from disc_stream.cli.common import JsonOption, print_json, say
 from disc_stream.cli.streams import PrefixOption, StateOption, state_folder
 from disc_stream.errors import BrokerError, ConfigError
 
@@ -67,16 +67,14 @@ def forget(
             {"device": device, "state": str(folder), "broker_cleared": broker is not None, **asdict(erased)}
         )
         return
-    typer.echo(
+    say(
         f"{device} is erased: {erased.messages:,} messages, {erased.labels:,} labels, "
         f"{erased.others:,} other records"
     )
     if erased.damaged_files:
-        typer.echo(
-            f"{erased.damaged_files} copies of damaged files were removed, for they cannot be searched"
-        )
+        say(f"{erased.damaged_files} copies of damaged files were removed, for they cannot be searched")
     if broker is None:
-        typer.echo("What the broker retains of it is still there; --broker clears that too.")
+        say("What the broker retains of it is still there; --broker clears that too.")
 
 
 def _ask(device: str, places: str, as_json: bool) -> None:

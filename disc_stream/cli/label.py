@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable
+from disc_stream.cli.common import (
+    JsonOption,
+    TrustedKeyOption,
+    print_json,
+    require_extras,
+    require_path,
+    require_writable,
+    say,
+)
 from disc_stream.cli.labelfile import require_label_file, write_label_file
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ def label(
         typer.Argument(help="What to label: recording.csv, hapt:exp07-user04, hapt:user04, 'hapt:exp0*' …"),
     ],
     bundle: Annotated[Path, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")],
+    trusted_key: TrustedKeyOption = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -40,6 +49,7 @@ def label(
             "--out", "-o", help="Write the labels into this file: .json, .jsonl, .ndjson, .csv or .parquet."
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file at --out.")] = False,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Soft labels of each window.")] = 3,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Samples in a batch; the labels do not depend on it.")
@@ -60,14 +70,16 @@ def label(
     require_extras("disc-stream label", "cpu")
     require_path(bundle, "bundle")
     if out is not None:
-        require_label_file(out)
+        require_label_file(out, replace=force)
         require_writable(out)
     from disc_stream.artifacts.model import Model
     from disc_stream.data.readers import load_recordings_spec
     from disc_stream.stream.pipeline import LabelOptions
     from disc_stream_server.offline import label_recording
 
-    model = Model.open(bundle)
+    model = Model.open(bundle, trusted_keys=trusted_key)
+    if trusted_key is None:
+        say("no signature of the bundle was checked: no --trusted-key is given", err=True)
     options = LabelOptions(top_k=top_k)
     found = load_recordings_spec(recordings, data)
     with _progress(found) as advance:
@@ -146,14 +158,15 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
     from rich.table import Table
     from rich.text import Text
 
+    from disc_stream.text import printable
     from disc_stream_server.offline import segments
 
     console = Console()
     for recording, (labels, failures) in labelled:
         table = Table(
-            title=Text(f"{recording.name}: {len(labels)} windows in {recording.seconds:.0f} s"),
+            title=Text(f"{printable(recording.name)}: {len(labels)} windows in {recording.seconds:.0f} s"),
             title_justify="left",
-            caption=Text(_shares(labels)),  # as text: a name may have brackets
+            caption=Text(printable(_shares(labels))),  # as text: a name may have brackets
             caption_justify="left",
         )
         for name in ("start", "duration", "label", "share", "confidence"):
@@ -161,12 +174,12 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
         for segment in segments(labels, manifest):
             share = segment.windows / len(labels)
             table.add_row(
-                _clock(segment.start_s), f"{segment.duration_s:.1f} s", Text(segment.name), f"{share:.1%}",
-                f"{segment.confidence:.2f}",
+                _clock(segment.start_s), f"{segment.duration_s:.1f} s", Text(printable(segment.name)),
+                f"{share:.1%}", f"{segment.confidence:.2f}",
             )  # fmt: skip
         console.print(table)
         for line in _failure_lines(failures):
-            console.print(Text(line))
+            console.print(Text(printable(line)))
     if metrics is not None:
         console.print(
             f"against the recordings' own labels ({metrics['windows']} windows): "

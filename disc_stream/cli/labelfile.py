@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from disc_stream.cli.common import require_extras
+from disc_stream.cli.common import require_extras, require_free
 from disc_stream.errors import UsageError
 
 COLUMNS = (
@@ -17,16 +17,21 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def require_label_file(path: Path) -> None:
+def require_label_file(path: Path, *, replace: bool) -> None:
     """Check that labels can be written into a file of this name, before any are made.
 
+    Args:
+        path: of the file.
+        replace: whether one that is there may be replaced.
+
     Raises:
-        UsageError: if the ending is not supported.
+        UsageError: if the ending is not supported, or the file is there and is not to be replaced.
         MissingExtraError: if the ending is ``.parquet`` and pyarrow is not installed.
     """
     if path.suffix.lower() not in _WRITERS:
         known = ", ".join(_WRITERS)
         raise UsageError(f"--out {str(path)!r} has an ending that is not known", remedy=f"Use one of {known}")
+    require_free(path, force=replace)
     if path.suffix.lower() == ".parquet":
         require_extras("disc-stream label --out NAME.parquet", "parquet")
 

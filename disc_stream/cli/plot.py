@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras, require_writable
+from disc_stream.cli.common import JsonOption, SeedOption, print_json, require_extras, require_writable, say
 from disc_stream.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _write(figure: Figure, out: Path, facts: dict[str, Any], as_json: bool) -> N
     if as_json:
         print_json({"file": str(out), "bytes": size, **facts})
     else:
-        typer.echo(f"{out}: {size:,} bytes")
+        say(f"{out}: {size:,} bytes")
 
 
 def _title(run: Path) -> str:

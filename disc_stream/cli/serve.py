@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import DEFAULT_BROKER, JsonOption, VerboseOption, require_extras, setup_logging
+from disc_stream.cli.common import (
+    DEFAULT_BROKER,
+    JsonOption,
+    TrustedKeyOption,
+    VerboseOption,
+    require_extras,
+    say,
+    setup_logging,
+)
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ def serve(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")
     ] = None,
+    trusted_key: TrustedKeyOption = None,
     collect: Annotated[
         bool, typer.Option("--collect", help="Receive and keep everything, without a model and labels.")
     ] = False,
@@ -111,7 +120,8 @@ def serve(
     setup_logging(verbose)
     os.umask(0o077)  # what it keeps is for nobody else; the processes that it starts inherit this
     given: dict[str, Any] = {
-        "bundle": bundle, "broker": broker, "prefix": prefix, "client_id": client_id, "http": http,
+        "bundle": bundle, "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
+        "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
         "threads": threads, "collect": collect or None, "http_token": http_token,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
@@ -185,16 +195,16 @@ def _say_ready(server: Server) -> None:
     model, page = server.serving.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
     if model is None:
-        typer.echo(f"collecting what is sent to {server.broker}, without labels{page}")
-        typer.echo(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
-        typer.echo("next: disc-stream data export --out FOLDER, once enough has come")
+        say(f"collecting what is sent to {server.broker}, without labels{page}")
+        say(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
+        say("next: disc-stream data export --out FOLDER, once enough has come")
         return
     what = f"{model.manifest.name} {model.version} ({server.serving.provider})"
-    typer.echo(f"serving {what} on {server.broker}{page}")
-    typer.echo(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
-    typer.echo(f"next: disc-stream watch --broker {where}")
+    say(f"serving {what} on {server.broker}{page}")
+    say(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
+    say(f"next: disc-stream watch --broker {where}")
     if _fits_synthetic(model.manifest):
-        typer.echo(f"no device at hand: disc-stream edge publish --synthetic --broker {where}")
+        say(f"no device at hand: disc-stream edge publish --synthetic --broker {where}")
 
 
 def _fits_synthetic(manifest: Manifest) -> bool:
@@ -207,4 +217,4 @@ def _fits_synthetic(manifest: Manifest) -> bool:
 def _print_line(value: dict[str, Any]) -> None:
     import json
 
-    typer.echo(json.dumps(value, allow_nan=False))
+    say(json.dumps(value, allow_nan=False))

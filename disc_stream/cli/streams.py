@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path
+from disc_stream.cli.common import JsonOption, TrustedKeyOption, print_json, require_extras, require_path, say
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def export(
             "--bundle", help="The model whose windows and labels are meant; without one, windows alone."
         ),
     ] = None,
+    trusted_key: TrustedKeyOption = None,
     window_s: Annotated[
         float, typer.Option("--window-s", min=0.1, help="Without a model: length of the windows, in seconds.")
     ] = 2.56,
@@ -72,7 +73,7 @@ def export(
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"the folder {str(out)!r} is not empty", remedy="Name a new one with --out")
     folder = state_folder(state)
-    spec, model = _windows_of(bundle, folder, prefix, window_s)
+    spec, model = _windows_of(bundle, trusted_key, folder, prefix, window_s)
     version = None if any_model or model is None else model.manifest.version
     replay = Replay(folder, spec, prefix=prefix, model=version)
     try:
@@ -94,18 +95,18 @@ def export(
             }
         )  # fmt: skip
         return
-    typer.echo(
+    say(
         f"{written.windows:,} windows ({written.labelled:,} labelled) of {written.devices} devices in "
         f"{written.files} files: {out}"
     )
     if written.windows:
-        typer.echo(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+        say(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
     elif not all_windows:
-        typer.echo("no window has a label of this model; --all writes those without one, too")
+        say("no window has a label of this model; --all writes those without one, too")
 
 
 def _windows_of(
-    bundle: Path | None, state: Path, prefix: str, window_s: float
+    bundle: Path | None, trusted_key: list[Path] | None, state: Path, prefix: str, window_s: float
 ) -> tuple[StreamSpec, Source | None]:
     """Which windows are meant: those of a model, or those that the devices' own streams suggest."""
     if bundle is None:
@@ -116,5 +117,5 @@ def _windows_of(
     from disc_stream_server.dataset.parquet import Source
     from disc_stream_server.dataset.replay import whole_windows
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, trusted_keys=trusted_key)
     return whole_windows(opened.manifest), Source(opened.manifest, opened.catalogue)

@@ -18,6 +18,7 @@ from disc_stream.cli.common import (
     reading,
     require_extras,
     require_writable,
+    say,
 )
 from disc_stream.errors import UsageError
 
@@ -161,10 +162,10 @@ def _say_how_to_go_on(out: Path) -> None:
     from disc_stream.artifacts.run import CHECKPOINT_DIR
 
     if not (out / CHECKPOINT_DIR).is_dir():
-        typer.echo("nothing has been saved yet; the same command starts over", err=True)
+        say("nothing has been saved yet; the same command starts over", err=True)
         return
     given = [word for word in sys.argv[1:] if word != "--resume"]
-    typer.echo(f"resume with: {shlex.join(['disc-stream', *given, '--resume'])}", err=True)
+    say(f"resume with: {shlex.join(['disc-stream', *given, '--resume'])}", err=True)
 
 
 def _dataset_name(dataset: str | None, synthetic: bool) -> str:
@@ -203,22 +204,22 @@ def _synthetic_split(devices: int, minutes: float, seed: int) -> Split:
 def _print_text(out: Path, info: RunInfo) -> None:
     metrics = info.metrics
     preset = f" ({info.preset})" if info.preset != info.method else ""
-    typer.echo(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
+    say(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
     epochs, seconds = metrics["epochs"], metrics["seconds"]
     if "candidates" in epochs:
-        typer.echo(f"the best of {epochs['candidates']} candidates in {seconds:.0f} s")
+        say(f"the best of {epochs['candidates']} candidates in {seconds:.0f} s")
     else:
         refined = f"{epochs.get('refine', 0)} of refinement"
-        typer.echo(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
-    typer.echo("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
+        say(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
+    say("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
     if "refined" in metrics:
-        typer.echo(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
+        say(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
         spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
         final = "refined" if spaces else "clusters"
         for space, parts in {**spaces, final: metrics["refined"]}.items():
             for part, values in parts.items():
                 row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))
-                typer.echo(f"{space + ' (' + part + ')':<28}{row}")
-    typer.echo(f"\nrun written to {out}")
-    typer.echo(f"next: disc-stream export {shlex.quote(str(out))} --out BUNDLE")
+                say(f"{space + ' (' + part + ')':<28}{row}")
+    say(f"\nrun written to {out}")
+    say(f"next: disc-stream export {shlex.quote(str(out))} --out BUNDLE")

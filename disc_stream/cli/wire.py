@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_path
+from disc_stream.cli.common import JsonOption, print_json, require_path, say
 from disc_stream.errors import ConfigError
+from disc_stream.text import printable
 
 if TYPE_CHECKING:
     from disc_stream.wire.inspection import Report
@@ -73,7 +74,7 @@ def check(
     if as_json:
         print_json(_as_json(file, report))
     else:
-        typer.echo("\n".join(_lines(file, report)))
+        say("\n".join(_lines(file, report)))
     if not report.accepted:
         raise typer.Exit(1)
 
@@ -122,7 +123,7 @@ def _lines(file: Path, report: Report) -> list[str]:
     lines += [f"note: {note}" for note in report.notes]
     if report.refusal is not None:
         reason, message, remedy = report.refusal
-        lines.append(f"refused: {reason}: {_plain(message)}. {remedy}")
+        lines.append(f"refused: {reason}: {printable(message)}. {remedy}")
     else:
         lines.append("accepted")
     return lines
@@ -137,7 +138,7 @@ def _batch_lines(facts: dict[str, Any]) -> list[str]:
         "t0": f"{facts['t0']}: {facts['t0_means']}",
         "rate": f"{facts['fs']:g} Hz",
         "rows": f"{facts['rows']} of {facts['sample_type']}, {facts['duration_s']:g} s",
-        "channels": _plain(channels),
+        "channels": printable(channels),
         "first row": f"{first}{', …' if len(facts['first_row']) > 12 else ''} (in those units)",
     }
     return [f"  {name:<10} {value}" for name, value in pairs.items()]
@@ -155,9 +156,4 @@ def _value(value: Any) -> str:
         return "; ".join(map(_value, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items())
-    return _plain(str(value))
-
-
-def _plain(text: str) -> str:
-    """Text from strangers without what a terminal would obey."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(str(value))

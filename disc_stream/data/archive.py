@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +14,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disc_stream.errors import DataError, InputNotFoundError
+from disc_stream.zipfiles import BROKEN, ZipLimits, read_npz
 
 _HEADER = "header"
+_NPY = b"\x93NUMPY"  # how a single array begins
 # What numpy raises on files that are cut short, damaged, pickled or of another kind, or say they are huge.
-UNREADABLE = (
-    ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+UNREADABLE = (*BROKEN, ValueError, KeyError, MemoryError, RecursionError)
+# An array of ours is not compressed, so a file may be as large as its disk; members are few.
+NPZ_LIMITS = ZipLimits(members=256, total_bytes=1 << 40)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -105,15 +105,16 @@ def _load(path: Path, *, only_header: bool) -> tuple[dict[str, Any], Arrays]:
         raise InputNotFoundError(f"file {str(path)!r} does not exist", remedy="Check the path")
     try:
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile) or _HEADER not in archive.files:
+            is_npy = file.read(len(_NPY)) == _NPY
+            arrays = (
+                {} if is_npy else read_npz(file, NPZ_LIMITS, frozenset({_HEADER}) if only_header else None)
+            )
+            if _HEADER not in arrays:
                 raise DataError(
                     f"{str(path)!r} was not written by disc-stream: it has no header",
                     remedy="Write it with 'disc-stream data import' or 'disc-stream data windows'",
                 )
-            header = json.loads(str(archive[_HEADER]))
-            names = () if only_header else [name for name in archive.files if name != _HEADER]
-            arrays = {name: archive[name] for name in names}
+            header = json.loads(str(arrays.pop(_HEADER)))
     except UNREADABLE as error:
         raise DataError(
             f"{str(path)!r} is not a readable npz, or is cut short: {error}", remedy="Write it again"

@@ -29,6 +29,7 @@ from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError
 from disc_stream.signal.units import KNOWN_UNITS
 from disc_stream.types import Channel
+from disc_stream.wire.limits import MAX_NAME
 
 _TIME, _LABEL = ("t", "time", "timestamp"), ("label", "activity")
 _TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -184,6 +185,11 @@ def _read_header(fields: list[str], where: str) -> _Columns:
             time, factor = position, _time_factor(unit, where)
         elif name.lower() in _LABEL:
             label = position
+        elif not name.isprintable() or len(name) > MAX_NAME:
+            raise DataError(
+                f"{where!r}, line 1: {name!r:.80} cannot be the name of a channel",
+                remedy=f"Use 1 to {MAX_NAME} printable characters",
+            )
         else:
             channels.append(Channel(name, _unit(name, unit, where)))
             positions.append(position)

@@ -21,6 +21,7 @@ from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
 from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError, MissingExtraError
 from disc_stream.types import Float32Array
+from disc_stream.zipfiles import MAX_RATIO
 
 SCHEMA = "disc-stream.windows/1"
 METADATA_KEY = b"disc-stream"
@@ -29,6 +30,9 @@ OLD_HEADER_FILE = "dataset.json"
 
 _DEFAULT_CLUSTERS = 6
 _TOLERANCE = 1e-5  # relative; overlapping windows are copies of the same samples
+_VALUE_BYTES = 4  # of a sample
+_FREE = 64 << 20  # bytes that any file may expand to
+_LONGEST_ID = 256
 _ID = re.compile(r"[^A-Za-z0-9_.:-]+")
 
 
@@ -192,19 +196,20 @@ def _read_file(file: Path) -> tuple[ExportHeader, _Part]:
     except ImportError:
         raise MissingExtraError("parquet", "reading Parquet") from None
     try:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file, read_dictionary=["device"]) as parquet:
             header = _header(parquet.schema_arrow.metadata, file)
+            _check_expansion(parquet.metadata.num_rows, header, file)
             table = parquet.read(columns=["device", "boot", "t0_us", "samples"])
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         flat = columns["samples"].flatten().to_numpy(zero_copy_only=False)
         shape = (table.num_rows, header.window.samples, len(header.channels))
         part = _Part(
-            np.asarray(columns["device"].to_pylist(), dtype=np.str_),
+            _devices(columns["device"]),
             columns["boot"].to_numpy(zero_copy_only=False).astype(np.int64),
             columns["t0_us"].to_numpy(zero_copy_only=False).astype(np.int64),
             np.asarray(flat, dtype=np.float32).reshape(shape),
         )
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{str(file)!r} cannot be read as Parquet: {reason}", remedy="Export again"
@@ -212,6 +217,33 @@ def _read_file(file: Path) -> tuple[ExportHeader, _Part]:
     if not np.isfinite(part.samples).all():
         raise DataError(f"{str(file)!r} has samples that are not finite", remedy="Export again")
     return header, part
+
+
+def _check_expansion(rows: int, header: ExportHeader, file: Path) -> None:
+    """Check that so many windows fit into a file of this size: equal values take nearly no room.
+
+    It is worked out from the rows alone: pyarrow ends the process when it is asked about the columns of some
+    damaged files (seen with 26.0.1).
+
+    Raises:
+        ValueError: if they would take more than ``MAX_RATIO`` times its size.
+    """
+    values = rows * header.window.samples * len(header.channels)
+    if _VALUE_BYTES * values > max(_FREE, MAX_RATIO * file.stat().st_size):
+        raise ValueError(f"it would expand to more than {MAX_RATIO} times its size")
+
+
+def _devices(column: Any) -> npt.NDArray[Any]:
+    """The device of each row, from a column that holds each name once and its number in every row.
+
+    Raises:
+        ValueError: if a name is longer than a device's can be.
+    """
+    names = [str(name) for name in column.dictionary.to_pylist()]
+    if any(len(name) > _LONGEST_ID for name in names):
+        raise ValueError(f"a device has a name of more than {_LONGEST_ID} characters")
+    found: npt.NDArray[Any] = np.asarray(names, dtype=np.str_)[column.indices.to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _header(metadata: dict[bytes, bytes] | None, file: Path) -> ExportHeader:

@@ -1,6 +1,6 @@
 """The reference: a plain paho subscriber with QoS 1 and manual acknowledgement that only counts.
 
-``python -m disc_stream.load.bare`` takes its order as a line of JSON on stdin, prints its count ten times
+``python -P -m disc_stream.load.bare`` takes its order as a line of JSON on stdin, prints its count ten times
 a second, and ends with its processor time when it has them all.
 """
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from disc_stream.errors import BrokerError, ConfigError
+from disc_stream.interpreter import python_module
 from disc_stream.wire.broker import Broker
 
 
 def spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
     """Start a process of the benchmark and give it its order."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        python_module(module), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     tell(process, json.dumps(order))
     return process

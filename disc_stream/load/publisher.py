@@ -1,4 +1,4 @@
-"""A process that publishes for some of the devices: ``python -m disc_stream.load.publisher``.
+"""A process that publishes for some of the devices: ``python -P -m disc_stream.load.publisher``.
 
 Its order is a line of JSON on stdin. Each further line is the number of messages it may have sent in total,
 so that the broker's queue stays short; it answers with its confirmed messages, and ends when all are.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.errors import BrokerError
+from disc_stream.interpreter import python_module
 from disc_stream.load.memory import rss_bytes
 from disc_stream.load.plan import WARM, Load
 from disc_stream.load.processes import Lines, read_line
@@ -69,7 +69,7 @@ class Server:
         self._warm = round(WARM * load.total)
         self._log = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "disc_stream", "serve", "--config", str(config), "--json"],
+            python_module("disc_stream", "serve", "--config", str(config), "--json"),
             stdout=subprocess.PIPE, stderr=self._log, text=True,
             env={**os.environ, "DISC_STREAM_BROKER": broker},
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A process that publishes at the devices' own pace: ``python -m disc_stream.load.steady``.
+"""A process that publishes at the devices' own pace: ``python -P -m disc_stream.load.steady``.
 
 Devices come and go: every few seconds one of them starts anew, or leaves and another takes its place. The
 order is a line of JSON on stdin; it ends when stdin does, and then writes how much it has sent.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from disc_stream.errors import ConfigError, PayloadError, TopicError
+from disc_stream.text import printable
 from disc_stream.types import Label, Problem
 from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import Message
@@ -116,7 +117,7 @@ def read_message(message: Message, topics: Topics, wanted: DeviceFilter) -> Even
             return None
         return LabelSeen(_label_of(device, message.payload), message.retained)
     except (PayloadError, TopicError) as error:
-        return Unreadable(printable(message.topic), printable(error.message))
+        return Unreadable(shown(message.topic), shown(error.message))
 
 
 def _status_of(message: Message) -> ServerSeen | None:
@@ -134,7 +135,6 @@ def _label_of(device: str, payload: bytes) -> Label:
     return label
 
 
-def printable(text: str, most: int = 120) -> str:
-    """Text from the network without what a terminal would obey."""
-    shown = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+def shown(text: str, most: int = 120) -> str:
+    """Text from the network as a terminal may have it, and not more than fits."""
+    return printable(text, most)

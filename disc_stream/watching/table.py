@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from disc_stream.types import Problem
-from disc_stream.watching.events import printable
+from disc_stream.watching.events import shown
 from disc_stream.watching.state import DeviceLine, LiveState
 from disc_stream.wire.status import State
 
@@ -70,7 +70,7 @@ class StateTable:
                 max_width=_MAX_WIDTH.get(title),
             )
         for cells in lines:
-            table.add_row(*(Text(printable(cell, 60)) for cell in cells.values()))
+            table.add_row(*(Text(shown(cell, 60)) for cell in cells.values()))
         if len(names) <= rows:
             return table
         more = Text(f"… and {len(names) - rows} more devices; choose with --devices, or enlarge the window")
@@ -124,7 +124,7 @@ def status_lines(state: LiveState) -> list[str]:
     """The server and the connection in a line or two."""
     lines = [_server_line(state)]
     if state.link_down is not None:
-        lines.append(f"BROKER LOST ({printable(state.link_down)}): the last known labels; reconnecting")
+        lines.append(f"BROKER LOST ({shown(state.link_down)}): the last known labels; reconnecting")
     if state.unreadable and state.last_unreadable is not None:
         lines.append(
             f"{state.unreadable} unreadable messages; the last on {state.last_unreadable.topic}: "
@@ -145,13 +145,13 @@ def _server_line(state: LiveState) -> str:
         return f"server: OFFLINE, these are the last known labels; {rate}"
     counts = [f"{name} {server.counters[name]}" for name in ("gaps", "duplicates") if name in server.counters]
     counts.append(_rejected(server.rejected))
-    return f"server: online, model {printable(server.model) or 'unknown'}; {rate}; {', '.join(counts)}"
+    return f"server: online, model {shown(server.model) or 'unknown'}; {rate}; {', '.join(counts)}"
 
 
 def _rejected(by_reason: Mapping[str, int]) -> str:
     """How many messages were refused, and the commonest reasons."""
     reasons = sorted(by_reason, key=lambda reason: -by_reason[reason])[:_REASONS]
-    told = ", ".join(f"{by_reason[reason]} {printable(reason, 20)}" for reason in reasons)
+    told = ", ".join(f"{by_reason[reason]} {shown(reason, 20)}" for reason in reasons)
     return f"rejected {sum(by_reason.values())}" + (f" ({told})" if told else "")
 
 
@@ -159,8 +159,8 @@ def problem_line(device: str, problem: Problem) -> str:
     """Why a device has no labels, since when, and what to do, in one line."""
     since = time.strftime("%H:%M:%S", time.localtime(problem.since_us / 1e6))
     often = f"{problem.count} times " if problem.count > 1 else ""
-    remedy = f" {printable(problem.remedy, 300).rstrip('.')}." if problem.remedy else ""
-    words = printable(problem.words, 300).rstrip(".")
+    remedy = f" {shown(problem.remedy, 300).rstrip('.')}." if problem.remedy else ""
+    words = shown(problem.words, 300).rstrip(".")
     return f"{device} has no labels: {words} ({often}since {since}).{remedy}"
 
 

@@ -20,7 +20,7 @@ from disc_stream.watching.events import (
     ServerSeen,
     ServerSilent,
     Unreadable,
-    printable,
+    shown,
 )
 from disc_stream.watching.state import LiveState
 from disc_stream.watching.table import StateTable, bar, novelty_text, problem_line
@@ -65,9 +65,9 @@ class LineView:
             case ServerSilent(seconds):
                 self._say(f"server has been silent for {seconds:.0f} s; what is shown is the last known")
             case ServerSeen(status):
-                self._say(f"server is {status.state}, model {printable(status.model) or 'unknown'}")
+                self._say(f"server is {status.state}, model {shown(status.model) or 'unknown'}")
             case LinkChanged(up, reason):
-                self._say("broker is back" if up else f"broker lost ({printable(reason)}); reconnecting")
+                self._say("broker is back" if up else f"broker lost ({shown(reason)}); reconnecting")
             case Unreadable(topic, reason):
                 self._say(f"unreadable message on {topic}: {reason}")
 
@@ -79,9 +79,9 @@ def label_line(event: LabelSeen) -> str:
     """A label in one line of text."""
     label = event.label
     return (
-        f"{label.device} window {label.window} {printable(label.best.name, 40)} "
+        f"{label.device} window {label.window} {shown(label.best.name, 40)} "
         f"{label.best.confidence:.0%} {bar(label.best.confidence, unicode=False)} "
-        f"smoothed {printable(label.smoothed.name, 40)} {label.smoothed.confidence:.0%} "
+        f"smoothed {shown(label.smoothed.name, 40)} {label.smoothed.confidence:.0%} "
         f"novelty {novelty_text(label.novelty)}" + (" (last known)" if event.retained else "")
     )
 

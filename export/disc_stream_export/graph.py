@@ -13,15 +13,11 @@ import onnx
 import torch
 from torch import nn
 
-from disc_stream.artifacts.bundle import METADATA_KEY
-from disc_stream.artifacts.runtime import INPUT, OUTPUTS
+from disc_stream.artifacts.bundle import INPUT, METADATA_KEY
+from disc_stream.artifacts.graph import MAX_NODES, OPSET
+from disc_stream.artifacts.runtime import OUTPUTS
 from disc_stream.errors import ParityError
 from disc_stream_export.twins import GRUOperator, with_twins
-
-# The lowest that the tracer writes without a conversion, and the widest understood: any runtime of the
-# last years reads it, and onnxruntime's CUDA GRU goes up to 21.
-OPSET = 18
-MAX_NODES = 200  # a recurrence that was unrolled has thousands
 
 
 def build_graph(

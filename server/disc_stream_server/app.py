@@ -193,7 +193,7 @@ def _open_model(config: ServeConfig) -> Serving:
     """The model, checked to run; none where data is only collected."""
     if config.bundle is None:
         return Serving(None)
-    bundle = Bundle.open(config.bundle)
+    bundle = Bundle.open(config.bundle, trusted_keys=config.trusted_key)
     encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
     model = Model(bundle.manifest, encoder, bundle.catalogue)
     try:

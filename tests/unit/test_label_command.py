@@ -88,6 +88,26 @@ def test_into_a_file(recording: Path, bundle: Path, tmp_path: Path) -> None:
     assert isinstance(error(recording, "--bundle", bundle, "--out", tmp_path / "no" / "x.json"), UsageError)
 
 
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv", ".parquet"])
+def test_a_file_that_is_there_is_not_replaced_unasked(
+    ending: str, recording: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"thesis{ending}"
+    out.write_text("years of work")
+    caught = error(recording, "--bundle", bundle, "--out", out)
+    assert isinstance(caught, UsageError)
+    assert "exists already. Give another name, or --force to replace it" in str(caught)
+    assert out.read_text() == "years of work"
+    run(recording, "--bundle", bundle, "--out", out, "--force")
+    assert b"years of work" not in out.read_bytes()
+
+
+def test_a_link_is_not_followed_unasked(recording: Path, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert "exists already" in str(error(recording, "--bundle", bundle, "--out", tmp_path / "labels.csv"))
+    assert not (tmp_path / "elsewhere.csv").exists()
+
+
 def test_a_table_as_csv(recording: Path, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.csv"
     run(recording, "--bundle", bundle, "--out", out)

@@ -147,7 +147,7 @@ def pretend_cuda(monkeypatch: pytest.MonkeyPatch, *, works: bool) -> list[Any]:
     asked: list[Any] = []
     create = onnxruntime.InferenceSession
 
-    def session(model: bytes, options: Any, providers: list[Any]) -> FakeSession:
+    def session(model: bytes, options: Any, providers: list[Any], **_: Any) -> FakeSession:
         asked.append(providers)
         names = (
             ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.data.archive import UNREADABLE
+from disc_stream.data.archive import NPZ_LIMITS, UNREADABLE
 from disc_stream.data.readers.base import Check, Contents, Progress, Reader, Selection, axes
 from disc_stream.data.readers.mhealth import CITATION, FS, LABELS, SPLIT_NOTE, TEST_SUBJECTS
 from disc_stream.data.readers.runs import runs
 from disc_stream.data.readers.source import Layout, Source
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.errors import DataError
+from disc_stream.zipfiles import read_npz
 
 _CHANNELS = axes("chest_acc", "m/s2") + axes("right_arm_gyro", "deg/s")
 _FILE = "mhealth_partial.npz"
@@ -60,8 +61,7 @@ def _read(source: Source, selection: Selection, progress: Progress) -> Contents:
 def _load(source: Source) -> _Arrays:
     where = source.where(_FILE)
     try:
-        with np.load(io.BytesIO(source.read(_FILE)), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _DIMENSIONS if name in archive.files}
+        arrays = read_npz(io.BytesIO(source.read(_FILE)), NPZ_LIMITS, frozenset(_DIMENSIONS))
     except (*UNREADABLE, AttributeError, TypeError) as error:
         raise DataError(f"{where} is not a readable npz: {error}", remedy="Copy it again") from error
     for name, dimensions in _DIMENSIONS.items():

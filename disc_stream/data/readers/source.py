@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from disc_stream.errors import DataError, InputNotFoundError
+from disc_stream.text import printable
+from disc_stream.zipfiles import BROKEN, ZipLimits, ZipRefusedError, open_zip, read_member
 
 _DEPTH = 2  # how far below the given folder a dataset's own folder may lie
 _NESTED_ZIP_LIMIT = 2 << 30  # bytes; UCI's downloads are zips inside a zip
-# What zipfile raises on members that are cut short, damaged, encrypted or packed in a way it does not know.
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+_LIMITS = ZipLimits(members=20_000, total_bytes=16 << 30)
+_BROKEN = (*BROKEN, ZipRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class FolderSource:
 
     def where(self, name: str) -> str:
         """The path of the file."""
-        return str(self._root / name)
+        return printable(str(self._root / name))
 
 
 class ZipSource:
@@ -102,7 +103,7 @@ class ZipSource:
     def read(self, name: str) -> bytes:
         """Contents of one file."""
         try:
-            return self._archive.read(self._root + name)
+            return read_member(self._archive, self._archive.getinfo(self._root + name))
         except KeyError as error:
             raise DataError(f"{self.where(name)} is missing") from error
         except _BROKEN as error:
@@ -113,7 +114,7 @@ class ZipSource:
 
     def where(self, name: str) -> str:
         """The zip and the file in it."""
-        return f"{self._path}:{self._root}{name}"
+        return printable(f"{self._path}:{self._root}{name}")
 
 
 def open_source(path: Path, layout: Layout) -> Source:
@@ -165,8 +166,15 @@ def _children(folder: Path) -> list[Path]:
 
 def _open_zip(path: Path, layout: Layout) -> ZipSource:
     try:
+        with path.open("rb") as file:
+            open_zip(file, _LIMITS)
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except ZipRefusedError as error:
+        raise DataError(
+            f"{str(path)!r} is a zip that is refused: {error}",
+            remedy="Download it again, or unpack it and give the folder",
+        ) from error
+    except BROKEN as error:
         raise DataError(
             f"{str(path)!r} is not a zip file, or is cut short: {error}",
             remedy=f"Give the zip or the folder {layout.folder!r}",
@@ -194,7 +202,7 @@ def _source_in_nested(archive: zipfile.ZipFile, path: Path, layout: Layout) -> Z
     for info in archive.infolist():
         if info.filename.lower().endswith(".zip") and info.file_size <= _NESTED_ZIP_LIMIT:
             try:
-                inner = zipfile.ZipFile(io.BytesIO(archive.read(info)))
+                inner = open_zip(io.BytesIO(read_member(archive, info)), _LIMITS)
             except _BROKEN:
                 continue  # some other file; if nothing fits, the caller says what was expected
             source = _source_in(inner, f"{path}:{info.filename}", layout)
@@ -208,7 +216,9 @@ def _top_names(names: Iterable[str]) -> list[str]:
 
 
 def _not_found(path: str, found: list[str], layout: Layout) -> DataError:
-    shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    shown = ", ".join(printable(name, 80) for name in found[:5]) + (
+        f" and {len(found) - 5} more" if len(found) > 5 else ""
+    )
     return DataError(
         f"{path!r} does not hold {layout.folder!r}: expected {layout.marker!r} in it, "
         f"found {shown or 'nothing'}",

@@ -1,4 +1,4 @@
-"""The receiving process: ``python -m disc_stream_server.receiving``, started by the server.
+"""The receiving process: ``python -P -m disc_stream_server.receiving``, started by the server.
 
 Its settings are the first line on stdin, as JSON, so that no password shows in a list of processes. It
 stops at the line ``stop``, and at once when stdin ends: then the server is gone. Reports are JSON lines on
@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
+from disc_stream.text import PrintableFormatter
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
 
@@ -27,7 +28,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a Ctrl-C reaches the whole group: the server decides
         signal.signal(number, signal.SIG_IGN)
     told = json.loads(sys.stdin.readline())
-    logging.basicConfig(level=told.pop("log_level"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=told.pop("log_level"), handlers=[handler])
     lock = threading.Lock()
 
     def report(event: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from typing import Any
 
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
+from disc_stream.interpreter import python_module
 from disc_stream_server.receiving.receiver import ReceiverSettings
 from disc_stream_server.receiving.rivals import End
 
@@ -136,7 +136,7 @@ class ReceiverProcess:
             OSError: if the machine does not allow it (memory, processes, open files).
         """
         process = subprocess.Popen(
-            [sys.executable, "-m", "disc_stream_server.receiving"],
+            python_module("disc_stream_server.receiving"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
