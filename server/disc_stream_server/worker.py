@@ -134,8 +134,8 @@ class Worker:
     @property
     def backlog(self) -> int:
         """Rows that wait to be labelled."""
-        pending = self._labeller is not None and self._labeller.is_pending
-        return max(int(pending), self._receiver.head - self.position)
+        waiting = self._labeller is not None and self._labeller.waiting > 0
+        return max(int(waiting), self._receiver.head - self.position)
 
     def publish_status(self, state: State) -> None:
         """Publish the status, and tell the observers."""
@@ -206,7 +206,8 @@ class Worker:
         """A last checkpoint, so that the next start has nothing to repeat."""
         if self._labeller is None:
             return
-        while not self._labeller.step(now=True) and self._remaining():
-            if self._labeller.checkpoints.blocked or self._labeller.is_pending or not self._link.connected:
+        labeller = self._labeller
+        while not labeller.step(now=True) and self._remaining():
+            if labeller.checkpoints.blocked or labeller.encoder_fault or not self._link.connected:
                 return
             self._link.flush(min(0.1, self._remaining()))
