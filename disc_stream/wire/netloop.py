@@ -29,6 +29,7 @@ OnBurst = Callable[[], float | None]
 
 _PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
+_READ_BYTES = 2**22  # likewise
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
 _MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
@@ -243,10 +244,13 @@ class NetworkLoop:
         return readable
 
     def _read_all(self) -> None:
+        first = getattr(self._client.socket(), "received", 0)
         for _ in range(_READS):
             self._client.loop_read()
             connection = self._client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):
+                return
+            if getattr(connection, "received", 0) - first >= _READ_BYTES:
                 return
 
     def _clear_wakes(self) -> None:
@@ -281,6 +285,8 @@ class _Buffered:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._data, self._at = b"", 0
+        self.received = 0
+        """Bytes read from the socket."""
         self.send = connection.send
         self._of_tls = getattr(connection, "pending", lambda: 0)
 
@@ -289,6 +295,7 @@ class _Buffered:
         at = self._at
         if at >= len(self._data):
             self._data, at = self._connection.recv(_PIECE), 0
+            self.received += len(self._data)
         piece = self._data[at : at + n]
         self._at = at + len(piece)
         return piece

@@ -62,6 +62,7 @@ class Reporter:
             provider=self._provider,
             counters=self._counters(),
             rejected=dict(self._watchers.rejections.by_reason),
+            limited=self._receiver.limited,
         )
 
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
@@ -107,5 +108,6 @@ def _labeller_counters(labeller: Labeller) -> dict[str, int]:
         "restored": sessions.restored,
         "devices": len(sessions),
         "deferred": labeller.deferral.windows,
+        "windows_waiting": labeller.waiting,
         "checkpoint": labeller.checkpoints.position,
     }

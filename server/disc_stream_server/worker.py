@@ -157,7 +157,10 @@ class Worker:
         try:
             while not self._is_done():
                 self._watch.heartbeat.turned()
-                busy = self._labeller is not None and self._labeller.turn(self._receiver.head)
+                busy = False
+                if self._labeller is not None:
+                    busy = self._labeller.turn(self._receiver.head)
+                    self._receiver.hold(self._labeller.crowding())
                 self._housekeep()
                 if not busy:
                     self._woken.wait(self._patience())
@@ -192,6 +195,8 @@ class Worker:
                 self._outbox.model(self._serving.model)
         if announce or self._clock.monotonic() >= self._status_at:
             self._forget()
+            if self._labeller is not None:
+                self._labeller.problems.tell_limits(self._receiver.limited, self._clock.unix_us())
             self.publish_status(State.ONLINE)
 
     def _forget(self) -> None:
@@ -200,6 +205,7 @@ class Worker:
             self._forgotten = number
             if self._labeller is not None:
                 self._labeller.forget(device)
+            self._receiver.forget(device)
             log.info("device %s was erased", device)
 
     def _finish(self) -> None:

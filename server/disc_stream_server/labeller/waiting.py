@@ -38,7 +38,9 @@ class WaitingWindows:
     def __init__(self, model: str, shape: tuple[int, int], max_bytes: int) -> None:
         self._model, self._shape, self._max_bytes = model, shape, max_bytes
         self._window_bytes = 4 * shape[0] * shape[1] + _OVERHEAD
-        self._queues: OrderedDict[str, deque[ReadyInput]] = OrderedDict()  # the next one to serve stands first
+        self._queues: OrderedDict[str, deque[ReadyInput]] = (
+            OrderedDict()
+        )  # the next one to serve stands first
         self._many: set[str] = set()
         self._held: set[str] = set()
         self._changed: set[str] = set()

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
-from disc_stream_server.receiving.receiver import ReceiverSettings
+from disc_stream_server.receiving.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 15.0
 _SILENT_S = 45.0  # a process that has reported nothing for so long is taken for dead
 _KILL_S = 2.0
 _ENDED = "the receiving process ended"
+_MOST_HELD = 200  # devices
 
 
 class ReceiverProcess:
@@ -64,6 +65,9 @@ class ReceiverProcess:
         """Why nothing is acknowledged at the moment, "" if it is."""
         self.restarts = 0
         """How often it had to be started again."""
+        self.limited: dict[str, dict[str, int]] = {}
+        """Devices that send more than they may, with what waits of them and what was refused."""
+        self._held: list[str] = []
 
     def start(self) -> None:
         """Start it and wait until it receives.
@@ -111,6 +115,21 @@ class ReceiverProcess:
             self._heard = time.monotonic()
             process.kill()
 
+    def hold(self, devices: Collection[str]) -> None:
+        """Let nothing of these devices into the spool until the next call; what they send waits."""
+        held = sorted(devices)[:_MOST_HELD]
+        if held != self._held:
+            self._held = held
+            self._order({"hold": held})
+
+    def forget(self, device: str) -> None:
+        """Let the process drop a device that was erased."""
+        self._order({"forget": device})
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if self._process is not None:
+            self._tell(self._process, json.dumps(order))
+
     @property
     def pid(self) -> int | None:
         """Of the present process."""
@@ -141,6 +160,8 @@ class ReceiverProcess:
         self._process = process
         level = logging.getLogger().getEffectiveLevel()
         self._tell(process, json.dumps({**asdict(self._settings), "log_level": level}))
+        if self._held:
+            self._tell(process, json.dumps({"hold": self._held}))
 
     @staticmethod
     def _tell(process: subprocess.Popen[str], line: str) -> None:
@@ -233,6 +254,7 @@ class ReceiverProcess:
                 self.waits = event["waits"]
                 self.connected, self.blocked = event["connected"], event["blocked"]
                 self.head, self._counts = event["head"], event["counts"]
+                self.limited = event.get("limited", {})
                 if changed:
                     self._on_head()
             case "fatal":
