@@ -15,21 +15,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import paho.mqtt.client as paho
 
 from disc_stream.wire.client import Client
 from disc_stream.wire.dial import Dial, NoAnswerError
+from disc_stream.wire.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0  # longest sleep: paho's keep-alive wants to be looked at once a second
 OnBurst = Callable[[], float | None]
 
-_PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
-_READ_BYTES = 2**22  # likewise
+_READ_BYTES = 2**20  # likewise
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
 _MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
@@ -128,7 +127,7 @@ class NetworkLoop:
 
     def _buffer(self, client: paho.Client, _userdata: object, connection: object) -> None:
         """Let paho, which reads three times per packet, do so from a buffer of ours."""
-        client._sock = _Buffered(connection)  # type: ignore[arg-type]  # noqa: SLF001
+        client._sock = Inbox(connection)  # type: ignore[arg-type]  # noqa: SLF001
 
     # -- on the thread ------------------------------------------------------------------------------
 
@@ -244,10 +243,13 @@ class NetworkLoop:
         return readable
 
     def _read_all(self) -> None:
-        first = getattr(self._client.socket(), "received", 0)
+        client = self._client
+        first = getattr(client.socket(), "received", 0)
         for _ in range(_READS):
-            self._client.loop_read()
-            connection = self._client.socket()
+            inbox = client.socket()
+            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(client.take_plain):
+                client.loop_read()
+            connection = client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):
                 return
             if getattr(connection, "received", 0) - first >= _READ_BYTES:
@@ -273,39 +275,6 @@ class NetworkLoop:
                 if self._client.want_write():
                     self._wait(0.05)
         self._drop()
-
-
-class _Buffered:
-    """A socket that is read in large pieces; everything else is the socket's own.
-
-    Args:
-        connection: the socket, plain or TLS.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._data, self._at = b"", 0
-        self.received = 0
-        """Bytes read from the socket."""
-        self.send = connection.send
-        self._of_tls = getattr(connection, "pending", lambda: 0)
-
-    def recv(self, n: int) -> bytes:
-        """Up to n bytes, from what has been read already or from the socket."""
-        at = self._at
-        if at >= len(self._data):
-            self._data, at = self._connection.recv(_PIECE), 0
-            self.received += len(self._data)
-        piece = self._data[at : at + n]
-        self._at = at + len(piece)
-        return piece
-
-    def pending(self) -> int:
-        """Bytes that were read or decrypted already, of which no poll would tell."""
-        return len(self._data) - self._at or self._of_tls()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
 
 
 def _has_pending(connection: object) -> bool:

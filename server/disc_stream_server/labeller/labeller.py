@@ -238,6 +238,7 @@ class Labeller:
         chosen = lane.waiting.choose(self._pace.windows, self._settings.options.max_batch)
         if not chosen:
             return False
+        began = self._clock.monotonic()
         try:
             self._send(lane, chosen, deferred=deferred)
         except EncoderUnavailableError as error:
@@ -249,6 +250,7 @@ class Labeller:
             self._retry_at = self._clock.monotonic() + _RETRY_S
             return False
         lane.waiting.done(chosen)
+        self._pace.took(len(chosen), self._clock.monotonic() - began)
         if self.encoder_fault:
             log.warning("the encoder works again: labelling goes on")
             self.encoder_fault = ""
@@ -256,9 +258,7 @@ class Labeller:
 
     def _send(self, lane: LaneStream, ready: Sequence[ReadyInput], *, deferred: bool) -> None:
         self._stages.begin()
-        began = self._clock.monotonic()
         assigned = self._encoder.encode(ready)
-        self._pace.took(len(ready), self._clock.monotonic() - began)
         self._stages.end("encode")
         self._fail(lane, assigned.failures)
         if not assigned.ready:

@@ -1,8 +1,8 @@
-"""How many windows a turn of the encoder has time for."""
+"""How many windows a turn has time for, from the encoder to their labels."""
 
 from __future__ import annotations
 
-_TURN_S = 0.02  # of the encoder, beside one window of each device
+_TURN_S = 0.01  # beside one window of each device
 _FIRST, _LEAST = 32, 4
 _NEWEST = 0.2  # weight of the last turn in what a window is known to take
 

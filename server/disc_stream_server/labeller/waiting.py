@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _OVERHEAD = 400  # bytes of a window beside its samples, about
 _MANY = 32  # windows of a device from which on it is looked at
-_SHARE = 4  # a device may have this part of the room that is left
+_SHARE = 16  # a device may have this part of the room that is left
 
 
 class WaitingWindows:

@@ -284,17 +284,15 @@ class Receiver:
 
     def _store(self, group: _Group) -> bool:
         """Whether everything of a group is durable; False if there is no space at the moment."""
-        stored = bool(group.arrivals)
-        if group.waiting:
-            if not self._guarded(lambda: self._room.put(group.waiting)):
-                return False
-            group.waiting = []
         if group.arrivals:
             if not self._append(group.arrivals):
                 return False
             group.arrivals = []
-        if stored:
             self._report({"event": "head", "head": self._spool.head})
+        if group.waiting:
+            if not self._guarded(lambda: self._room.put(group.waiting)):
+                return False
+            group.waiting = []
         return True
 
     def _acknowledge(self, messages: list[Message]) -> None:
