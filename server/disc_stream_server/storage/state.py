@@ -60,6 +60,7 @@ _KEEP = (
     "FROM lanes WHERE lanes.lane > 0"
 )
 _LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
+_MOST_LETTERS = "SELECT device, count(*), sum(length(payload)) FROM dead_letters GROUP BY device"
 _DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
 # Much faster than ``astuple``, which copies deeply.
 _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
@@ -239,16 +240,21 @@ class StateStore(StateQueries):
         return is_erased
 
     def _bound_dead_letters(self, connection: sqlite3.Connection) -> None:
-        """Remove the oldest while there are too many of them."""
+        """Remove the oldest while there are too many of them: of the devices that have most of them."""
         while True:
             count, size = connection.execute("SELECT rows, bytes FROM dead_tally").fetchone()
             if count <= MAX_DEAD_LETTERS and size <= MAX_DEAD_BYTES:
                 return
-            surplus = max(count - MAX_DEAD_LETTERS, count // 10, 1)
+            devices = connection.execute(_MOST_LETTERS).fetchall()
+            column = 1 if count > MAX_DEAD_LETTERS else 2
+            device, its_count, _ = max(devices, key=lambda row: (row[column], row[0]))
+            next_count = max((row[1] for row in devices if row[0] != device), default=0)
+            # As far as the next one, which then has most of them; but not one by one.
+            surplus = max(1, its_count // 10, min(count - MAX_DEAD_LETTERS, its_count - next_count))
             connection.execute(
                 "DELETE FROM dead_letters WHERE position IN "
-                "(SELECT position FROM dead_letters ORDER BY position LIMIT ?)",
-                (surplus,),
+                "(SELECT position FROM dead_letters WHERE device = ? ORDER BY position LIMIT ?)",
+                (device, surplus),
             )
             connection.execute("UPDATE dead_tally SET dropped = dropped + ?", (surplus,))
 
