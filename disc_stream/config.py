@@ -51,6 +51,7 @@ class ServeConfig(BaseModel):
         90.0, gt=0, title="Days without a message after which what is known of a device is dropped"
     )
     keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
+    keep_dead_days: float = Field(30.0, gt=0, title="Days that messages which could not be used are kept")
     device_messages_s: float = Field(
         200.0, gt=0, title="Messages per second of a device; what exceeds it waits, and is taken later"
     )

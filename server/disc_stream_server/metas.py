@@ -156,7 +156,7 @@ class MetaBook:
 
     def withdraw(self, device: str) -> None:
         """Drop a description that its device has withdrawn."""
-        self._keep(device, None)
+        self._metas.pop(device, None)
         self._changes[device] = b""
 
     def capture(self) -> dict[str, bytes]:

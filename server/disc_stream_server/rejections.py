@@ -48,6 +48,10 @@ class Rejections:
         self._said.add(key)
         log.warning("refused a message of %s (%s): %s", device, reason, message)
 
+    def forget(self, device: str) -> None:
+        """Drop a device that was erased."""
+        self._said = {key for key in self._said if key[0] != device}
+
     def summarise(self) -> None:
         """Log what was refused since the last summary, if one is due and there was anything."""
         now = self._clock.monotonic()

@@ -52,6 +52,10 @@ class Reporter:
         """Log what was refused since the last summary, if one is due."""
         self._watchers.rejections.summarise()
 
+    def forget(self, device: str) -> None:
+        """Drop a device that was erased."""
+        self._watchers.rejections.forget(device)
+
     def status(self, state: State, now_us: int) -> ServerStatus:
         """The message on ``$server/status``."""
         return ServerStatus(

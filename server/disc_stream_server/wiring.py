@@ -120,4 +120,6 @@ def device_limits(config: ServeConfig) -> DeviceLimits:
 
 def retention(config: ServeConfig) -> Retention:
     """How long messages are kept."""
-    return Retention(config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes)
+    return Retention(
+        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes, config.keep_dead_days * 86_400
+    )

@@ -206,7 +206,11 @@ class Worker:
             if self._labeller is not None:
                 self._labeller.forget(device)
             self._receiver.forget(device)
-            log.info("device %s was erased", device)
+            self._watch.reporter.forget(device)
+            self._watch.observers.on_forget(device)
+            if self._labeller is None:
+                self._store.drop_marks()
+            log.info("a device was erased")
 
     def _finish(self) -> None:
         """A last checkpoint, so that the next start has nothing to repeat."""

@@ -72,7 +72,7 @@ class Heard:
 
     def note(self, rows: Sequence[Row]) -> None:
         """Rows of the present day were taken."""
-        for topic in {row.topic for row in rows}:
+        for topic in {row.topic for row in rows if row.payload}:  # a withdrawal is no word of a device
             found = self._parse(topic)
             if found is None:
                 continue

@@ -88,4 +88,5 @@ class Problems:
         self.book.forget(device)
         self._changed.discard(device)
         self._refused.pop(device, None)
-        self._outbox.problem(device, None)
+        if is_device(device):  # of others nothing was ever published
+            self._outbox.problem(device, None)

@@ -25,6 +25,7 @@ _SILENT_S = 45.0  # a process that has reported nothing for so long is taken for
 _KILL_S = 2.0
 _ENDED = "the receiving process ended"
 _MOST_HELD = 200  # devices
+_LATE_S = 5.0  # for which a report may still name a device that was erased
 
 
 class ReceiverProcess:
@@ -68,6 +69,7 @@ class ReceiverProcess:
         self.limited: dict[str, dict[str, int]] = {}
         """Devices that send more than they may, with what waits of them and what was refused."""
         self._held: list[str] = []
+        self._erased: dict[str, float] = {}  # until when reports may still name them
 
     def start(self) -> None:
         """Start it and wait until it receives.
@@ -124,6 +126,8 @@ class ReceiverProcess:
 
     def forget(self, device: str) -> None:
         """Let the process drop a device that was erased."""
+        self._erased[device] = time.monotonic() + _LATE_S
+        self._note_limited(self.limited)
         self._order({"forget": device})
 
     def _order(self, order: dict[str, Any]) -> None:
@@ -254,7 +258,7 @@ class ReceiverProcess:
                 self.waits = event["waits"]
                 self.connected, self.blocked = event["connected"], event["blocked"]
                 self.head, self._counts = event["head"], event["counts"]
-                self.limited = event.get("limited", {})
+                self._note_limited(event.get("limited", {}))
                 if changed:
                     self._on_head()
             case "fatal":
@@ -262,6 +266,12 @@ class ReceiverProcess:
                 self._on_failure(self._problem)
             case "failed":
                 self._fail(event)
+
+    def _note_limited(self, limited: dict[str, dict[str, int]]) -> None:
+        now = time.monotonic()
+        erased = {device for device, until in list(self._erased.items()) if until > now}
+        self._erased = {device: self._erased[device] for device in erased}
+        self.limited = {device: facts for device, facts in limited.items() if device not in erased}
 
     def _fail(self, event: dict[str, Any]) -> None:
         """It ended with an error: at the start that is the server's too, later it is started again."""

@@ -27,7 +27,7 @@ from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
-from disc_stream.wire.topics import Kind, Topics
+from disc_stream.wire.topics import Kind, Topics, is_device
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
@@ -48,6 +48,7 @@ _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MOST_METAS = 200_000  # descriptions whose last content is remembered
 _MAX_NAME = 128  # characters of what stands for a device in a topic
+_DAY_S = 86_400.0
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _FEED_S = 0.05  # between two looks into the waiting room
 _FEED_ROWS, _FEED_BYTES = 256, 2**20  # taken out of it at once
@@ -264,10 +265,10 @@ class Receiver:
             topic, size = message.topic, len(message.payload)
             if message.retained and self._is_of_old(message):
                 continue
-            if not size and self._topics.is_test(topic):
-                continue
-            arrival = Arrival(now, topic, message.content_type, message.payload)
             device = self._device_of(topic)
+            if not size and (not is_device(device) or topic.endswith(_RAW) or self._topics.is_test(topic)):
+                continue  # a test; or a retained message was removed that was never used
+            arrival = Arrival(now, topic, message.content_type, message.payload)
             fate = self._gate.judge(device, size)
             if fate is Fate.ADMITTED:
                 group.arrivals.append(arrival)
@@ -372,7 +373,8 @@ class Receiver:
         now = time.monotonic()
         if self._blocked or now - self._told_time < _TIME_ROW_S:
             return
-        if self._told_time - self._quiet_since > self._settings.idle_s:
+        idle = self._told_time - self._quiet_since > self._settings.idle_s
+        if idle and now - self._told_time < _DAY_S:  # once a day, for what is kept for days
             return
         try:
             with self._spool_lock:
@@ -386,6 +388,7 @@ class Receiver:
         while not self._erased.empty():
             device = self._erased.get()
             self._gate.forget(device)
+            self._room.devices.pop(device, None)
             for kind in (_META, _RAW):
                 self._known.pop(f"{self._settings.prefix}/{device}{kind}", None)
 

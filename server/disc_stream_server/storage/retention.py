@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,11 +65,13 @@ class Retention:
         max_bytes: while they are larger, first the oldest rows of devices go that have much more than an
             equal share, then the oldest file.
         max_device_bytes: of a device with more payload, the oldest rows go.
+        max_dead_age_s: messages that could not be used and are older go.
     """
 
     max_age_s: float
     max_bytes: int
     max_device_bytes: int
+    max_dead_age_s: float = math.inf
 
     def apply(self, spool: Path, done: int, now_us: int) -> Removed:
         """Remove what the rules say.
@@ -230,6 +233,20 @@ def trim_labels(state: Path, before: int) -> int:
             removed += connection.execute("DELETE FROM labels WHERE position < ?", (upto,)).rowcount
             if row is None:
                 return removed
+
+
+def trim_dead_letters(state: Path, before_us: int) -> int:
+    """Remove the dead letters of messages that came before a time, in Unix microseconds.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        StorageError: if the file cannot be changed.
+    """
+    path = state / FILE
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        return connection.execute("DELETE FROM dead_letters WHERE received_us < ?", (before_us,)).rowcount
 
 
 def _beyond(connection: sqlite3.Connection, left: dict[str, int]) -> Iterator[tuple[int]]:

@@ -269,7 +269,18 @@ class StateStore(StateQueries):
         rows = self._rows("SELECT id, device FROM forgotten WHERE id > ? ORDER BY id", after)
         found = [(int(number), str(device)) for number, device in rows]
         self._seen_forgotten = found[-1][0] if found else after
+        self._devices.difference_update(device for _, device in found)
         return found
+
+    def drop_marks(self) -> None:
+        """Remove the marks of erased devices that were heard of: nothing of theirs is in memory any more.
+
+        Checkpoints do so too; this is for a server that makes none.
+        """
+        try:
+            self._connection.execute("DELETE FROM forgotten WHERE id <= ?", (self._seen_forgotten,))
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
 
     def purge_dead_letters(self, *, reason: str | None = None) -> int:
         """Remove them; returns how many."""
