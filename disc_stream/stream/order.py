@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from disc_stream.sparselog import SparseLog
 from disc_stream.stream.device import Device
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.rules import Rules, StreamCounts
@@ -57,6 +58,7 @@ class Order:
     def __init__(self, rules: Rules, counts: StreamCounts, problems: ProblemBook) -> None:
         self._reorder, self._reorder_us = rules.reorder, rules.reorder_us
         self._counts, self._problems = counts, problems
+        self._log = SparseLog(log)
 
     def take(self, device: Device, arrival: Arrival) -> list[Ordered] | None:
         """The batches that can be passed on now; None if this one is dropped."""
@@ -131,10 +133,8 @@ class Order:
         first = device.waiting.pop(seq)
         if seq_ahead(seq, device.next_seq) > _FAR and device.last_us > first.received_us:
             self._counts.stray += 1
-            log.warning(
-                "device %s: batch %d is far from the others (%d is next) and is dropped",
-                device.name, seq, device.next_seq,
-            )  # fmt: skip
+            text = "device %s: batch %d is far from the others (%d is next) and is dropped"
+            self._log.warning(device.name, "stray", text, device.name, seq, device.next_seq)
             return self._drain(device)
         return [self._pass(device, first), *self._drain(device)]
 
@@ -185,7 +185,7 @@ class Order:
         )
         remedy = "Number batches, not samples: 0, 1, 2, …"
         self._problems.report(device.name, "seq-unusable", words, arrival.received_us, remedy)
-        log.warning("device %s: %s", device.name, words)
+        self._log.warning(device.name, "seq-unusable", "device %s: %s", device.name, words)
         return [self._pass(device, one) for one in waiting]
 
     def _take_unnumbered(self, device: Device, arrival: Arrival) -> list[Ordered] | None:
