@@ -11,6 +11,7 @@ taken as unnumbered: its batches are taken in the order of arrival, and gaps are
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from disc_stream.sparselog import SparseLog
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 SEQ_MODULUS = 2**32
 _REPEATS_TOLD = 20
 _FAR = 4_096  # batches; a jump so far ahead is believed only when the old numbering has ended
+MOST_SAMPLES = 100_000
+"""Samples of a device that may wait in batches, whatever the rules allow: half an hour at 50 Hz."""
+
 _ODD = 3  # batches in a row, after which numbers are not believed any more
 _FOLLOWS = 0.1  # of a batch: how far from its expected time one that follows may begin
 _STALE_US = 60_000_000  # an unnumbered batch this much older is a new start of the clock, not a repetition
@@ -44,6 +48,10 @@ class Ordered(NamedTuple):
 def seq_ahead(seq: int, next_seq: int) -> int:
     """How many batches lie between the next one and this one, modulo 2^32."""
     return (seq - next_seq) % SEQ_MODULUS
+
+
+def _samples(arrivals: Iterable[Arrival]) -> int:
+    return sum(len(one.batch.samples) for one in arrivals)
 
 
 class Order:
@@ -123,7 +131,7 @@ class Order:
         device.waiting[arrival.batch.seq] = arrival
         self._counts.reordered += 1
         ordered: list[Ordered] = []
-        while len(device.waiting) > self._reorder:
+        while len(device.waiting) > self._reorder or _samples(device.waiting.values()) > MOST_SAMPLES:
             ordered += self._skip(device)
         return ordered
 

@@ -14,6 +14,8 @@ import pytest
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import ManualClock
+from disc_stream.load.fairness import FairnessPlan, run
+from disc_stream.load.plan import Load
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Label
 from disc_stream.wire.broker import Broker
@@ -205,6 +207,19 @@ def test_rows_are_read_by_bytes_and_never_in_vain(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_huge_batches_that_wait_for_one_before_them_are_few(tmp_path: Path, model: Model) -> None:
+    values = np.tile(np.concatenate(walk_values(8)), (84, 1))[:20_000]
+    batches = [make_batch("attacker", seq, values) for seq in (0, *range(2, 12))]
+    write_spool(tmp_path, [arrival_of(batch, START_US + n) for n, batch in enumerate(batches)])
+    bench = Bench(tmp_path, model)
+    bench.run()
+    (device,) = bench.labeller.live.sessions._states
+    assert sum(len(one.batch.samples) for one in device.waiting.values()) <= 100_000
+    assert bench.labeller.live.sessions.counts.missing == 1, "and nothing but the missing one is lost"
+    assert len(bench.outbox.sent) == 11 * 20_000 // 8
+    bench.close()
+
+
 # -- the gate -----------------------------------------------------------------------------------------------
 
 
@@ -338,6 +353,20 @@ def test_a_device_that_sends_too_fast_waits_is_named_and_loses_nothing(
     assert told("attacker") == {"rate-limited", "none"}
     assert told("good") == set()
     link.close()
+
+
+@pytest.mark.broker
+def test_the_benchmark_in_short(mosquitto: Mosquitto) -> None:
+    plan = FairnessPlan(minutes=0.1, settings={"device_waiting_bytes": 2**20})
+    report = run(Load(devices=10), plan, mosquitto.url, lambda _what: None)
+    fleet, attacker = report["fleet"], report["attacker"]
+    assert fleet["labels"] == fleet["labels_expected"] > 0, "the others have all of theirs"
+    assert report["others_limited"] == []
+    assert attacker["in_status"]["refused"] > 0
+    assert {"rate-limited", "over-quota"} & attacker["told"].keys()
+    assert report["rss_growth_mib"] < 300
+    assert report["attack"]["latency_ms"]["labels"] > 0
+    assert report["exit_code"] == 0
 
 
 @pytest.mark.broker

@@ -51,14 +51,14 @@ class WaitingWindows:
         return self._count
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Memory that they take, about."""
         return self._count * self._window_bytes
 
     @property
     def is_full(self) -> bool:
         """Whether no further rows are to be taken."""
-        return self.bytes >= self._max_bytes
+        return self.size >= self._max_bytes
 
     def add(self, ready: Iterable[ReadyInput]) -> None:
         """Put windows at the end of their devices' queues."""
@@ -118,7 +118,7 @@ class WaitingWindows:
         let in again once it has half of that.
         """
         if self._many or self._held:
-            share = max(0, self._max_bytes - self.bytes) // _SHARE // self._window_bytes
+            share = max(0, self._max_bytes - self.size) // _SHARE // self._window_bytes
             lengths = {device: len(self._queues[device]) for device in self._many}
             self._held = {
                 device for device, n in lengths.items() if n > (share // 2 if device in self._held else share)

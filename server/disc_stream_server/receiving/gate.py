@@ -149,7 +149,7 @@ class Gate:
         """The devices that exceed what they may, those that did last first; for the status."""
         now = self._now()
         found: dict[str, dict[str, int]] = {}
-        for device in list(reversed(self._waiting)) if len(self._waiting) <= _TOLD else ():
+        for device in reversed(list(self._waiting)) if len(self._waiting) <= _TOLD else ():
             found[device] = self._facts(device)
         for device, limited in reversed(self._limited.items()):
             if len(found) >= _TOLD or now - limited.at > _TOLD_S:
