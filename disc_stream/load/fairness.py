@@ -27,7 +27,9 @@ from disc_stream.load.publisher import CHANNELS, FIRST_SEQ
 from disc_stream.load.server import Server
 from disc_stream.load.steady import SteadyOrder
 from disc_stream.load.trivial import write_trivial_bundle
+from disc_stream.types import DeviceMeta
 from disc_stream.wire.broker import Broker
+from disc_stream.wire.codecs import decode_batch
 from disc_stream.wire.label import decode_label
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.problem import decode_problem
@@ -69,12 +71,15 @@ class _Fleet:
         self._since = time.monotonic()
         self.labels: set[tuple[str, int]] = set()
         self.told: dict[str, int] = {}
+        self._raw_ms: list[float] = []
+        self._meta = DeviceMeta(load.fs, CHANNELS)
         self._lock = threading.Lock()
         topics = Topics(prefix)
         name = f"{prefix.replace('/', '-')}-fairness"
         self.link = MqttLink(Broker.parse(broker), name, LinkListener(on_message=self._take))
         for number in range(load.devices):
-            self.link.subscribe(topics.of(f"steady-{number:05d}", Kind.LABEL))
+            for kind in (Kind.LABEL, Kind.RAW):
+                self.link.subscribe(topics.of(f"steady-{number:05d}", kind))
         self.link.subscribe(topics.of(ATTACKER, Kind.PROBLEM))
         self.link.connect()
 
@@ -86,6 +91,12 @@ class _Fleet:
                 self.told[problem.code] = self.told.get(problem.code, 0) + 1
             return
         if message.retained:
+            return
+        if message.topic.endswith(Kind.RAW):
+            batch = decode_batch(message.payload, device="steady", content_type="", meta=self._meta)
+            complete_us = batch.t0_us + len(batch.samples) * 1e6 / batch.fs
+            with self._lock:
+                self._raw_ms.append((now_us - complete_us) / 1000)
             return
         label = decode_label(message.payload)
         begin_us = label.t0_us - label.window * self._hop_us
@@ -99,6 +110,7 @@ class _Fleet:
         """What was heard so far does not count."""
         with self._lock:
             self.ms, self._at, self._since = [], [], time.monotonic()
+            self._raw_ms = []
 
     def series(self) -> list[list[float]]:
         """For each piece of the phase: seconds since its beginning, median and longest latency in it."""
@@ -114,9 +126,17 @@ class _Fleet:
     def latency(self) -> dict[str, float | int]:
         """From the moment a batch is complete on its device to the label, in milliseconds."""
         with self._lock:
-            ms = np.array(self.ms or [np.nan])
-        at = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-        return {"labels": len(ms), **{name: round(float(np.quantile(ms, q)), 1) for name, q in at}}
+            return {"labels": len(self.ms), **_quantiles(self.ms)}
+
+    def broker_latency(self) -> dict[str, float]:
+        """The same to the batch itself at a subscriber: what broker and machine take, without our server."""
+        with self._lock:
+            return _quantiles(self._raw_ms)
+
+
+def _quantiles(ms: list[float]) -> dict[str, float]:
+    at = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    return {name: round(float(np.quantile(np.array(ms or [np.nan]), q)), 1) for name, q in at}
 
 
 @dataclass(slots=True)
@@ -184,7 +204,7 @@ def _phases(load: Load, plan: FairnessPlan, scene: _Scene, say: Say) -> dict[str
     server, heard = scene.server, scene.heard
     calm_s = min(plan.minutes * 30, 120.0)
     calm = _watch(scene, calm_s, say, "undisturbed")
-    undisturbed = heard.latency()
+    undisturbed, broker_calm = heard.latency(), heard.broker_latency()
     order = AttackOrder(
         scene.broker, scene.prefix, ATTACKER, load.fs, load.samples, load.encoding, tuple(plan.kinds)
     )
@@ -192,15 +212,16 @@ def _phases(load: Load, plan: FairnessPlan, scene: _Scene, say: Say) -> dict[str
     try:
         read_line(attacker)
         stormy = _watch(scene, plan.minutes * 60, say, "under attack")
-        attacked, series = heard.latency(), heard.series()
+        attacked, series, broker_stormy = heard.latency(), heard.series(), heard.broker_latency()
         sent = json.loads(attacker.communicate(timeout=_PATIENCE_S)[0])
     finally:
         attacker.kill()
     before, during = max(calm.rss), max(stormy.rss)
     return {
-        "undisturbed": {"latency_ms": undisturbed, "rss_mib": _mib(before)},
+        "undisturbed": {"latency_ms": undisturbed, "broker_ms": broker_calm, "rss_mib": _mib(before)},
         "attack": {
             "latency_ms": attacked,
+            "broker_ms": broker_stormy,
             "rss_mib": _mib(during),
             "windows_waiting": stormy.waiting_windows,
             "series": series,

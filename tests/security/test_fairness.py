@@ -282,7 +282,7 @@ def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_cr
     receiver = receiver_of(tmp_path, DeviceLimits())
     messages(receiver, "attacker", 1)
     assert receiver._room.devices["attacker"].messages == 5, "nobody overtakes"
-    receiver._feed()
+    receiver._feeder.feed()
     assert not receiver._room.devices
     let_go(receiver)
     reader = SpoolReader(tmp_path)

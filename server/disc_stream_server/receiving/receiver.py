@@ -12,7 +12,6 @@ and from there into the spool as fast as the limits allow.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
@@ -31,7 +30,9 @@ from disc_stream.wire.topics import Kind, Topics, is_device
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
+from disc_stream_server.receiving.feeding import Feeder
 from disc_stream_server.receiving.gate import Fate, Gate
+from disc_stream_server.receiving.known import KnownMetas
 from disc_stream_server.receiving.settings import ReceiverCounts, ReceiverSettings
 from disc_stream_server.storage.rows import TIME_TOPIC
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
@@ -46,12 +47,10 @@ _MANY = 64  # messages that are committed at once, however short they have waite
 _BEAT_S = 0.5
 _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
-_MOST_METAS = 200_000  # descriptions whose last content is remembered
 _MAX_NAME = 128  # characters of what stands for a device in a topic
 _DAY_S = 86_400.0
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _FEED_S = 0.05  # between two looks into the waiting room
-_FEED_ROWS, _FEED_BYTES = 256, 2**20  # taken out of it at once
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
@@ -86,7 +85,7 @@ class Receiver:
         self._waiting: list[Message] = []  # received and not durable yet; touched on the network thread only
         self._waiting_bytes = 0
         self._group: _Group | None = None  # those that are becoming durable
-        self._known: dict[str, bytes] = {}  # digest of the last description, by topic
+        self._known = KnownMetas()
         self._stopping = threading.Event()
         self.ready = threading.Event()
         """Whether it has had a connection."""
@@ -104,6 +103,7 @@ class Receiver:
         )
         self._room = WaitingRoom(Path(settings.spool))
         self._gate = Gate(settings.limits, self._room.devices)
+        self._feeder = Feeder(self._room, self._gate, self._enter, self._clock)
         self._limited: dict[str, dict[str, int]] = {}
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         # Has an earlier run received? Then the broker should know us.
@@ -218,7 +218,9 @@ class Receiver:
         try:
             self._commit()
             self._drop_erased()
-            self._feed()
+            self._counts.waiting = len(self._room)
+            if not self._blocked:
+                self._feeder.feed()
         except StorageError as error:
             self._failure = error
             self._ended.set()
@@ -286,10 +288,9 @@ class Receiver:
     def _store(self, group: _Group) -> bool:
         """Whether everything of a group is durable; False if there is no space at the moment."""
         if group.arrivals:
-            if not self._append(group.arrivals):
+            if not self._enter(group.arrivals):
                 return False
             group.arrivals = []
-            self._report({"event": "head", "head": self._spool.head})
         if group.waiting:
             if not self._guarded(lambda: self._room.put(group.waiting)):
                 return False
@@ -300,39 +301,11 @@ class Receiver:
         self._link.ack(*messages)
         for message in messages:
             if message.topic.endswith(_META):
-                self._remember(message)
+                self._known.remember(message)
         self._counts.received += len(messages)
         self._counts.received_bytes += sum([len(message.payload) for message in messages])
 
-    def _feed(self) -> None:
-        """Let messages that wait into the spool, device by device, as far as their limits allow."""
-        self._counts.waiting = len(self._room)
-        if not self._counts.waiting or self._blocked:
-            return
-        for device in list(self._room.devices):
-            limit = min(_FEED_ROWS, self._gate.may_enter(device))
-            if limit and not self._let_in(device, self._room.next_of(device, limit)):
-                return
-
-    def _let_in(self, device: str, found: list[tuple[int, Arrival]]) -> bool:
-        """Move the first of these messages into the spool; False if there is no space at the moment."""
-        now, size = self._clock.unix_us(), 0
-        taken: list[tuple[int, Arrival]] = []
-        for number, arrival in found:
-            if size >= _FEED_BYTES or not self._gate.has_room(device):
-                break
-            self._gate.taken(device, len(arrival.payload))
-            size += len(arrival.payload)
-            taken.append((number, arrival._replace(received_us=now)))
-        if not taken:
-            return True
-        if not self._append([arrival for _, arrival in taken]):
-            return False
-        self._report({"event": "head", "head": self._spool.head})
-        self._room.remove(device, taken)
-        return True
-
-    def _append(self, arrivals: Sequence[Arrival]) -> bool:
+    def _enter(self, arrivals: Sequence[Arrival]) -> bool:
         """Whether they are durable in the spool; False if there is no space at the moment."""
 
         def append() -> None:
@@ -340,7 +313,10 @@ class Receiver:
                 self._spool.append(arrivals)
             self._quiet_since = self._told_time = time.monotonic()
 
-        return self._guarded(append)
+        if not self._guarded(append):
+            return False
+        self._report({"event": "head", "head": self._spool.head})
+        return True
 
     def _guarded(self, write: Callable[[], None]) -> bool:
         """Whether something could be written; False if there is no space at the moment."""
@@ -389,8 +365,7 @@ class Receiver:
             device = self._erased.get()
             self._gate.forget(device)
             self._room.devices.pop(device, None)
-            for kind in (_META, _RAW):
-                self._known.pop(f"{self._settings.prefix}/{device}{kind}", None)
+            self._known.forget(f"{self._settings.prefix}/{device}{_META}")
 
     def _is_of_old(self, message: Message) -> bool:
         """Whether a retained message is nothing new: samples of any time, or the meta we last saw."""
@@ -400,16 +375,7 @@ class Receiver:
                 log.warning("%s is retained by the broker: retained samples are passed over", message.topic)
             self._counts.retained += 1
             return True
-        return self._is_known(message)
-
-    def _is_known(self, message: Message) -> bool:
-        """Whether this is the description we last saw: the broker sends them again on every connection."""
-        return self._known.get(message.topic) == _digest(message)
-
-    def _remember(self, message: Message) -> None:
-        if len(self._known) >= _MOST_METAS:
-            self._known.clear()
-        self._known[message.topic] = _digest(message)
+        return self._known.is_last(message)
 
     # -- what the main process hears -------------------------------------------------------------------
 
@@ -431,7 +397,3 @@ class Receiver:
     def _give_up(self, error: BrokerError) -> None:
         self._report({"event": "fatal", "message": error.message, "remedy": error.remedy})
         self._ended.set()
-
-
-def _digest(message: Message) -> bytes:
-    return hashlib.blake2b(message.payload, digest_size=8).digest()
