@@ -62,6 +62,20 @@ class ServeConfig(BaseModel):
         90.0, gt=0, title="Days without a message after which what is known of a device is dropped"
     )
     keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
+    keep_dead_days: float = Field(30.0, gt=0, title="Days that messages which could not be used are kept")
+    device_messages_s: float = Field(
+        200.0, gt=0, title="Messages per second of a device; what exceeds it waits, and is taken later"
+    )
+    device_bytes_s: float = Field(262_144.0, gt=0, title="Bytes per second of a device, likewise")
+    device_burst_s: float = Field(
+        10.0, gt=0, title="After silence, a device may send at once what it may send in so many seconds"
+    )
+    device_waiting_bytes: int = Field(
+        64 * 2**20, ge=2**16, title="Bytes that may wait of a device; further messages of it are refused"
+    )
+    queue_bytes: int = Field(
+        16 * 2**20, ge=2**16, title="Bytes of windows that may wait for the encoder, of all devices"
+    )
     reorder: int = Field(32, ge=0, title="Batches of a device that may wait for a missing one")
     reorder_s: float = Field(5.0, gt=0, title="Longest wait for a missing batch, in seconds")
     bridge_s: float = Field(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.mqtt import MqttLink
     from disc_stream.wire.topics import Topics
+    from disc_stream_server.storage.forget import Erased
 
 _PATIENCE_S = 10.0
 
@@ -37,16 +38,20 @@ def forget(
 ) -> None:
     """Erase a device: its messages, labels, state and dead letters, to the last byte.
 
-    Works while the server runs, which then knows nothing of it either. A device that goes on sending is
-    a new one from then on: stop it first, or take its access away. Copies that were exported stay.
+    Works while the server runs, which then knows nothing of it either, nor does its page. A device that
+    goes on sending is a new one from then on: stop it first, or take its access away. Copies that were
+    exported stay, and so does what the log says. At the end it says what was looked at.
+
+    An id that breaks the grammar, of which there are only dead letters, can be erased like any other.
 
     Example: disc-stream data forget watch-17 --broker mqtt://127.0.0.1:1883
     """
     from disc_stream.wire.broker import Broker
-    from disc_stream.wire.topics import Topics, check_device
+    from disc_stream.wire.topics import Kind, Topics
+    from disc_stream_server.storage.forget import finish
     from disc_stream_server.storage.forget import forget as erase
 
-    check_device(device)
+    _check_level(device)
     topics = Topics(prefix)
     folder = state_folder(state)
     where = None if broker is None else Broker.parse(broker)
@@ -59,22 +64,49 @@ def forget(
         erased = erase(folder, device, topics.prefix)
         if link is not None:
             _clear(link, topics, device, again=True)  # the server may have published meanwhile
+        erased = finish(folder, erased, device, topics.prefix)
+        if link is not None:
+            _clear(link, topics, device, again=True)
     finally:
         if link is not None:
             link.close()
+    cleared = [f"{topics.prefix}/{device}/{kind}" for kind in Kind] if link is not None else []
     if as_json:
-        print_json(
-            {"device": device, "state": str(folder), "broker_cleared": broker is not None, **asdict(erased)}
-        )
-        return
+        facts = {"device": device, "state": str(folder), "broker_cleared": broker is not None}
+        print_json({**facts, "topics_cleared": cleared, **asdict(erased)})
+    else:
+        _print_receipt(device, erased, cleared)
+
+
+def _print_receipt(device: str, erased: Erased, cleared: list[str]) -> None:
     say(
         f"{device} is erased: {erased.messages:,} messages, {erased.labels:,} labels, "
         f"{erased.others:,} other records"
     )
+    for place, count in erased.receipt.items():
+        say(f"  looked at {place}: {count:,}")
+    for topic in cleared:
+        say(f"  cleared at the broker: {topic}")
+    if erased.server is False:
+        say("The server has not dropped it from memory yet; it does so with its next checkpoint.")
     if erased.damaged_files:
         say(f"{erased.damaged_files} copies of damaged files were removed, for they cannot be searched")
-    if broker is None:
+    if not cleared:
         say("What the broker retains of it is still there; --broker clears that too.")
+
+
+def _check_level(device: str) -> None:
+    """Refuse what cannot stand between two slashes of a topic, or is not a device's.
+
+    Raises:
+        TopicError: naming it.
+    """
+    from disc_stream.errors import TopicError
+
+    if not device or device.startswith("$") or any(c in device for c in "/+#\0"):
+        raise TopicError(
+            f"{device!r} cannot be a device's id", remedy="Give what stands in its topics after the prefix"
+        )
 
 
 def _ask(device: str, places: str, as_json: bool) -> None:
@@ -105,9 +137,9 @@ def _clear(link: MqttLink, topics: Topics, device: str, *, again: bool = False) 
     """
     from disc_stream.wire.topics import Kind
 
-    may_come_again = (Kind.LABEL, Kind.PROBLEM, Kind.STATUS)
+    may_come_again = (Kind.LABEL, Kind.PROBLEM, Kind.STATUS, Kind.RAW)
     for kind in may_come_again if again else (Kind.META, *may_come_again):
-        link.publish(topics.of(device, kind), b"", retain=True)
+        link.publish(f"{topics.prefix}/{device}/{kind}", b"", retain=True)
     if not link.flush(_PATIENCE_S):
         raise BrokerError(
             f"the broker has not confirmed within {_PATIENCE_S:g} s that {device} is cleared",

@@ -15,7 +15,7 @@ from disc_stream.errors import BrokerError, DiscStreamError
 from disc_stream.load.plan import WARM, WINDOW, Load
 from disc_stream.load.processes import Lines, broker_of, read_line, spawn, tell
 from disc_stream.load.publisher import CHANNELS, Order
-from disc_stream.load.server import Progress, Server
+from disc_stream.load.server import UNLIMITED, Progress, Server
 from disc_stream.load.trivial import write_trivial_bundle
 
 SCHEMA = "disc-stream.ingest/1"
@@ -111,7 +111,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
 def measure_server(broker: str, prefix: str, load: Load, folder: Path, say: Say) -> dict[str, Any]:
     """The same of the whole server, with processor time by stage, memory, losses and repetitions."""
     write_trivial_bundle(folder / "bundle", CHANNELS, load.fs, WINDOW)
-    server = Server(broker, prefix, load, folder)
+    server = Server(broker, prefix, load, folder, UNLIMITED)
     try:
         idle = server.rss_bytes()
         fleet = _Fleet(broker, prefix, load)

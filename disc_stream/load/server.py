@@ -7,8 +7,10 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from disc_stream.errors import BrokerError
@@ -17,6 +19,9 @@ from disc_stream.load.memory import rss_bytes
 from disc_stream.load.plan import WARM, Load
 from disc_stream.load.processes import Lines, read_line
 from disc_stream.load.viewer import Viewer
+
+UNLIMITED = MappingProxyType({"device_messages_s": 1e9, "device_bytes_s": 1e12})
+"""Settings for devices that are to send as fast as it goes."""
 
 
 @dataclass(slots=True)
@@ -51,20 +56,31 @@ class Server:
         prefix: of the topics.
         load: how it is loaded.
         folder: for its bundle (which is there), its configuration and its state.
+        further: settings that differ from these and from the defaults.
     """
 
-    def __init__(self, broker: str, prefix: str, load: Load, folder: Path) -> None:
+    def __init__(
+        self,
+        broker: str,
+        prefix: str,
+        load: Load,
+        folder: Path,
+        further: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         config = folder / "serve.yaml"
         settings = {
             "bundle": str(folder / "bundle"), "prefix": prefix, "state": str(folder / "state"),
             "http": "127.0.0.1:0" if load.page else None,
             "client_id": f"{prefix.replace('/', '-')}-server", "status_interval_s": 0.1,
             "receive_maximum": load.receive_maximum, "max_devices": max(20_000, load.devices), "threads": 1,
+            **further,
         }  # fmt: skip
         config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         self.counters: dict[str, int] = {}
         self.first: dict[str, int] = {}
         self.rejected: dict[str, int] = {}
+        self.limited: dict[str, dict[str, int]] = {}
+        """Devices that send more than they may, by the last status."""
         self.progress = Progress()
         self._warm = round(WARM * load.total)
         self._log = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `stop`
@@ -83,6 +99,7 @@ class Server:
     def _note(self, line: dict[str, Any]) -> None:
         if line["event"] == "status":
             self.counters, self.rejected = line["counters"], line["rejected"]
+            self.limited = line.get("limited", {})
             self.first = self.first or self.counters
             self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
 

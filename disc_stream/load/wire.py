@@ -13,6 +13,7 @@ from disc_stream.errors import BrokerError
 from disc_stream.wire.broker import Broker
 
 _WINDOW = 500  # unconfirmed messages, where the broker allows as many
+_SEND_S = 60.0
 _RECEIVE_MAXIMUM = 0x21
 # Sizes of the CONNACK properties that may stand before Receive Maximum, by identifier (MQTT 5, 2.2.2.2).
 _SIZES = {
@@ -84,6 +85,7 @@ class RawConnection:
         for packet, at in packets:
             self._mid = self._mid % 65_535 + 1
             struct.pack_into(">H", packet, at, self._mid)
+        self._socket.settimeout(_SEND_S)  # that of ``read`` is shorter than a broker may need
         self._socket.sendall(b"".join([packet for packet, _ in packets]))
         self.sent += len(packets)
 

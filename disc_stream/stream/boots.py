@@ -10,7 +10,7 @@ one that is current stays so, each return makes the next one harder, and the pro
 from __future__ import annotations
 
 from disc_stream.stream.device import Candidate, Device
-from disc_stream.stream.order import SEQ_MODULUS, seq_ahead
+from disc_stream.stream.order import MOST_SAMPLES, SEQ_MODULUS, seq_ahead
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.rules import Rules, StreamCounts
 from disc_stream.stream.values import Arrival
@@ -57,7 +57,10 @@ class Boots:
         candidate.arrivals.append(arrival)
         candidate.run += 1
         candidate.total += 1
-        if len(candidate.arrivals) > _MAX_KEPT:
+        while len(candidate.arrivals) > _MAX_KEPT or (
+            len(candidate.arrivals) > 1
+            and sum(len(one.batch.samples) for one in candidate.arrivals) > MOST_SAMPLES
+        ):
             del candidate.arrivals[0]
             self._counts.stray += 1
         proof = (_PROOF if past is None else _PROOF_TO_RETURN) << min(device.distrust, _MAX_DISTRUST)

@@ -11,6 +11,7 @@ import numpy as np
 from disc_stream.artifacts.model import Encoder
 from disc_stream.artifacts.runtime import Encoded
 from disc_stream.errors import EncoderUnavailableError
+from disc_stream.sparselog import SparseLog
 from disc_stream.stream.values import Failure, ReadyInput
 from disc_stream.types import Float32Array
 
@@ -48,6 +49,7 @@ class EncoderStage:
 
     def __init__(self, encoder: Encoder, shape: tuple[int, int], max_batch: int = 256) -> None:
         self._encoder, self._max_batch = encoder, max_batch
+        self._log = SparseLog(log)
         self._probe = np.zeros((1, *shape), dtype=np.float32)
 
     def encode(self, ready: Sequence[ReadyInput]) -> Assigned:
@@ -101,7 +103,8 @@ class EncoderStage:
                 message = f"the encoder failed on this window: {error}"
                 empty = np.empty((0, 0), dtype=np.float32)
                 return [Assigned([], empty, empty, [Failure(group[0], "encoder-failed", message)])]
-            log.warning("encoding %d windows failed (%s); trying halves", len(group), error)
+            text = "encoding %d windows failed (%s); trying halves"
+            self._log.warning("", "encoding", text, len(group), error)
         else:
             return [self._check(group, encoded)]
         half = len(group) // 2

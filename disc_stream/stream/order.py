@@ -11,8 +11,10 @@ taken as unnumbered: its batches are taken in the order of arrival, and gaps are
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from disc_stream.sparselog import SparseLog
 from disc_stream.stream.device import Device
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.rules import Rules, StreamCounts
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 SEQ_MODULUS = 2**32
 _REPEATS_TOLD = 20
 _FAR = 4_096  # batches; a jump so far ahead is believed only when the old numbering has ended
+MOST_SAMPLES = 100_000
+"""Samples of a device that may wait in batches, whatever the rules allow: half an hour at 50 Hz."""
+
 _ODD = 3  # batches in a row, after which numbers are not believed any more
 _FOLLOWS = 0.1  # of a batch: how far from its expected time one that follows may begin
 _STALE_US = 60_000_000  # an unnumbered batch this much older is a new start of the clock, not a repetition
@@ -45,6 +50,10 @@ def seq_ahead(seq: int, next_seq: int) -> int:
     return (seq - next_seq) % SEQ_MODULUS
 
 
+def _samples(arrivals: Iterable[Arrival]) -> int:
+    return sum(len(one.batch.samples) for one in arrivals)
+
+
 class Order:
     """Puts a device's batches in order.
 
@@ -57,6 +66,7 @@ class Order:
     def __init__(self, rules: Rules, counts: StreamCounts, problems: ProblemBook) -> None:
         self._reorder, self._reorder_us = rules.reorder, rules.reorder_us
         self._counts, self._problems = counts, problems
+        self._log = SparseLog(log)
 
     def take(self, device: Device, arrival: Arrival) -> list[Ordered] | None:
         """The batches that can be passed on now; None if this one is dropped."""
@@ -121,7 +131,7 @@ class Order:
         device.waiting[arrival.batch.seq] = arrival
         self._counts.reordered += 1
         ordered: list[Ordered] = []
-        while len(device.waiting) > self._reorder:
+        while len(device.waiting) > self._reorder or _samples(device.waiting.values()) > MOST_SAMPLES:
             ordered += self._skip(device)
         return ordered
 
@@ -131,10 +141,8 @@ class Order:
         first = device.waiting.pop(seq)
         if seq_ahead(seq, device.next_seq) > _FAR and device.last_us > first.received_us:
             self._counts.stray += 1
-            log.warning(
-                "device %s: batch %d is far from the others (%d is next) and is dropped",
-                device.name, seq, device.next_seq,
-            )  # fmt: skip
+            text = "device %s: batch %d is far from the others (%d is next) and is dropped"
+            self._log.warning(device.name, "stray", text, device.name, seq, device.next_seq)
             return self._drain(device)
         return [self._pass(device, first), *self._drain(device)]
 
@@ -185,7 +193,7 @@ class Order:
         )
         remedy = "Number batches, not samples: 0, 1, 2, …"
         self._problems.report(device.name, "seq-unusable", words, arrival.received_us, remedy)
-        log.warning("device %s: %s", device.name, words)
+        self._log.warning(device.name, "seq-unusable", "device %s: %s", device.name, words)
         return [self._pass(device, one) for one in waiting]
 
     def _take_unnumbered(self, device: Device, arrival: Arrival) -> list[Ordered] | None:

@@ -6,8 +6,13 @@ from collections import OrderedDict
 
 from disc_stream.types import Problem
 
-ADVISORY = frozenset({"rate-differs", "seq-unusable", "two-senders", "boot-changes", "clock"})
+ADVISORY = frozenset(
+    {"rate-differs", "seq-unusable", "two-senders", "boot-changes", "clock", "rate-limited", "over-quota"}
+)
 """Problems of devices that have labels all the same; a label does not end them."""
+
+LOST = "over-quota"
+"""Messages of the device are refused, whatever is in them."""
 
 MAX_DEVICES = 20_000
 MAX_PER_DEVICE = 8
@@ -72,11 +77,17 @@ class ProblemBook:
         for code in [code for code in mine if code not in ADVISORY]:
             self.resolve(device, code)
 
+    def having(self, code: str) -> set[str]:
+        """Devices that have a problem."""
+        return {device for device, mine in self._problems.items() if code in mine}
+
     def of(self, device: str) -> Problem | None:
-        """The problem to show: one that keeps the device from having labels before a mere advice."""
+        """The problem to show: lost messages before what keeps it from having labels, and advice last."""
         mine = self._problems.get(device)
         if not mine:
             return None
+        if LOST in mine:
+            return mine[LOST]
         blocking = [one for one in mine.values() if one.code not in ADVISORY]
         return blocking[-1] if blocking else next(reversed(mine.values()))
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from disc_stream.sparselog import SparseLog
+
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
@@ -54,6 +56,7 @@ class DeviceStates(Generic[S]):
         self._changed: set[str] = set()
         self._leaving: dict[str, bytes] = {}  # evicted, not yet captured
         self._taken: dict[str, bytes] = {}  # captured, not yet committed
+        self._log = SparseLog(log)
         self.evicted = 0
         self.restored = 0
 
@@ -126,7 +129,8 @@ class DeviceStates(Generic[S]):
         try:
             state = self._codec.decode(device, blob)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            log.error("the saved state of device %s cannot be used (%s); it begins anew", device, error)  # noqa: TRY400
+            text = "the saved state of device %s cannot be used (%s); it begins anew"
+            self._log.warning(device, "state", text, device, error)
             self._leaving.pop(device, None)
             self._taken.pop(device, None)
             return None

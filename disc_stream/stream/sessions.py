@@ -76,6 +76,13 @@ class _Progress(msgspec.Struct):
     due: list[tuple[int, str]]
 
 
+def without_device(progress: bytes, device: str) -> bytes:
+    """What is saved as ``PROGRESS``, without a device that is erased."""
+    saved = msgspec.msgpack.decode(progress, type=_Progress)
+    saved.due = [one for one in saved.due if one[1] != device]
+    return msgspec.msgpack.encode(saved)
+
+
 class Sessions:
     """The sessions of all devices.
 
@@ -341,6 +348,8 @@ class Sessions:
     def forget(self, name: str) -> None:
         """Drop everything known of a device."""
         self._states.forget(name)
+        self._due = [one for one in self._due if one[1] != name]
+        heapq.heapify(self._due)
 
     def _equip(self, device: Device, batch: SampleBatch) -> None:
         self._equip_as(device, batch.channels, batch.fs)

@@ -51,13 +51,26 @@ class Client(paho.Client):
         if self.on_plain is None or self._protocol != paho.MQTTv5 or flags & 0x06 != _QOS1 or len(body) < 5:
             return super()._handle_publish()
         end = 2 + (body[0] << 8 | body[1])  # of the topic; the message id and the properties' length follow
-        content_type = _plain_properties(body, end + 2)
+        content_type = plain_properties(body, end + 2)
         if content_type is None:
             return super()._handle_publish()
         payload = bytes(body[end + 3 + (len(content_type) + 3 if content_type else 0) :])
         mid = body[end] << 8 | body[end + 1]
         self.on_plain(bytes(body[2:end]), payload, content_type, bool(flags & 1), mid)
         return MQTTErrorCode.MQTT_ERR_SUCCESS if self._manual_ack else self._send_puback(mid)
+
+    @property
+    def is_between_packets(self) -> bool:
+        """Whether what is received next begins a packet, which may be taken apart directly."""
+        return not self._in_packet["command"] and self.on_plain is not None and self._protocol == paho.MQTTv5
+
+    def take_plain(self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int) -> None:
+        """A plain message was received and taken apart."""
+        self._last_msg_in = paho.time_func()
+        if self.on_plain is not None:
+            self.on_plain(topic, payload, content_type, retained, mid)
+        if not self._manual_ack:
+            self._send_puback(mid)
 
     def _packet_handle(self) -> MQTTErrorCode:
         packet = self._in_packet
@@ -102,7 +115,7 @@ def connect_properties(
     return properties
 
 
-def _plain_properties(body: bytearray, at: int) -> bytes | None:
+def plain_properties(body: bytes | bytearray, at: int) -> bytes | None:
     """The content type if there is no other property; None if there are others, or it is paho's to judge."""
     length = body[at] if at < len(body) else 128
     if length == 0:

@@ -26,6 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from disc_stream.errors import BrokerError
+from disc_stream.sparselog import SparseLog
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.client import Client, prepare
 from disc_stream.wire.delivery import Delivery, LinkListener, Message, Origin, Session, Will
@@ -46,6 +47,8 @@ _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
 _ACKS = 512
 _GRACE_S = 2.0  # for the network thread to tell what it waited for in vain: it knows better
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
+
+_HANDLER_FAILED = "error in the on_message handler; the connection goes on"
 
 _links = itertools.count(1)
 
@@ -75,6 +78,7 @@ class MqttLink:
         self._listener = listener or LinkListener()
         self._session = session or Session()
         self._v5 = broker.protocol == "5"
+        self._log = SparseLog(log)
         self._number = next(_links)
         self._origin = Origin(self._number, 0)
         self._ack_lock = threading.Lock()  # an acknowledgement goes to the connection it belongs to
@@ -374,8 +378,8 @@ class MqttLink:
             content_type = getattr(raw.properties, "ContentType", "") if raw.properties else ""
             payload, origin = bytes(raw.payload), self._origin
             self._pass_on(Message(raw.topic, payload, content_type, raw.qos, raw.retain, raw.mid, origin))
-        except Exception:
-            log.exception("error in the on_message handler; the connection goes on")
+        except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
+            self._log.warning("", "on_message", _HANDLER_FAILED, exc_info=True)
 
     def _handle_plain(
         self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int
@@ -383,8 +387,8 @@ class MqttLink:
         try:
             name, kind = topic.decode("utf-8", "replace"), content_type.decode("utf-8", "replace")
             self._pass_on(Message(name, payload, kind, 1, retained, mid, self._origin))
-        except Exception:
-            log.exception("error in the on_message handler; the connection goes on")
+        except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
+            self._log.warning("", "on_message", _HANDLER_FAILED, exc_info=True)
 
     def _pass_on(self, message: Message) -> None:
         if self._listener.on_message is not None:

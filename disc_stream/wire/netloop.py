@@ -21,18 +21,17 @@ import paho.mqtt.client as paho
 
 from disc_stream.wire.client import Client
 from disc_stream.wire.dial import Dial, NoAnswerError
+from disc_stream.wire.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 1.0  # longest sleep: paho's keep-alive wants to be looked at once a second
 OnBurst = Callable[[], float | None]
 
-_PIECE = 65_536  # bytes read at once
 _READS = 512  # packets read before what is to be written gets its turn
+_READ_BYTES = 2**20  # likewise
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
-_PEACE_S = (
-    60.0  # without another client that takes our id, after which the next one is answered quickly again
-)
+_PEACE_S = 60.0  # without another client that takes our id, after which the next one is answered quickly
 _MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
 
@@ -70,7 +69,7 @@ class NetworkLoop:
         self._contested = -_PEACE_S
         self._attempt_at: float | None = 0.0  # monotonic time of the next attempt; None while connected
         self._dial: Dial | None = None
-        self._buffered: _Buffered | None = None  # the present connection, or the last one
+        self._inbox: Inbox | None = None  # the present connection, or the last one
         self._hung: list[Dial] = []  # cancelled, and their threads still wait for the resolver
         self._answer_by: float | None = None  # until when the broker has to accept us
         self._timeout_s = 0.0
@@ -126,7 +125,7 @@ class NetworkLoop:
     @property
     def was_ended(self) -> bool:
         """Whether the other side ended the last connection in order, as brokers do that do not want it."""
-        return self._buffered is not None and self._buffered.ended
+        return self._inbox is not None and self._inbox.ended
 
     @property
     def doing(self) -> str:
@@ -144,8 +143,8 @@ class NetworkLoop:
 
     def _buffer(self, client: paho.Client, _userdata: object, connection: Any) -> None:
         """Let paho, which reads three times per packet, do so from a buffer of ours."""
-        self._buffered = _Buffered(connection)
-        client._sock = self._buffered  # noqa: SLF001
+        self._inbox = Inbox(connection)
+        client._sock = self._inbox  # noqa: SLF001
 
     # -- on the thread ------------------------------------------------------------------------------
 
@@ -261,10 +260,16 @@ class NetworkLoop:
         return readable
 
     def _read_all(self) -> None:
+        client = self._client
+        first = getattr(client.socket(), "received", 0)
         for _ in range(_READS):
-            self._client.loop_read()
-            connection = self._client.socket()
+            inbox = client.socket()
+            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(client.take_plain):
+                client.loop_read()
+            connection = client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):
+                return
+            if getattr(connection, "received", 0) - first >= _READ_BYTES:
                 return
 
     def _clear_wakes(self) -> None:
@@ -287,38 +292,6 @@ class NetworkLoop:
                 if self._client.want_write():
                     self._wait(0.05)
         self._drop()
-
-
-class _Buffered:
-    """A socket that is read in large pieces; everything else is the socket's own.
-
-    Args:
-        connection: the socket, plain or TLS.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._data, self._at = b"", 0
-        self.ended = False
-        self.send = connection.send
-        self._of_tls = getattr(connection, "pending", lambda: 0)
-
-    def recv(self, n: int) -> bytes:
-        """Up to n bytes, from what has been read already or from the socket."""
-        at = self._at
-        if at >= len(self._data):
-            self._data, at = self._connection.recv(_PIECE), 0
-            self.ended = not self._data
-        piece = self._data[at : at + n]
-        self._at = at + len(piece)
-        return piece
-
-    def pending(self) -> int:
-        """Bytes that were read or decrypted already, of which no poll would tell."""
-        return len(self._data) - self._at or self._of_tls()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
 
 
 def _has_pending(connection: object) -> bool:

@@ -59,6 +59,9 @@ class ServerStatus:
         counters: named totals since the start, such as messages, windows, labels, and current numbers such
             as devices, queue.
         rejected: messages refused since the start, by reason.
+        limited: devices that send more than they may, with what the server does about it: messages and bytes
+            that wait, messages that had to wait and that were refused since the start, and whether it is
+            held back entirely for the moment (1).
     """
 
     state: State
@@ -68,6 +71,7 @@ class ServerStatus:
     rejected: Mapping[str, int] = field(default_factory=dict)
     provider: str = ""
     updated_us: int | None = None
+    limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class DeviceStatusMessage(msgspec.Struct, frozen=True):
@@ -90,6 +94,7 @@ class ServerStatusMessage(msgspec.Struct, frozen=True):
     provider: str = ""
     counters: dict[str, _Time] = {}
     rejected: dict[str, _Time] = {}
+    limited: dict[str, dict[str, _Time]] | msgspec.UnsetType = msgspec.UNSET
 
 
 _SERVER_DECODER = msgspec.json.Decoder(ServerStatusMessage)
@@ -114,6 +119,7 @@ def _server_message(status: ServerStatus) -> ServerStatusMessage:
     return ServerStatusMessage(
         SERVER_SCHEMA, status.state, status.since_us, status.updated_us, status.model, status.provider,
         dict(status.counters), dict(status.rejected),
+        {device: dict(facts) for device, facts in status.limited.items()} or msgspec.UNSET,
     )  # fmt: skip
 
 
@@ -137,5 +143,5 @@ def decode_server_status(payload: bytes) -> ServerStatus:
     message = read(_SERVER_DECODER, payload, "server's status")
     return ServerStatus(
         message.state, message.since, message.model, message.counters, message.rejected, message.provider,
-        message.updated,
+        message.updated, message.limited or {},
     )  # fmt: skip

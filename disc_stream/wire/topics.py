@@ -27,6 +27,11 @@ class Kind(StrEnum):
     PROBLEM = "problem"
 
 
+def is_device(text: str) -> bool:
+    """Whether a text is a valid device id."""
+    return _DEVICE.fullmatch(text) is not None
+
+
 def check_device(device: str) -> str:
     """Return ``device`` if it is a valid device id.
 

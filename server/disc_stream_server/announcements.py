@@ -57,6 +57,11 @@ class Announcements:
     def on_problem(self, device: str, problem: Problem | None) -> None:
         """Not announced: the page, ``watch`` and the device's own problem topic say it."""
 
+    def on_forget(self, device: str) -> None:
+        """Drop its name; if it comes back it is announced as a new one."""
+        if self._labelled.pop(device, True) is False:
+            self._unlabelled -= 1
+
     def on_status(self, status: dict[str, Any]) -> None:
         """Say how many devices there are, once more than those named have come.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from disc_stream.errors import PayloadError, StreamMismatchError, TopicError
+from disc_stream.sparselog import SparseLog
 from disc_stream.stream.sessions import Sessions
 from disc_stream.stream.values import ReadyInput
 from disc_stream.stream.watermark import Watermark
@@ -81,6 +82,7 @@ class Intake:
         self._rejections, self._observers = watchers.rejections, watchers.observers
         self._stages = watchers.stages
         self._max_payload_bytes = max_payload_bytes
+        self._log = SparseLog(log)
         self._watermark = Watermark()
         self._watermark.restore(sessions.watermark.state())
         self._devices: dict[str, tuple[str, Kind]] = {}  # by topic
@@ -133,8 +135,9 @@ class Intake:
             self._refuse(row, device, "topic", error.message)
         except PayloadError as error:
             self._refuse(row, device, error.reason, str(error))
-        except Exception as error:
-            log.exception("unexpected error with a message of %s; it is skipped", device)
+        except Exception as error:  # noqa: BLE001 - it is logged, and a flood of them is not
+            text = "unexpected error with a message of %s; it is skipped"
+            self._log.warning(device, "internal", text, device, exc_info=True)
             self._refuse(row, device, "internal", repr(error))
         return []
 
@@ -169,8 +172,9 @@ class Intake:
             inputs = self._sessions.push(batch, row.received_us, row.position)
         except StreamMismatchError as error:
             self._refuse(row, batch.device, error.reason, str(error))
-        except Exception as error:
-            log.exception("unexpected error with a batch of %s; it is skipped", batch.device)
+        except Exception as error:  # noqa: BLE001 - it is logged, and a flood of them is not
+            text = "unexpected error with a batch of %s; it is skipped"
+            self._log.warning(batch.device, "internal", text, batch.device, exc_info=True)
             self._refuse(row, batch.device, "internal", repr(error))
         else:
             if inputs is not None:

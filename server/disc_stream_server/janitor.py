@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from disc_stream.clock import Clock
 from disc_stream.errors import StorageError
 from disc_stream_server.memory import give_back_memory
-from disc_stream_server.storage.retention import Retention, trim_labels
+from disc_stream_server.storage.retention import Retention, trim_dead_letters, trim_labels
 from disc_stream_server.storage.spool import SpoolReader
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Janitor:
             reader.close()
         if oldest:
             trim_labels(self._state, oldest)
+        if not math.isinf(age_s := self._retention.max_dead_age_s):
+            trim_dead_letters(self._state, self._clock.unix_us() - round(age_s * 1e6))
         give_back_memory()
 
     def _run(self) -> None:

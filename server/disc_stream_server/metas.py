@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 HOLD_US = 10_000_000
 HELD_PER_DEVICE = 32
 HELD_BYTES = 16 * 2**20
+HELD_BYTES_PER_DEVICE = 2**20
 
 _SHARED_BYTES = 4_096  # a description that is longer is not shared
 
@@ -51,7 +52,10 @@ class Held:
     def hold(self, device: str, row: Row, now_us: int) -> bool:
         """Keep a payload until the device's meta comes; False if there is no room."""
         held = self._rows.get(device, ())
-        if len(held) >= HELD_PER_DEVICE or self._bytes + len(row.payload) > HELD_BYTES:
+        size = len(row.payload)
+        if len(held) >= HELD_PER_DEVICE or self._bytes + size > HELD_BYTES:
+            return False
+        if held and size + sum(len(one.payload) for one in held) > HELD_BYTES_PER_DEVICE:
             return False
         if device not in self._rows:
             self._rows[device] = deque()
@@ -156,7 +160,7 @@ class MetaBook:
 
     def withdraw(self, device: str) -> None:
         """Drop a description that its device has withdrawn."""
-        self._keep(device, None)
+        self._metas.pop(device, None)
         self._changes[device] = b""
 
     def capture(self) -> dict[str, bytes]:

@@ -31,6 +31,14 @@ class Observer(Protocol):
         ...
 
 
+class ForgetfulObserver(Protocol):
+    """An observer that keeps what it was told of devices, and drops those that are erased."""
+
+    def on_forget(self, device: str) -> None:
+        """A device was erased: nothing of it is kept or shown any more."""
+        ...
+
+
 class Page(Observer, Protocol):
     """An observer that is viewed with a browser; ``dashboard.Dashboard`` is one."""
 
@@ -78,6 +86,13 @@ class Observers:
         """A device has no labels for a reason, or has them again."""
         for observer in self._observers:
             self._call(observer.on_problem, device, problem)
+
+    def on_forget(self, device: str) -> None:
+        """A device was erased."""
+        for observer in self._observers:
+            forget = getattr(observer, "on_forget", None)  # many keep nothing
+            if forget is not None:
+                self._call(forget, device)
 
     def _call(self, method: Callable[..., None], *values: Any) -> None:
         try:

@@ -6,15 +6,16 @@ import logging
 from collections import Counter
 
 from disc_stream.clock import Clock
+from disc_stream.sparselog import SparseLog
 
 log = logging.getLogger(__name__)
 
 SUMMARY_S = 60.0
-_MAX_SAID = 10_000  # (device, reason) pairs remembered
+_LONGEST = 500  # characters of a refusal, which may quote what was sent
 
 
 class Rejections:
-    """Counts refusals; the first of each device and reason is logged in full, the others in summaries.
+    """Counts refusals; one of each device and reason is logged in full each hour, the others in summaries.
 
     Args:
         clock: tells when a summary is due.
@@ -25,7 +26,7 @@ class Rejections:
         self._silent = silent
         self.by_reason: Counter[str] = Counter()
         self._clock = clock
-        self._said: set[tuple[str, str]] = set()
+        self._log = SparseLog(log, clock.monotonic)
         self._unsaid: Counter[str] = Counter()
         self._last_summary = clock.monotonic()
 
@@ -41,12 +42,14 @@ class Rejections:
         self.by_reason[reason] += count
         if self._silent:
             return
-        key = (device, reason)
-        if key in self._said or len(self._said) >= _MAX_SAID:
+        if not self._log.warning(
+            device, reason, "refused a message of %s (%s): %s", device, reason, message[:_LONGEST]
+        ):
             self._unsaid[reason] += count
-            return
-        self._said.add(key)
-        log.warning("refused a message of %s (%s): %s", device, reason, message)
+
+    def forget(self, device: str) -> None:
+        """Drop a device that was erased."""
+        self._log.forget(device)
 
     def summarise(self) -> None:
         """Log what was refused since the last summary, if one is due and there was anything."""

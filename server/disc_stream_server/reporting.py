@@ -56,6 +56,10 @@ class Reporter:
         """Log what was refused since the last summary, if one is due."""
         self._watchers.rejections.summarise()
 
+    def forget(self, device: str) -> None:
+        """Drop a device that was erased."""
+        self._watchers.rejections.forget(device)
+
     def status(self, state: State, now_us: int) -> ServerStatus:
         """The message on ``$server/status``."""
         self._look_for_rivals()
@@ -67,6 +71,7 @@ class Reporter:
             provider=self._provider,
             counters=self._counters(),
             rejected=dict(self._watchers.rejections.by_reason),
+            limited=self._receiver.limited,
         )
 
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
@@ -126,5 +131,6 @@ def _labeller_counters(labeller: Labeller) -> dict[str, int]:
         "restored": sessions.restored,
         "devices": len(sessions),
         "deferred": labeller.deferral.windows,
+        "windows_waiting": labeller.waiting,
         "checkpoint": labeller.checkpoints.position,
     }

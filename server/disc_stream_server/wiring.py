@@ -15,7 +15,8 @@ from disc_stream_server.labeller.labeller import ROWS, LabellerSettings
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.metas import HOLD_US
-from disc_stream_server.receiving.receiver import ReceiverSettings
+from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.settings import ReceiverSettings
 from disc_stream_server.storage.lock import FolderLock
 from disc_stream_server.storage.private import close_to_others
 from disc_stream_server.storage.retention import Retention
@@ -81,6 +82,7 @@ def labeller_settings(config: ServeConfig, topics: Topics) -> LabellerSettings:
         config.max_devices,
         config.max_payload_bytes,
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
+        max_waiting_bytes=config.queue_bytes,
     )
     return LabellerSettings(
         lanes,
@@ -110,9 +112,19 @@ def receiver_settings(config: ServeConfig, state: Path, floor: int) -> ReceiverS
         floor=floor,
         idle_s=max(config.reorder_s, HOLD_US / 1e6) + 1.0,
         max_payload_bytes=config.max_payload_bytes,
+        limits=device_limits(config),
+    )
+
+
+def device_limits(config: ServeConfig) -> DeviceLimits:
+    """What each device may send."""
+    return DeviceLimits(
+        config.device_messages_s, config.device_bytes_s, config.device_burst_s, config.device_waiting_bytes
     )
 
 
 def retention(config: ServeConfig) -> Retention:
     """How long messages are kept."""
-    return Retention(config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes)
+    return Retention(
+        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes, config.keep_dead_days * 86_400
+    )

@@ -134,8 +134,8 @@ class Worker:
     @property
     def backlog(self) -> int:
         """Rows that wait to be labelled."""
-        pending = self._labeller is not None and self._labeller.is_pending
-        return max(int(pending), self._receiver.head - self.position)
+        waiting = self._labeller is not None and self._labeller.waiting > 0
+        return max(int(waiting), self._receiver.head - self.position)
 
     def publish_status(self, state: State) -> None:
         """Publish the status, and tell the observers."""
@@ -157,7 +157,10 @@ class Worker:
         try:
             while not self._is_done():
                 self._watch.heartbeat.turned()
-                busy = self._labeller is not None and self._labeller.turn(self._receiver.head)
+                busy = False
+                if self._labeller is not None:
+                    busy = self._labeller.turn(self._receiver.head)
+                    self._receiver.hold(self._labeller.crowding())
                 self._housekeep()
                 if not busy:
                     self._woken.wait(self._patience())
@@ -192,6 +195,8 @@ class Worker:
                 self._outbox.model(self._serving.model)
         if announce or self._clock.monotonic() >= self._status_at:
             self._forget()
+            if self._labeller is not None:
+                self._labeller.problems.tell_limits(self._receiver.limited, self._clock.unix_us())
             self.publish_status(State.ONLINE)
 
     def _forget(self) -> None:
@@ -200,13 +205,19 @@ class Worker:
             self._forgotten = number
             if self._labeller is not None:
                 self._labeller.forget(device)
-            log.info("device %s was erased", device)
+            self._receiver.forget(device)
+            self._watch.reporter.forget(device)
+            self._watch.observers.on_forget(device)
+            if self._labeller is None:
+                self._store.drop_marks()
+            log.info("a device was erased")
 
     def _finish(self) -> None:
         """A last checkpoint, so that the next start has nothing to repeat."""
         if self._labeller is None:
             return
-        while not self._labeller.step(now=True) and self._remaining():
-            if self._labeller.checkpoints.blocked or self._labeller.is_pending or not self._link.connected:
+        labeller = self._labeller
+        while not labeller.step(now=True) and self._remaining():
+            if labeller.checkpoints.blocked or labeller.encoder_fault or not self._link.connected:
                 return
             self._link.flush(min(0.1, self._remaining()))

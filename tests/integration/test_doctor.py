@@ -140,15 +140,15 @@ def test_devices_without_labels_are_named_with_the_reason(
 ) -> None:
     start_server()
     broker = Broker.parse(mosquitto.url)
-    assert check_devices(broker, TOPICS, "doctor").state is How.OK
+    assert check_devices(broker, TOPICS, "doctor")[0].state is How.OK
     sender.send(make_batch("watch", 0, constant(REST, 8), fs=5.0))
     listener.wait_for_rejected("rate", 1)
-    found = check_devices(broker, TOPICS, "doctor")
+    found = check_devices(broker, TOPICS, "doctor")[0]
     assert found.state is How.WARNING
     assert found.detail.startswith("1 x rate. watch: the stream has 5 samples/s")
     sender.send(make_batch("watch", 1, constant(REST, 8)))
     listener.wait_for_labels(1)
-    listener.wait(lambda: check_devices(broker, TOPICS, "doctor").state is How.OK)
+    listener.wait(lambda: check_devices(broker, TOPICS, "doctor")[0].state is How.OK)
 
 
 # -- holes ----------------------------------------------------------------------------------------------

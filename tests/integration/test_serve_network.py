@@ -14,7 +14,8 @@ import pytest
 
 from disc_stream.errors import DiscStreamError
 from disc_stream_server.receiving import receiver as module
-from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
+from disc_stream_server.receiving.receiver import Receiver
+from disc_stream_server.receiving.settings import ReceiverSettings
 from tests.integration.conftest import StartServer
 from tests.support.broker import Mosquitto
 from tests.support.device import LEFT, REST, Sender, constant, make_batch

@@ -168,7 +168,7 @@ def test_a_dead_encoder_keeps_the_position_and_recovers_without_a_restart(
         clock.advance(2.0)
     assert bench.outbox.sent == []
     assert "CUDA error" in bench.labeller.encoder_fault
-    assert bench.labeller.is_pending
+    assert bench.labeller.waiting
     assert not bench.labeller.step(now=True), "no checkpoint is written over windows without labels"
     assert bench.store.position == 0
     assert len([one for one in caplog.records if "CUDA" in one.getMessage()]) == 1
@@ -190,7 +190,7 @@ def test_a_device_that_is_erased_while_its_windows_wait_for_the_encoder_has_no_l
     clock = ManualClock(START_US)
     bench = Bench(tmp_path, replace(model, encoder=faulty), clock=clock)
     bench.run()
-    assert bench.labeller.is_pending
+    assert bench.labeller.waiting
     bench.labeller.forget("gone")
     faulty.broken = False
     clock.advance(2.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from disc_stream.wire.mqtt import Message, Origin
-from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
+from disc_stream_server.receiving.receiver import Receiver
+from disc_stream_server.receiving.settings import ReceiverSettings
 from disc_stream_server.storage.spool import SpoolReader
 
 

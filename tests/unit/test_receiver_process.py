@@ -13,7 +13,7 @@ import pytest
 from disc_stream.errors import BrokerError
 from disc_stream_server.receiving import process as module
 from disc_stream_server.receiving.process import ReceiverProcess
-from disc_stream_server.receiving.receiver import ReceiverSettings
+from disc_stream_server.receiving.settings import ReceiverSettings
 from tests.support.silent import seconds_of, silent_server
 
 STATE = '{"event":"state","connected":true,"waits":"","blocked":"","head":%d,"counts":{"received":%d}}'

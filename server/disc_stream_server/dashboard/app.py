@@ -54,6 +54,7 @@ class Dashboard:
         # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
         self.on_batch, self.on_label = self._board.on_batch, self._board.on_label
         self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
+        self.on_forget = self._board.on_forget
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._up = threading.Event()

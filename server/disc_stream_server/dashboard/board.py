@@ -65,6 +65,7 @@ class Board:
         self.on_batch: Callable[[SampleBatch], None] = self._table.batch
         self.on_label: Callable[[Label], None] = self._table.label
         self.on_problem: Callable[[str, Problem | None], None] = self._table.problem
+        self.on_forget: Callable[[str], None] = self._table.forget
 
     # -- the labelling thread -----------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class Board:
     def update(self) -> None:
         """Take in what has come since the last call."""
         now = self._clock.monotonic()
+        self._traces.forget(self._table.drop_erased())
         self._traces.update(FEW_BATCHES if self.hurried else BATCHES)
         self._totals.append((now, self._table.labels))
         while len(self._totals) > 2 and self._totals[1][0] <= now - _RATE_SPAN_S:

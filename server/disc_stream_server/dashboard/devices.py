@@ -67,6 +67,7 @@ class DeviceTable:
         self._new: deque[Row] = deque()  # not yet in the order
         self._batches: deque[SampleBatch] = deque(maxlen=BATCHES)
         self._posted = self._taken = 0  # batches for the traces
+        self._erased: deque[str] = deque()
         self._order: list[tuple[SortKey, str]] = []
         self.problems: dict[str, Problem] = {}
         """Devices that have no labels for a known reason."""
@@ -104,6 +105,12 @@ class DeviceTable:
             self.problems.pop(device, None)
         elif device in self._rows or self._add(device) is not None:
             self.problems[device] = problem
+
+    def forget(self, device: str) -> None:
+        """A device was erased; the page drops it with its next upkeep."""
+        self._rows.pop(device, None)
+        self.problems.pop(device, None)
+        self._erased.append(device)
 
     def _add(self, device: str) -> Row | None:
         if len(self._rows) >= self._max_devices:
@@ -147,15 +154,27 @@ class DeviceTable:
         """Batches that were not drawn, because more came than the page draws."""
         return max(0, self._posted - self._taken - len(self._batches))
 
+    def drop_erased(self) -> list[str]:
+        """Drop the devices that were erased since the last call from the order; returns them."""
+        erased = _take(self._erased, len(self._erased))
+        if erased:
+            self.names()
+            gone = set(erased)
+            left = ((key, name) for key, name in self._order if name not in gone or name in self._rows)
+            self._order = list(dict.fromkeys(left))  # one that is back already stands there twice
+            kept = [batch for batch in _take(self._batches, len(self._batches)) if batch.device not in gone]
+            self._batches.extendleft(reversed(kept))
+        return erased
+
     def make_room(self) -> None:
         """When the table is full, remove those silent longest, a tenth at once, but no live ones."""
         if len(self._rows) < self._max_devices:
             return
         self.names()
         before = self._clock.monotonic() - FORGET_S
-        rows = [row for _, name in self._order if (row := self._rows[name]).seen < before]
+        rows = [row for _, name in self._order if (row := self._rows.get(name)) and row.seen < before]
         for row in sorted(rows, key=lambda row: row.seen)[: max(1, self._max_devices // 10)]:
-            del self._rows[row.device]
+            self._rows.pop(row.device, None)
             self.problems.pop(row.device, None)
         self._order = [entry for entry in self._order if entry[1] in self._rows]
 

@@ -62,6 +62,11 @@ class Traces:
                 if self._wanted[device] < before:
                     self._drop(device)
 
+    def forget(self, devices: Iterable[str]) -> None:
+        """Give up the traces of devices that were erased."""
+        for device in devices:
+            self._drop(device)
+
     def _drop(self, device: str) -> None:
         self._wanted.pop(device, None)
         self._traces.pop(device, None)

@@ -42,7 +42,7 @@ def examine(
         else:
             yield from check_device_with_witness(reached, as_device, topics, client_id)
         yield from check_clock(reached, topics, client_id)
-        yield check_devices(reached, topics, client_id)
+        yield from check_devices(reached, topics, client_id)
     yield from check_disk(state)
     yield check_runtime()
     yield check_versions()

@@ -56,12 +56,15 @@ class Heard:
             end += 1
         return rows[:end]
 
+    def begins_day(self, row: Row) -> bool:
+        """Whether a row that is not taken yet is the first of a day."""
+        return row.received_us // _DAY_US > self._today
+
     def gone_by(self, row: Row) -> list[str]:
         """The devices that are gone when a row comes, if it begins a day; to be asked before it is taken."""
-        day = row.received_us // _DAY_US
-        if day <= self._today:
+        if not self.begins_day(row):
             return []
-        self._today = day
+        day = self._today = row.received_us // _DAY_US
         for device in sorted(self._undated):
             self._set(device)
         self._undated.clear()
@@ -69,7 +72,7 @@ class Heard:
 
     def note(self, rows: Sequence[Row]) -> None:
         """Rows of the present day were taken."""
-        for topic in {row.topic for row in rows}:
+        for topic in {row.topic for row in rows if row.payload}:  # a withdrawal is no word of a device
             found = self._parse(topic)
             if found is None:
                 continue

@@ -1,4 +1,8 @@
-"""The labeller: takes rows of the spool turn by turn, and sends their labels on their way."""
+"""The labeller: takes rows of the spool turn by turn, and sends their labels on their way.
+
+A turn is short whatever the rows hold: so many bytes of them are taken, and so many windows are encoded, at
+least one of each device that has any (``WaitingWindows``). A device that sends much waits for itself.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from disc_stream_server.labeller.checkpoints import Change, Checkpoints
 from disc_stream_server.labeller.deferral import Deferral
 from disc_stream_server.labeller.lane import LIVE, LaneSettings, LaneStream, quiet
 from disc_stream_server.labeller.overload import Overload, OverloadRules
+from disc_stream_server.labeller.pace import Pace
 from disc_stream_server.labeller.problems import PART, Problems
 from disc_stream_server.outbox import Outbox
 from disc_stream_server.storage.reader import SpoolReader
@@ -30,6 +35,7 @@ log = logging.getLogger(__name__)
 ROWS = 512
 """Rows read at once."""
 
+_TURN_BYTES = 2**18  # payloads read at once, but one row at least
 _BACKFILL_ROWS = 256
 _MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
 _MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
@@ -89,15 +95,6 @@ class LabellerCounts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Windows that were taken from a lane and wait to be labelled."""
-
-    lane: LaneStream
-    ready: Sequence[ReadyInput]
-    deferred: bool = False
-
-
 class Labeller:
     """Labels the rows of the spool, in order, from the last checkpoint on.
 
@@ -124,26 +121,33 @@ class Labeller:
         self.counts = LabellerCounts()
         self.switch_at = 0
         """Number of checkpoints that must be written before rows are taken again."""
-        self._pending: _Work | None = None  # what the encoder could not do
+        self._pace = Pace(settings.options.max_batch)
         self._retry_at = 0.0
         self.encoder_fault = ""
         """Why the encoder does not work, "" if it does."""
+        self._fail(self.live, self.live.take_misfits())
 
     def _open_backfill(self, number: int) -> LaneStream:
         watchers = quiet(self._around.watchers)
-        return LaneStream(
+        lane = LaneStream(
             number, self._model, self._settings.lanes, self._around.store, watchers, ProblemBook()
         )
+        self._fail(lane, lane.take_misfits())
+        return lane
 
     @property
     def position(self) -> int:
-        """Rows up to here are taken; their windows are labelled, deferred or ``pending``."""
+        """Rows up to here are taken; their windows are labelled, deferred or waiting."""
         return self.live.position
 
     @property
-    def is_pending(self) -> bool:
-        """Whether windows that were taken wait for the encoder."""
-        return self._pending is not None
+    def waiting(self) -> int:
+        """Windows of rows that were taken, which wait for the encoder."""
+        return len(self.live.waiting)
+
+    def crowding(self) -> frozenset[str]:
+        """Devices of which so many windows wait that no further messages of theirs should come for now."""
+        return self.live.waiting.crowding()
 
     @property
     def kept_from(self) -> int:
@@ -162,31 +166,49 @@ class Labeller:
     # -- turns ------------------------------------------------------------------------------------------
 
     def turn(self, head: int) -> bool:
-        """Label the next rows; whether there was anything to do.
+        """Take the next rows and label the next windows; whether there was anything to do.
 
         Args:
             head: position of the newest row.
         """
-        if self._pending is not None:
-            return self._try_again(self._pending)
+        if self.encoder_fault and self._clock.monotonic() < self._retry_at:
+            return False
         if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
             return False
         if self.checkpoints.written < self.switch_at:
             self.checkpoints.step(now=True)
             return False
+        if self.encoder_fault:  # nothing further is taken until it works
+            if any(lane.waiting for lane in self.lanes()):
+                return self._label_waiting(self.live) or self._turn_backfill()
+            self.encoder_fault = ""  # its windows were erased: the next ones show whether it works
+        took = self._take(head)
+        if took is None:
+            return False
+        labelled = self._label_waiting(self.live)
+        return took or labelled or self._turn_backfill()
+
+    def _take(self, head: int) -> bool | None:
+        """Take rows if there is room for their windows; whether there were any, None to come back later."""
+        live = self.live
+        if live.waiting.is_full:
+            return False
         self._stages.begin()
-        rows = self._reader.read(self.live.position, self._settings.rows)
+        rows = self._reader.read(live.position, self._settings.rows, _TURN_BYTES)
         self._stages.end("read")
         if not rows:
-            return self._turn_backfill()
-        if self._is_to_switch(rows, head):
-            return self._switch()
-        ready = self.live.take(self.live.portion(rows))
+            return False
+        switches = self._is_to_switch(rows, head)
+        if live.waiting and (switches or live.begins_day(rows[0])):
+            return False  # first the windows from before
+        if switches:
+            return self._switch() or None
+        ready = live.take(live.portion(rows))
         self.counts.windows += len(ready)
         if self.deferral.is_active:
             self.deferral.count(len(ready))
         else:
-            self._do(_Work(self.live, ready))
+            live.waiting.add(ready)
         return True
 
     def step(self, *, now: bool = False) -> bool:
@@ -196,7 +218,7 @@ class Labeller:
             now: take a checkpoint whether it is due or not.
         """
         self.problems.publish()
-        if self._pending is not None:  # the parts know of windows that have no labels yet
+        if self.encoder_fault:  # the next encoder may be that of another model: it is to see the rows again
             return False
         return self.checkpoints.step(now=now)
 
@@ -204,48 +226,45 @@ class Labeller:
         """Drop a device that was erased from the disk."""
         for lane in self.lanes():
             lane.forget(device)
-        if self._pending is not None:
-            work = self._pending
-            left = [one for one in work.ready if one.device != device]
-            self._pending = _Work(work.lane, left, work.deferred)
         self.checkpoints.forget(device)
 
     # -- labels -----------------------------------------------------------------------------------------
 
-    def _do(self, work: _Work) -> bool:
-        """Label windows; if the encoder does not work they wait, and False is returned."""
+    def _label_waiting(self, lane: LaneStream, *, deferred: bool = False) -> bool:
+        """Label the windows whose turn it is; whether there were any that could be labelled.
+
+        If the encoder does not work they wait.
+        """
+        chosen = lane.waiting.choose(self._pace.windows, self._settings.options.max_batch)
+        if not chosen:
+            return False
+        began = self._clock.monotonic()
         try:
-            self._send(work)
+            self._send(lane, chosen, deferred=deferred)
         except EncoderUnavailableError as error:
             if not self.encoder_fault:
                 log.error(  # noqa: TRY400 - the reason is one line
                     "%s; nothing is labelled until it works again, and nothing is lost", error
                 )
-            self._pending, self.encoder_fault = work, error.message
+            self.encoder_fault = error.message
             self._retry_at = self._clock.monotonic() + _RETRY_S
             return False
-        self._pending = None
+        lane.waiting.done(chosen)
+        self._pace.took(len(chosen), self._clock.monotonic() - began)
+        if self.encoder_fault:
+            log.warning("the encoder works again: labelling goes on")
+            self.encoder_fault = ""
         return True
 
-    def _try_again(self, work: _Work) -> bool:
-        if self._clock.monotonic() < self._retry_at or not self._do(work):
-            return False
-        log.warning("the encoder works again: labelling goes on")
-        self.encoder_fault = ""
-        return True
-
-    def _send(self, work: _Work) -> None:
-        if not work.ready:
-            return
-        lane = work.lane
+    def _send(self, lane: LaneStream, ready: Sequence[ReadyInput], *, deferred: bool) -> None:
         self._stages.begin()
-        assigned = self._encoder.encode(work.ready)
+        assigned = self._encoder.encode(ready)
         self._stages.end("encode")
         self._fail(lane, assigned.failures)
         if not assigned.ready:
             return
         smoothed = lane.smoother.smooth(assigned.ready, assigned.q)
-        labelled = self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us(), work.deferred))
+        labelled = self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us(), deferred))
         self._stages.end("label")
         labels = [one.label for one in labelled]
         self._outbox.labels(labels)
@@ -297,14 +316,23 @@ class Labeller:
         if backfill is None:
             return False
         last, lane = backfill.stretch.last or 0, backfill.stream
-        rows = [row for row in self._reader.read(lane.position, _BACKFILL_ROWS) if row.position <= last]
-        if rows:
+        if not lane.waiting.is_full and lane.position < last and not self.encoder_fault:
+            self._take_deferred(lane, last)
+        self._label_waiting(lane, deferred=True)
+        if not lane.waiting and lane.position >= last:
+            self.deferral.finish_backfill()
+        return not self.encoder_fault
+
+    def _take_deferred(self, lane: LaneStream, last: int) -> None:
+        """Take the next rows of a stretch."""
+        rows = self._reader.read(lane.position, _BACKFILL_ROWS, _TURN_BYTES)
+        rows = [row for row in rows if row.position <= last]
+        if not rows:  # they have been erased
+            lane.position = last
+        elif not (lane.waiting and lane.begins_day(rows[0])):
             ready = lane.take(lane.portion(rows))
             self.deferral.caught_up(len(ready))
-            self._do(_Work(lane, ready, deferred=True))
-        if not rows or lane.position >= last:
-            self.deferral.finish_backfill()
-        return True
+            lane.waiting.add(ready)
 
 
 def _letter_of(failure: Failure) -> DeadLetter:

@@ -17,10 +17,11 @@ from disc_stream.stream.residents import Archive
 from disc_stream.stream.rules import Rules
 from disc_stream.stream.sessions import PROGRESS, Residence, Sessions
 from disc_stream.stream.smoothing import Smoother
-from disc_stream.stream.values import ReadyInput
+from disc_stream.stream.values import Failure, ReadyInput
 from disc_stream.wire.topics import Topics
 from disc_stream_server.intake import Intake, Watchers
 from disc_stream_server.labeller.heard import Heard
+from disc_stream_server.labeller.waiting import WaitingWindows
 from disc_stream_server.metas import MetaBook
 from disc_stream_server.observers import Observers
 from disc_stream_server.rejections import Rejections
@@ -61,6 +62,7 @@ class LaneSettings:
         max_devices: devices in memory.
         max_payload_bytes: larger payloads are refused undecoded.
         keep_days: days without a message after which what is known of a device is dropped.
+        max_waiting_bytes: windows that may wait for the encoder.
     """
 
     topics: Topics
@@ -69,6 +71,7 @@ class LaneSettings:
     max_devices: int = 20_000
     max_payload_bytes: int = 262_144
     keep_days: float = math.inf
+    max_waiting_bytes: int = 16 * 2**20
 
 
 class LaneStream:
@@ -110,6 +113,11 @@ class LaneStream:
         self.smoother = Smoother(
             filter_spec(model, settings.stay), max_devices=settings.max_devices, archive=archive("smoothing")
         )
+        manifest = model.manifest
+        shape = (manifest.window.input_samples, len(manifest.channels))
+        self.waiting = WaitingWindows(stream_spec(model).key, shape, settings.max_waiting_bytes)
+        """Windows that wait for the encoder."""
+        self._misfits = self.waiting.restore(store.states(number, "waiting"))
         self.parts: dict[str, Part] = {
             "session": self.sessions,
             "joining": self.sessions.joinery,
@@ -117,6 +125,7 @@ class LaneStream:
             "held": self.metas.held,
             "smoothing": self.smoother,
             "heard": self._heard,
+            "waiting": self.waiting,
         }
         self.position = 0
         """Of the last row that was taken."""
@@ -124,9 +133,19 @@ class LaneStream:
     def portion(self, rows: Sequence[Row]) -> Sequence[Row]:
         """How many of these rows may be taken at once: devices are dropped where a day begins.
 
-        All windows of the rows before are labelled by then, for smoothing is a stage of its own.
+        All windows of the rows before are labelled by then (``begins_day``): smoothing is a stage of its own.
         """
         return self._heard.of_one_day(rows)
+
+    def begins_day(self, row: Row) -> bool:
+        """Whether devices may be dropped when this row is taken; windows from before are labelled first."""
+        return self._heard.begins_day(row)
+
+    def take_misfits(self) -> list[Failure]:
+        """Windows that waited when another model, which they were cut for, was replaced by this one."""
+        misfits, self._misfits = self._misfits, []
+        words = "the model was replaced by one with other windows while this one waited for the encoder"
+        return [Failure(one, "model-changed", words) for one in misfits]
 
     def take(self, rows: Sequence[Row]) -> list[ReadyInput]:
         """The windows that rows complete; see ``portion``."""

@@ -1,8 +1,8 @@
 """The receiving process: ``python -P -m disc_stream_server.receiving``, started by the server.
 
 Its settings are the first line on stdin, as JSON, so that no password shows in a list of processes. It
-stops at the line ``stop``, and at once when stdin ends: then the server is gone. Reports are JSON lines on
-stdout.
+stops at the line ``stop``, and at once when stdin ends: then the server is gone. Lines in between are orders,
+in JSON: ``{"hold": [devices]}`` and ``{"forget": device}``. Reports are JSON lines on stdout.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 from disc_stream.errors import DiscStreamError
 from disc_stream.text import PrintableFormatter
 from disc_stream_server.memory import collect_seldom
-from disc_stream_server.receiving.receiver import Receiver, ReceiverSettings
+from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.receiver import Receiver
+from disc_stream_server.receiving.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def main() -> int:
             sys.stdout.flush()
 
     try:
+        told["limits"] = DeviceLimits(**told["limits"])
         receiver = Receiver(ReceiverSettings(**told), report)
         threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
         collect_seldom()
@@ -66,6 +69,12 @@ def _listen(receiver: Receiver) -> None:
             if not receiver.ready.is_set():  # it may wait long for the broker, and has little to finish
                 os._exit(0)  # what is not acknowledged stays with the broker
             return
+        if line.strip():
+            order = json.loads(line)
+            if "hold" in order:
+                receiver.hold(order["hold"])
+            elif "forget" in order:
+                receiver.forget(order["forget"])
     os._exit(1)  # the server is gone; what is not acknowledged stays with the broker
 
 

@@ -9,15 +9,15 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
 from disc_stream.interpreter import python_module
-from disc_stream_server.receiving.receiver import ReceiverSettings
 from disc_stream_server.receiving.rivals import End
+from disc_stream_server.receiving.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ _SILENT_S = 45.0  # a process that has reported nothing for so long is taken for
 _KILL_S = 2.0
 _MAX_ENDS = 64
 _ENDED = "the receiving process ended"
+_MOST_HELD = 200  # devices
+_LATE_S = 5.0  # for which a report may still name a device that was erased
 
 
 class ReceiverProcess:
@@ -69,6 +71,10 @@ class ReceiverProcess:
         """Why nothing is acknowledged at the moment, "" if it is."""
         self.restarts = 0
         """How often it had to be started again."""
+        self.limited: dict[str, dict[str, int]] = {}
+        """Devices that send more than they may, with what waits of them and what was refused."""
+        self._held: list[str] = []
+        self._erased: dict[str, float] = {}  # until when reports may still name them
 
     def start(self) -> None:
         """Start it and wait until it receives.
@@ -116,6 +122,23 @@ class ReceiverProcess:
             self._heard = time.monotonic()
             process.kill()
 
+    def hold(self, devices: Collection[str]) -> None:
+        """Let nothing of these devices into the spool until the next call; what they send waits."""
+        held = sorted(devices)[:_MOST_HELD]
+        if held != self._held:
+            self._held = held
+            self._order({"hold": held})
+
+    def forget(self, device: str) -> None:
+        """Let the process drop a device that was erased."""
+        self._erased[device] = time.monotonic() + _LATE_S
+        self._note_limited(self.limited)
+        self._order({"forget": device})
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if self._process is not None:
+            self._tell(self._process, json.dumps(order))
+
     @property
     def pid(self) -> int | None:
         """Of the present process."""
@@ -146,6 +169,8 @@ class ReceiverProcess:
         self._process = process
         level = logging.getLogger().getEffectiveLevel()
         self._tell(process, json.dumps({**asdict(self._settings), "log_level": level}))
+        if self._held:
+            self._tell(process, json.dumps({"hold": self._held}))
 
     @staticmethod
     def _tell(process: subprocess.Popen[str], line: str) -> None:
@@ -240,10 +265,17 @@ class ReceiverProcess:
                 self.waits = event["waits"]
                 self.connected, self.blocked = event["connected"], event["blocked"]
                 self.head, self._counts = event["head"], event["counts"]
+                self._note_limited(event.get("limited", {}))
                 if changed:
                     self._on_head()
             case "failed":
                 self._fail(event)
+
+    def _note_limited(self, limited: dict[str, dict[str, int]]) -> None:
+        now = time.monotonic()
+        erased = {device for device, until in list(self._erased.items()) if until > now}
+        self._erased = {device: self._erased[device] for device in erased}
+        self.limited = {device: facts for device, facts in limited.items() if device not in erased}
 
     def _fail(self, event: dict[str, Any]) -> None:
         """It ended with an error: at the start that is the server's too, later it is started again."""

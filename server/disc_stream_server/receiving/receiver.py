@@ -6,16 +6,17 @@
 
 What arrives during a commit waits in the socket, so groups grow with the load by themselves. When the disk
 is full nothing is acknowledged: the broker holds the rest back (Receive Maximum), and the same group is
-tried again until there is space.
+tried again until there is space. What a device sends beyond its limits goes into the waiting room instead,
+and from there into the spool as fast as the limits allow.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,14 +25,18 @@ from typing import Any
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import BrokerError, SpoolFullError, StorageError
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.limits import HEADER_BYTES, MAX_PACKET_BYTES
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
-from disc_stream.wire.topics import Kind, Topics
+from disc_stream.wire.topics import Kind, Topics, is_device
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
+from disc_stream_server.receiving.feeding import Feeder
+from disc_stream_server.receiving.gate import Fate, Gate
+from disc_stream_server.receiving.known import KnownMetas
+from disc_stream_server.receiving.settings import ReceiverCounts, ReceiverSettings
 from disc_stream_server.storage.rows import TIME_TOPIC
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
+from disc_stream_server.storage.waitingroom import WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -42,78 +47,21 @@ _MANY = 64  # messages that are committed at once, however short they have waite
 _BEAT_S = 0.5
 _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
-_MOST_METAS = 200_000  # descriptions whose last content is remembered
+_MAX_NAME = 128  # characters of what stands for a device in a topic
+_DAY_S = 86_400.0
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
+_FEED_S = 0.05  # between two looks into the waiting room
+_UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverSettings:
-    """What the receiving process is told; plain values, for they cross a pipe.
-
-    Args:
-        broker: URL; it may hold a password, so it is never logged.
-        prefix: of the topics.
-        client_id: fixed, the broker keeps our queue under it.
-        session_expiry_s: how long it does.
-        receive_maximum: unacknowledged messages in flight to us.
-        spool: folder of the spool.
-        max_file_bytes: size from which on the spool begins a new file.
-        max_delay_s: longest wait for further messages to commit together.
-        floor: position that is known to have been given away, even if the spool has been removed since.
-        idle_s: for so long after the last message, rows are written that say that time has passed.
-        max_payload_bytes: larger payloads are refused by whoever reads the spool; of those, a byte more than
-            this is spooled.
-    """
-
-    broker: str = field(repr=False)
-    prefix: str
-    client_id: str
-    session_expiry_s: int
-    receive_maximum: int
-    spool: str
-    max_file_bytes: int
-    max_delay_s: float
-    floor: int = 0
-    idle_s: float = 11.0
-    max_payload_bytes: int = 262_144
-
-    @property
-    def max_packet_bytes(self) -> int:
-        """What the broker may send us at most; the one of `disc-stream broker config` takes no more."""
-        return max(MAX_PACKET_BYTES, self.max_payload_bytes + HEADER_BYTES)
-
-
 @dataclass(slots=True)
-class ReceiverCounts:
-    """Totals since the process began.
+class _Group:
+    """Messages that become durable together; what is, is taken out, so nothing is stored twice."""
 
-    Args:
-        received: messages, repetitions included.
-        received_bytes: their payloads.
-        groups: transactions they were committed in.
-        takeovers: connections that ended because another client connected with our id.
-        turned_away: messages of QoS 0 that came faster than they could be committed.
-        probes: messages of the server to itself, which are not spooled.
-        sessions_lost: connections on which the broker had no queue for us though there had been one before:
-            what was published while we were away is lost.
-        retries: commits that failed for want of space.
-        retained: samples that the broker had kept from before; they are passed over.
-        cpu_us_spool: processor time of committing, microseconds.
-        cpu_us_receive: processor time of everything else in this process.
-    """
-
-    received: int = 0
-    received_bytes: int = 0
-    groups: int = 0
-    takeovers: int = 0
-    turned_away: int = 0
-    probes: int = 0
-    sessions_lost: int = 0
-    retries: int = 0
-    retained: int = 0
-    cpu_us_spool: int = 0
-    cpu_us_receive: int = 0
+    messages: list[Message]
+    arrivals: list[Arrival] = field(default_factory=list)
+    waiting: list[tuple[str, Arrival]] = field(default_factory=list)
 
 
 class Receiver:
@@ -135,7 +83,9 @@ class Receiver:
         self._probe_topic = self._topics.reading_probe
         self._counts = ReceiverCounts()
         self._waiting: list[Message] = []  # received and not durable yet; touched on the network thread only
-        self._known: dict[str, bytes] = {}  # digest of the last description, by topic
+        self._waiting_bytes = 0
+        self._group: _Group | None = None  # those that are becoming durable
+        self._known = KnownMetas()
         self._stopping = threading.Event()
         self.ready = threading.Event()
         """Whether it has had a connection."""
@@ -151,6 +101,11 @@ class Receiver:
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
         )
+        self._room = WaitingRoom(Path(settings.spool))
+        self._gate = Gate(settings.limits, self._room.devices)
+        self._feeder = Feeder(self._room, self._gate, self._enter, self._clock)
+        self._limited: dict[str, dict[str, int]] = {}
+        self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         # Has an earlier run received? Then the broker should know us.
         self._is_back = self._spool.head > 0 and settings.session_expiry_s > 0
         self._lost_before = 0
@@ -201,6 +156,7 @@ class Receiver:
         finally:
             self._link.close()
             self._beat()
+            self._room.close()
             self._spool.close()
         if self._failure is not None:
             raise self._failure
@@ -227,6 +183,15 @@ class Receiver:
         self._stopping.set()
         self._link.wake()
 
+    def hold(self, devices: Iterable[str]) -> None:
+        """Let nothing of these devices into the spool until further notice; from any thread."""
+        self._gate.held = frozenset(devices)
+
+    def forget(self, device: str) -> None:
+        """Drop what is known of a device that was erased; from any thread."""
+        self._erased.put(device)
+        self._link.wake()
+
     # -- on the network thread ------------------------------------------------------------------------
 
     def _arrive(self, message: Message) -> None:
@@ -234,13 +199,16 @@ class Receiver:
             return  # unacknowledged: it stays with the broker
         if message.topic == self._probe_topic:
             self._counts.probes += 1
-        if message.qos == 0 and len(self._waiting) >= self._settings.receive_maximum:
+        if message.qos == 0 and (
+            len(self._waiting) >= self._settings.receive_maximum or self._waiting_bytes >= _UNSAFE_BYTES
+        ):
             self._counts.turned_away += 1
             return
         most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
         if len(message.payload) > most:
             message = message._replace(payload=message.payload[:most])
         self._waiting.append(message)
+        self._waiting_bytes += len(message.payload)
 
     def _on_burst(self) -> float | None:
         """Commit what is here, unless it is little and has only just come."""
@@ -252,12 +220,17 @@ class Receiver:
         self._since = 0.0
         try:
             self._commit()
+            self._drop_erased()
+            self._counts.waiting = len(self._room)
+            if not self._blocked:
+                self._feeder.feed()
         except StorageError as error:
             self._failure = error
             self._ended.set()
-        if self._stopping.is_set() and (not self._waiting or self._blocked):
+        self._limited = self._gate.limited()
+        if self._stopping.is_set() and (not (self._waiting or self._group) or self._blocked):
             self._ended.set()
-        return None
+        return _FEED_S if self._room.devices else None
 
     def _on_up(self) -> None:
         """Count sessions that the broker has lost, also while this process was away."""
@@ -274,6 +247,7 @@ class Receiver:
 
     def _on_down(self, _reason: str) -> None:
         self._waiting.clear()  # the broker sends them again
+        self._waiting_bytes, self._group = 0, None
         ends = self._link.history.ends
         while ends:
             self._report({"event": "ended", "at": ends.popleft()})
@@ -281,35 +255,80 @@ class Receiver:
 
     def _commit(self) -> None:
         """Make what has arrived durable, then acknowledge it."""
-        messages = self._waiting
-        if not messages or (self._blocked and time.monotonic() < self._retry_at):
+        if self._blocked and time.monotonic() < self._retry_at:
             return
+        while self._group is not None or self._waiting:
+            group = self._group = self._group or self._sort()
+            if not self._store(group):
+                return
+            self._group = None
+            self._acknowledge(group.messages)
+
+    def _sort(self) -> _Group:
+        """What is to become of the messages that have arrived."""
+        group, self._waiting, self._waiting_bytes = _Group(self._waiting), [], 0
         now = self._clock.unix_us()
-        arrivals = [
-            Arrival(now, message.topic, message.content_type, message.payload)
-            for message in messages
-            if not (message.retained and self._is_of_old(message))
-            and (message.payload or not self._topics.is_test(message.topic))
-        ]
-        if arrivals and not self._append(arrivals):
-            return
-        self._waiting = []
+        self._gate.begin()
+        for message in group.messages:
+            topic, size = message.topic, len(message.payload)
+            if message.retained and self._is_of_old(message):
+                continue
+            device = self._device_of(topic)
+            if not size and (not is_device(device) or topic.endswith(_RAW) or self._topics.is_test(topic)):
+                continue  # a test; or a retained message was removed that was never used
+            arrival = Arrival(now, topic, message.content_type, message.payload)
+            fate = self._gate.judge(device, size)
+            if fate is Fate.ADMITTED:
+                group.arrivals.append(arrival)
+            elif fate is Fate.WAITS:
+                group.waiting.append((device, arrival))
+                self._counts.limited += 1
+            else:
+                self._counts.over_quota += 1
+        return group
+
+    def _device_of(self, topic: str) -> str:
+        """Whose limits a message counts for; the topic need not be of our grammar."""
+        return topic[len(self._settings.prefix) + 1 : topic.rfind("/")][:_MAX_NAME]
+
+    def _store(self, group: _Group) -> bool:
+        """Whether everything of a group is durable; False if there is no space at the moment."""
+        if group.arrivals:
+            if not self._enter(group.arrivals):
+                return False
+            group.arrivals = []
+        if group.waiting:
+            if not self._guarded(lambda: self._room.put(group.waiting)):
+                return False
+            group.waiting = []
+        return True
+
+    def _acknowledge(self, messages: list[Message]) -> None:
         self._link.ack(*messages)
         for message in messages:
             if message.topic.endswith(_META):
-                self._remember(message)
+                self._known.remember(message)
         self._counts.received += len(messages)
         self._counts.received_bytes += sum([len(message.payload) for message in messages])
-        if arrivals:
-            self._report({"event": "head", "head": self._spool.head})
 
-    def _append(self, arrivals: Sequence[Arrival]) -> bool:
-        """Whether they are durable; False if there is no space at the moment."""
-        before = time.thread_time()
-        try:
+    def _enter(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether they are durable in the spool; False if there is no space at the moment."""
+
+        def append() -> None:
             with self._spool_lock:
                 self._spool.append(arrivals)
             self._quiet_since = self._told_time = time.monotonic()
+
+        if not self._guarded(append):
+            return False
+        self._report({"event": "head", "head": self._spool.head})
+        return True
+
+    def _guarded(self, write: Callable[[], None]) -> bool:
+        """Whether something could be written; False if there is no space at the moment."""
+        before = time.thread_time()
+        try:
+            write()
         except SpoolFullError as error:
             self._counts.retries += 1
             self._retry_at = time.monotonic() + _RETRY_S
@@ -336,7 +355,8 @@ class Receiver:
         now = time.monotonic()
         if self._blocked or now - self._told_time < _TIME_ROW_S:
             return
-        if self._told_time - self._quiet_since > self._settings.idle_s:
+        idle = self._told_time - self._quiet_since > self._settings.idle_s
+        if idle and now - self._told_time < _DAY_S:  # once a day, for what is kept for days
             return
         try:
             with self._spool_lock:
@@ -346,6 +366,13 @@ class Receiver:
         self._told_time = now
         self._report({"event": "head", "head": self._spool.head})
 
+    def _drop_erased(self) -> None:
+        while not self._erased.empty():
+            device = self._erased.get()
+            self._gate.forget(device)
+            self._room.devices.pop(device, None)
+            self._known.forget(f"{self._settings.prefix}/{device}{_META}")
+
     def _is_of_old(self, message: Message) -> bool:
         """Whether a retained message is nothing new: samples of any time, or the meta we last saw."""
         if message.topic.endswith(_RAW):
@@ -354,16 +381,7 @@ class Receiver:
                 log.warning("%s is retained by the broker: retained samples are passed over", message.topic)
             self._counts.retained += 1
             return True
-        return self._is_known(message)
-
-    def _is_known(self, message: Message) -> bool:
-        """Whether this is the description we last saw: the broker sends them again on every connection."""
-        return self._known.get(message.topic) == _digest(message)
-
-    def _remember(self, message: Message) -> None:
-        if len(self._known) >= _MOST_METAS:
-            self._known.clear()
-        self._known[message.topic] = _digest(message)
+        return self._known.is_last(message)
 
     # -- what the main process hears -------------------------------------------------------------------
 
@@ -380,9 +398,6 @@ class Receiver:
                 "blocked": self._blocked,
                 "head": self._spool.head,
                 "counts": asdict(self._counts),
+                "limited": self._limited,
             }
         )
-
-
-def _digest(message: Message) -> bytes:
-    return hashlib.blake2b(message.payload, digest_size=8).digest()

@@ -6,10 +6,12 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from disc_stream.errors import InputNotFoundError, StorageError
+from disc_stream.stream.sessions import PROGRESS, without_device
+from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
 from disc_stream_server.storage.segments import (
@@ -31,10 +33,12 @@ from disc_stream_server.storage.sqlite import (
     truncate_log,
 )
 from disc_stream_server.storage.state import FILE
+from disc_stream_server.storage.waitingroom import FILE as WAITING
 
 _TABLES = ("parts", "labels", "dead_letters")
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.01
+_LOOK_S = 0.1  # between two looks whether the server has heard of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,20 @@ class Erased:
     """What was erased.
 
     Args:
-        messages: rows of the spool.
+        messages: rows of the spool, and messages that waited.
         labels: labels.
         others: dead letters, descriptions and states.
         damaged_files: copies of damaged files, which nobody can search, and which were removed.
+        receipt: by place that was looked at, how much of the device was there.
+        server: whether a server ran, and has dropped what it had in memory; None if none ran.
     """
 
     messages: int
     labels: int
     others: int
     damaged_files: int = 0
+    receipt: dict[str, int] = field(default_factory=dict)
+    server: bool | None = None
 
 
 def forget(state: Path, device: str, prefix: str) -> Erased:
@@ -62,7 +70,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
 
     Args:
         state: the state folder.
-        device: device id.
+        device: device id, or what stands in its place in a topic that is not of the grammar.
         prefix: of its topics.
 
     Raises:
@@ -71,26 +79,97 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     """
     if not (state / FILE).exists():
         raise InputNotFoundError(f"{str(state)!r} is not a state folder", remedy="Give the server's --state")
-    spool = state / "spool"
-    messages, upto = 0, 0
+    spool, topics = state / "spool", f"{prefix}/{device}/"
+    receipt: dict[str, int] = {}
+    upto = 0
     if spool.is_dir():
-        with maintenance(spool):
-            done: set[int] = set()
-            while todo := [first for first in list_segments(spool) if first not in done]:  # new ones may come
-                for first in todo:
-                    _mend(spool, first)
-                    messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/")
-                done.update(todo)
-            upto = _head(spool)
-            newest = max(done, default=0)
-            for first in [one for one in list_segments(spool) if one >= newest]:  # what came meanwhile
-                messages += _forget_messages(segment_path(spool, first), f"{prefix}/{device}/", upto)
-    counts = _forget_state(state / FILE, device, upto)
+        # First what waits, or it would enter the spool meanwhile.
+        receipt["spool/waiting.sqlite"] = _forget_waiting(spool / WAITING, device, topics)
+        upto = _forget_spool(spool, topics, receipt)
+        receipt["spool/waiting.sqlite"] += _forget_waiting(spool / WAITING, device, topics)
+    counts = _forget_state(state / FILE, device, topics, upto)
+    receipt |= {f"state.sqlite, {name}": count for name, count in counts.items()}
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
         remove(copy)
-    labels = counts.pop("labels")
-    return Erased(messages, labels, sum(counts.values()), len(copies))
+    receipt["copies of damaged files"] = len(copies)
+    messages = sum(count for place, count in receipt.items() if place.startswith("spool/"))
+    others = sum(count for name, count in counts.items() if name != "labels")
+    return Erased(messages, counts["labels"], others, len(copies), receipt)
+
+
+def finish(state: Path, erased: Erased, device: str, prefix: str) -> Erased:
+    """Wait until a server that runs has dropped the device too, and remove the mark that told it.
+
+    Also what the clearing of retained messages has left: empty messages on the device's topics.
+
+    Args:
+        state: the state folder.
+        erased: what ``forget`` returned.
+        device: as there.
+        prefix: as there.
+    """
+    with _opened(state / FILE) as connection:
+        connection.execute("DELETE FROM parts WHERE device = ? AND length(state) = 0", (device,))
+    if holder(state) is None:
+        with _opened(state / FILE) as connection:
+            connection.execute("DELETE FROM forgotten WHERE device = ?", (device,))
+            _scrub(connection, state / FILE)
+        told = None
+    else:
+        told = _await_server(state / FILE, device)
+    spool, receipt = state / "spool", dict(erased.receipt)
+    for first in list_segments(spool) if spool.is_dir() else ():
+        removed = _forget_messages(segment_path(spool, first), f"{prefix}/{device}/", only_empty=True)
+        name = f"spool/{segment_path(spool, first).name}"
+        receipt[name] = receipt.get(name, 0) + removed
+    return replace(erased, receipt=receipt, server=told)
+
+
+def _await_server(path: Path, device: str) -> bool:
+    """Whether the server has heard of it in time; its mark is scrubbed from the file then."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        with _opened(path) as connection:
+            query = "SELECT count(*) FROM forgotten WHERE device = ?"
+            if not connection.execute(query, (device,)).fetchone()[0]:
+                _scrub(connection, path)
+                return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_S)
+
+
+def _forget_spool(spool: Path, topics: str, receipt: dict[str, int]) -> int:
+    """Erase from all files of the spool; returns its newest position."""
+
+    def erase(first: int, upto: int = 2**62) -> None:
+        name = f"spool/{segment_path(spool, first).name}"
+        receipt[name] = receipt.get(name, 0) + _forget_messages(segment_path(spool, first), topics, upto)
+
+    with maintenance(spool):
+        done: set[int] = set()
+        while todo := [first for first in list_segments(spool) if first not in done]:  # new ones may come
+            for first in todo:
+                _mend(spool, first)
+                erase(first)
+            done.update(todo)
+        upto = _head(spool)
+        newest = max(done, default=0)
+        for first in [one for one in list_segments(spool) if one >= newest]:  # what came meanwhile
+            erase(first, upto)
+    return upto
+
+
+def _forget_waiting(path: Path, device: str, topics: str) -> int:
+    if not path.exists():
+        return 0
+    with _opened(path) as connection:
+        removed = connection.execute(
+            "DELETE FROM waiting WHERE device = ? OR substr(topic, 1, ?) = ?", (device, len(topics), topics)
+        ).rowcount
+        _scrub(connection, path)
+    return removed
 
 
 def _head(spool: Path) -> int:
@@ -126,10 +205,12 @@ def _mend(spool: Path, first: int) -> None:
         salvage_in_maintenance(path)
 
 
-def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
+def _forget_messages(path: Path, topics: str, upto: int = 2**62, *, only_empty: bool = False) -> int:
+    longest = 0 if only_empty else 2**62
     with _opened(path) as connection:
         removed = connection.execute(
-            "DELETE FROM rows WHERE substr(topic, 1, ?) = ? AND position <= ?", (len(topics), topics, upto)
+            "DELETE FROM rows WHERE substr(topic, 1, ?) = ? AND position <= ? AND length(payload) <= ?",
+            (len(topics), topics, upto, longest),
         ).rowcount
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
         if removed or free:
@@ -138,7 +219,7 @@ def _forget_messages(path: Path, topics: str, upto: int = 2**62) -> int:
     return removed
 
 
-def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
+def _forget_state(path: Path, device: str, topics: str, upto: int) -> dict[str, int]:
     counts: dict[str, int] = {}
     with _opened(path) as connection:
         try:
@@ -149,9 +230,24 @@ def _forget_state(path: Path, device: str, upto: int) -> dict[str, int]:
         connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
         for table in _TABLES:
             counts[table] = connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
+        counts["dead_letters"] += connection.execute(  # of topics that are not of the grammar
+            "DELETE FROM dead_letters WHERE substr(topic, 1, ?) = ?", (len(topics), topics)
+        ).rowcount
+        _forget_progress(connection, device)
         connection.execute("COMMIT")
         _scrub(connection, path)
     return counts
+
+
+def _forget_progress(connection: sqlite3.Connection, device: str) -> None:
+    """What concerns no single device names those for which something is due."""
+    query = "SELECT lane, state FROM parts WHERE part = 'session' AND device = ?"
+    for lane, state in connection.execute(query, (PROGRESS,)).fetchall():
+        if device.encode() in state:
+            connection.execute(
+                "UPDATE parts SET state = ? WHERE part = 'session' AND device = ? AND lane = ?",
+                (without_device(state, device), PROGRESS, lane),
+            )
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,38 @@ class _File:
             self.connection.close()
 
 
+class _Portion:
+    """Rows that are read at once, up to a number and a size."""
+
+    def __init__(self, limit: int, max_bytes: int = 2**62) -> None:
+        self.rows: list[Row] = []
+        self._limit, self._max_bytes = limit, max_bytes
+        self._bytes = 0
+
+    @property
+    def left(self) -> int:
+        """Rows that may still come."""
+        return min(self._limit - len(self.rows), 2**62)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) >= self._limit or self._bytes >= self._max_bytes
+
+    def fill(self, found: Iterable[Row]) -> bool:
+        """Take rows until there is no more room; whether they ended before."""
+        for row in found:
+            self.rows.append(row)
+            self._bytes += len(row.payload)
+            if self.is_full:
+                return False
+        return True
+
+    def cut(self, n: int) -> None:
+        """Keep the first n rows: those after them may be made up."""
+        del self.rows[n:]
+        self._bytes = sum(len(row.payload) for row in self.rows)
+
+
 class SpoolReader:
     """Reads a spool; many may at once, and none of them disturbs the writer.
 
@@ -50,16 +84,22 @@ class SpoolReader:
         self._segments: list[int] = []
         self._whole: dict[int, tuple[int, bool]] = {}  # file -> its inode, and whether it is sound
 
-    def read(self, after: int, limit: int) -> list[Row]:
+    def read(self, after: int, limit: int, max_bytes: int = 2**62) -> list[Row]:
         """Rows after a position, ascending.
+
+        Args:
+            after: the position.
+            limit: rows at most.
+            max_bytes: no row more is read once their payloads have so many bytes.
 
         Raises:
             StorageError: if they cannot be read.
         """
-        rows = self._read(after, limit)
-        if len(rows) < limit and self._look():
-            rows += self._read(rows[-1].position if rows else after, limit - len(rows))
-        return rows
+        portion = _Portion(limit, max_bytes)
+        self._read(after, portion)
+        if not portion.is_full and self._look():
+            self._read(portion.rows[-1].position if portion.rows else after, portion)
+        return portion.rows
 
     def get(self, position: int) -> Row | None:
         """One row; None if it has been removed.
@@ -74,8 +114,9 @@ class SpoolReader:
     def first(self) -> int:
         """Position of the oldest row, 0 if there is none."""
         self._look()
-        rows = self._read(0, 1)
-        return rows[0].position if rows else 0
+        portion = _Portion(1)
+        self._read(0, portion)
+        return portion.rows[0].position if portion.rows else 0
 
     @property
     def head(self) -> int:
@@ -99,8 +140,9 @@ class SpoolReader:
                     raise translate(error, segment_path(self._folder, first)) from error
             else:
                 return found
-        rows = self._around_damage(file, first, first - 1, -1)
-        return rows[-1].position if rows else None
+        portion = _Portion(2**62)
+        self._around_damage(file, first, first - 1, portion)
+        return portion.rows[-1].position if portion.rows else None
 
     def close(self) -> None:
         """Close all files."""
@@ -121,13 +163,11 @@ class SpoolReader:
                 changed = True
         return changed
 
-    def _read(self, after: int, limit: int) -> list[Row]:
-        rows: list[Row] = []
+    def _read(self, after: int, portion: _Portion) -> None:
         for first in self._segments[max(0, bisect_right(self._segments, after + 1) - 1) :]:
-            rows += self._select(first, after, limit - len(rows))
-            if len(rows) >= limit:
-                break
-        return rows
+            self._select(first, after, portion)
+            if portion.is_full:
+                return
 
     def _inode(self, first: int) -> int | None:
         try:
@@ -179,31 +219,33 @@ class SpoolReader:
             self._files.popitem(last=False)[1].close()
         return file
 
-    def _select(self, first: int, after: int, limit: int) -> list[Row]:
+    def _select(self, first: int, after: int, portion: _Portion) -> None:
         file = self._open(first)
         if file is None or file.connection is None or (file.passed and after >= file.passed):
-            return []
+            return
         if file.whole:
+            had = len(portion.rows)
             try:
-                return list(map(Row._make, file.connection.execute(SELECT, (after, limit))))
+                with contextlib.closing(file.connection.execute(SELECT, (after, portion.left))) as found:
+                    portion.fill(map(Row._make, found))
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise translate(error, segment_path(self._folder, first)) from error
-        return self._around_damage(file, first, after, limit)
+                portion.cut(had)
+            else:
+                return
+        self._around_damage(file, first, after, portion)
 
-    def _around_damage(self, file: _File, first: int, after: int, limit: int) -> list[Row]:
+    def _around_damage(self, file: _File, first: int, after: int, portion: _Portion) -> None:
         path = segment_path(self._folder, first)
         try:
             finder = RowFinder(path, after, bound_of(path))
         except sqlite3.Error as error:
             raise translate(error, path) from error
-        rows: list[Row] = []
+        had = len(portion.rows)
         try:
-            for row in finder:
-                rows.append(row)
-                if len(rows) == limit:
-                    break
-            else:
+            if portion.fill(finder):
+                rows = portion.rows[had:]
                 file.passed = rows[-1].position if rows else max(after, 1)
         except sqlite3.Error as error:
             raise translate(error, path) from error
@@ -211,4 +253,3 @@ class SpoolReader:
             finder.close()
         if finder.lost:
             log.error("%s is damaged: up to %d rows after %d cannot be read", path.name, finder.lost, after)
-        return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _MOSTLY_EMPTY = 0.25  # share of free pages from which on a file is written anew
 _COUNT = """
 CREATE TABLE usage AS SELECT topic, sum(length(payload)) AS bytes FROM rows GROUP BY topic
 """
+_HOG = 4  # times the equal share: whoever has more gives before anybody else loses a file
+_FILLED = 0.9  # of the limit: shares are not met to the byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,21 @@ class Removed:
 class Retention:
     """The rules. Only files that are complete and labelled to their end are touched.
 
+    They and the newest file count. What else is not labelled yet may be much, if one device has sent it: it
+    is no reason to remove the history of the others.
+
     Args:
         max_age_s: files whose newest row is older go.
-        max_bytes: while the spool is larger, its oldest file goes.
-        max_device_bytes: of a topic of a device with more payload, the oldest rows go.
+        max_bytes: while they are larger, first the oldest rows of devices go that have much more than an
+            equal share, then the oldest file.
+        max_device_bytes: of a device with more payload, the oldest rows go.
+        max_dead_age_s: messages that could not be used and are older go.
     """
 
     max_age_s: float
     max_bytes: int
     max_device_bytes: int
+    max_dead_age_s: float = math.inf
 
     def apply(self, spool: Path, done: int, now_us: int) -> Removed:
         """Remove what the rules say.
@@ -83,51 +92,120 @@ class Retention:
     def _apply(self, spool: Path, done: int, now_us: int) -> Removed:
         segments = list_segments(spool)
         sealed = [first for first, following in itertools.pairwise(segments) if following - 1 <= done]
-        sizes = {first: size_of(segment_path(spool, first)) for first in segments}
-        total, files, freed = sum(sizes.values()), 0, 0
-        kept = []
-        for first in sealed:
-            path = segment_path(spool, first)
-            if total > self.max_bytes or _newest_us(path) < now_us - self.max_age_s * 1e6:
-                remove(path)
-                total -= sizes[first]
-                files, freed = files + 1, freed + sizes[first]
-                log.info("removed %s from the spool", path.name)
-            else:
-                kept.append(first)
-        if files:
+        aged = [
+            first
+            for first in sealed
+            if _newest_us(segment_path(spool, first)) < now_us - self.max_age_s * 1e6
+        ]
+        freed = _remove(spool, aged)
+        kept = [first for first in sealed if first not in set(aged)]
+        rows, empty = self._cap_devices(spool, kept, self.max_device_bytes)
+        limit = max(0, self.max_bytes - size_of(segment_path(spool, segments[-1])))  # beside the newest file
+        if (size := sum(_sizes(spool, kept))) > limit:
+            used = list(self._use(spool, kept).values())
+            payload = round(_FILLED * limit * sum(used) / size)  # files are larger than what is in them
+            if (share := _share_of_hogs(used, payload)) is not None:
+                more, empty = self._cap_devices(spool, kept, share)
+                rows += more
+        freed += _remove(spool, empty)
+        kept = [first for first in kept if first not in set(empty)]
+        surplus = _oldest_beyond(kept, _sizes(spool, kept), limit)
+        freed += _remove(spool, surplus)
+        if gone := [*aged, *empty, *surplus]:
             sync_folder(spool)
-        return Removed(files, self._cap_devices(spool, kept), freed)
+        return Removed(len(gone), rows, freed)
 
-    def _cap_devices(self, spool: Path, sealed: list[int]) -> int:
-        """From the newest file to the oldest: what goes beyond a share is removed."""
+    def _use(self, spool: Path, sealed: list[int]) -> dict[str, int]:
+        """Bytes of payload by device."""
         used: dict[str, int] = {}
-        removed = 0
+        for first in sealed:
+            with _opened(segment_path(spool, first)) as connection:
+                if connection is not None:
+                    for device, size in _usage(connection).items():
+                        used[device] = used.get(device, 0) + size
+        return used
+
+    def _cap_devices(self, spool: Path, sealed: list[int], share: int) -> tuple[int, list[int]]:
+        """From the newest file to the oldest: what goes beyond a share is removed.
+
+        Returns:
+            How many rows were, and the files that have none left.
+        """
+        used: dict[str, int] = {}
+        removed, empty = 0, []
         for first in reversed(sealed):
             path = segment_path(spool, first)
             with _opened(path) as connection:
-                if connection is not None:
-                    removed += self._cap_file(connection, used)
-        return removed
+                if connection is None:
+                    continue
+                removed += _cap_file(connection, used, share)
+                if connection.execute("SELECT position FROM rows LIMIT 1").fetchone() is None:
+                    empty.append(first)
+        return removed, empty
 
-    def _cap_file(self, connection: sqlite3.Connection, used: dict[str, int]) -> int:
-        if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'usage'").fetchone()[0]:
-            connection.execute(_COUNT)
-        sizes = dict(connection.execute("SELECT topic, bytes FROM usage"))
-        share = {topic: self.max_device_bytes - used.get(topic, 0) for topic in sizes}
-        over = {topic: share[topic] for topic, size in sizes.items() if size > share[topic]}
-        for topic, size in sizes.items():
-            used[topic] = used.get(topic, 0) + size
-        if not over:
-            return 0
-        doomed = list(_beyond(connection, over))
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("DELETE FROM rows WHERE position = ?", doomed)
-        connection.execute("DROP TABLE usage")
+
+def _share_of_hogs(used: list[int], limit: int) -> int | None:
+    """What devices with much more than an equal share may keep, so that all fit; None if there are none."""
+    equal = limit // max(1, len(used))
+    hogs = [size for size in used if size > _HOG * equal]
+    if not hogs:
+        return None
+    return max(equal, (limit - (sum(used) - sum(hogs))) // len(hogs))
+
+
+def _oldest_beyond(files: list[int], sizes: list[int], limit: int) -> list[int]:
+    """The oldest files, so many that the others fit."""
+    total, n = sum(sizes), 0
+    while total > limit and n < len(files):
+        total -= sizes[n]
+        n += 1
+    return files[:n]
+
+
+def _sizes(spool: Path, files: list[int]) -> list[int]:
+    return [size_of(segment_path(spool, first)) for first in files]
+
+
+def _remove(spool: Path, files: list[int]) -> int:
+    """Delete files; returns their size."""
+    freed = sum(_sizes(spool, files))
+    for first in files:
+        path = segment_path(spool, first)
+        remove(path)
+        log.info("removed %s from the spool", path.name)
+    return freed
+
+
+def _usage(connection: sqlite3.Connection) -> dict[str, int]:
+    """Bytes of payload in a file, by device: what stands before the last level of its topics."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'usage'").fetchone()[0]:
         connection.execute(_COUNT)
-        connection.execute("COMMIT")
-        _shrink(connection)
-        return len(doomed)
+    sizes: dict[str, int] = {}
+    for topic, size in connection.execute("SELECT topic, bytes FROM usage"):
+        sizes[_device(topic)] = sizes.get(_device(topic), 0) + size
+    return sizes
+
+
+def _device(topic: str) -> str:
+    return topic.rpartition("/")[0]
+
+
+def _cap_file(connection: sqlite3.Connection, used: dict[str, int], most: int) -> int:
+    sizes = _usage(connection)
+    share = {device: most - used.get(device, 0) for device in sizes}
+    over = {device: share[device] for device, size in sizes.items() if size > share[device]}
+    for device, size in sizes.items():
+        used[device] = used.get(device, 0) + size
+    if not over:
+        return 0
+    doomed = list(_beyond(connection, over))
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("DELETE FROM rows WHERE position = ?", doomed)
+    connection.execute("DROP TABLE usage")
+    connection.execute(_COUNT)
+    connection.execute("COMMIT")
+    _shrink(connection)
+    return len(doomed)
 
 
 def trim_labels(state: Path, before: int) -> int:
@@ -157,13 +235,28 @@ def trim_labels(state: Path, before: int) -> int:
                 return removed
 
 
+def trim_dead_letters(state: Path, before_us: int) -> int:
+    """Remove the dead letters of messages that came before a time, in Unix microseconds.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        StorageError: if the file cannot be changed.
+    """
+    path = state / FILE
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        return connection.execute("DELETE FROM dead_letters WHERE received_us < ?", (before_us,)).rowcount
+
+
 def _beyond(connection: sqlite3.Connection, left: dict[str, int]) -> Iterator[tuple[int]]:
-    """Rows from the newest on that do not fit into what is left for their topics."""
+    """Rows from the newest on that do not fit into what is left for their devices."""
     rows = connection.execute("SELECT position, topic, length(payload) FROM rows ORDER BY position DESC")
     for position, topic, size in rows:
-        if topic in left:
-            left[topic] -= size
-            if left[topic] < 0:
+        device = _device(topic)
+        if device in left:
+            left[device] -= size
+            if left[device] < 0:
                 yield (position,)
 
 

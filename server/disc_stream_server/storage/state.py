@@ -60,6 +60,7 @@ _KEEP = (
     "FROM lanes WHERE lanes.lane > 0"
 )
 _LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
+_MOST_LETTERS = "SELECT device, count(*), sum(length(payload)) FROM dead_letters GROUP BY device"
 _DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
 # Much faster than ``astuple``, which copies deeply.
 _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
@@ -239,16 +240,21 @@ class StateStore(StateQueries):
         return is_erased
 
     def _bound_dead_letters(self, connection: sqlite3.Connection) -> None:
-        """Remove the oldest while there are too many of them."""
+        """Remove the oldest while there are too many of them: of the devices that have most of them."""
         while True:
             count, size = connection.execute("SELECT rows, bytes FROM dead_tally").fetchone()
             if count <= MAX_DEAD_LETTERS and size <= MAX_DEAD_BYTES:
                 return
-            surplus = max(count - MAX_DEAD_LETTERS, count // 10, 1)
+            devices = connection.execute(_MOST_LETTERS).fetchall()
+            column = 1 if count > MAX_DEAD_LETTERS else 2
+            device, its_count, _ = max(devices, key=lambda row: (row[column], row[0]))
+            next_count = max((row[1] for row in devices if row[0] != device), default=0)
+            # As far as the next one, which then has most of them; but not one by one.
+            surplus = max(1, its_count // 10, min(count - MAX_DEAD_LETTERS, its_count - next_count))
             connection.execute(
                 "DELETE FROM dead_letters WHERE position IN "
-                "(SELECT position FROM dead_letters ORDER BY position LIMIT ?)",
-                (surplus,),
+                "(SELECT position FROM dead_letters WHERE device = ? ORDER BY position LIMIT ?)",
+                (device, surplus),
             )
             connection.execute("UPDATE dead_tally SET dropped = dropped + ?", (surplus,))
 
@@ -263,7 +269,18 @@ class StateStore(StateQueries):
         rows = self._rows("SELECT id, device FROM forgotten WHERE id > ? ORDER BY id", after)
         found = [(int(number), str(device)) for number, device in rows]
         self._seen_forgotten = found[-1][0] if found else after
+        self._devices.difference_update(device for _, device in found)
         return found
+
+    def drop_marks(self) -> None:
+        """Remove the marks of erased devices that were heard of: nothing of theirs is in memory any more.
+
+        Checkpoints do so too; this is for a server that makes none.
+        """
+        try:
+            self._connection.execute("DELETE FROM forgotten WHERE id <= ?", (self._seen_forgotten,))
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
 
     def purge_dead_letters(self, *, reason: str | None = None) -> int:
         """Remove them; returns how many."""

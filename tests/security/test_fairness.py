@@ -1,0 +1,394 @@
+"""One device that sends as much as it can: the others have their labels, and it is told, not lost.
+
+Facts are counted, not times: whose windows are labelled before whose, what waits, what was refused.
+"""
+
+# ruff: noqa: F811 - fixtures are taken by their names
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disc_stream.artifacts.model import Model
+from disc_stream.clock import ManualClock
+from disc_stream.load.fairness import FairnessPlan, run
+from disc_stream.load.plan import Load
+from disc_stream.stream.values import ReadyInput
+from disc_stream.types import Label
+from disc_stream.wire.broker import Broker
+from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Origin
+from disc_stream.wire.problem import decode_problem
+from disc_stream.wire.topics import Topics
+from disc_stream_server.doctor.devices import check_devices
+from disc_stream_server.doctor.findings import State
+from disc_stream_server.labeller.pace import Pace
+from disc_stream_server.labeller.waiting import WaitingWindows
+from disc_stream_server.receiving.gate import DeviceLimits, Fate, Gate
+from disc_stream_server.receiving.receiver import Receiver
+from disc_stream_server.receiving.settings import ReceiverSettings
+from disc_stream_server.storage.rows import Arrival
+from disc_stream_server.storage.spool import SpoolReader, SpoolWriter
+from disc_stream_server.storage.waitingroom import ROW_BYTES, Tally, WaitingRoom
+from tests.integration.conftest import (  # noqa: F401 - fixtures
+    StartServer,
+    listener,
+    mosquitto,
+    sender,
+    start_server,
+    tiny_bundle,
+)
+from tests.support.broker import Mosquitto
+from tests.support.device import LEFT, Sender, constant, make_batch
+from tests.support.labeller import START_US, Bench, arrival_of, facts, model_of, write_spool
+from tests.support.listener import Listener
+from tests.support.motion import walk_values
+from tests.support.tiny_bundle import write_tiny_bundle
+
+ROWS = 20_000  # samples of one message: 2,500 windows
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("fairness") / "tiny"
+    write_tiny_bundle(path)
+    return model_of(path)
+
+
+def flood(n: int, rows: int = ROWS) -> list[Arrival]:
+    """Messages of an attacker, and among them one of another device each."""
+    arrivals = []
+    for seq in range(n):
+        values = np.tile(np.concatenate(walk_values(8)), (rows // 8, 1))[:rows]
+        arrivals.append(arrival_of(make_batch("attacker", seq, values), START_US + seq))
+        arrivals.append(arrival_of(make_batch("good", seq, constant(LEFT, 8)), START_US + seq))
+    return arrivals
+
+
+class SlowClock(ManualClock):
+    """Each look at the time takes ten milliseconds, so a turn of the encoder has time for few windows."""
+
+    def monotonic(self) -> float:
+        self.advance(0.01)
+        return super().monotonic()
+
+
+def before(labels: list[Label], device: str, n: int) -> int:
+    """Labels of others before the n-th of a device."""
+    at = [place for place, label in enumerate(labels) if label.device == device][n - 1]
+    return at - (n - 1)
+
+
+# -- the labeller -----------------------------------------------------------------------------------------
+
+
+def test_the_windows_of_one_huge_message_do_not_stand_before_those_of_another_device(
+    tmp_path: Path, model: Model
+) -> None:
+    write_spool(tmp_path, flood(3))
+    bench = Bench(tmp_path, model, clock=SlowClock(START_US))
+    bench.run()
+    sent = bench.outbox.sent
+    assert len(sent) == 3 * ROWS // 8 + 3, "everything is labelled in the end"
+    assert before(sent, "good", 3) < ROWS // 8, "not behind the 7,500 windows that came before"
+    bench.close()
+
+
+def test_labels_are_those_of_a_single_turn_wherever_the_labeller_crashes_with_windows_waiting(
+    tmp_path: Path, model: Model
+) -> None:
+    rows = flood(2, rows=2_000)
+    (tmp_path / "once").mkdir()
+    write_spool(tmp_path / "once", rows)
+    once = Bench(tmp_path / "once", model)
+    once.run()
+    expected = once.outbox.sent
+    once.close()
+
+    (tmp_path / "crashing").mkdir()
+    write_spool(tmp_path / "crashing", rows)
+    found: list[Label] = []
+    waited = 0
+    while True:
+        bench = Bench(tmp_path / "crashing", model, clock=SlowClock(START_US))
+        bench.run(2)
+        waited += bench.labeller.waiting > 0
+        bench.checkpoint()
+        found += bench.outbox.sent
+        done = not bench.labeller.waiting and bench.labeller.position == bench.reader.head
+        bench.run(1)  # labels that no checkpoint knows of
+        bench.close()
+        if done:
+            break
+    assert waited > 3, "it has crashed with windows in the queue"
+    assert sorted(facts(found)) == sorted(facts(expected)), "each once, smoothed alike"
+    assert [one.window for one in found if one.device == "attacker"] == list(range(500)), "in order"
+
+
+def test_windows_that_wait_under_a_model_that_is_replaced_are_dead_letters_with_the_reason(
+    tmp_path: Path, model: Model
+) -> None:
+    queue = WaitingWindows("old model", (8, 3), 2**20)
+    queue.add([ready("watch", 0), ready("watch", 1)])
+    other = WaitingWindows("new model", (4, 3), 2**20)
+    assert [one.window for one in other.restore(queue.capture())] == [0, 1]
+    assert not other
+    assert other.capture() == {"watch": b""}, "they are not brought up again"
+
+
+def ready(device: str, window: int) -> ReadyInput:
+    return ReadyInput(device, 1, window, 0, window, 0, np.zeros((8, 3), np.float32))
+
+
+def test_a_turn_has_one_window_of_each_device_and_shares_what_is_left() -> None:
+    queue = WaitingWindows("model", (8, 3), 2**30)
+    queue.add(ready("a", n) for n in range(100))
+    queue.add(ready("b", n) for n in range(100))
+    queue.add([ready("c", 0)])
+    chosen = queue.choose(11, 256)
+    assert sorted((one.device, one.window) for one in chosen) == sorted(
+        [("a", n) for n in range(5)] + [("b", n) for n in range(5)] + [("c", 0)]
+    )
+    queue.done(chosen)
+    many = [f"d{n}" for n in range(10)]
+    queue.add(ready(name, 0) for name in many)
+    assert {one.device for one in queue.choose(4, 4)} <= {"a", "b", *many}
+    seen: set[str] = set()
+    while not {"a", "b", *many} <= seen:
+        chosen = queue.choose(4, 4)
+        assert len(chosen) == 4
+        seen |= {one.device for one in chosen}
+        queue.done(chosen)
+    assert len(queue) == 201 + 10 - 11 - 12, "three turns were enough for everybody"
+
+
+def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> None:
+    queue = WaitingWindows("model", (8, 3), 1_000 * (8 * 3 * 4 + 400))
+    queue.add(ready("good", n) for n in range(40))
+    assert queue.crowding() == frozenset()
+    queue.add(ready("attacker", n) for n in range(80))
+    assert queue.crowding() == {"attacker"}, "more than a sixteenth of what is free"
+    assert not queue.is_full
+    while len(queue) > 80:
+        queue.done(queue.choose(10, 10))
+    assert queue.crowding() == {"attacker"}, "until it has half of that"
+    while len(queue) > 20:
+        queue.done(queue.choose(10, 10))
+    assert queue.crowding() == frozenset()
+    queue.add(ready("attacker", n) for n in range(2_000))
+    assert queue.is_full
+
+
+def test_the_pace_follows_what_a_window_takes() -> None:
+    pace = Pace(256)
+    pace.took(32, 32 * 0.003)
+    assert pace.windows == 4
+    for _ in range(50):
+        pace.took(100, 0.001)
+    assert pace.windows == 256
+    for _ in range(50):
+        pace.took(10, 0.001)
+    assert pace.windows in (99, 100)
+    for _ in range(50):
+        pace.took(1, 1.0)
+    assert pace.windows == 4
+
+
+def test_rows_are_read_by_bytes_and_never_in_vain(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    writer.append([Arrival(n, "ds/v1/watch/raw", "", bytes(1_000)) for n in range(10)])
+    writer.close()
+    reader = SpoolReader(tmp_path)
+    assert [row.position for row in reader.read(0, 99, 2_500)] == [1, 2, 3]
+    assert [row.position for row in reader.read(3, 99, 1)] == [4], "one at least"
+    assert len(reader.read(0, 99)) == 10
+    reader.close()
+
+
+def test_huge_batches_that_wait_for_one_before_them_are_few(tmp_path: Path, model: Model) -> None:
+    values = np.tile(np.concatenate(walk_values(8)), (84, 1))[:20_000]
+    batches = [make_batch("attacker", seq, values) for seq in (0, *range(2, 12))]
+    write_spool(tmp_path, [arrival_of(batch, START_US + n) for n, batch in enumerate(batches)])
+    bench = Bench(tmp_path, model)
+    bench.run()
+    (device,) = bench.labeller.live.sessions._states
+    assert sum(len(one.batch.samples) for one in device.waiting.values()) <= 100_000
+    assert bench.labeller.live.sessions.counts.missing == 1, "and nothing but the missing one is lost"
+    assert len(bench.outbox.sent) == 11 * 20_000 // 8
+    bench.close()
+
+
+# -- the gate -----------------------------------------------------------------------------------------------
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_exceeds_a_rate_waits_and_what_exceeds_the_room_is_refused() -> None:
+    time, waiting = Time(), dict[str, Tally]()
+    gate = Gate(DeviceLimits(10, 1_000, burst_s=2, waiting_bytes=1_000), waiting, time)
+    assert [gate.judge("a", 1) for _ in range(21)] == [Fate.ADMITTED] * 20 + [Fate.WAITS]
+    assert gate.judge("b", 1) is Fate.ADMITTED, "each has its own"
+    assert [gate.judge("big", 100_000), gate.judge("big", 1)] == [Fate.ADMITTED, Fate.WAITS], "paid for later"
+    assert [gate.judge("a", 300) for _ in range(3)] == [Fate.WAITS, Fate.REFUSED, Fate.REFUSED]
+    assert gate.limited()["a"] == {"waiting": 0, "waiting_bytes": 0, "waited": 2, "refused": 2, "held": 0}
+    waiting["a"] = Tally(2, 301 + 2 * ROW_BYTES)
+    gate.begin()
+    time.now = 1.0
+    assert gate.judge("a", 1) is Fate.WAITS, "in the order in which they came"
+    assert gate.may_enter("a") == 10
+    gate.held = frozenset({"a"})
+    assert gate.may_enter("a") == 0
+    time.now = 60.0
+    assert list(gate.limited()) == ["a"], "it still has messages that wait; the others are forgiven"
+
+
+def messages(receiver: Receiver, device: str, n: int, size: int = 20) -> None:
+    for number in range(n):
+        payload = b"%s-%04d" % (device.encode(), number)
+        receiver._arrive(
+            Message(f"ds/v1/{device}/raw", payload.ljust(size, b"."), "", 1, False, 1, Origin(0, 0))
+        )
+    receiver._commit()
+
+
+def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
+    settings = ReceiverSettings(
+        "mqtt://127.0.0.1:1", "ds/v1", "test", 60, 100, str(folder), 2**20, 0.0, limits=limits
+    )
+    return Receiver(settings, lambda _event: None)
+
+
+def let_go(receiver: Receiver) -> None:
+    receiver._link.close()
+    receiver._room.close()
+    receiver._spool.close()
+
+
+def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_crash(tmp_path: Path) -> None:
+    limits = DeviceLimits(1e-3, 1e9, burst_s=5e3)  # five messages, and none for a quarter of an hour
+    receiver = receiver_of(tmp_path, limits)
+    messages(receiver, "attacker", 9)
+    messages(receiver, "good", 5)
+    assert receiver._room.devices["attacker"].messages == 4
+    let_go(receiver)
+
+    receiver = receiver_of(tmp_path, DeviceLimits())
+    messages(receiver, "attacker", 1)
+    assert receiver._room.devices["attacker"].messages == 5, "nobody overtakes"
+    receiver._feeder.feed()
+    assert not receiver._room.devices
+    let_go(receiver)
+    reader = SpoolReader(tmp_path)
+    rows = [row.payload.rstrip(b".") for row in reader.read(0, 99)]
+    reader.close()
+    assert [row for row in rows if row.startswith(b"good")] == [b"good-%04d" % n for n in range(5)]
+    assert [row for row in rows if row.startswith(b"attacker")] == [
+        b"attacker-%04d" % n for n in [*range(9), 0]
+    ]
+
+
+def test_a_damaged_waiting_room_is_set_aside_and_receiving_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = WaitingRoom(tmp_path)
+    room.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"x" * 9_000))])
+    room.close()
+    (tmp_path / "waiting.sqlite").write_bytes(b"no database at all" * 1_000)
+    room = WaitingRoom(tmp_path)
+    assert not room.devices
+    assert "waiting.sqlite is damaged" in caplog.text
+    room.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"y"))])
+    assert [arrival.payload for _, arrival in room.next_of("watch", 9)] == [b"y"]
+    room.close()
+
+
+# -- the whole ----------------------------------------------------------------------------------------------
+
+
+def problems_of(url: str) -> tuple[MqttLink, Callable[[str], set[str]]]:
+    """The codes that each device was ever told."""
+    told: dict[str, set[str]] = {}
+
+    def take(message: Message) -> None:
+        problem = decode_problem(message.payload)
+        codes = told.setdefault(message.topic.split("/")[2], set())
+        codes.add("none" if problem is None else problem.code)
+
+    link = MqttLink(Broker.parse(url), "reads-problems", LinkListener(on_message=take))
+    link.subscribe("ds/v1/+/problem")
+    link.connect()
+    return link, lambda device: told.get(device, set())
+
+
+@pytest.mark.broker
+def test_a_device_that_sends_too_fast_waits_is_named_and_loses_nothing(
+    mosquitto: Mosquitto,
+    start_server: StartServer,
+    sender: Sender,
+    listener: Listener,
+) -> None:
+    start_server(device_messages_s=300, device_burst_s=0.1)
+    link, told = problems_of(mosquitto.url)
+    for seq in range(900):
+        sender.send(make_batch("attacker", seq, constant(LEFT, 8)))
+        if seq % 100 == 0:
+            sender.send(make_batch("good", seq // 100, constant(LEFT, 8)))
+    listener.wait(lambda: "attacker" in listener.status.get("limited", {}))
+    assert list(listener.status["limited"]) == ["attacker"], "and nobody else"
+    found = check_devices(Broker.parse(mosquitto.url), Topics(), "doctor")
+    assert found[1].state is State.WARNING
+    assert "attacker" in found[1].detail
+    listener.wait_for_labels(909)
+    windows = [label.window for label in listener.labels if label.device == "attacker"]
+    assert windows == list(range(900)), "all of it, in order"
+    assert listener.status["counters"]["over_quota"] == 0
+    listener.wait(lambda: "none" in told("attacker"))
+    assert told("attacker") == {"rate-limited", "none"}
+    assert told("good") == set()
+    link.close()
+
+
+@pytest.mark.broker
+def test_the_benchmark_in_short(mosquitto: Mosquitto) -> None:
+    plan = FairnessPlan(minutes=0.1, settings={"device_waiting_bytes": 2**20})
+    report = run(Load(devices=10), plan, mosquitto.url, lambda _what: None)
+    fleet, attacker = report["fleet"], report["attacker"]
+    assert fleet["labels"] == fleet["labels_expected"] > 0, "the others have all of theirs"
+    assert report["others_limited"] == []
+    assert attacker["in_status"]["refused"] > 0
+    assert {"rate-limited", "over-quota"} & attacker["told"].keys()
+    assert report["rss_growth_mib"] < 300
+    assert report["attack"]["latency_ms"]["labels"] > 0
+    assert report["exit_code"] == 0
+
+
+@pytest.mark.broker
+def test_what_is_beyond_the_room_is_refused_told_and_no_harm_to_others(
+    mosquitto: Mosquitto,
+    start_server: StartServer,
+    sender: Sender,
+    listener: Listener,
+) -> None:
+    start_server(device_messages_s=1, device_burst_s=2, device_waiting_bytes=2**16)
+    link, told = problems_of(mosquitto.url)
+    for _ in range(300):
+        sender.raw("attacker", bytes(1_000))
+    for seq in range(2):
+        sender.send(make_batch("good", seq, constant(LEFT, 8)))
+    listener.wait_for_labels(2)
+    listener.wait_for_count("over_quota", 300 - 2 - 2**16 // 1_000)
+    listener.wait(lambda: "over-quota" in told("attacker"))
+    facts = listener.status["limited"]["attacker"]
+    assert facts["waiting_bytes"] <= 2**16
+    assert facts["refused"] + facts["waited"] == 298
+    (_, limits) = check_devices(Broker.parse(mosquitto.url), Topics(), "doctor")
+    assert "attacker" in limits.detail
+    assert "refused" in limits.detail
+    link.close()
