@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from disc_stream.cli.common import JsonOption, print_json, require_extras
+from disc_stream.cli.common import JsonOption, print_json, require_extras, say
 from disc_stream.errors import UsageError
 
 
@@ -63,13 +63,13 @@ def fairness(
 def _print(report: dict[str, Any]) -> None:
     for name in ("undisturbed", "attack"):
         ms = report[name]["latency_ms"]
-        typer.echo(
+        say(
             f"{name:<12} latency {ms['p50']} ms median, {ms['p99']} at the 99th percentile, {ms['max']} "
             f"longest; memory {report[name]['rss_mib']} MiB"
         )
     attacker, fleet = report["attacker"], report["fleet"]
-    typer.echo(f"ratio {report['ratio_p99']}; {fleet['labels']:,} of {fleet['labels_expected']:,} labels")
-    typer.echo(
+    say(f"ratio {report['ratio_p99']}; {fleet['labels']:,} of {fleet['labels_expected']:,} labels")
+    say(
         f"attacker: {attacker['messages_s']:,} messages/s, {attacker['megabytes_s']} MB/s; "
         f"told {', '.join(attacker['told']) or 'nothing'}; {report['over_quota']:,} refused"
     )

@@ -16,7 +16,10 @@ from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.receiving.settings import ReceiverSettings
 from tests.support.silent import seconds_of, silent_server
 
-STATE = '{"event":"state","connected":true,"waits":"","blocked":"","head":%d,"counts":{"received":%d}}'
+STATE = (
+    '{"event":"state","connected":true,"waits":"","since":1.0,"blocked":"",'
+    '"head":%d,"counts":{"received":%d}}'
+)
 HEAD = '{"event":"head","head":%d}'
 READY = '{"event":"ready","head":1}'
 
