@@ -16,7 +16,7 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
-from disc_stream_server.memory import collect_seldom
+from disc_stream_server.memory import collect_seldom, reuse_large_buffers
 from disc_stream_server.receiving.gate import DeviceLimits
 from disc_stream_server.receiving.receiver import Receiver
 from disc_stream_server.receiving.settings import ReceiverSettings
@@ -42,6 +42,7 @@ def main() -> int:
         receiver = Receiver(ReceiverSettings(**told), report)
         threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
         collect_seldom()
+        reuse_large_buffers()
         receiver.run()
     except BrokenPipeError:
         return 1
