@@ -125,5 +125,7 @@ class Server:
         self.process.terminate()
         code = self.process.wait(60)
         self._reading.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self._log.close()
         return code

@@ -8,6 +8,8 @@ import gc
 
 _YOUNG, _MIDDLE, _OLD = 20_000, 20, 100
 """Objects that may come before the youngest are looked at, and rounds before the next older are."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_LARGE = 4 * 2**20
 
 
 def collect_seldom() -> None:
@@ -20,6 +22,18 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+
+
+def reuse_large_buffers() -> None:
+    """Let glibc keep buffers of up to some MiB for the next message.
+
+    Else each of them is fetched from the system and given back, page by page, which for messages of
+    hundreds of KiB takes longer than reading them.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        libc.mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE)
 
 
 def give_back_memory() -> None:

@@ -16,8 +16,12 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
+<<<<<<< HEAD
 from disc_stream.text import PrintableFormatter
 from disc_stream_server.memory import collect_seldom
+=======
+from disc_stream_server.memory import collect_seldom, reuse_large_buffers
+>>>>>>> fair
 from disc_stream_server.receiving.gate import DeviceLimits
 from disc_stream_server.receiving.receiver import Receiver
 from disc_stream_server.receiving.settings import ReceiverSettings
@@ -45,6 +49,7 @@ def main() -> int:
         receiver = Receiver(ReceiverSettings(**told), report)
         threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
         collect_seldom()
+        reuse_large_buffers()
         receiver.run()
     except BrokenPipeError:
         return 1

@@ -18,6 +18,7 @@ from disc_stream_server.storage.waitingroom import ROW_BYTES, Tally
 _MOST_DEVICES = 50_000  # buckets; the one used longest ago is taken to be full again
 _MOST_LIMITED = 1_000  # devices whose refusals are counted
 _TOLD = 20  # devices that are named
+_AGAIN = 0.9  # of the room: once it was full, less must wait before more may; or each message costs a sync
 _TOLD_S = 10.0  # for so long after the last message that had to wait
 
 
@@ -57,11 +58,13 @@ class Limited:
         waited: messages that had to wait since the start.
         refused: messages that were refused since the start.
         at: monotonic time of the last of either.
+        full: whether nothing more of it may wait until there is some room again.
     """
 
     waited: int = 0
     refused: int = 0
     at: float = 0.0
+    full: bool = False
 
 
 class _Bucket:
@@ -121,7 +124,9 @@ class Gate:
         limited.at = now
         tally = self._waiting.get(device)
         used = self._coming.get(device, 0) + (0 if tally is None else tally.bytes)
-        if used + size + ROW_BYTES > self._limits.waiting_bytes:
+        most = self._limits.waiting_bytes * (_AGAIN if limited.full else 1.0)
+        limited.full = used + size + ROW_BYTES > most
+        if limited.full:
             limited.refused += 1
             return Fate.REFUSED
         self._coming[device] = self._coming.get(device, 0) + size + ROW_BYTES

@@ -48,9 +48,8 @@ _BEAT_S = 0.5
 _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MAX_NAME = 128  # characters of what stands for a device in a topic
-_DAY_S = 86_400.0
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
-_FEED_S = 0.05  # between two looks into the waiting room
+_FEED_S = 0.1  # between two looks into the waiting room
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
@@ -104,6 +103,7 @@ class Receiver:
         self._room = WaitingRoom(Path(settings.spool))
         self._gate = Gate(settings.limits, self._room.devices)
         self._feeder = Feeder(self._room, self._gate, self._enter, self._clock)
+        self._feed_at = 0.0
         self._limited: dict[str, dict[str, int]] = {}
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         # Has an earlier run received? Then the broker should know us.
@@ -222,7 +222,8 @@ class Receiver:
             self._commit()
             self._drop_erased()
             self._counts.waiting = len(self._room)
-            if not self._blocked:
+            if not self._blocked and time.monotonic() >= self._feed_at:
+                self._feed_at = time.monotonic() + _FEED_S  # not with each burst: it costs a sync
                 self._feeder.feed()
         except StorageError as error:
             self._failure = error
@@ -356,7 +357,7 @@ class Receiver:
         if self._blocked or now - self._told_time < _TIME_ROW_S:
             return
         idle = self._told_time - self._quiet_since > self._settings.idle_s
-        if idle and now - self._told_time < _DAY_S:  # once a day, for what is kept for days
+        if idle and now - self._told_time < 86_400.0:  # once a day, for what is kept for days
             return
         try:
             with self._spool_lock:

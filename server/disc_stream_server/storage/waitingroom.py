@@ -103,6 +103,7 @@ class WaitingRoom:
         """
         try:
             connection = self._connection or self._begin()
+            connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(_INSERT, [(device, *arrival) for device, arrival in arrivals])
             connection.execute("COMMIT")
@@ -138,6 +139,7 @@ class WaitingRoom:
         """
         assert self._connection is not None  # noqa: S101 - they came from there
         try:
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # undone by a power cut they come twice
             self._connection.execute(
                 "DELETE FROM waiting WHERE device = ? AND id <= ?", (device, taken[-1][0])
             )
