@@ -16,12 +16,8 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
-<<<<<<< HEAD
 from disc_stream.text import PrintableFormatter
-from disc_stream_server.memory import collect_seldom
-=======
 from disc_stream_server.memory import collect_seldom, reuse_large_buffers
->>>>>>> fair
 from disc_stream_server.receiving.gate import DeviceLimits
 from disc_stream_server.receiving.receiver import Receiver
 from disc_stream_server.receiving.settings import ReceiverSettings
