@@ -95,6 +95,25 @@ def test_a_boot_that_sends_one_batch_and_falls_silent_is_believed_in_the_end() -
     assert stream.wait(2).found[-1].boot == 2
 
 
+def batches_until_believed(stream: Stream, boot: int, first: int) -> int:
+    """How many batches of a boot, one a second, it takes until its windows come."""
+    before = stream.sessions.counts.boots
+    for n in range(first, first + 100):
+        stream.send(second(n, boot=boot))
+        if stream.sessions.counts.boots > before:
+            return n + 1 - first
+    raise AssertionError(f"boot {boot} is never believed")
+
+
+def test_a_boot_proves_itself_by_two_batches_and_each_return_takes_twice_as_many() -> None:
+    stream = Stream().send(*(second(n) for n in range(4)))
+    assert batches_until_believed(stream, boot=2, first=0) == 2
+    assert batches_until_believed(stream, boot=1, first=4) == 4, "it was left, so it is doubted"
+    assert batches_until_believed(stream, boot=2, first=2) == 8
+    assert batches_until_believed(stream, boot=1, first=8) == 16
+    assert batches_until_believed(stream, boot=3, first=0) == 2 << 3
+
+
 def test_a_boot_that_was_left_is_returned_to_with_its_numbers() -> None:
     stream = Stream().send(second(0), second(1)).wait(6).send(second(0, boot=9))  # a stray one, believed
     stream.send(*(second(n) for n in range(2, 9)))

@@ -110,3 +110,4 @@ class Heard:
         self._days.pop(device, None)
         self._undated.discard(device)
         self._changed.discard(device)
+        self._parsed = {t: found for t, found in self._parsed.items() if found is None or found[0] != device}
