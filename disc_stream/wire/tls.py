@@ -118,8 +118,9 @@ def connect_error(broker: Broker, error: Exception) -> BrokerError:
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed ({error.reason.lower().replace('_', ' ')})"
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None) or "the other side closed the connection"
+        return f"TLS failed ({reason.lower().replace('_', ' ')})"
     return str(error)
 
 

@@ -70,7 +70,7 @@ class Reporter:
             model=self._model,
             provider=self._provider,
             counters=self._counters(),
-            rejected=dict(self._watchers.rejections.by_reason),
+            rejected=self._rejected(),
             limited=self._receiver.limited,
         )
 
@@ -86,6 +86,11 @@ class Reporter:
         self._of_link.look(now, ends, receiver.since if receiver.connected else None)
         ends = [receiver.ends.popleft() for _ in range(len(receiver.ends))]
         self._of_receiver.look(now, ends, link.history.since if link.connected else None)
+
+    def _rejected(self) -> dict[str, int]:
+        """By reason; empty samples do not come further than the receiver."""
+        empty = self._receiver.counts.get("empty", 0)
+        return {**self._watchers.rejections.by_reason, **({"empty": empty} if empty else {})}
 
     @property
     def _takeovers(self) -> int:

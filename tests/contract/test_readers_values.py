@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from disc_stream.data.readers import load_recordings, load_split, read_dataset
+from disc_stream.data.readers.mat import read_mat
+from disc_stream.data.readers.source import FolderSource
 from disc_stream.errors import ConfigError, DataError, MissingExtraError
 from tests.support import datasets
 from tests.support.datasets import write_rows
@@ -157,10 +161,13 @@ def test_actrectut_is_split_in_time(tmp_path: Path) -> None:
 
 
 def test_matlab_files_without_scipy_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = datasets.write_actrectut(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
-    with pytest.raises(MissingExtraError, match="reading MATLAB files needs the extra 'train'"):
-        load_recordings("actrectut", root)
+    savemat(tmp_path / "old.mat", {"data": np.ones((2, 3))}, format="4")
+    savemat(tmp_path / "new.mat", {"data": np.ones((2, 3))})
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(MissingExtraError, match="reading MATLAB files of version 4 needs the extra 'train'"):
+        read_mat(FolderSource(tmp_path), "old.mat", ("data",))
+    (matrix,) = read_mat(FolderSource(tmp_path), "new.mat", ("data",))
+    assert matrix.shape == (2, 3)
 
 
 def test_mhealth_drops_the_electrocardiogram(tmp_path: Path) -> None:

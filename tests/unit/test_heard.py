@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from disc_stream.wire.topics import Topics
@@ -35,9 +33,9 @@ def take(one: Heard, *rows: Row) -> list[str]:
 
 
 @pytest.fixture
-def small_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(heard, "_MAX_TOPICS", 8)
-    yield 8
+    return 8
 
 
 def test_the_day_of_the_last_sample_counts() -> None:

@@ -66,6 +66,12 @@ def test_each_fault_of_a_certificate_has_its_own_remedy(url: str, code: int, rem
     assert remedy in (error.remedy or "")
 
 
+def test_a_handshake_that_the_other_side_ends_is_a_failure_of_tls() -> None:
+    error = connect_error(Broker.parse("mqtts://host"), ssl.SSLZeroReturnError(6, "closed (EOF)"))
+    assert "TLS failed (the other side closed the connection)" in error.message
+    assert "that it speaks TLS on that port" in (error.remedy or "")
+
+
 @pytest.mark.parametrize("length", [QUOTED - 2, QUOTED - 1, 1_000])
 def test_a_long_schema_is_quoted_in_part(length: int) -> None:
     with pytest.raises(PayloadError) as refused:

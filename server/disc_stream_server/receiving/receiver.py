@@ -276,6 +276,7 @@ class Receiver:
                 continue
             device = self._device_of(topic)
             if not size and (not is_device(device) or topic.endswith(_RAW) or self._topics.is_test(topic)):
+                self._counts.empty += topic.endswith(_RAW) and not self._topics.is_test(topic)
                 continue  # a test; or a retained message was removed that was never used
             arrival = Arrival(now, topic, message.content_type, message.payload)
             fate = self._gate.judge(device, size)

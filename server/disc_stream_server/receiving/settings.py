@@ -62,6 +62,8 @@ class ReceiverCounts:
             what was published while we were away is lost.
         retries: commits that failed for want of space.
         retained: samples that the broker had kept from before; they are passed over.
+        empty: samples without a byte. That is also what removes a retained message, perhaps of a device that
+            was erased, so nothing is kept of them.
         limited: messages that had to wait, for their device had sent more than it may.
         over_quota: messages that were refused, for too many of their device waited already.
         waiting: messages that wait now.
@@ -78,6 +80,7 @@ class ReceiverCounts:
     sessions_lost: int = 0
     retries: int = 0
     retained: int = 0
+    empty: int = 0
     limited: int = 0
     over_quota: int = 0
     waiting: int = 0
