@@ -30,17 +30,33 @@ class SparseLog:
         self._said: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # when, and unsaid since
         self._left, self._refilled = float(PER_MINUTE), now()
 
-    def warning(self, device: str, reason: str, text: str, *values: object, exc_info: bool = False) -> bool:
-        """Say something of a device, unless it was said lately; whether it was said now.
+    def warning(self, device: str, reason: str, text: str, *values: object) -> bool:
+        """Warn of something about a device, unless that was done lately; whether it was done now.
 
         Args:
             device: device id, or what stands for it.
             reason: stable code of what is said.
             text: the line, with the places of ``values``.
             values: as in ``logging``.
+        """
+        return self._say(logging.WARNING, (device, reason), text, *values)
+
+    def error(self, device: str, reason: str, text: str, *values: object, exc_info: bool = False) -> bool:
+        """The same of an error of ours.
+
+        Args:
+            device: as there.
+            reason: as there.
+            text: as there.
+            values: as there.
             exc_info: whether to show the exception that is being handled.
         """
-        now, key = self._now(), (device, reason)
+        return self._say(logging.ERROR, (device, reason), text, *values, exc_info=exc_info)
+
+    def _say(
+        self, level: int, key: tuple[str, str], text: str, *values: object, exc_info: bool = False
+    ) -> bool:
+        now = self._now()
         at, unsaid = self._said.get(key, (-AGAIN_S, 0))
         self._left = min(float(PER_MINUTE), self._left + (now - self._refilled) * PER_MINUTE / 60)
         self._refilled = now
@@ -50,7 +66,7 @@ class SparseLog:
         self._left -= 1
         self._remember(key, now, 0)
         more = f" (and {unsaid} times before)" if unsaid else ""
-        self._log.warning(f"{text}%s", *values, more, exc_info=exc_info)
+        self._log.log(level, f"{text}%s", *values, more, exc_info=exc_info)
         return True
 
     def forget(self, device: str) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from dataclasses import dataclass, field, replace
 
+from disc_stream.load.processes import until_stdin_ends
 from disc_stream.load.publisher import CHANNELS, Format, Template, send_all
 from disc_stream.load.wire import RawConnection, publish_packet
 from disc_stream.types import DeviceMeta
@@ -82,8 +82,7 @@ def main() -> None:
     connection = RawConnection(Broker.parse(order.broker), order.device)
     topics, meta = Topics(order.prefix), encode_meta(DeviceMeta(order.fs, CHANNELS))
     send_all(connection, [publish_packet(topics.of(order.device, Kind.META), meta, retain=True)[:2]])
-    ended = threading.Event()
-    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
+    ended = until_stdin_ends()
     print(json.dumps({"ready": 1}), flush=True)
     sent = dict.fromkeys(order.kinds, 0)
     size, boot = 0, int(time.time())
@@ -105,11 +104,6 @@ def main() -> None:
                     connection.read(0.01)
     print(json.dumps({"sent": sent, "bytes": size, "confirmed": connection.confirmed}), flush=True)
     connection.close()
-
-
-def _await_end(ended: threading.Event) -> None:
-    sys.stdin.read()
-    ended.set()
 
 
 if __name__ == "__main__":

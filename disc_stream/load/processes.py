@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,18 @@ from typing import Any
 from disc_stream.errors import BrokerError, ConfigError
 from disc_stream.interpreter import python_module
 from disc_stream.wire.broker import Broker
+
+
+def until_stdin_ends() -> threading.Event:
+    """Set once whoever started this process has closed its stdin, or is gone."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return ended
 
 
 def spawn(module: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 
+from disc_stream.load.processes import until_stdin_ends
 from disc_stream.load.publisher import CHANNELS, Format, Template, send_all
 from disc_stream.load.wire import RawConnection, publish_packet
 from disc_stream.types import DeviceMeta
@@ -93,8 +93,7 @@ def main() -> None:
         announce(slot.device)
     metas = connection.confirmed
     print(json.dumps({"ready": len(slots)}), flush=True)
-    ended = threading.Event()
-    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
+    ended = until_stdin_ends()
     begin = time.monotonic()
     churn_at, churned, sent, devices = begin + order.churn_s, 0, 0, len(slots)
     interval = order.samples / order.fs / order.devices
@@ -119,11 +118,6 @@ def main() -> None:
     facts = {"sent": sent, "confirmed": connection.confirmed - metas, "changes": churned, "devices": devices}
     print(json.dumps(facts), flush=True)
     connection.close()
-
-
-def _await_end(ended: threading.Event) -> None:
-    sys.stdin.read()
-    ended.set()
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class DeviceStates(Generic[S]):
             state = self._codec.decode(device, blob)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             text = "the saved state of device %s cannot be used (%s); it begins anew"
-            self._log.warning(device, "state", text, device, error)
+            self._log.error(device, "state", text, device, error)
             self._leaving.pop(device, None)
             self._taken.pop(device, None)
             return None

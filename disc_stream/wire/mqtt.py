@@ -379,7 +379,7 @@ class MqttLink:
             payload, origin = bytes(raw.payload), self._origin
             self._pass_on(Message(raw.topic, payload, content_type, raw.qos, raw.retain, raw.mid, origin))
         except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
-            self._log.warning("", "on_message", _HANDLER_FAILED, exc_info=True)
+            self._log.error("", "on_message", _HANDLER_FAILED, exc_info=True)
 
     def _handle_plain(
         self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int
@@ -388,7 +388,7 @@ class MqttLink:
             name, kind = topic.decode("utf-8", "replace"), content_type.decode("utf-8", "replace")
             self._pass_on(Message(name, payload, kind, 1, retained, mid, self._origin))
         except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
-            self._log.warning("", "on_message", _HANDLER_FAILED, exc_info=True)
+            self._log.error("", "on_message", _HANDLER_FAILED, exc_info=True)
 
     def _pass_on(self, message: Message) -> None:
         if self._listener.on_message is not None:

@@ -31,7 +31,7 @@ OnBurst = Callable[[], float | None]
 _READS = 512  # packets read before what is to be written gets its turn
 _READ_BYTES = 2**20  # likewise
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 15.0
-_PEACE_S = 60.0  # without another client that takes our id, after which the next one is answered quickly
+_QUIET_S = 60.0  # without another client that takes our id, after which the next one is answered quickly
 _MOST_HUNG = 3  # threads left to a resolver that does not answer, from which on no further one is begun
 
 
@@ -66,7 +66,7 @@ class NetworkLoop:
         self._waker.setblocking(False)
         self._wake.setblocking(False)
         self._delay_s = self._contest_s = _FIRST_DELAY_S
-        self._contested = -_PEACE_S
+        self._contested = -_QUIET_S
         self._attempt_at: float | None = 0.0  # monotonic time of the next attempt; None while connected
         self._dial: Dial | None = None
         self._inbox: Inbox | None = None  # the present connection, or the last one
@@ -118,7 +118,7 @@ class NetworkLoop:
     def contest(self) -> None:
         """Another client has taken our id: come back, but less and less quickly."""
         now = time.monotonic()
-        self._contest_s = _FIRST_DELAY_S if now - self._contested > _PEACE_S else self._contest_s
+        self._contest_s = _FIRST_DELAY_S if now - self._contested > _QUIET_S else self._contest_s
         self._delay_s, self._contested = self._contest_s, now
         self._contest_s = min(2 * self._contest_s, _LONGEST_DELAY_S)
 

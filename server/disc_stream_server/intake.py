@@ -137,7 +137,7 @@ class Intake:
             self._refuse(row, device, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - it is logged, and a flood of them is not
             text = "unexpected error with a message of %s; it is skipped"
-            self._log.warning(device, "internal", text, device, exc_info=True)
+            self._log.error(device, "internal", text, device, exc_info=True)
             self._refuse(row, device, "internal", repr(error))
         return []
 
@@ -174,7 +174,7 @@ class Intake:
             self._refuse(row, batch.device, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - it is logged, and a flood of them is not
             text = "unexpected error with a batch of %s; it is skipped"
-            self._log.warning(batch.device, "internal", text, batch.device, exc_info=True)
+            self._log.error(batch.device, "internal", text, batch.device, exc_info=True)
             self._refuse(row, batch.device, "internal", repr(error))
         else:
             if inputs is not None:

@@ -15,7 +15,7 @@ from disc_stream_server.labeller.labeller import ROWS, LabellerSettings
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.metas import HOLD_US
-from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.receiving.settings import ReceiverSettings
 from disc_stream_server.storage.lock import FolderLock
 from disc_stream_server.storage.private import close_to_others

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.stream.sessions import PROGRESS
 from disc_stream_server.janitor import Janitor
-from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.storage.retention import Retention
 from disc_stream_server.storage.state import DeadLetter, StateStore
 from tests.integration.conftest import (  # noqa: F401 - fixtures

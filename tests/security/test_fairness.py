@@ -26,12 +26,12 @@ from disc_stream_server.doctor.devices import check_devices
 from disc_stream_server.doctor.findings import State
 from disc_stream_server.labeller.pace import Pace
 from disc_stream_server.labeller.waiting import WaitingWindows
-from disc_stream_server.receiving.gate import DeviceLimits, Fate, Gate
+from disc_stream_server.receiving.ratelimiter import DeviceLimits, Fate, RateLimiter
 from disc_stream_server.receiving.receiver import Receiver
 from disc_stream_server.receiving.settings import ReceiverSettings
+from disc_stream_server.storage.overflow import ROW_BYTES, OverflowQueue, Tally
 from disc_stream_server.storage.rows import Arrival
 from disc_stream_server.storage.spool import SpoolReader, SpoolWriter
-from disc_stream_server.storage.waitingroom import ROW_BYTES, Tally, WaitingRoom
 from tests.integration.conftest import (  # noqa: F401 - fixtures
     StartServer,
     listener,
@@ -220,7 +220,7 @@ def test_huge_batches_that_wait_for_one_before_them_are_few(tmp_path: Path, mode
     bench.close()
 
 
-# -- the gate -----------------------------------------------------------------------------------------------
+# -- the rate limiter ---------------------------------------------------------------------------------------
 
 
 class Time:
@@ -232,21 +232,23 @@ class Time:
 
 def test_what_exceeds_a_rate_waits_and_what_exceeds_the_room_is_refused() -> None:
     time, waiting = Time(), dict[str, Tally]()
-    gate = Gate(DeviceLimits(10, 1_000, burst_s=2, waiting_bytes=1_000), waiting, time)
-    assert [gate.judge("a", 1) for _ in range(21)] == [Fate.ADMITTED] * 20 + [Fate.WAITS]
-    assert gate.judge("b", 1) is Fate.ADMITTED, "each has its own"
-    assert [gate.judge("big", 100_000), gate.judge("big", 1)] == [Fate.ADMITTED, Fate.WAITS], "paid for later"
-    assert [gate.judge("a", 300) for _ in range(3)] == [Fate.WAITS, Fate.REFUSED, Fate.REFUSED]
-    assert gate.limited()["a"] == {"waiting": 0, "waiting_bytes": 0, "waited": 2, "refused": 2, "held": 0}
+    limiter = RateLimiter(DeviceLimits(10, 1_000, burst_s=2, waiting_bytes=1_000), waiting, time)
+    assert [limiter.judge("a", 1) for _ in range(21)] == [Fate.ADMITTED] * 20 + [Fate.WAITS]
+    assert limiter.judge("b", 1) is Fate.ADMITTED, "each has its own"
+    assert [limiter.judge("big", 100_000), limiter.judge("big", 1)] == [Fate.ADMITTED, Fate.WAITS], (
+        "paid for later"
+    )
+    assert [limiter.judge("a", 300) for _ in range(3)] == [Fate.WAITS, Fate.REFUSED, Fate.REFUSED]
+    assert limiter.limited()["a"] == {"waiting": 0, "waiting_bytes": 0, "waited": 2, "refused": 2, "held": 0}
     waiting["a"] = Tally(2, 301 + 2 * ROW_BYTES)
-    gate.begin()
+    limiter.begin()
     time.now = 1.0
-    assert gate.judge("a", 1) is Fate.WAITS, "in the order in which they came"
-    assert gate.may_enter("a") == 10
-    gate.held = frozenset({"a"})
-    assert gate.may_enter("a") == 0
+    assert limiter.judge("a", 1) is Fate.WAITS, "in the order in which they came"
+    assert limiter.may_enter("a") == 10
+    limiter.held = frozenset({"a"})
+    assert limiter.may_enter("a") == 0
     time.now = 60.0
-    assert list(gate.limited()) == ["a"], "it still has messages that wait; the others are forgiven"
+    assert list(limiter.limited()) == ["a"], "it still has messages that wait; the others are forgiven"
 
 
 def messages(receiver: Receiver, device: str, n: int, size: int = 20) -> None:
@@ -267,7 +269,7 @@ def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
 
 def let_go(receiver: Receiver) -> None:
     receiver._link.close()
-    receiver._room.close()
+    receiver._overflow.close()
     receiver._spool.close()
 
 
@@ -276,14 +278,14 @@ def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_cr
     receiver = receiver_of(tmp_path, limits)
     messages(receiver, "attacker", 9)
     messages(receiver, "good", 5)
-    assert receiver._room.devices["attacker"].messages == 4
+    assert receiver._overflow.devices["attacker"].messages == 4
     let_go(receiver)
 
     receiver = receiver_of(tmp_path, DeviceLimits())
     messages(receiver, "attacker", 1)
-    assert receiver._room.devices["attacker"].messages == 5, "nobody overtakes"
+    assert receiver._overflow.devices["attacker"].messages == 5, "nobody overtakes"
     receiver._feeder.feed()
-    assert not receiver._room.devices
+    assert not receiver._overflow.devices
     let_go(receiver)
     reader = SpoolReader(tmp_path)
     rows = [row.payload.rstrip(b".") for row in reader.read(0, 99)]
@@ -297,16 +299,16 @@ def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_cr
 def test_a_damaged_waiting_room_is_set_aside_and_receiving_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    room = WaitingRoom(tmp_path)
-    room.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"x" * 9_000))])
-    room.close()
+    overflow = OverflowQueue(tmp_path)
+    overflow.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"x" * 9_000))])
+    overflow.close()
     (tmp_path / "waiting.sqlite").write_bytes(b"no database at all" * 1_000)
-    room = WaitingRoom(tmp_path)
-    assert not room.devices
+    overflow = OverflowQueue(tmp_path)
+    assert not overflow.devices
     assert "waiting.sqlite is damaged" in caplog.text
-    room.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"y"))])
-    assert [arrival.payload for _, arrival in room.next_of("watch", 9)] == [b"y"]
-    room.close()
+    overflow.put([("watch", Arrival(1, "ds/v1/watch/raw", "", b"y"))])
+    assert [arrival.payload for _, arrival in overflow.next_of("watch", 9)] == [b"y"]
+    overflow.close()
 
 
 # -- the whole ----------------------------------------------------------------------------------------------

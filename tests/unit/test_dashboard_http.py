@@ -12,15 +12,10 @@ from typing import Any
 import pytest
 
 from disc_stream.errors import ConfigError, PortInUseError
-from disc_stream.types import Label, SoftLabel
 from disc_stream_server.dashboard import Dashboard, PageAccess
+from tests.support.shown import label
 
 ONLINE = {"state": "online", "model": "m1", "connected": True, "counters": {}, "rejected": {}}
-
-
-def label(window: int, cluster: int = 2) -> Label:
-    soft = SoftLabel(cluster, f"cluster-{cluster}", 0.75)
-    return Label("d1", 1, window, 0, 0, soft, (soft,), soft, 1.0, 0.5, "m1", window, 0)
 
 
 @pytest.fixture

@@ -70,13 +70,13 @@ def tell(layout: Layout, plan: Plan, authority: Authority, check: str, stale: It
     pid = reload_broker(layout)
     if pid is None:
         return Told(None, stale=stale)
-    with _Door(layout, plan, authority) as door:
+    with _CertificateClient(layout, plan, authority) as client:
         for _ in range(_TRIES):
-            refused = door.publish(check, mosquitto.CHECK_TOPIC)
+            refused = client.publish(check, mosquitto.CHECK_TOPIC)
             if refused is None:
                 return Told(pid, stale=stale)  # it cannot be reached from here, or runs in an older form
             if not refused:
-                cut = tuple(user for user in stale if door.enter(user))
+                cut = tuple(user for user in stale if client.enter(user))
                 return Told(pid, confirmed=True, stale=stale, cut=cut)
             time.sleep(_AGAIN_S)
             reload_broker(layout)
@@ -119,7 +119,7 @@ def _is_broker(pid: int, layout: Layout) -> bool:
     return int(status[b"Uid"].split()[1]) == owner and os.path.basename(command[0]) == b"mosquitto"  # noqa: PTH119 - bytes
 
 
-class _Door:
+class _CertificateClient:
     """Connects to the port for certificates, in the name of any of them."""
 
     def __init__(self, layout: Layout, plan: Plan, authority: Authority) -> None:
@@ -127,7 +127,7 @@ class _Door:
         self._ca = str(layout.ca)
         self._folder = tempfile.TemporaryDirectory(dir=layout.authority)
 
-    def __enter__(self) -> _Door:
+    def __enter__(self) -> _CertificateClient:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import string
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -60,7 +61,7 @@ class PageAccess:
         """
         if is_loopback(name) or name.lower() in {known.lower() for known in self.hosts}:
             return True
-        return not is_loopback(self.host) and (_is_address(name) or name.lower() in _own_names())
+        return not is_loopback(self.host) and (_is_address(name) or name.lower() == _own_name())
 
     def knows(self, given: str | None) -> bool:
         """Whether what a browser gives is the token."""
@@ -84,7 +85,7 @@ def read_token(file: Path) -> str:
     return token
 
 
-class Gate:
+class AccessControl:
     """Lets requests through to those who may see the page.
 
     A browser gives the token once, as ``/?token=…``, and keeps it as a cookie that scripts cannot read;
@@ -143,8 +144,10 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _own_names() -> set[str]:
-    return {socket.gethostname().lower(), socket.getfqdn().lower()} - {"localhost", ""}
+@cache
+def _own_name() -> str:
+    """This machine's, as it calls itself; a look-up of its full name could take seconds."""
+    return socket.gethostname().lower()
 
 
 def _header(scope: Scope, name: bytes) -> str:

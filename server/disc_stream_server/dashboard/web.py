@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from disc_stream_server.dashboard.access import Gate, PageAccess
+from disc_stream_server.dashboard.access import AccessControl, PageAccess
 from disc_stream_server.dashboard.hub import Hub, dumps
 from disc_stream_server.dashboard.view import Query
 
@@ -109,7 +109,7 @@ def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Calla
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
         ],
-        middleware=[Middleware(SafeHeaders), Middleware(Gate, access=access)],
+        middleware=[Middleware(SafeHeaders), Middleware(AccessControl, access=access)],
         lifespan=lifespan,
     )
 

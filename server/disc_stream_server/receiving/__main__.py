@@ -18,7 +18,7 @@ from typing import Any
 from disc_stream.errors import DiscStreamError
 from disc_stream.text import PrintableFormatter
 from disc_stream_server.memory import collect_seldom, reuse_large_buffers
-from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.receiving.receiver import Receiver
 from disc_stream_server.receiving.settings import ReceiverSettings
 

@@ -6,7 +6,7 @@
 
 What arrives during a commit waits in the socket, so groups grow with the load by themselves. When the disk
 is full nothing is acknowledged: the broker holds the rest back (Receive Maximum), and the same group is
-tried again until there is space. What a device sends beyond its limits goes into the waiting room instead,
+tried again until there is space. What a device sends beyond its limits goes into the overflow queue instead,
 and from there into the spool as fast as the limits allow.
 """
 
@@ -31,12 +31,12 @@ from disc_stream_server.memory import give_back_memory
 from disc_stream_server.metas import fetch_metas
 from disc_stream_server.receiving.arrival import ArrivalClock
 from disc_stream_server.receiving.feeding import Feeder
-from disc_stream_server.receiving.gate import Fate, Gate
 from disc_stream_server.receiving.known import KnownMetas
+from disc_stream_server.receiving.ratelimiter import Fate, RateLimiter
 from disc_stream_server.receiving.settings import ReceiverCounts, ReceiverSettings
+from disc_stream_server.storage.overflow import OverflowQueue
 from disc_stream_server.storage.rows import TIME_TOPIC
 from disc_stream_server.storage.spool import Arrival, SpoolWriter
-from disc_stream_server.storage.waitingroom import WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _TRIM_S = 60.0
 _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MAX_NAME = 128  # characters of what stands for a device in a topic
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
-_FEED_S = 0.1  # between two looks into the waiting room
+_FEED_S = 0.1  # between two looks into the overflow queue
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
@@ -100,9 +100,9 @@ class Receiver:
         self._spool = SpoolWriter(
             Path(settings.spool), max_file_bytes=settings.max_file_bytes, floor=settings.floor
         )
-        self._room = WaitingRoom(Path(settings.spool))
-        self._gate = Gate(settings.limits, self._room.devices)
-        self._feeder = Feeder(self._room, self._gate, self._enter, self._clock)
+        self._overflow = OverflowQueue(Path(settings.spool))
+        self._limiter = RateLimiter(settings.limits, self._overflow.devices)
+        self._feeder = Feeder(self._overflow, self._limiter, self._enter, self._clock)
         self._feed_at = 0.0
         self._limited: dict[str, dict[str, int]] = {}
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -156,7 +156,7 @@ class Receiver:
         finally:
             self._link.close()
             self._beat()
-            self._room.close()
+            self._overflow.close()
             self._spool.close()
         if self._failure is not None:
             raise self._failure
@@ -185,7 +185,7 @@ class Receiver:
 
     def hold(self, devices: Iterable[str]) -> None:
         """Let nothing of these devices into the spool until further notice; from any thread."""
-        self._gate.held = frozenset(devices)
+        self._limiter.held = frozenset(devices)
 
     def forget(self, device: str) -> None:
         """Drop what is known of a device that was erased; from any thread."""
@@ -221,17 +221,17 @@ class Receiver:
         try:
             self._commit()
             self._drop_erased()
-            self._counts.waiting = len(self._room)
+            self._counts.waiting = len(self._overflow)
             if not self._blocked and time.monotonic() >= self._feed_at:
                 self._feed_at = time.monotonic() + _FEED_S  # not with each burst: it costs a sync
                 self._feeder.feed()
         except StorageError as error:
             self._failure = error
             self._ended.set()
-        self._limited = self._gate.limited()
+        self._limited = self._limiter.limited()
         if self._stopping.is_set() and (not (self._waiting or self._group) or self._blocked):
             self._ended.set()
-        return _FEED_S if self._room.devices else None
+        return _FEED_S if self._overflow.devices else None
 
     def _on_up(self) -> None:
         """Count sessions that the broker has lost, also while this process was away."""
@@ -269,7 +269,7 @@ class Receiver:
         """What is to become of the messages that have arrived."""
         group, self._waiting, self._waiting_bytes = _Group(self._waiting), [], 0
         now = self._clock.unix_us()
-        self._gate.begin()
+        self._limiter.begin()
         for message in group.messages:
             topic, size = message.topic, len(message.payload)
             if message.retained and self._is_of_old(message):
@@ -279,7 +279,7 @@ class Receiver:
                 self._counts.empty += topic.endswith(_RAW) and not self._topics.is_test(topic)
                 continue  # a test; or a retained message was removed that was never used
             arrival = Arrival(now, topic, message.content_type, message.payload)
-            fate = self._gate.judge(device, size)
+            fate = self._limiter.judge(device, size)
             if fate is Fate.ADMITTED:
                 group.arrivals.append(arrival)
             elif fate is Fate.WAITS:
@@ -300,7 +300,7 @@ class Receiver:
                 return False
             group.arrivals = []
         if group.waiting:
-            if not self._guarded(lambda: self._room.put(group.waiting)):
+            if not self._guarded(lambda: self._overflow.put(group.waiting)):
                 return False
             group.waiting = []
         return True
@@ -371,8 +371,8 @@ class Receiver:
     def _drop_erased(self) -> None:
         while not self._erased.empty():
             device = self._erased.get()
-            self._gate.forget(device)
-            self._room.devices.pop(device, None)
+            self._limiter.forget(device)
+            self._overflow.devices.pop(device, None)
             self._known.forget(f"{self._settings.prefix}/{device}{_META}")
 
     def _is_of_old(self, message: Message) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from disc_stream.wire.limits import HEADER_BYTES, MAX_PACKET_BYTES
-from disc_stream_server.receiving.gate import DeviceLimits
+from disc_stream_server.receiving.ratelimiter import DeviceLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream.stream.sessions import PROGRESS, without_device
 from disc_stream_server.storage.lock import holder
+from disc_stream_server.storage.overflow import FILE as WAITING
 from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
 from disc_stream_server.storage.segments import (
@@ -33,7 +34,6 @@ from disc_stream_server.storage.sqlite import (
     truncate_log,
 )
 from disc_stream_server.storage.state import FILE
-from disc_stream_server.storage.waitingroom import FILE as WAITING
 
 _TABLES = ("parts", "labels", "dead_letters")
 _PATIENCE_S = 30.0

@@ -34,7 +34,7 @@ _MOSTLY_EMPTY = 0.25  # share of free pages from which on a file is written anew
 _COUNT = """
 CREATE TABLE usage AS SELECT topic, sum(length(payload)) AS bytes FROM rows GROUP BY topic
 """
-_HOG = 4  # times the equal share: whoever has more gives before anybody else loses a file
+_HEAVY = 4  # times the equal share: whoever has more gives before anybody else loses a file
 _FILLED = 0.9  # of the limit: shares are not met to the byte
 
 
@@ -104,7 +104,7 @@ class Retention:
         if (size := sum(_sizes(spool, kept))) > limit:
             used = list(self._use(spool, kept).values())
             payload = round(_FILLED * limit * sum(used) / size)  # files are larger than what is in them
-            if (share := _share_of_hogs(used, payload)) is not None:
+            if (share := _share_of_heavy(used, payload)) is not None:
                 more, empty = self._cap_devices(spool, kept, share)
                 rows += more
         freed += _remove(spool, empty)
@@ -144,13 +144,13 @@ class Retention:
         return removed, empty
 
 
-def _share_of_hogs(used: list[int], limit: int) -> int | None:
+def _share_of_heavy(used: list[int], limit: int) -> int | None:
     """What devices with much more than an equal share may keep, so that all fit; None if there are none."""
     equal = limit // max(1, len(used))
-    hogs = [size for size in used if size > _HOG * equal]
-    if not hogs:
+    heavy = [size for size in used if size > _HEAVY * equal]
+    if not heavy:
         return None
-    return max(equal, (limit - (sum(used) - sum(hogs))) // len(hogs))
+    return max(equal, (limit - (sum(used) - sum(heavy))) // len(heavy))
 
 
 def _oldest_beyond(files: list[int], sizes: list[int], limit: int) -> list[int]:

@@ -1,8 +1,8 @@
-"""What a device may send: what exceeds its rate waits, and what exceeds the waiting room is refused.
+"""What a device may send: what exceeds its rate waits, and what exceeds the overflow queue is refused.
 
 A token bucket for each device, by the time of arrival, in messages and in bytes. A device that has been quiet
 may send for a while as fast as it likes; a message that is larger than what is left is let through and paid
-for afterwards. The gate only decides; it stores nothing and knows nothing of what is in a message.
+for afterwards. The rate limiter only decides; it stores nothing and knows nothing of what is in a message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from disc_stream_server.storage.waitingroom import ROW_BYTES, Tally
+from disc_stream_server.storage.overflow import ROW_BYTES, Tally
 
 _MOST_DEVICES = 50_000  # buckets; the one used longest ago is taken to be full again
 _MOST_LIMITED = 1_000  # devices whose refusals are counted
@@ -28,7 +28,7 @@ class Fate(Enum):
     ADMITTED = "admitted"
     """It goes into the spool."""
     WAITS = "waits"
-    """It goes into the waiting room."""
+    """It goes into the overflow queue."""
     REFUSED = "refused"
     """It is acknowledged, counted and dropped."""
 
@@ -79,12 +79,12 @@ class _Bucket:
         return self.messages >= 1 and self.bytes > 0
 
 
-class Gate:
+class RateLimiter:
     """Decides about messages, in the order in which they come.
 
     Args:
         limits: of each device.
-        waiting: what waits, by device; kept by the waiting room.
+        waiting: what waits, by device; kept by the overflow queue.
         now: monotonic seconds.
     """
 
@@ -103,7 +103,7 @@ class Gate:
         """Devices of which nothing is let in, for the labeller is busy with what it has of them."""
 
     def begin(self) -> None:
-        """A new group of messages: those before it are in the waiting room."""
+        """A new group of messages: those before it are in the overflow queue."""
         self._coming.clear()
 
     def judge(self, device: str, size: int) -> Fate:

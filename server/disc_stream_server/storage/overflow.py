@@ -1,4 +1,4 @@
-"""The waiting room: messages of devices that send too much, until there is room for them in the spool.
+"""The overflow queue: messages of devices that send too much, until there is room for them in the spool.
 
 They are durable here and acknowledged, like those in the spool, and leave it in the order in which they
 came. One process writes it: the receiver, which holds the spool's writer lock. A message that is on its way
@@ -68,7 +68,7 @@ class Tally:
         self.messages, self.bytes = messages, size
 
 
-class WaitingRoom:
+class OverflowQueue:
     """Messages that wait, by device.
 
     The file is made when the first message comes.
@@ -173,7 +173,7 @@ class WaitingRoom:
             log.error("%s is damaged and kept as %s; what waited in it is lost", FILE, aside.name)  # noqa: TRY400
             self._connection = self._open()
         rows = self._connection.execute(_TALLY, (ROW_BYTES,))
-        self.devices.clear()  # and not replaced: the gate looks at it
+        self.devices.clear()  # and not replaced: the rate limiter looks at it
         self.devices.update((device, Tally(count, size)) for device, count, size in rows)
         return self._connection
 
