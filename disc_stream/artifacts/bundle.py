@@ -126,6 +126,12 @@ class Bundle:
         _check_facts(manifest, what)
         check_graph(files[MODEL_FILE], manifest, what)
         catalogue = _catalogue_of(files, manifest, what)
+        if manifest.gives_log_of_zero:
+            _log.warning(
+                "model %s was exported by an older disc-stream and has no labels for windows in which a "
+                "channel does not vary, such as those of a device at rest; export its run again",
+                manifest.version,
+            )
         return cls(path, manifest, files[MODEL_FILE], catalogue)
 
 

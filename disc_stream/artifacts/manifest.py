@@ -127,6 +127,11 @@ class Manifest(_Frozen):
     software: dict[_Text, _Text]
     files: dict[str, str] = Field(description="sha256 of every other file of the bundle")
 
+    @property
+    def gives_log_of_zero(self) -> bool:
+        """Whether the graph has no label for a still window: exports were not tried on such ones then."""
+        return self.training.method == "disc-plus" and self.parity.n_probes == 0
+
 
 def parse_manifest(data: bytes, what: str) -> Manifest:
     """Parse ``manifest.json``.

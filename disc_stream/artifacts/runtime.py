@@ -97,7 +97,6 @@ class OnnxEncoder:
         except UnicodeDecodeError as error:
             raise _unfit(bundle, "a name or a text in it is not UTF-8") from error
         _log.info("model %s runs on %s", bundle.version, self.provider)
-        _warn_of_log_of_zero(bundle)
 
     def encode(self, x: Float32Array) -> Encoded:
         """Encode windows.
@@ -123,16 +122,6 @@ class OnnxEncoder:
             raise StreamMismatchError("channels", f"the encoder takes {wanted} samples, not {x.shape}")
         if x.shape[1] != self._window:
             raise StreamMismatchError("window", f"the encoder takes {wanted} samples, not {x.shape}")
-
-
-def _warn_of_log_of_zero(bundle: Bundle) -> None:
-    """Name a bundle whose graph gives log(0): it was made before exports were tried on still windows."""
-    if bundle.manifest.training.method == "disc-plus" and bundle.manifest.parity.n_probes == 0:
-        _log.warning(
-            "model %s was exported by an older disc-stream and has no labels for windows in which a channel "
-            "does not vary, such as those of a device at rest; export its run again",
-            bundle.version,
-        )
 
 
 def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> onnxruntime.InferenceSession:

@@ -92,6 +92,14 @@ def held(exported: Exported) -> Float32Array:
     return np.repeat(exported.samples[:, :1], exported.samples.shape[1], axis=1)
 
 
+def test_a_new_export_is_warned_of_nothing(
+    plus_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export_run(plus_folder / "run", tmp_path / "bundle")
+    Bundle.open(tmp_path / "bundle")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_zeros_and_constants(exported: Exported) -> None:
     window = np.ones((1, *exported.samples.shape[1:]))
     assert_as_in_torch(exported, window * np.array([0.0, 1.0, -1.0, 9.81, -2000.0, 1e-3]).reshape(-1, 1, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -38,20 +39,19 @@ def windows(n: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(seed).normal(3, 5, size=(n, 8, 3)).astype(np.float32)
 
 
+@pytest.mark.parametrize(
+    ("method", "n_probes", "warned"), [("disc-plus", 0, 1), ("disc-plus", 270, 0), ("DISC", 0, 0)]
+)
 def test_a_bundle_from_before_still_windows_were_tried_is_warned_of(
-    bundle: Bundle, caplog: pytest.LogCaptureFixture
+    method: str, n_probes: int, warned: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    OnnxEncoder(bundle, provider="cpu")
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    plus = bundle.manifest.training.model_copy(update={"method": "disc-plus"})
-    older = bundle.manifest.model_copy(update={"training": plus})
-    with caplog.at_level("WARNING"):
-        OnnxEncoder(Bundle(bundle.path, older, bundle.model_bytes, bundle.catalogue), provider="cpu")
-    assert "export its run again" in caplog.text
-    caplog.clear()
-    tried = older.model_copy(update={"parity": older.parity.model_copy(update={"n_probes": 270})})
-    OnnxEncoder(Bundle(bundle.path, tried, bundle.model_bytes, bundle.catalogue), provider="cpu")
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    write_tiny_bundle(tmp_path / "bundle")
+    file = tmp_path / "bundle" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["training"]["method"], manifest["parity"]["n_probes"] = method, n_probes
+    file.write_text(json.dumps(manifest))
+    Bundle.open(tmp_path / "bundle")
+    assert caplog.text.count("export its run again") == warned
 
 
 # ── Encoding ──────────────────────────────────────────────────────────────────────────────────────────
