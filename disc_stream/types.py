@@ -160,6 +160,7 @@ class Label(msgspec.Struct, frozen=True):
         t0_unix_us: server clock at the window's begin, by the fitted clock of the device; None if not known.
         bridged: whether a part of the window was made up, to bridge a short gap.
         deferred: whether the label was deferred because the server was overloaded.
+        muted: whether people have said of the cluster that nobody needs to be told of it.
     """
 
     device: str
@@ -178,3 +179,4 @@ class Label(msgspec.Struct, frozen=True):
     t0_unix_us: int | None = None
     bridged: bool = False
     deferred: bool = False
+    muted: bool = False

@@ -252,7 +252,7 @@ def content_version(model: bytes) -> str:
 
 def _older_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
     """Version of a model in schema 1: over the graph and the clusters."""
-    facts = [cluster.model_dump(mode="json") for cluster in clusters]
+    facts = [cluster.to_dict() for cluster in clusters]
     text = json.dumps([_sha256(model), facts], sort_keys=True, separators=(",", ":"))
     return _sha256(text.encode())[:12]
 

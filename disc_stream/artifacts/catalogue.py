@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,9 +21,11 @@ CATALOGUE_SIGNATURE_FILE = "catalogue.sig"
 CATALOGUE_SCHEMA = "disc-stream.catalogue"
 CATALOGUE_SCHEMA_VERSION = 1
 MAX_NAME = 64
+MAX_DESCRIPTION = 120
 MAX_CLUSTERS = 4096
 MAX_CATALOGUE_BYTES = 4 << 20
 
+_LATER = ("merged_into", "muted", "description", "colour")
 _EXPORT_AGAIN = "Export the run again, or copy the bundle again"
 
 
@@ -48,6 +50,20 @@ class ClusterInfo(BaseModel):
     distance_q95: float | None = Field(
         default=None, description="95 % quantile of their squared distance to the centroid"
     )
+    merged_into: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_UINT32,
+        description="public id that labels carry instead",
+    )
+    muted: bool = Field(default=False, description="labels say that nobody needs to be told")
+    description: PrintableText = Field(default="", max_length=MAX_DESCRIPTION, description="of its motion")
+    colour: str = Field(default="", pattern=r"^(#[0-9a-f]{6})?$", description="on pages, #rrggbb")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written: fields that came later stand there only where they say something."""
+        later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=later)
 
 
 class Catalogue(BaseModel):
@@ -58,6 +74,9 @@ class Catalogue(BaseModel):
     schema_name: str = CATALOGUE_SCHEMA
     schema_version: int = CATALOGUE_SCHEMA_VERSION
     model: PrintableText = Field(description="version of the model whose clusters these are")
+    registry: PrintableText = Field(
+        default="", max_length=64, description="of which the ids are: those of one registry mean the same"
+    )
     clusters: tuple[ClusterInfo, ...] = Field(min_length=1, max_length=MAX_CLUSTERS)
 
     @classmethod
@@ -114,7 +133,7 @@ class Catalogue(BaseModel):
 
     def to_bytes(self) -> bytes:
         """The bytes of ``catalogue.json``, with a checksum of the content."""
-        content = self.model_dump(mode="json")
+        content = _content(self)
         return (
             json.dumps({**content, "sha256": _digest(content)}, indent=2, ensure_ascii=False) + "\n"
         ).encode()
@@ -156,7 +175,7 @@ def parse_catalogue(data: bytes, what: str) -> Catalogue:
         raise BundleError(
             f"{CATALOGUE_FILE} of {what}: {where}: {first['msg']}", remedy=_EXPORT_AGAIN
         ) from error
-    if digest != _digest(catalogue.model_dump(mode="json")):
+    if digest != _digest(_content(catalogue)):
         raise BundleError(
             f"{CATALOGUE_FILE} of {what} was changed by hand or damaged: its content has another sha256",
             remedy="To name clusters, export again with --names; the model keeps its version",
@@ -185,6 +204,13 @@ def _problem(catalogue: Catalogue) -> str:
     ids = catalogue.ids
     twice = sorted({cluster_id for cluster_id in ids if ids.count(cluster_id) > 1})
     return f"two clusters have the id {twice[0]}" if twice else ""
+
+
+def _content(catalogue: Catalogue) -> dict[str, Any]:
+    """As it is written, but for the checksum."""
+    nothing = () if catalogue.registry else ("registry",)
+    content: dict[str, Any] = catalogue.model_dump(mode="json", exclude={"clusters", *nothing})
+    return {**content, "clusters": [cluster.to_dict() for cluster in catalogue.clusters]}
 
 
 def _digest(content: Mapping[str, object]) -> str:

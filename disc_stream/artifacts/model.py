@@ -10,6 +10,7 @@ from typing import Protocol
 from disc_stream.artifacts.bundle import Bundle, check_fits
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.manifest import Manifest
+from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.artifacts.runtime import Encoded, OnnxEncoder, Provider
 from disc_stream.types import Float32Array
 
@@ -27,7 +28,7 @@ class Model:
     """Handed to whoever needs a model, and exchanged as a whole between two batches.
 
     Column k of the encoder's ``q`` and ``distance`` is cluster ``catalogue.clusters[k]``, in row k of the
-    catalogue; what leaves the program carries that cluster's public id, never the row.
+    catalogue; what leaves the program carries that cluster's public id (``clusters``), never the row.
 
     Args:
         manifest: what the model expects and gives.
@@ -82,6 +83,11 @@ class Model:
     def version(self) -> str:
         """Content hash of the graph; the same whatever its clusters are called."""
         return self.manifest.version
+
+    @property
+    def clusters(self) -> PublicClusters:
+        """The clusters as labels name them."""
+        return PublicClusters.of(self.catalogue)
 
     def with_catalogue(self, catalogue: Catalogue) -> Model:
         """The same model whose clusters are called otherwise; nothing is loaded again.

@@ -36,13 +36,14 @@ class LabelMaker:
     """
 
     def __init__(self, model: Model, top_k: int = 3) -> None:
-        manifest, clusters = model.manifest, model.catalogue.clusters
-        self._top_k = min(top_k, len(clusters))
+        manifest, self._clusters = model.manifest, model.clusters
+        self._top_k = min(top_k, len(self._clusters.ids))
         self._version = manifest.version
+        self._muted = {
+            one for one, muted in zip(self._clusters.ids, self._clusters.muted, strict=True) if muted
+        }
         self._window_us = round(manifest.window.samples * 1e6 / manifest.fs)
-        self._ids = [cluster.id for cluster in clusters]
-        self._names = [cluster.name for cluster in clusters]
-        self._q95 = [cluster.distance_q95 for cluster in clusters]
+        self._q95 = [cluster.distance_q95 for cluster in model.catalogue.clusters]
 
     def label(
         self, assigned: Assigned, smoothed: npt.NDArray[np.float64], occasion: Occasion
@@ -51,38 +52,40 @@ class LabelMaker:
 
         Args:
             assigned: n windows.
-            smoothed: (n, K), their smoothed soft assignments.
+            smoothed: (n, M), their smoothed soft assignments to the public clusters.
             occasion: when and why.
         """
         q, distance = assigned.q, assigned.distance
         if not len(q):
             return []
-        order = np.argsort(-q, axis=1, kind="stable")[:, : self._top_k]
-        top = np.take_along_axis(q, order, 1).tolist()
-        far = distance[np.arange(len(q)), order[:, 0]].tolist()
+        public, everyone = self._clusters.add_up(q), np.arange(len(q))
+        order = np.argsort(-public, axis=1, kind="stable")[:, : self._top_k]
+        top = np.take_along_axis(public, order, 1).tolist()
+        rows = self._clusters.rows_of(q, order[:, 0])
+        far = zip(rows.tolist(), distance[everyone, rows].tolist(), strict=True)
         best = smoothed.argmax(axis=1)
-        confidence = smoothed[np.arange(len(q)), best].tolist()
-        rows = zip(assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, strict=True)
+        confidence = smoothed[everyone, best].tolist()
+        found = zip(assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, strict=True)
         return [
-            Labelled(self._make(ready, self._soft(ks, ps), self._one(k, p), d, occasion), ready, row)
-            for ready, ps, ks, d, k, p, row in rows
+            Labelled(self._make(ready, self._soft(ks, ps), self._one(k, p), nearest, occasion), ready, row)
+            for ready, ps, ks, nearest, k, p, row in found
         ]
 
-    def _soft(self, rows: Sequence[int], p: Sequence[float]) -> tuple[tuple[SoftLabel, ...], int]:
-        return tuple([self._one(k, value) for k, value in zip(rows, p, strict=True)]), rows[0]
+    def _soft(self, columns: Sequence[int], p: Sequence[float]) -> tuple[SoftLabel, ...]:
+        return tuple([self._one(column, value) for column, value in zip(columns, p, strict=True)])
 
-    def _one(self, row: int, p: float) -> SoftLabel:
-        return SoftLabel(self._ids[row], self._names[row], p)
+    def _one(self, column: int, p: float) -> SoftLabel:
+        return SoftLabel(self._clusters.ids[column], self._clusters.names[column], p)
 
     def _make(
         self,
         ready: ReadyInput,
-        ranked: tuple[tuple[SoftLabel, ...], int],
+        soft: tuple[SoftLabel, ...],
         smoothed: SoftLabel,
-        distance: float,
+        nearest: tuple[int, float],
         occasion: Occasion,
     ) -> Label:
-        soft, row = ranked
+        row, distance = nearest
         q95 = self._q95[row]
         return Label(
             device=ready.device,
@@ -101,4 +104,5 @@ class LabelMaker:
             t0_unix_us=ready.t0_unix_us,
             bridged=ready.bridged,
             deferred=occasion.deferred,
+            muted=soft[0].label in self._muted,
         )

@@ -42,7 +42,7 @@ def filter_spec(model: Model, stay: float) -> FilterSpec:
     """The smoothing that fits a model."""
     manifest = model.manifest
     exponent = likelihood_exponent(manifest.embedding_dim)
-    return FilterSpec(len(model.catalogue.clusters), stay, exponent, manifest.version)
+    return FilterSpec(model.clusters, stay, exponent, manifest.version)
 
 
 def encoder_stage(model: Model, max_batch: int) -> EncoderStage:

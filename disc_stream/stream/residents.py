@@ -98,6 +98,11 @@ class DeviceStates(Generic[S]):
         self._codec.release(state)
         self.evicted += 1
 
+    def leave(self) -> None:
+        """Let all states leave the memory; each is decoded again when it is needed."""
+        while self._states:
+            self.evict()
+
     def capture(self) -> dict[str, bytes]:
         """All states that have changed since the last call, for a checkpoint."""
         taken, self._leaving = self._leaving, {}

@@ -1,8 +1,9 @@
 """Smoothing as a stage of its own, after the encoder.
 
-A filter belongs to one uninterrupted stretch of one device under one model: (device, boot, segment, model). A
-window that belongs to another one begins a new filter. So it does not matter which windows share a chunk,
-and nothing of one model goes on under another.
+A filter belongs to one uninterrupted stretch of one device: (device, boot, segment). A window that belongs to
+another one begins a new filter. So it does not matter which windows share a chunk. When another model of the
+same registry takes over, or people merge clusters, what is known of a public id that is still there goes on
+under it; nothing of one model goes on under an unrelated one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.clustering.smoothing import StickyFilter
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
 from disc_stream.stream.values import ReadyInput
@@ -24,13 +26,13 @@ class FilterSpec:
     """The filter of every device.
 
     Args:
-        n_clusters: K.
+        clusters: M public clusters of the model.
         stay: probability of staying in an activity from one window to the next.
         exponent: power of q that is a likelihood; see ``likelihood_exponent``.
         model: version of the model whose soft assignments are smoothed.
     """
 
-    n_clusters: int
+    clusters: PublicClusters
     stay: float = 0.8
     exponent: float = 1.0
     model: str = ""
@@ -42,6 +44,8 @@ class _Saved(msgspec.Struct, array_like=True):
     stretch: int
     model: str
     p: bytes
+    ids: tuple[int, ...] = ()
+    registry: str = ""
 
 
 class _Filter:
@@ -72,11 +76,12 @@ class Smoother:
 
         Args:
             ready: n windows.
-            q: (n, K), their soft assignments.
+            q: (n, K), their soft assignments to the rows of the model.
 
         Returns:
-            (n, K), each row filtered over the earlier windows of its segment.
+            (n, M), to its public clusters, each row filtered over the earlier windows of its segment.
         """
+        q = self._spec.clusters.add_up(q)
         out = np.empty(q.shape)
         rows = list(range(len(ready)))
         while rows:  # one window of each device at a time
@@ -101,6 +106,14 @@ class Smoother:
         """What ``capture`` gave is on disk."""
         self._states.committed(taken)
 
+    def use(self, spec: FilterSpec) -> None:
+        """Go on with another model, or other public clusters; everything must be on disk (``committed``).
+
+        What is known of a device under an id that is still there is carried over, as after a restart.
+        """
+        self._states.leave()
+        self._spec = spec
+
     def forget(self, device: str) -> None:
         """Drop a device."""
         self._states.forget(device)
@@ -117,12 +130,15 @@ class Smoother:
         return one.filter
 
     def _new(self) -> StickyFilter:
-        return StickyFilter(self._spec.n_clusters, self._spec.stay, self._spec.exponent)
+        return StickyFilter(len(self._spec.clusters.ids), self._spec.stay, self._spec.exponent)
 
     def _encode(self, one: _Filter) -> bytes:
         (p,) = one.filter.state()
         blob = b"" if p is None else p.tobytes()
-        return msgspec.msgpack.encode(_Saved(one.boot, one.segment, one.stretch, self._spec.model, blob))
+        model, clusters = self._spec.model, self._spec.clusters
+        return msgspec.msgpack.encode(
+            _Saved(one.boot, one.segment, one.stretch, model, blob, clusters.ids, clusters.registry)
+        )
 
     def _decode(self, _device: str, blob: bytes) -> _Filter:
         try:
@@ -130,6 +146,16 @@ class Smoother:
         except msgspec.MsgspecError as error:
             raise ValueError(str(error)) from None
         one = _Filter(self._new(), saved.boot, saved.segment, saved.stretch)
-        if saved.model == self._spec.model and saved.p:
-            one.filter.restore((np.frombuffer(saved.p, dtype=np.float64),))
+        if saved.p:
+            one.filter.restore((self._carry_over(saved),))
         return one
+
+    def _carry_over(self, saved: _Saved) -> npt.NDArray[np.float64] | None:
+        """The saved distribution over the present clusters; None if it says nothing of them."""
+        p = np.frombuffer(saved.p, dtype=np.float64)
+        clusters = self._spec.clusters
+        is_same = saved.model == self._spec.model
+        if is_same and saved.ids in {(), clusters.ids}:
+            return p
+        mean_the_same = is_same or (saved.registry and saved.registry == clusters.registry)
+        return clusters.carry_over(p, saved.ids) if saved.ids and mean_the_same else None

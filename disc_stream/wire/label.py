@@ -41,6 +41,7 @@ class LabelMessage(msgspec.Struct, frozen=True):
     t0_unix: _Time | UnsetType | None = UNSET
     bridged: bool | UnsetType = UNSET
     deferred: bool | UnsetType = UNSET
+    muted: bool | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(LabelMessage)
@@ -62,7 +63,7 @@ def _message(label: Label) -> LabelMessage:
         None if label.novelty is None else round(label.novelty, 4),
         label.model, label.seq, label.published_us,
         UNSET if label.t0_unix_us is None else label.t0_unix_us,
-        label.bridged or UNSET, label.deferred or UNSET,
+        label.bridged or UNSET, label.deferred or UNSET, label.muted or UNSET,
     )  # fmt: skip
 
 
@@ -92,5 +93,5 @@ def decode_label(payload: bytes) -> Label:
         SoftLabel(found.label, found.name, found.confidence), found.soft, found.smoothed,
         found.distance, found.novelty, found.model, found.seq, found.published,
         None if found.t0_unix is UNSET else found.t0_unix,
-        found.bridged is True, found.deferred is True,
+        found.bridged is True, found.deferred is True, found.muted is True,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from disc_stream.stream.smoothing import FilterSpec, Smoother
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import SampleBatch, WindowSpec
 from tests.support import stream as support
+from tests.support.clusters import THREE
 from tests.support.device import make_batch
 from tests.support.stream import SPEC
 from tests.support.tiny_bundle import FS
@@ -132,9 +133,9 @@ def test_a_crash_anywhere_and_a_restart_from_disk_change_nothing(
     at = min(at, len(batches))
     expected = push_all(new_sessions(), batches)
     q = quarters(len(expected))
-    smoothed = Smoother(FilterSpec(3)).smooth(expected, q) if expected else []
+    smoothed = Smoother(FilterSpec(THREE)).smooth(expected, q) if expected else []
 
-    first, smoother = new_sessions(), Smoother(FilterSpec(3))
+    first, smoother = new_sessions(), Smoother(FilterSpec(THREE))
     found = push_all(first, batches[:at], end=False)
     rows = smoother.smooth(found, q[: len(found)]).tolist() if found else []
     disk, filters = first.capture(), smoother.capture()
@@ -147,7 +148,7 @@ def test_a_crash_anywhere_and_a_restart_from_disk_change_nothing(
         later += second.push(batch, number * 1000, number + 1) or []
     later += second.advance(len(batches) * 1000 + 6_000_000)
     if later:
-        rows += Smoother(FilterSpec(3), archive=filters.get).smooth(later, q[len(found) :]).tolist()
+        rows += Smoother(FilterSpec(THREE), archive=filters.get).smooth(later, q[len(found) :]).tolist()
     assert facts(found + later) == facts(expected)
     np.testing.assert_allclose(np.array(rows), np.array(smoothed), rtol=1e-12)
 

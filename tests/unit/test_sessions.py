@@ -17,6 +17,7 @@ from disc_stream.stream.smoothing import FilterSpec, Smoother
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Channel, SampleBatch
 from disc_stream_server.shards import virtual_shard
+from tests.support.clusters import THREE
 from tests.support.device import constant, make_batch
 from tests.support.stream import new_sessions
 from tests.support.tiny_bundle import CHANNELS, FS
@@ -239,7 +240,7 @@ def test_a_device_that_re_uses_its_boot_id_is_told_so() -> None:
 
 def test_smoothing_goes_by_device_and_starts_anew_after_a_gap() -> None:
     sure, unsure = np.array([0.9, 0.05, 0.05]), np.array([0.3, 0.4, 0.3])
-    sessions, smoother = new_sessions(), Smoother(FilterSpec(3))
+    sessions, smoother = new_sessions(), Smoother(FilterSpec(THREE))
     first, second, after_gap = push(sessions, four(0), four(1), four(3))
     (other,) = push(sessions, make_batch("other", 0, constant((0, 0, 0), 4)))
     q = np.array([sure, unsure, unsure, unsure])
@@ -258,19 +259,23 @@ def test_smoothing_many_windows_at_once_is_smoothing_them_one_by_one() -> None:
     found = push(new_sessions(), *batches)
     assert {ready.boot for ready in found} == {1, 2}
     rows = q[: len(found)]
-    one_by_one, at_once = Smoother(FilterSpec(3)), Smoother(FilterSpec(3))
+    one_by_one, at_once = Smoother(FilterSpec(THREE)), Smoother(FilterSpec(THREE))
     expected = [one_by_one.smooth([ready], row[None])[0] for ready, row in zip(found, rows, strict=True)]
     np.testing.assert_allclose(at_once.smooth(found, rows), expected, rtol=1e-12)
 
 
 def test_a_filter_of_one_model_does_not_go_on_under_another_of_the_same_shape() -> None:
     found = push(new_sessions(), four(0), four(1))
-    first = Smoother(FilterSpec(3, model="one"))
+    first = Smoother(FilterSpec(THREE, model="one"))
     first.smooth(found[:1], np.array([[0.9, 0.05, 0.05]]))
     disk = first.capture()
     unsure = np.array([[0.3, 0.4, 0.3]])
-    assert Smoother(FilterSpec(3, model="one"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 0
-    assert Smoother(FilterSpec(3, model="two"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 1
+    assert (
+        Smoother(FilterSpec(THREE, model="one"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 0
+    )
+    assert (
+        Smoother(FilterSpec(THREE, model="two"), archive=disk.get).smooth(found[1:], unsure)[0].argmax() == 1
+    )
 
 
 def test_no_clock_however_mad_makes_times_that_do_not_fit_into_64_bits() -> None:
