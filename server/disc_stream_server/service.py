@@ -16,14 +16,14 @@ import logging
 
 from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig
-from disc_stream.stream.pipeline import stream_spec
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink, Session
 from disc_stream.wire.status import State
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.intake import Watchers
 from disc_stream_server.janitor import Janitor
-from disc_stream_server.labeller.labeller import Labeller, Surroundings
+from disc_stream_server.labeller.labeller import Labeller
+from disc_stream_server.labeller.settings import Surroundings
 from disc_stream_server.observers import Observers
 from disc_stream_server.outbox import Outbox, last_will
 from disc_stream_server.readiness import Heartbeat, ReadingProbe
@@ -31,14 +31,12 @@ from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.rejections import Rejections
 from disc_stream_server.reporting import Reporter
 from disc_stream_server.stages import Stages
-from disc_stream_server.stream_rules import note_rules
 from disc_stream_server.wiring import (
     Serving,
     StateFolder,
     labeller_settings,
     receiver_settings,
     retention,
-    stream_rules,
 )
 from disc_stream_server.worker import Connections, OnFailure, Watch, Worker
 
@@ -107,9 +105,7 @@ class Service:
     ) -> Labeller | None:
         if serving.model is None:
             return None
-        store, reader = self._folder.store, self._folder.reader
-        note_rules(store, stream_rules(config), stream_spec(serving.model).key)
-        around = Surroundings(store, reader, outbox, watchers, self._clock)
+        around = Surroundings(self._folder.store, self._folder.reader, outbox, watchers, self._clock)
         return Labeller(serving.model, labeller_settings(config, self._topics), around)
 
     def start(self) -> None:

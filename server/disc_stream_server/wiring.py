@@ -11,9 +11,9 @@ from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.wire.topics import Topics
 from disc_stream_server.janitor import SPOOL
-from disc_stream_server.labeller.labeller import ROWS, LabellerSettings
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
+from disc_stream_server.labeller.settings import ROWS, LabellerSettings
 from disc_stream_server.metas import HOLD_US
 from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.receiving.settings import ReceiverSettings

@@ -17,9 +17,10 @@ from disc_stream.types import Label, Problem, SampleBatch
 from disc_stream.wire.codecs import Encoding, encode_batch
 from disc_stream.wire.topics import Topics
 from disc_stream_server.intake import Watchers
-from disc_stream_server.labeller.labeller import Labeller, LabellerSettings, Surroundings
+from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
+from disc_stream_server.labeller.settings import LabellerSettings, Surroundings
 from disc_stream_server.observers import Observers
 from disc_stream_server.rejections import Rejections
 from disc_stream_server.stages import Stages

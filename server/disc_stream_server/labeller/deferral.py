@@ -59,6 +59,16 @@ class Deferral:
         waiting = [*self._ended, *([self._current] if self._current is not None else [])]
         return sum(lane.windows for lane in waiting)
 
+    @property
+    def newest(self) -> int:
+        """Number of the newest stretch that has begun."""
+        return self.stretch if self._current is None else self._current.lane
+
+    def has_any_up_to(self, number: int) -> bool:
+        """Whether windows of a stretch up to this number wait."""
+        waiting = self._ended if self._current is None else [*self._ended, self._current]
+        return any(lane.lane <= number for lane in waiting)
+
     def kept_from(self, position: int) -> int:
         """Rows after this position are still needed, given the position of the live lane."""
         lanes = [lane.position for lane in self._ended]

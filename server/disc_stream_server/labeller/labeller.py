@@ -8,91 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from disc_stream.artifacts.model import Model
-from disc_stream.clock import Clock
 from disc_stream.errors import EncoderUnavailableError
 from disc_stream.stream.labelling import LabelMaker, Occasion
-from disc_stream.stream.pipeline import LabelOptions, encoder_stage
+from disc_stream.stream.pipeline import encoder_stage, stream_spec
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.values import Failure, ReadyInput
-from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.checkpoints import Change, Checkpoints
 from disc_stream_server.labeller.deferral import Deferral
-from disc_stream_server.labeller.lane import LIVE, LaneSettings, LaneStream, quiet
-from disc_stream_server.labeller.overload import Overload, OverloadRules
+from disc_stream_server.labeller.lane import LIVE, LaneStream, quiet
+from disc_stream_server.labeller.overload import Overload
 from disc_stream_server.labeller.pace import Pace
 from disc_stream_server.labeller.problems import PART, Problems
-from disc_stream_server.outbox import Outbox
-from disc_stream_server.storage.reader import SpoolReader
+from disc_stream_server.labeller.settings import LabellerCounts, LabellerSettings, Surroundings
+from disc_stream_server.labeller.swap import Swap, note_model
 from disc_stream_server.storage.records import DeadLetter
 from disc_stream_server.storage.rows import Row
-from disc_stream_server.storage.state import StateStore
 
 log = logging.getLogger(__name__)
-
-ROWS = 512
-"""Rows read at once."""
 
 _TURN_BYTES = 2**18  # payloads read at once, but one row at least
 _BACKFILL_ROWS = 256
 _MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
 _MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
 _RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LabellerSettings:
-    """How the labeller works.
-
-    Args:
-        lanes: what all lanes have in common.
-        options: how windows are labelled.
-        overload: when windows are deferred.
-        checkpoint_s: between two checkpoints.
-        rows: rows read at once; the labels do not depend on it.
-    """
-
-    lanes: LaneSettings
-    options: LabelOptions
-    overload: OverloadRules
-    checkpoint_s: float
-    rows: int = ROWS
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the labeller works with.
-
-    Args:
-        store: its state.
-        reader: the spool.
-        outbox: publishes.
-        watchers: are told of what comes.
-        clock: time.
-    """
-
-    store: StateStore
-    reader: SpoolReader
-    outbox: Outbox
-    watchers: Watchers
-    clock: Clock
-
-
-@dataclass(slots=True)
-class LabellerCounts:
-    """Totals since the start.
-
-    Args:
-        labels: labels published.
-        windows: windows labelled or deferred.
-        failed: windows that the encoder could not use.
-    """
-
-    labels: int = 0
-    windows: int = 0
-    failed: int = 0
 
 
 class Labeller:
@@ -111,12 +51,11 @@ class Labeller:
         self._encoder = encoder_stage(model, settings.options.max_batch)
         self._label_maker = LabelMaker(model, settings.options.top_k)
         self._overload = Overload(settings.overload)
+        self._swap = Swap()
         self.problems = Problems(around.store, around.outbox, self._observers)
-        self.live = LaneStream(LIVE, model, settings.lanes, around.store, around.watchers, self.problems.book)
-        self.live.parts[PART] = self.problems
-        self.live.position = around.store.position
         self.deferral = Deferral(around.store, self._open_backfill)
-        self.live.smoother.stretch = self.deferral.stretch
+        self.live = self._open_live()
+        self._at_start = (self._reader.head, self.deferral.newest)
         self.checkpoints = Checkpoints(around.store, around.outbox, self, settings.checkpoint_s, around.clock)
         self.counts = LabellerCounts()
         self.switch_at = 0
@@ -126,6 +65,18 @@ class Labeller:
         self.encoder_fault = ""
         """Why the encoder does not work, "" if it does."""
         self._fail(self.live, self.live.take_misfits())
+        note_model(around.store, settings.lanes.rules, model)
+
+    def _open_live(self) -> LaneStream:
+        """The live lane as it is on disk."""
+        around = self._around
+        live = LaneStream(
+            LIVE, self._model, self._settings.lanes, around.store, around.watchers, self.problems.book
+        )
+        live.parts[PART] = self.problems
+        live.position = around.store.position
+        live.smoother.stretch = self.deferral.stretch
+        return live
 
     def _open_backfill(self, number: int) -> LaneStream:
         watchers = quiet(self._around.watchers)
@@ -134,6 +85,15 @@ class Labeller:
         )
         self._fail(lane, lane.take_misfits())
         return lane
+
+    @property
+    def model(self) -> Model:
+        """Labels the windows now."""
+        return self._model
+
+    def offer(self, model: Model) -> None:
+        """Let another model, or the same with another catalogue, take over soon; from any thread."""
+        self._swap.offer(model)
 
     @property
     def position(self) -> int:
@@ -161,7 +121,9 @@ class Labeller:
 
     def take_change(self) -> Change:
         """What the next checkpoint has to change beside the lanes."""
-        return self.deferral.take_change()
+        change = self.deferral.take_change()
+        change.facts |= self._swap.take_facts()
+        return change
 
     # -- turns ------------------------------------------------------------------------------------------
 
@@ -171,12 +133,9 @@ class Labeller:
         Args:
             head: position of the newest row.
         """
-        if self.encoder_fault and self._clock.monotonic() < self._retry_at:
-            return False
-        if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
-            return False
-        if self.checkpoints.written < self.switch_at:
-            self.checkpoints.step(now=True)
+        if self._swap.is_wanted and (self.encoder_fault or self._has_caught_up()):
+            return self._take_over()
+        if self._is_to_wait():
             return False
         if self.encoder_fault:  # nothing further is taken until it works
             if any(lane.waiting for lane in self.lanes()):
@@ -187,6 +146,17 @@ class Labeller:
             return False
         labelled = self._label_waiting(self.live)
         return took or labelled or self._turn_backfill()
+
+    def _is_to_wait(self) -> bool:
+        """Whether something else must come first: the encoder, the broker, the disk."""
+        if self.encoder_fault and self._clock.monotonic() < self._retry_at:
+            return True
+        if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
+            return True
+        if self.checkpoints.written < self.switch_at:
+            self.checkpoints.step(now=True)
+            return True
+        return False
 
     def _take(self, head: int) -> bool | None:
         """Take rows if there is room for their windows; whether there were any, None to come back later."""
@@ -284,6 +254,48 @@ class Labeller:
             self._around.watchers.rejections.add(ready.device, reason, message)
             lane.problems.report(ready.device, reason, message, ready.received_us)
         self.checkpoints.add_letters(map(_letter_of, failures))
+
+    # -- another model ----------------------------------------------------------------------------------
+
+    def _has_caught_up(self) -> bool:
+        """Whether everything that was received before the start is labelled.
+
+        The last run may have published labels of it that no checkpoint knows of: the same model gives them
+        again.
+        """
+        head, stretch = self._at_start
+        return self.live.position >= head and not self.deferral.has_any_up_to(stretch)
+
+    def _take_over(self) -> bool:
+        """Bring the exchange of the model further; whether there was anything to do."""
+        if self.checkpoints.written < self.switch_at:  # a stretch begins or ends first
+            self.checkpoints.step(now=True)
+            return False
+        if not self.encoder_fault:  # else the new one shall have the windows that wait, too
+            for lane in self.lanes():
+                if lane.waiting and self._label_waiting(lane, deferred=lane is not self.live):
+                    return True
+        model = self._swap.commit(self.checkpoints)
+        if model is None:
+            return False
+        self._use(model)
+        return True
+
+    def _use(self, model: Model) -> None:
+        """Everything is on disk; label with this model from here on."""
+        is_cut_alike = stream_spec(model).key == stream_spec(self._model).key
+        self._model, self.encoder_fault = model, ""
+        self._encoder = encoder_stage(model, self._settings.options.max_batch)
+        self._label_maker = LabelMaker(model, self._settings.options.top_k)
+        note_model(self._around.store, self._settings.lanes.rules, model)
+        if is_cut_alike:
+            for lane in self.lanes():
+                lane.use(model)
+            return
+        before, self.deferral.backfill = self.live, None  # both begin anew from the disk
+        self.live = self._open_live()
+        self.live.continue_counts(before)
+        self._fail(self.live, self.live.take_misfits())
 
     # -- deferral ---------------------------------------------------------------------------------------
 

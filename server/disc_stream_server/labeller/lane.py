@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Protocol
 
@@ -127,8 +127,22 @@ class LaneStream:
             "heard": self._heard,
             "waiting": self.waiting,
         }
+        self._stay = settings.stay
         self.position = 0
         """Of the last row that was taken."""
+
+    def use(self, model: Model) -> None:
+        """Go on under another model that reads the same windows."""
+        self.smoother.use(filter_spec(model, self._stay))
+
+    def continue_counts(self, before: LaneStream) -> None:
+        """Go on counting where another lane has ended."""
+        for mine, theirs in (
+            (self.intake.counts, before.intake.counts),
+            (self.sessions.counts, before.sessions.counts),
+        ):
+            for field in fields(mine):  # in place: the parts of a session share them
+                setattr(mine, field.name, getattr(theirs, field.name))
 
     def portion(self, rows: Sequence[Row]) -> Sequence[Row]:
         """How many of these rows may be taken at once: devices are dropped where a day begins.
