@@ -85,6 +85,11 @@ class Model:
         return self.manifest.version
 
     @property
+    def provider(self) -> str:
+        """What the encoder runs on, "" if it does not say."""
+        return str(getattr(self.encoder, "provider", ""))
+
+    @property
     def clusters(self) -> PublicClusters:
         """The clusters as labels name them."""
         return PublicClusters.of(self.catalogue)

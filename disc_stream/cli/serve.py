@@ -157,7 +157,11 @@ class _JsonReport:
 
     def ready(self, server: Server) -> None:
         """The first line."""
-        facts = {"model": server.serving.version, "provider": server.serving.provider}
+        model = server.model
+        facts = {
+            "model": "" if model is None else model.version,
+            "provider": "" if model is None else model.provider,
+        }
         self._lines.put({"event": "ready", **facts, "broker": server.broker, "http": server.url})
         self._is_ready = True
 
@@ -192,14 +196,14 @@ class _JsonReport:
 
 
 def _say_ready(server: Server) -> None:
-    model, page = server.serving.model, f"; live page at {server.url}" if server.url else ""
+    model, page = server.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
     if model is None:
         say(f"collecting what is sent to {server.broker}, without labels{page}")
         say(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
         say("next: disc-stream data export --out FOLDER, once enough has come")
         return
-    what = f"{model.manifest.name} {model.version} ({server.serving.provider})"
+    what = f"{model.manifest.name} {model.version} ({model.provider})"
     say(f"serving {what} on {server.broker}{page}")
     say(f"waiting for samples on {server.config.prefix}/DEVICE/raw")
     say(f"next: disc-stream watch --broker {where}")

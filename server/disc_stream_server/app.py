@@ -31,7 +31,6 @@ from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.openfiles import raise_file_limit
 from disc_stream_server.service import Service
-from disc_stream_server.wiring import Serving
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,8 @@ class Server:
         clock = clock or SystemClock()
         self._check_addresses()
         raise_file_limit()
-        self.serving = _open_model(config)
+        self.model = _open_model(config)
+        """What the server began with; None where data is only collected."""
         self._page = _make_page(config, self.waits_for)
         everyone: list[Observer] = [
             Announcements(clock),
@@ -67,7 +67,7 @@ class Server:
         ]
         self._service = Service(
             config,
-            self.serving,
+            self.model,
             observers=Observers(everyone),
             clock=clock,
             on_failure=self._fail,
@@ -189,10 +189,10 @@ class Server:
         self._ended.set()
 
 
-def _open_model(config: ServeConfig) -> Serving:
+def _open_model(config: ServeConfig) -> Model | None:
     """The model, checked to run; none where data is only collected."""
     if config.bundle is None:
-        return Serving(None)
+        return None
     bundle = Bundle.open(config.bundle, trusted_keys=config.trusted_key)
     encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
     model = Model(bundle.manifest, encoder, bundle.catalogue)
@@ -201,7 +201,7 @@ def _open_model(config: ServeConfig) -> Serving:
     except EncoderUnavailableError as error:
         error.remedy = "If an earlier version exported the bundle, export its run again"
         raise
-    return Serving(model, encoder.provider)
+    return model
 
 
 def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:

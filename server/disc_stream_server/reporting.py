@@ -18,28 +18,26 @@ class Reporter:
     """Makes the status of a running server.
 
     Args:
-        model: version of the model, "" without one.
-        provider: what it runs on.
         watchers: have counted what was refused, and the time of each stage.
         link: the connection that labels go out on.
         receiver: the receiving process.
-        labeller: labels what is received; None while data is only collected.
     """
 
     def __init__(
         self,
-        model: str,
-        provider: str,
         watchers: Watchers,
         link: MqttLink,
         receiver: ReceiverProcess,
-        labeller: Labeller | None,
     ) -> None:
-        self._model, self._provider = model, provider
-        self._watchers, self._link, self._receiver, self._labeller = watchers, link, receiver, labeller
+        self._watchers, self._link, self._receiver = watchers, link, receiver
+        self._labeller: Labeller | None = None
         self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
+
+    def watch(self, labeller: Labeller) -> None:
+        """Report of this labeller, too, which labels what is received from now on."""
+        self._labeller = labeller
 
     def waits_for(self) -> str | None:
         """What is missing for messages to become labels; None if nothing is."""
@@ -67,8 +65,8 @@ class Reporter:
             state=state,
             since_us=self.since_us,
             updated_us=now_us,
-            model=self._model,
-            provider=self._provider,
+            model="" if self._labeller is None else self._labeller.model.version,
+            provider="" if self._labeller is None else self._labeller.model.provider,
             counters=self._counters(),
             rejected=self._rejected(),
             limited=self._receiver.limited,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 
+from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig
 from disc_stream.wire.broker import Broker
@@ -32,7 +33,6 @@ from disc_stream_server.rejections import Rejections
 from disc_stream_server.reporting import Reporter
 from disc_stream_server.stages import Stages
 from disc_stream_server.wiring import (
-    Serving,
     StateFolder,
     labeller_settings,
     receiver_settings,
@@ -50,7 +50,7 @@ class Service:
 
     Args:
         config: settings.
-        serving: the model, if there is one.
+        model: labels; None to collect without labels, until one is offered.
         observers: are told of batches, labels, problems and status.
         clock: time.
         on_failure: called from any thread with the error when the service cannot go on.
@@ -62,7 +62,7 @@ class Service:
     def __init__(
         self,
         config: ServeConfig,
-        serving: Serving,
+        model: Model | None,
         *,
         observers: Observers,
         clock: Clock,
@@ -76,37 +76,29 @@ class Service:
             Broker.parse(config.broker),
             f"{config.client_id}-labels",
             LinkListener(on_up=self._on_up, on_down=lambda _reason: self._wake()),
-            Session(will=last_will(self._topics, serving.version)),
+            Session(will=last_will(self._topics, "" if model is None else model.version)),
         )
         outbox = Outbox(self._link, self._topics)
         watchers = Watchers(Rejections(clock), observers, Stages())
-        self._labeller = self._make_labeller(config, serving, outbox, watchers)
+        around = Surroundings(self._folder.store, self._folder.reader, outbox, watchers, clock)
+        settings = labeller_settings(config, self._topics)
         self._receiver = ReceiverProcess(
             receiver_settings(config, self.state, self._folder.store.position),
             on_head=self._wake,
         )
-        self._reporter = Reporter(
-            serving.version, serving.provider, watchers, self._link, self._receiver, self._labeller
-        )
+        self._reporter = Reporter(watchers, self._link, self._receiver)
         self._heartbeat = Heartbeat(clock, config.status_interval_s)
         self._reading = ReadingProbe(clock, outbox.reading_probe, self._topics.all_of(Kind.RAW))
         self._worker = Worker(
-            serving,
-            self._labeller,
+            lambda model: Labeller(model, settings, around),
             Connections(self._receiver, self._link, outbox, self._folder.store),
             Watch(self._reporter, observers, self._heartbeat, self._reading, config.status_interval_s),
             clock,
             on_failure,
         )
+        if model is not None:
+            self._worker.begin_with(model)
         self._janitor = Janitor(self.state, retention(config), clock, done=lambda: self._kept_from)
-
-    def _make_labeller(
-        self, config: ServeConfig, serving: Serving, outbox: Outbox, watchers: Watchers
-    ) -> Labeller | None:
-        if serving.model is None:
-            return None
-        around = Surroundings(self._folder.store, self._folder.reader, outbox, watchers, self._clock)
-        return Labeller(serving.model, labeller_settings(config, self._topics), around)
 
     def start(self) -> None:
         """Receive, connect, and work in the background.
@@ -123,6 +115,10 @@ class Service:
         self._link.connect()
         self._janitor.start()
         self._worker.start()
+
+    def offer(self, model: Model) -> None:
+        """Let another model, or the same with another catalogue, take over; see ``Worker.offer``."""
+        self._worker.offer(model)
 
     def break_off(self) -> None:
         """Make a ``start`` fail that waits for the broker; from another thread."""
@@ -170,4 +166,4 @@ class Service:
     @property
     def _kept_from(self) -> int:
         """Rows after this position are still needed."""
-        return self._receiver.head if self._labeller is None else self._labeller.kept_from
+        return self._worker.kept_from

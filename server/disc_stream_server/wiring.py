@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from disc_stream.artifacts.model import Model
 from disc_stream.config import ServeConfig, default_state
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
@@ -23,24 +21,6 @@ from disc_stream_server.storage.retention import Retention
 from disc_stream_server.storage.spool import SpoolReader
 from disc_stream_server.storage.sqlite import translated
 from disc_stream_server.storage.state import StateStore
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is served.
-
-    Args:
-        model: labels the windows; None to collect without labels.
-        provider: what the model runs on, for the status.
-    """
-
-    model: Model | None
-    provider: str = ""
-
-    @property
-    def version(self) -> str:
-        """Of the model, "" without one."""
-        return "" if self.model is None else self.model.version
 
 
 class StateFolder:

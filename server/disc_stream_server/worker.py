@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.errors import BrokerError
 from disc_stream.wire.mqtt import MqttLink
@@ -19,7 +20,6 @@ from disc_stream_server.readiness import Heartbeat, ReadingProbe
 from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.reporting import Reporter
 from disc_stream_server.storage.state import StateStore
-from disc_stream_server.wiring import Serving
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class Worker:
     """Labels until everything received is labelled after a stop, or time is over.
 
     Args:
-        serving: the model, if there is one.
-        labeller: labels; None where data is only collected.
+        make_labeller: makes what labels, once there is a model; until then data is only collected.
         connections: what it reads from and writes to.
         watch: who looks at it.
         clock: time.
@@ -79,14 +78,16 @@ class Worker:
 
     def __init__(
         self,
-        serving: Serving,
-        labeller: Labeller | None,
+        make_labeller: Callable[[Model], Labeller],
         connections: Connections,
         watch: Watch,
         clock: Clock,
         on_failure: OnFailure,
     ) -> None:
-        self._serving, self._labeller, self._watch = serving, labeller, watch
+        self._make_labeller, self._watch = make_labeller, watch
+        self._labeller: Labeller | None = None
+        self._first: Model | None = None  # offered while there is no labeller
+        self._announced: Model | None = None
         self._receiver, self._link = connections.receiver, connections.link
         self._outbox, self._store = connections.outbox, connections.store
         self._clock, self._on_failure = clock, on_failure
@@ -95,6 +96,15 @@ class Worker:
         self._status_at = 0.0
         self._forgotten = self._store.last_forgotten
         self._thread = threading.Thread(target=self._work, name="labeller", daemon=True)
+
+    def begin_with(self, model: Model) -> None:
+        """Label with this model; before the thread is started, or on it.
+
+        Raises:
+            StorageError: if the state cannot be used.
+        """
+        self._labeller = self._make_labeller(model)
+        self._watch.reporter.watch(self._labeller)
 
     # -- from any thread ----------------------------------------------------------------------------------
 
@@ -105,6 +115,17 @@ class Worker:
     def wake(self) -> None:
         """There may be something to do."""
         self._woken.set()
+
+    def offer(self, model: Model) -> None:
+        """Let another model, or the same with another catalogue, take over between two batches.
+
+        The first one begins with what the spool has kept.
+        """
+        if self._labeller is None:
+            self._first = model
+        else:
+            self._labeller.offer(model)
+        self.wake()
 
     def announce(self) -> None:
         """Publish which model serves, and the status: the broker has accepted a connection."""
@@ -130,6 +151,11 @@ class Worker:
     def position(self) -> int:
         """Rows up to here are labelled or, without a model, received."""
         return self._receiver.head if self._labeller is None else self._labeller.position
+
+    @property
+    def kept_from(self) -> int:
+        """Rows after this position are still needed."""
+        return self._receiver.head if self._labeller is None else self._labeller.kept_from
 
     @property
     def backlog(self) -> int:
@@ -158,6 +184,8 @@ class Worker:
             while not self._is_done():
                 self._watch.heartbeat.turned()
                 busy = False
+                if self._labeller is None and self._first is not None:
+                    self.begin_with(self._first)
                 if self._labeller is not None:
                     busy = self._labeller.turn(self._receiver.head)
                     self._receiver.hold(self._labeller.crowding())
@@ -191,13 +219,25 @@ class Worker:
         announce = self._announce.is_set()
         if announce:
             self._announce.clear()
-            if self._serving.model is not None:
-                self._outbox.model(self._serving.model)
+            self._announced = None
+        announce = self._announce_model() or announce
         if announce or self._clock.monotonic() >= self._status_at:
             self._forget()
             if self._labeller is not None:
                 self._labeller.problems.tell_limits(self._receiver.limited, self._clock.unix_us())
             self.publish_status(State.ONLINE)
+
+    def _announce_model(self) -> bool:
+        """Publish which model serves, if the broker does not know; whether that was done."""
+        if self._labeller is None or self._labeller.model is self._announced:
+            return False
+        model, before = self._labeller.model, self._announced
+        self._announced = model
+        self._outbox.model(model)
+        if before is not None and before.version != model.version:
+            text = "model %s (%s) labels from position %d on, after %s"
+            log.info(text, model.version, model.manifest.name, self._labeller.position, before.version)
+        return True
 
     def _forget(self) -> None:
         """Drop devices that somebody has erased from the disk."""

@@ -205,7 +205,9 @@ def test_an_encoder_that_fails_on_everything_loses_nothing_and_may_heal(
 def test_the_server_says_which_model_serves(start_server: StartServer, listener: Listener) -> None:
     server = start_server()
     listener.wait(lambda: bool(listener.model) and listener.status.get("state") == "online")
-    assert listener.model["version"] == listener.status["model"] == server.serving.version
+    served = server.model
+    assert served is not None
+    assert listener.model["version"] == listener.status["model"] == served.version
     assert [cluster["name"] for cluster in listener.model["clusters"]] == ["rest", "left", "right"]
     assert listener.status["provider"] == "cpu"
 

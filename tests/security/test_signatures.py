@@ -133,7 +133,8 @@ def test_what_a_trusted_key_signed_is_taken(
         server = Server(load_serve_config(config_file(tmp_path, signed, keys[1]), {}))
     server.stop(1.0)
     assert "no signature" not in result.output + caplog.text
-    assert server.serving.version == Bundle.open(signed).version
+    assert server.model is not None
+    assert server.model.version == Bundle.open(signed).version
 
 
 def test_without_a_key_it_is_said_once_that_nothing_was_checked(

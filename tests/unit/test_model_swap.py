@@ -260,9 +260,7 @@ def test_a_swap_while_windows_are_deferred_and_while_they_are_caught_up(
     assert_each_window_once(bench.store, n + N)
     late = [one.model for one in bench.outbox.sent if one.deferred]
     assert set(late) == {old.version, new.version}
-    assert late == sorted(late, key=[new.version, old.version].index), (
-        "one model after the other"
-    )
+    assert late == sorted(late, key=[new.version, old.version].index), "one model after the other"
 
 
 # ── Encoders that fail ────────────────────────────────────────────────────────────────────────────────
