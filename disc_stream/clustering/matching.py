@@ -61,4 +61,4 @@ def _integers(overlap: Overlap) -> Overlap:
     """Counts as they are, other weights in steps of a small share of their sum."""
     total = float(overlap.sum())
     whole = bool((overlap == np.floor(overlap)).all()) and total < _EXACT_TOTAL
-    return overlap if whole else np.floor(overlap * (_STEPS / total) + 0.5)
+    return overlap if whole else np.floor(overlap / total * _STEPS + 0.5)
