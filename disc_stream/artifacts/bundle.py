@@ -8,6 +8,7 @@
       catalogue.json   Catalogue: what the clusters are called; can be replaced without touching the model
       manifest.sig     Ed25519 signature of manifest.json (optional)
       catalogue.sig    Ed25519 signature of catalogue.json (optional)
+      lineage.json     where it comes from, if it is a version of a registry (optional)
 
 Opening reads each file once and hashes the very bytes that are then used, so nothing can be exchanged
 between the check and the use.
@@ -69,7 +70,10 @@ _FACTS = {
     "n_clusters",
     "training",
 }
-_UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE}
+LINEAGE_FILE = "lineage.json"
+"""Beside the bundle's own files where it is a version of a registry: for people, and nothing reads it."""
+
+_UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE, LINEAGE_FILE}
 _EXPORT_AGAIN = "Export or copy it again"
 
 _log = logging.getLogger(__name__)
