@@ -10,7 +10,8 @@ from disc_stream.registry.lineage import (
     Transition,
     device_digest,
 )
-from disc_stream.registry.records import Change, Cluster, Deployment, Event, VersionInfo
+from disc_stream.registry.people import user_name
+from disc_stream.registry.records import Change, Cluster, Deployment, Event, RowInfo, VersionInfo
 from disc_stream.registry.registry import Registry
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "NameProposal",
     "Registry",
     "RowIds",
+    "RowInfo",
     "RowProposal",
     "Transition",
     "VersionInfo",
     "device_digest",
+    "user_name",
 ]

@@ -41,6 +41,28 @@ class VersionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RowInfo:
+    """One row of a version: a column of its ``q``.
+
+    Args:
+        row: its position.
+        id: its own id; of a version that was never promoted, the one that it is to keep. None if it has none
+            yet, or is to get a fresh one.
+        name: that its bundle gave it; empty if none.
+        size: training windows.
+        description: by the machine.
+        proposals: names by the machine, the best first.
+    """
+
+    row: int
+    id: int | None
+    name: str
+    size: int
+    description: str
+    proposals: tuple[NameProposal, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A version that went into production.
 
@@ -73,9 +95,9 @@ class Change:
 
     Args:
         id: of the cluster.
-        field: ``name``, ``merged_into``, ``muted``, ``colour``, ``note``, ``not`` (ids it is not),
-            ``not_named`` (names it does not have), or ``born``, ``rows`` (whether a row of the version in
-            production has this id).
+        field: ``name``, ``merged_into``, ``muted``, ``colour``, ``note``, ``not`` (an id it is not),
+            ``not_named`` (a name it does not have), ``born`` (number of the version), or ``live`` (whether a
+            row of the version in production has this id).
         before: value before.
         after: value after.
     """
@@ -94,11 +116,12 @@ class Event:
         number: counts the events, from 1.
         at_us: when, in Unix microseconds.
         who: a person, or the program.
-        what: name, merge, split, mute, unmute, colour, note, reject, reject-name, undo; or of a promotion
-            born, returned, retired, and the transitions survive, split-off, absorb, appear, vanish.
+        what: name, merge, split, mute, unmute, colour, note, reject, reject-name, undo; or of a deployment
+            born, born-merged, born-apart (what people said forbids the merge), retired, returned, transition.
         ids: of the clusters concerned.
         changes: of their fields.
-        detail: what else there is to say.
+        detail: what else there is to say; of a transition its ``kind`` (survive, split, absorb, appear,
+            vanish), ``from``, ``to``, ``into`` and ``share``.
         undoes: number of the event that it undoes.
         deployment: number of the deployment that it belongs to.
         revision: of the catalogue after it.

@@ -14,29 +14,32 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from disc_stream.artifacts.bundle import LINEAGE_FILE, Bundle
-from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.artifacts.bundle import LINEAGE_FILE
+from disc_stream.artifacts.catalogue import MAX_DESCRIPTION
 from disc_stream.artifacts.container import read_files
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.errors import BundleError, ConfigError, RegistryError
+from disc_stream.errors import ConfigError, RegistryConflictError, RegistryError
 from disc_stream.registry import versions as store
 from disc_stream.registry.clusters import Clusters
+from disc_stream.registry.contents import open_copy, open_version, require_files
 from disc_stream.registry.database import DATABASE, Database, is_begun_only, translated
 from disc_stream.registry.folder import RegistryFolder, write_private
-from disc_stream.registry.history import revision
-from disc_stream.registry.lineage import Lineage, RowIds
+from disc_stream.registry.history import bump
+from disc_stream.registry.lineage import Lineage, NameProposal, RowIds
 from disc_stream.registry.people import MAX_WHY, checked_text
 from disc_stream.registry.promotion import Decision, deploy
+from disc_stream.registry.questions import Questions
 from disc_stream.registry.records import Deployment, VersionInfo
 from disc_stream.text import printable
 
 _log = logging.getLogger(__name__)
 
 
-class Registry:
+class Registry(Questions):
     """An open registry. Any number of processes may have it open; those that change it take turns.
 
     Args:
@@ -56,10 +59,10 @@ class Registry:
     """
 
     def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
-        self._folder = RegistryFolder(Path(path))
-        self._folder.require()
+        folder = RegistryFolder(Path(path))
+        folder.require()
+        super().__init__(folder, Database(folder.database))
         self._clock = clock or SystemClock()
-        self._database = Database(self._folder.database)
         self.clusters = Clusters(self._database, self._clock)
         """What people know of the clusters."""
         self._mend_current()
@@ -97,77 +100,6 @@ class Registry:
         """Close it."""
         self._database.close()
 
-    @property
-    def path(self) -> Path:
-        """Its folder."""
-        return self._folder.path
-
-    @property
-    def revision(self) -> int:
-        """Grows with every change of what people know of the clusters, and of what is in production."""
-        with self._database.reading() as connection:
-            return revision(connection)
-
-    # -- questions --------------------------------------------------------------------------------------
-
-    def versions(self) -> list[VersionInfo]:
-        """All versions, oldest first; also those whose files were pruned."""
-        with self._database.reading() as connection:
-            return store.all_versions(connection, self._folder.versions)
-
-    def version(self, ref: int | str) -> VersionInfo:
-        """One version, by its number, its hash or the beginning of it, ``current`` or ``previous``.
-
-        Raises:
-            ConfigError: if there is no such version; it says which there are.
-        """
-        with self._database.reading() as connection:
-            return store.find_version(connection, self._folder.versions, ref)
-
-    def current(self) -> Deployment | None:
-        """What is in production; None if nothing is yet."""
-        with self._database.reading() as connection:
-            return store.last_deployment(connection)
-
-    def deployments(self) -> list[Deployment]:
-        """What was in production when, oldest first."""
-        with self._database.reading() as connection:
-            return store.all_deployments(connection)
-
-    def deployment_at(self, unix_us: int) -> Deployment | None:
-        """What was in production at a time (Unix microseconds); None if nothing was."""
-        with self._database.reading() as connection:
-            return store.deployment_before(connection, unix_us)
-
-    def catalogue_of(self, ref: int | str) -> Catalogue:
-        """The clusters of a version by row, with the names of today; ready for ``Model.with_catalogue``.
-
-        Each row has its own id, ``merged_into`` the public one if that is another; name, colour and muted are
-        those of the public id.
-
-        Raises:
-            ConfigError: if there is no such version.
-            RegistryError: if it was never in production: its rows have no ids then.
-        """
-        with self._database.reading() as connection:
-            info = store.find_version(connection, self._folder.versions, ref)
-            return store.catalogue_of(connection, info)
-
-    def bundle(self, ref: int | str, *, trusted_keys: Sequence[Path] | None = None) -> Bundle:
-        """The files of a version, every byte of them checked.
-
-        Raises:
-            ConfigError: if there is no such version.
-            RegistryError: if its files were pruned, are missing or damaged.
-            BundleError: if it is not signed by a trusted key.
-        """
-        return self._opened(self.version(ref), trusted_keys)
-
-    def strangers(self) -> list[str]:
-        """Names of what lies in the folder and is not the registry's own; it is never touched."""
-        with translated(self._folder.database):
-            return self._folder.foreign({info.path.name for info in self.versions()})
-
     # -- changes ----------------------------------------------------------------------------------------
 
     def add(
@@ -193,29 +125,39 @@ class Registry:
             BundleError: if it is none, damaged, or not signed by a trusted key.
             RegistryError: if the same model was in production already, or it cannot be written.
         """
+        if rejected:
+            checked_text(rejected, "the reason", MAX_WHY)
         files = {name: data for name, data in read_files(bundle).items() if name != LINEAGE_FILE}
         with contextlib.ExitStack() as stack:
             with self._database.writing() as connection:
-                self._clean()
+                self._clean(connection)
                 partial = stack.enter_context(self._folder.partial())
             with translated(self._folder.database):
                 for name, data in files.items():
                     write_private(partial / name, data)
-            copied = _open_copy(partial, bundle, trusted_keys)
+            copied = open_copy(partial, bundle, trusted_keys)
             if len(copied.catalogue) != len(proposal.rows):
                 raise ConfigError(
                     f"model {copied.version} has {len(copied.catalogue)} clusters, but ids are given for "
                     f"{len(proposal.rows)} rows"
                 )
             with self._database.writing() as connection:
-                self._refuse_known(copied.version)
+                store.refuse_known(connection, copied.version)
                 (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM versions").fetchone()
                 number = self._folder.next_number(last)
                 path = self._folder.versions / f"{number:04d}-{copied.version}"
                 info = VersionInfo(
-                    number, copied.version, path, self._clock.unix_us(), lineage, proposal,
-                    rejected and checked_text(rejected, "the reason", MAX_WHY), None, None, "",
-                )  # fmt: skip
+                    number,
+                    copied.version,
+                    path,
+                    self._clock.unix_us(),
+                    lineage,
+                    proposal,
+                    rejected,
+                    None,
+                    None,
+                    "",
+                )
                 store.insert_version(connection, info, copied.catalogue)
                 (name,) = connection.execute("SELECT registry FROM state").fetchone()
                 facts = {"registry": name, "number": number, "version": info.version}
@@ -258,7 +200,7 @@ class Registry:
                 f"version {info.number} ({info.version}) was rejected: {info.rejected}",
                 remedy="Promote it with --even-rejected if you know better",
             )
-        self._opened(info, trusted_keys)
+        open_version(info, trusted_keys)
         return self._deploy(info.number, decision)
 
     def rollback(self, who: str, why: str, *, trusted_keys: Sequence[Path] | None = None) -> Deployment:
@@ -278,23 +220,60 @@ class Registry:
             self._clock.unix_us(),
         )
         info = self.version("previous")
-        self._opened(info, trusted_keys)
+        open_version(info, trusted_keys)
         return self._deploy(info.number, decision)
 
-    def reject(self, ref: int | str, why: str) -> VersionInfo:
+    def reject(self, ref: int | str, who: str, why: str) -> VersionInfo:
         """Say of a version that it is not to be promoted; an empty reason takes that back.
 
         Raises:
             ConfigError: if there is no such version, or it is in production.
         """
         checked_text(why, "the reason", MAX_WHY, empty=True)
+        reason = f"{why} ({checked_text(who, 'who')})" if why else ""
         with self._database.writing() as connection:
             info = store.find_version(connection, self._folder.versions, ref)
             current = store.last_deployment(connection)
             if why and current is not None and current.version_number == info.number:
-                raise ConfigError(f"version {info.number} is in production", remedy="Roll back first")
-            connection.execute("UPDATE versions SET rejected = ? WHERE number = ?", (why, info.number))
+                raise ConfigError(
+                    f"version {info.number} is in production", remedy="Run first: disc-stream models rollback"
+                )
+            connection.execute("UPDATE versions SET rejected = ? WHERE number = ?", (reason, info.number))
         return self.version(info.number)
+
+    def mark(self, ref: int | str, why: str) -> VersionInfo:
+        """Say why a version should be replaced, such as data that were erased since it was trained.
+
+        Raises:
+            ConfigError: if there is no such version.
+        """
+        checked_text(why, "the reason", MAX_WHY, empty=True)
+        number = self.version(ref).number
+        with self._database.writing() as connection:
+            connection.execute("UPDATE versions SET marked = ? WHERE number = ?", (why, number))
+            bump(connection)
+        return self.version(number)
+
+    def describe(self, ref: int | str, rows: Mapping[int, tuple[str, Sequence[NameProposal]]]) -> VersionInfo:
+        """Write what the machine says of clusters of a version: by row, a description and proposed names.
+
+        Raises:
+            ConfigError: if there is no such version or row, or a description cannot be shown.
+        """
+        info = self.version(ref)
+        for row, (description, _) in rows.items():
+            if not 0 <= row < len(info.proposal.rows):
+                raise ConfigError(f"version {info.number} has no row {row}", remedy="Rows count from 0")
+            checked_text(description, "a description", MAX_DESCRIPTION, empty=True)
+        values = [
+            (description, store.dump_proposals(proposals), info.number, row)
+            for row, (description, proposals) in rows.items()
+        ]
+        with self._database.writing() as connection:
+            query = "UPDATE rows SET description = ?, proposals = ? WHERE version = ? AND row = ?"
+            connection.executemany(query, values)
+            bump(connection)
+        return info
 
     def prune(self, keep: int, referenced: Collection[str] = ()) -> list[VersionInfo]:
         """Remove the files of old versions; what the registry knows of them stays.
@@ -311,7 +290,7 @@ class Registry:
         if keep < 0:
             raise ConfigError(f"cannot keep {keep} versions", remedy="Give 0 or more")
         with self._database.writing() as connection:
-            self._clean()
+            self._clean(connection)
             there = [v for v in store.all_versions(connection, self._folder.versions) if v.pruned_us is None]
             stays = set(store.production_stack(connection)[-2:])
             stays |= {info.number for info in (there[-keep:] if keep else [])}
@@ -321,48 +300,35 @@ class Registry:
                 [(self._clock.unix_us(), info.number) for info in gone],
             )
         with self._database.writing() as connection:  # once that is recorded
-            self._clean()
+            self._clean(connection)
         return [self.version(info.number) for info in gone]
 
     # -- how --------------------------------------------------------------------------------------------
 
     def _deploy(self, number: int, decision: Decision) -> Deployment:
         with self._database.writing() as connection:
-            self._clean()
+            self._clean(connection)
             info = store.find_version(connection, self._folder.versions, number)
-            _require_files(info)
+            require_files(info)
             current = store.last_deployment(connection)
             if current is not None and current.version_number == number:
-                raise ConfigError(f"version {number} ({info.version}) is in production already")
+                raise ConfigError(
+                    f"version {number} ({info.version}) is in production already",
+                    remedy="See: disc-stream models list",
+                )
+            if decision.kind == "rollback" and store.production_stack(connection)[-2:-1] != [number]:
+                raise RegistryConflictError(
+                    "somebody else has promoted a version or rolled back just now",
+                    remedy="Look again (disc-stream models list)",
+                )
             deployment = deploy(connection, info, decision)
         self._put_current()
         return deployment
 
-    def _opened(self, info: VersionInfo, trusted_keys: Sequence[Path] | None) -> Bundle:
-        _require_files(info)
-        if not info.path.is_dir():
-            raise RegistryError(
-                f"the files of version {info.number} ({info.version}) are missing: {str(info.path)!r}",
-                remedy="Restore the folder from a backup, or promote another version",
-            )
-        bundle = Bundle.open(info.path, trusted_keys=trusted_keys)
-        store.check_bundle(bundle, info)
-        return bundle
-
-    def _refuse_known(self, version: str) -> None:
-        """The same model cannot come in anew once its ids stand, unless its files were pruned."""
-        for info in self.versions():
-            if info.version == version and info.ids is not None and info.pruned_us is None:
-                raise RegistryError(
-                    f"model {version} is version {info.number} already, and was in production",
-                    remedy=f"Run: disc-stream models promote {info.number}",
-                )
-
-    def _clean(self) -> None:
-        known = {info.path.name for info in self.versions() if info.pruned_us is None}
-        with self._database.reading() as reading:
-            (name,) = reading.execute("SELECT registry FROM state").fetchone()
-        self._folder.clean(known, name)
+    def _clean(self, connection: sqlite3.Connection) -> None:
+        known = connection.execute("SELECT folder FROM versions WHERE pruned_us IS NULL").fetchall()
+        (name,) = connection.execute("SELECT registry FROM state").fetchone()
+        self._folder.clean({folder for (folder,) in known}, name)
 
     def _expected_current(self) -> dict[str, object] | None:
         deployment = self.current()
@@ -386,21 +352,4 @@ class Registry:
             return
         with contextlib.suppress(RegistryError):  # a reader of a read-only folder does without
             self._put_current()
-            _log.warning("CURRENT of %s was put right", printable(str(self.path)))
-
-
-def _require_files(info: VersionInfo) -> None:
-    if info.pruned_us is not None:
-        raise RegistryError(
-            f"the files of version {info.number} ({info.version}) were pruned",
-            remedy="Add its bundle again, or promote another version",
-        )
-
-
-def _open_copy(partial: Path, bundle: Path, trusted_keys: Sequence[Path] | None) -> Bundle:
-    """Check the copy; what is wrong with it is wrong with what was copied."""
-    try:
-        return Bundle.open(partial, trusted_keys=trusted_keys)
-    except BundleError as error:
-        message = error.message.replace(str(partial), str(bundle))
-        raise BundleError(message, remedy=error.remedy) from error
+            _log.info("CURRENT of %s was put right", printable(str(self.path)))

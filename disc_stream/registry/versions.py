@@ -9,12 +9,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, is_machine_name, machine_name
 from disc_stream.errors import ConfigError, RegistryError
 from disc_stream.registry.groups import Groups
 from disc_stream.registry.lineage import Lineage, NameProposal, RowIds
-from disc_stream.registry.records import Deployment, VersionInfo
+from disc_stream.registry.records import Deployment, RowInfo, VersionInfo
 from disc_stream.text import printable
 
 _PROPOSALS = TypeAdapter(tuple[NameProposal, ...])
@@ -114,6 +113,20 @@ def insert_version(connection: sqlite3.Connection, info: VersionInfo, catalogue:
         )  # fmt: skip
 
 
+def read_rows(connection: sqlite3.Connection, info: VersionInfo) -> tuple[RowInfo, ...]:
+    """What is known of the rows of a version."""
+    rows = connection.execute(
+        "SELECT row, id, name, size, description, proposals FROM rows WHERE version = ? ORDER BY row",
+        (info.number,),
+    )
+    return tuple(
+        RowInfo(
+            row, info.proposal.rows[row].id if own is None else own, name, size, text, load_proposals(names)
+        )
+        for row, own, name, size, text, names in rows
+    )
+
+
 def dump_proposals(proposals: Iterable[NameProposal]) -> str:
     """As they are kept in the table of rows."""
     return _PROPOSALS.dump_json(tuple(proposals)).decode()
@@ -124,16 +137,21 @@ def load_proposals(text: str) -> tuple[NameProposal, ...]:
     return _PROPOSALS.validate_json(text)
 
 
-def check_bundle(bundle: Bundle, info: VersionInfo) -> None:
-    """Check that a version's folder holds that version.
+def refuse_known(connection: sqlite3.Connection, version: str) -> None:
+    """Check that a model may come in: it may not once its ids stand, unless its files were pruned.
 
     Raises:
-        RegistryError: if it holds another model.
+        RegistryError: if it may not.
     """
-    if bundle.version != info.version:
+    known = connection.execute(
+        "SELECT max(v.number) FROM versions v JOIN rows r ON r.version = v.number "
+        "WHERE v.version = ? AND r.id IS NOT NULL AND v.pruned_us IS NULL",
+        (version,),
+    ).fetchone()[0]
+    if known is not None:
         raise RegistryError(
-            f"{str(info.path)!r} holds model {bundle.version}, not {info.version}",
-            remedy="Restore the folder from a backup",
+            f"model {version} is version {known} already, and was in production",
+            remedy=f"Run: disc-stream models promote {known}",
         )
 
 
