@@ -15,6 +15,8 @@
     ├── StorageError                the state folder cannot be read or written
     │   ├── SpoolFullError              the disk is full; trying again later may succeed
     │   └── StateDamagedError           the labeller's database is damaged; a new start begins it anew
+    ├── RegistryError               the registry of models is broken, or refuses a change
+    │   └── RegistryConflictError       somebody else has changed the same in the meantime
     ├── PortInUseError              an address that we were asked to listen on is taken
     ├── BundleError                 a model bundle is broken or does not fit
     │   ├── StreamMismatchError         a stream's channels, units or rate do not fit the bundle
@@ -124,6 +126,14 @@ class SpoolFullError(StorageError):
 
 class StateDamagedError(StorageError):
     """The labeller's database turned out to be damaged while it was in use."""
+
+
+class RegistryError(DiscStreamError):
+    """The registry of models cannot be read or written, or a change would break what it promises."""
+
+
+class RegistryConflictError(RegistryError):
+    """Somebody else has changed the same thing since it was looked at; nothing was written."""
 
 
 class PortInUseError(DiscStreamError):

@@ -8,6 +8,7 @@
       catalogue.json   Catalogue: what the clusters are called; can be replaced without touching the model
       manifest.sig     Ed25519 signature of manifest.json (optional)
       catalogue.sig    Ed25519 signature of catalogue.json (optional)
+      lineage.json     where it comes from, if it is a version of a registry (optional)
 
 Opening reads each file once and hashes the very bytes that are then used, so nothing can be exchanged
 between the check and the use.
@@ -69,7 +70,10 @@ _FACTS = {
     "n_clusters",
     "training",
 }
-_UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE}
+LINEAGE_FILE = "lineage.json"
+"""Beside the bundle's own files where it is a version of a registry: for people, and nothing reads it."""
+
+_UNLISTED = {MANIFEST_FILE, SIGNATURE_FILE, CATALOGUE_FILE, CATALOGUE_SIGNATURE_FILE, LINEAGE_FILE}
 _EXPORT_AGAIN = "Export or copy it again"
 
 _log = logging.getLogger(__name__)
@@ -252,7 +256,7 @@ def content_version(model: bytes) -> str:
 
 def _older_version(model: bytes, clusters: Sequence[ClusterInfo]) -> str:
     """Version of a model in schema 1: over the graph and the clusters."""
-    facts = [cluster.to_dict() for cluster in clusters]
+    facts = [cluster.model_dump(mode="json") for cluster in clusters]
     text = json.dumps([_sha256(model), facts], sort_keys=True, separators=(",", ":"))
     return _sha256(text.encode())[:12]
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from disc_stream.errors import BundleError, ConfigError
 from disc_stream.wire.limits import MAX_UINT32
@@ -21,12 +30,14 @@ CATALOGUE_SIGNATURE_FILE = "catalogue.sig"
 CATALOGUE_SCHEMA = "disc-stream.catalogue"
 CATALOGUE_SCHEMA_VERSION = 1
 MAX_NAME = 64
-MAX_DESCRIPTION = 120
+MAX_DESCRIPTION = 200
+MAX_COLOUR = 32
 MAX_CLUSTERS = 4096
 MAX_CATALOGUE_BYTES = 4 << 20
 
-_LATER = ("merged_into", "muted", "description", "colour")
 _EXPORT_AGAIN = "Export the run again, or copy the bundle again"
+_MACHINE_NAME = re.compile(r"cluster[ -]\d+")
+_LATER_FIELDS = {"merged_into": None, "muted": False, "description": "", "colour": ""}
 
 
 def _only_printable(text: str) -> str:
@@ -44,26 +55,35 @@ class ClusterInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    id: int = Field(ge=0, le=MAX_UINT32, description="public: what labels carry; it can outlive the row")
+    id: int = Field(ge=0, le=MAX_UINT32, description="its own, which can outlive the row; see merged_into")
     name: PrintableText = Field(min_length=1, max_length=MAX_NAME)
     size: int = Field(ge=0, lt=2**63, description="training windows assigned to it")
     distance_q95: float | None = Field(
         default=None, description="95 % quantile of their squared distance to the centroid"
     )
     merged_into: int | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_UINT32,
-        description="public id that labels carry instead",
+        default=None, ge=0, le=MAX_UINT32, description="id under which it is published; None for its own"
     )
-    muted: bool = Field(default=False, description="labels say that nobody needs to be told")
-    description: PrintableText = Field(default="", max_length=MAX_DESCRIPTION, description="of its motion")
-    colour: str = Field(default="", pattern=r"^(#[0-9a-f]{6})?$", description="on pages, #rrggbb")
+    muted: bool = Field(default=False, description="its labels are of no interest to people")
+    description: PrintableText = Field(
+        default="", max_length=MAX_DESCRIPTION, description="by the machine, shown until it has a name"
+    )
+    colour: PrintableText = Field(default="", max_length=MAX_COLOUR, description="#rrggbb; empty for any")
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it is written: fields that came later stand there only where they say something."""
-        later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
-        return self.model_dump(mode="json", exclude=later)
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out at their defaults, so that older files keep their sha256."""
+        fields: dict[str, Any] = handler(self)
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in _LATER_FIELDS or value != _LATER_FIELDS[name]
+        }
+
+    @property
+    def public_id(self) -> int:
+        """What its labels carry."""
+        return self.id if self.merged_into is None else self.merged_into
 
 
 class Catalogue(BaseModel):
@@ -185,6 +205,16 @@ def parse_catalogue(data: bytes, what: str) -> Catalogue:
     return catalogue
 
 
+def machine_name(cluster_id: int) -> str:
+    """What a cluster is called until somebody names it."""
+    return f"cluster {cluster_id}"
+
+
+def is_machine_name(name: str) -> bool:
+    """Whether a name is none that anybody gave."""
+    return _MACHINE_NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str, of_what: str) -> str:
     """The name itself, if people and terminals can bear it.
 
@@ -208,9 +238,7 @@ def _problem(catalogue: Catalogue) -> str:
 
 def _content(catalogue: Catalogue) -> dict[str, Any]:
     """As it is written, but for the checksum."""
-    nothing = () if catalogue.registry else ("registry",)
-    content: dict[str, Any] = catalogue.model_dump(mode="json", exclude={"clusters", *nothing})
-    return {**content, "clusters": [cluster.to_dict() for cluster in catalogue.clusters]}
+    return catalogue.model_dump(mode="json", exclude=None if catalogue.registry else {"registry"})
 
 
 def _digest(content: Mapping[str, object]) -> str:

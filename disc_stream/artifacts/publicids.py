@@ -35,16 +35,15 @@ class PublicClusters:
         """Those of a catalogue."""
         heads: dict[int, ClusterInfo] = {}  # whose name counts: the one merged into, or else the first
         for cluster in catalogue.clusters:
-            one = cluster.id if cluster.merged_into is None else cluster.merged_into
+            one = cluster.public_id
             if one not in heads or cluster.id == one:
                 heads[one] = cluster
         places = {one: column for column, one in enumerate(heads)}
-        public = [c.id if c.merged_into is None else c.merged_into for c in catalogue.clusters]
         return cls(
             ids=tuple(heads),
             names=tuple(head.name for head in heads.values()),
             muted=tuple(head.muted for head in heads.values()),
-            column=np.array([places[one] for one in public], dtype=np.intp),
+            column=np.array([places[c.public_id] for c in catalogue.clusters], dtype=np.intp),
             own=catalogue.ids,
             registry=catalogue.registry,
         )

@@ -97,6 +97,32 @@ class StateQueries:
         )
         return {(device, boot): t0_us for device, boot, t0_us in rows}
 
+    def labels_at(self, device: str, unix_us: int) -> list[StoredLabel]:
+        """Labels of the windows of a device that a moment lies in, by start and time of labelling.
+
+        Windows overlap, and one may have been labelled by several models. Goes through all labels.
+
+        Args:
+            device: its id.
+            unix_us: the moment, in Unix microseconds; windows of devices without a clock are in none.
+        """
+        rows = self._rows(
+            "SELECT * FROM labels WHERE device = ? AND t0_unix_us <= ? AND t0_unix_us + t1_us - t0_us > ? "
+            "ORDER BY t0_unix_us, labelled_us",
+            device, unix_us, unix_us,
+        )  # fmt: skip
+        return [StoredLabel._make(row) for row in rows]
+
+    def labelled_between(self, device: str) -> tuple[int, int] | None:
+        """Start of the first and the last labelled window of a device, in Unix microseconds; None if none."""
+        query = "SELECT min(t0_unix_us), max(t0_unix_us) FROM labels WHERE device = ?"
+        first, last = next(self._rows(query, device))
+        return None if first is None else (int(first), int(last))
+
+    def models(self) -> set[str]:
+        """Versions of the models that the labels which are kept are of. Goes through all labels."""
+        return {str(model) for (model,) in self._rows("SELECT DISTINCT model FROM labels")}
+
     def label_count(self) -> int:
         """How many labels there are."""
         return int(self._value("SELECT count(*) FROM labels"))
