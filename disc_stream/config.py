@@ -21,6 +21,12 @@ class ServeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bundle: Path | None = Field(None, title="Bundle", description="folder or zip of the model")
+    models: Path | None = Field(
+        None,
+        title="Registry",
+        description="folder of a registry of models, whose version in production serves",
+    )
+    follow_s: float = Field(1.0, gt=0, le=60, title="Seconds between two looks at the registry")
     collect: bool = Field(
         False, title="Collect only", description="receive and keep messages without a model"
     )
@@ -95,10 +101,12 @@ class ServeConfig(BaseModel):
 
     @model_validator(mode="after")
     def _bundle_or_collect(self) -> Self:
-        if self.bundle is None and not self.collect:
+        if self.bundle is None and self.models is None and not self.collect:
             raise PydanticCustomError("missing_bundle", "a model is needed")
-        if self.bundle is not None and self.collect:
+        if self.collect and (self.bundle is not None or self.models is not None):
             raise PydanticCustomError("bundle_and_collect", "a model labels what is received")
+        if self.bundle is not None and self.models is not None:
+            raise PydanticCustomError("bundle_and_models", "there can be one model at a time")
         return self
 
 
@@ -157,11 +165,18 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
         case "missing_bundle":
             return ConfigError(
                 "the setting 'bundle' is missing",
-                remedy="Give --bundle, or put it into a --config file; --collect receives without a model",
+                remedy="Give --bundle or --models, or put one into a --config file; --collect receives "
+                "without a model",
             )
         case "bundle_and_collect":
             return ConfigError(
-                "--collect and a bundle exclude each other", remedy="Give --bundle to label, --collect not to"
+                "--collect and a bundle or a registry exclude each other",
+                remedy="Give --bundle or --models to label, --collect not to",
+            )
+        case "bundle_and_models":
+            return ConfigError(
+                "--bundle and --models exclude each other",
+                remedy="Give --models alone; disc-stream models add puts a bundle into the registry",
             )
     key = str(problem["loc"][0])
     where = (

@@ -34,6 +34,13 @@ def serve(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Folder or zip that `disc-stream export` wrote.")
     ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            help="Registry of models: the version in production serves, and is followed when it changes.",
+        ),
+    ] = None,
     trusted_key: TrustedKeyOption = None,
     collect: Annotated[
         bool, typer.Option("--collect", help="Receive and keep everything, without a model and labels.")
@@ -106,6 +113,10 @@ def serve(
     finishes what was received and stops. With --json, stdout gets one JSON
     object a line: ready, status, stopped.
 
+    With --models it serves what a registry has in production. Another version, a
+    rollback, a name or a merge takes effect within seconds, between two batches.
+    While the registry is empty it only collects, for a first `retrain`.
+
     With --collect it needs no model: what it keeps is a first model's training
     data (`disc-stream data export`), and is labelled later, from its beginning,
     by `serve --bundle` on the same --state folder.
@@ -120,7 +131,8 @@ def serve(
     setup_logging(verbose)
     os.umask(0o077)  # what it keeps is for nobody else; the processes that it starts inherit this
     given: dict[str, Any] = {
-        "bundle": bundle, "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
+        "bundle": bundle, "models": models,
+        "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
         "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
         "threads": threads, "collect": collect or None, "http_token": http_token,
@@ -198,6 +210,10 @@ class _JsonReport:
 def _say_ready(server: Server) -> None:
     model, page = server.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
+    if model is None and server.config.models is not None:
+        say(f"collecting what is sent to {server.broker}: none of {server.config.models} serves yet")
+        say("next: disc-stream retrain, once enough has come")
+        return
     if model is None:
         say(f"collecting what is sent to {server.broker}, without labels{page}")
         say(f"waiting for samples on {server.config.prefix}/DEVICE/raw")

@@ -7,30 +7,28 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 
-from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.model import Model
-from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.config import ServeConfig
+from disc_stream.config import ServeConfig, default_state
 from disc_stream.errors import (
     BrokerError,
     ConfigError,
-    EncoderUnavailableError,
     MissingExtraError,
     TopicError,
 )
-from disc_stream.stream.pipeline import encoder_stage
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
+from disc_stream_server.following import Follower, first_model
+from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.openfiles import raise_file_limit
 from disc_stream_server.service import Service
+from disc_stream_server.storage.queries import FILE, StateReader
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ class Server:
         clock = clock or SystemClock()
         self._check_addresses()
         raise_file_limit()
-        self.model = _open_model(config)
+        self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
         self._page = _make_page(config, self.waits_for)
         everyone: list[Observer] = [
@@ -72,6 +70,9 @@ class Server:
             clock=clock,
             on_failure=self._fail,
         )
+        self._follower = None
+        if config.models is not None:
+            self._follower = Follower(config, self.model, self._service.offer, clock)
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._stopped = self._is_starting = False
@@ -123,6 +124,8 @@ class Server:
             raise
         finally:
             self._is_starting = False
+        if self._follower is not None:
+            self._follower.start()
 
     def request_stop(self) -> None:
         """Let ``wait`` return, and a ``start`` that waits for the broker fail; for signal handlers, too."""
@@ -154,6 +157,8 @@ class Server:
         if self._stopped:
             return True
         self._stopped = True
+        if self._follower is not None:
+            self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
         if self._page is not None:
             self._page.stop()
@@ -189,19 +194,13 @@ class Server:
         self._ended.set()
 
 
-def _open_model(config: ServeConfig) -> Model | None:
-    """The model, checked to run; none where data is only collected."""
-    if config.bundle is None:
-        return None
-    bundle = Bundle.open(config.bundle, trusted_keys=config.trusted_key)
-    encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
-    model = Model(bundle.manifest, encoder, bundle.catalogue)
-    try:
-        encoder_stage(model, config.max_batch).probe()
-    except EncoderUnavailableError as error:
-        error.remedy = "If an earlier version exported the bundle, export its run again"
-        raise
-    return model
+def _labelled_by(config: ServeConfig) -> str:
+    """Version of the model that labels what comes after the last checkpoint; "" if none has labelled yet."""
+    state = config.state or default_state(config.client_id)
+    if not (state / FILE).exists():
+        return ""
+    with closing(StateReader(state)) as store:
+        return serving_version(store)
 
 
 def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:

@@ -33,7 +33,7 @@ def test_an_empty_file_is_no_settings(file: Path) -> None:
     [
         (
             "bundle: b\nmax_bach: 3\n",
-            r"unknown key 'max_bach' in '.*serve\.yaml'\. Known: bundle, collect, broker",
+            r"unknown key 'max_bach' in '.*serve\.yaml'\. Known: bundle, models",
         ),
         (
             "bundle: b\nreceive_maximum: 70000\n",
