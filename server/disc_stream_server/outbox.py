@@ -26,7 +26,7 @@ def last_will(topics: Topics, model: str) -> Will:
 
 def model_to_dict(model: Model) -> dict[str, Any]:
     """The message on ``$server/model``: what a device or a listener must know of the model."""
-    manifest = model.manifest
+    manifest, clusters = model.manifest, model.clusters
     return {
         "schema": MODEL_SCHEMA,
         "name": manifest.name,
@@ -35,7 +35,9 @@ def model_to_dict(model: Model) -> dict[str, Any]:
         "fs": manifest.fs,
         "window": manifest.window.model_dump(),
         "channels": [channel.model_dump() for channel in manifest.channels],
-        "clusters": [{"id": cluster.id, "name": cluster.name} for cluster in model.catalogue.clusters],
+        "clusters": [
+            {"id": one, "name": name} for one, name in zip(clusters.ids, clusters.names, strict=True)
+        ],
     }
 
 
