@@ -191,7 +191,7 @@ def share_out(quota: int, sizes: list[int], random: np.random.Generator) -> list
 def _from_strata(
     distance: Float32Array, weights: Weights, n: int, random: np.random.Generator
 ) -> tuple[IntArray, Weights]:
-    """Ascending positions, one from each of ``n`` strata of equal weight from the centroid outwards; weights."""
+    """One window of each of ``n`` strata of equal weight: ascending positions, and their weights."""
     order = np.argsort(distance, kind="stable")
     if n >= len(order):
         return np.arange(len(order)), weights.copy()
@@ -202,4 +202,4 @@ def _from_strata(
     points = (np.arange(n) + random.random(n)) * step
     hit = np.minimum(np.searchsorted(edges, points, side="right"), len(order) - 1)
     found, times = np.unique(order[hit], return_counts=True)
-    return found, times * step
+    return found.astype(np.int64), (times * step).astype(np.float64)

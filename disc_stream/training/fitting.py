@@ -26,6 +26,7 @@ from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.trainer import Trainer
+from disc_stream.training.warm import Carried
 from disc_stream.training.windows import apply_scaler, check_seed, fit_scaler
 from disc_stream.types import Float32Array
 
@@ -77,15 +78,22 @@ def fit_clusters(
 
     Raises:
         ConfigError: if the seed is out of range, the device or the precision is not there, the layout does
-            not fit the channels, or the checkpoint or ``pretrained`` belongs to another training.
+            not fit the channels, the checkpoint or ``pretrained`` belongs to another training, or the model
+            to go on from has another shape.
         TrainingError: if training cannot go on.
     """
     windows = task.windows
     seed, n_clusters = check_seed(task.seed), int(task.n_clusters)  # torch and JSON take none of numpy's
-    identity = _identity(family, windows, config, seed)
+    identity = _identity(family, windows, config, seed) | ({"warm": task.warm.digest} if task.warm else {})
     with _threads_for(config, windows.shape[2]):
         work = _set_up(family, windows, config, options, {**identity, "n_clusters": n_clusters})
         trainer, data, autoencoder, scaler = work
+        carried = None
+        if task.warm is not None:
+            task.warm.load_into(autoencoder)
+            scaler = task.warm.scaler
+            data = _on_device(apply_scaler(scaler, windows), trainer.device)
+            carried = Carried.of(task.warm, as_numpy(embed(autoencoder, data)))
         if pretrained is not None:
             pretrained.require(identity, config)
         if (given := pretrained or start) is not None and "pretrain" not in trainer.completed:
@@ -96,7 +104,11 @@ def fit_clusters(
         trainer.run(Pretraining(autoencoder, data, config))
 
         z = as_numpy(broadcast(embed(autoencoder, data)))
-        first = initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
+        first = (
+            initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
+            if carried is None
+            else carried.centroids(z, n_clusters, seed=seed)
+        )
         head = ClusterHead(broadcast(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
         kept = len(data) if config.refresh_steps else 0

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from disc_stream.training.events import Callback, ignore
 from disc_stream.types import Float32Array, IntArray
+
+if TYPE_CHECKING:
+    from disc_stream.training.warm import WarmStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Task:
         seed: same seed, same result on the same machine.
         devices: (n,) which device each window came from; None for all from one.
         order: (n,) the windows by device and time; None if they are in that order.
+        warm: a trained model of the same shape to go on from; None to start from scratch.
     """
 
     windows: Float32Array = field(repr=False)
@@ -26,6 +31,7 @@ class Task:
     seed: int = 0
     devices: IntArray | None = field(default=None, repr=False)
     order: IntArray | None = field(default=None, repr=False)
+    warm: WarmStart | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:

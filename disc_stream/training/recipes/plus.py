@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
+from disc_stream.errors import ConfigError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.checkpoint import State
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
@@ -52,7 +53,13 @@ class PlusRecipe:
         return resolve_plus(settings)
 
     def fit(self, task: Task, config: PlusConfig, options: FitOptions) -> LearnedPlus:
-        """Learn; see ``Recipe``."""
+        """Learn; see ``Recipe``. There is no going on from a model: its descriptors are fixed.
+
+        Raises:
+            ConfigError: also if the task has a model to go on from.
+        """
+        if task.warm is not None:
+            raise ConfigError("disc-plus cannot go on from a trained model", remedy="Start from scratch")
         n = len(task.windows)
         order = np.arange(n) if task.order is None else task.order
         devices = np.zeros(n, dtype=np.int64) if task.devices is None else task.devices

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from disc_stream.clustering.distinct import count_distinct
+from disc_stream.errors import ConfigError
 from disc_stream.models.dense import StackedAutoencoder, StackedConfig
 from disc_stream.training.families import (
     Family,
@@ -55,7 +56,13 @@ class BalancedRecipe(DeepRecipe):
     def fit(
         self, task: Task, config: TrainingConfig, options: FitOptions, pretrained: Pretrained | None = None
     ) -> LearnedFromSubset:
-        """Learn from the subset that the pretrained autoencoder's embeddings suggest; see ``DeepRecipe``."""
+        """Learn from the subset that the pretrained autoencoder's embeddings suggest; see ``DeepRecipe``.
+
+        Raises:
+            ConfigError: also if the task has a model to go on from: what it has learned from is not known.
+        """
+        if task.warm is not None:
+            raise ConfigError(f"{self.name} cannot go on from a trained model", remedy="Start from scratch")
         family, windows = self.autoencoder, task.windows
         if pretrained is None:
             pretrained = pretrain(family, windows, config, seed=task.seed, options=options)

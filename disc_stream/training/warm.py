@@ -1,0 +1,168 @@
+"""Going on from a trained model: its weights, its normalisation, its clusters."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.errors import ConfigError
+from disc_stream.training.centroids import nearest
+from disc_stream.types import Float32Array, IntArray
+
+if TYPE_CHECKING:
+    from disc_stream.training.checkpoint import State
+
+_CANDIDATES = 512  # places that a new centroid is tried at
+_SAMPLE = 8192  # windows that they are tried on
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A trained autoencoder and its clusters, to train on.
+
+    Args:
+        state: weights of the autoencoder.
+        centroids: (K, d) of the model.
+        scaler: normalisation that the weights have learned with; it is kept.
+    """
+
+    state: State = field(repr=False)
+    centroids: Tensor = field(repr=False)
+    scaler: ScalerInfo
+
+    @classmethod
+    def of(cls, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> WarmStart:
+        """From a trained autoencoder and its centroids, (K, d)."""
+        state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        return cls(state, centroids.detach().cpu().clone(), scaler)
+
+    @classmethod
+    def of_run(cls, path: Path) -> WarmStart:
+        """From a finished run folder.
+
+        Raises:
+            InputNotFoundError: if there is no such folder.
+            TrainingError: if it holds no finished run, or a damaged one.
+        """
+        from disc_stream.training.runs import load_run
+
+        run = load_run(path)
+        return cls.of(run.autoencoder, run.net.centroids, run.info.scaler)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything in it: what a training that began here is told from others by."""
+        digest = hashlib.sha256(self.scaler.model_dump_json().encode())
+        for name, value in sorted({**self.state, "centroids": self.centroids}.items()):
+            digest.update(f"{name} {tuple(value.shape)};".encode())
+            digest.update(np.ascontiguousarray(value.numpy()).data)
+        return digest.hexdigest()
+
+    def load_into(self, autoencoder: nn.Module) -> None:
+        """Give an autoencoder these weights.
+
+        Raises:
+            ConfigError: if it has another shape.
+        """
+        try:
+            autoencoder.load_state_dict(self.state)
+        except RuntimeError as error:
+            raise ConfigError(
+                "a training cannot go on from a model of another shape: "
+                + str(error).splitlines()[-1].strip(),
+                remedy="Use the settings, window and channels of that model, or start from scratch",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The old clusters of the training windows, to be found again once the embeddings have changed.
+
+    Args:
+        before: (n,) the cluster that each window had.
+        old: (K, d) centroids of the old model.
+    """
+
+    before: IntArray = field(repr=False)
+    old: Float32Array = field(repr=False)
+
+    @classmethod
+    def of(cls, warm: WarmStart, z: Float32Array) -> Carried:
+        """From the embeddings (n, d) by the old weights."""
+        old = np.asarray(warm.centroids.numpy(), dtype=np.float32)
+        return cls(nearest(z, old), old)
+
+    def centroids(self, z: Float32Array, n_clusters: int, *, seed: int) -> Float32Array:
+        """See ``carried_centroids``; ``z`` (n, d) by the new weights."""
+        return carried_centroids(z, self.before, self.old, n_clusters, seed=seed)
+
+
+def carried_centroids(
+    z: Float32Array, before: IntArray, old: Float32Array, n_clusters: int, *, seed: int
+) -> Float32Array:
+    """Centroids of the old clusters in a new embedding space, and as many more or fewer as it takes.
+
+    An old cluster is where the windows are now that it had before. Clusters too many are merged pair by pair,
+    those first whose merging adds least to the squared distances (Ward 1963,
+    doi:10.1080/01621459.1963.10500845). Missing ones are added one by one where a new centroid takes most off
+    the squared distances, without moving the others (as in the fast global k-means of Likas, Vlassis and
+    Verbeek 2003, doi:10.1016/S0031-3203(02)00060-2), tried at a sample of the windows.
+
+    Args:
+        z: (n, d) embeddings of the training windows.
+        before: (n,) the cluster that each had in the old model.
+        old: (K_old, d) centroids of the old model; used for clusters that have no window here.
+        n_clusters: K.
+        seed: of the sample.
+
+    Returns:
+        (n_clusters, d); the old clusters first, in their order, but for merged ones.
+    """
+    points = z.astype(np.float64)
+    sizes = np.bincount(before, minlength=len(old)).astype(np.float64)
+    sums = np.zeros((len(old), points.shape[1]))
+    np.add.at(sums, before, points)
+    centroids = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1.0)[:, None], old.astype(np.float64))
+    while len(centroids) > n_clusters:
+        centroids, sizes = _with_nearest_merged(centroids, sizes)
+    random = np.random.default_rng(seed)
+    while len(centroids) < n_clusters:
+        centroids = np.vstack([centroids, _most_useful(points, centroids, random)])
+    return centroids.astype(np.float32)
+
+
+def _with_nearest_merged(centroids: Points, sizes: Points) -> tuple[Points, Points]:
+    apart = np.square(centroids[:, None] - centroids[None]).sum(2)
+    weight = sizes[:, None] * sizes[None] / np.maximum(sizes[:, None] + sizes[None], 1.0)
+    cost = np.where(np.tri(len(centroids), dtype=bool), np.inf, apart * weight)
+    one, other = np.unravel_index(int(cost.argmin()), cost.shape)
+    total = max(float(sizes[one] + sizes[other]), 1.0)
+    centroids, sizes = centroids.copy(), sizes.copy()
+    centroids[one] = (sizes[one] * centroids[one] + sizes[other] * centroids[other]) / total
+    sizes[one] += sizes[other]
+    return np.delete(centroids, other, axis=0), np.delete(sizes, other)
+
+
+def _most_useful(points: Points, centroids: Points, random: np.random.Generator) -> Points:
+    """The mean of the windows that would go to the best of the places tried, (d,)."""
+    sample = points[np.sort(random.permutation(len(points))[:_SAMPLE])]
+    own = _squared(sample, centroids).min(1)
+    tried = sample[np.sort(random.permutation(len(sample))[:_CANDIDATES])]
+    gain = np.maximum(own[:, None] - _squared(sample, tried), 0.0).sum(0)
+    best = tried[int(gain.argmax())]
+    going = np.square(sample - best).sum(1) < own
+    return np.asarray(sample[going].mean(0) if going.any() else best)
+
+
+def _squared(x: Points, y: Points) -> Points:
+    """Squared distances, (n, d) and (m, d) -> (n, m)."""
+    return np.asarray(np.square(x).sum(1)[:, None] - 2.0 * x @ y.T + np.square(y).sum(1)[None])
