@@ -18,6 +18,7 @@ from disc_stream import __version__
 from disc_stream.cli import (
     benchmark,
     broker,
+    clusters,
     data,
     deadletter,
     demo,
@@ -26,11 +27,13 @@ from disc_stream.cli import (
     export,
     forgetting,
     label,
+    models,
     plot,
     serve,
     streams,
     train,
     watch,
+    which,
     wire,
 )
 from disc_stream.errors import DiscStreamError
@@ -88,6 +91,9 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+models.app.command("which")(which.which)
+app.add_typer(models.app, name="models")
+app.add_typer(clusters.app, name="clusters")
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")

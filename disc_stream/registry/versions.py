@@ -50,7 +50,10 @@ def find_version(connection: sqlite3.Connection, folder: Path, ref: int | str) -
     query = f"SELECT {_COLUMNS} FROM versions WHERE number = ?"  # noqa: S608 - a constant
     row = connection.execute(query, (number,)).fetchone()
     if row is None:
-        known = [f"{n} ({v})" for n, v in connection.execute("SELECT number, version FROM versions")]
+        known = [
+            f"{n} ({v})"
+            for n, v in connection.execute("SELECT number, version FROM versions ORDER BY number")
+        ]
         shown = ", ".join(known[-8:]) + (f" and {len(known) - 8} older ones" if len(known) > 8 else "")
         remedy = f"The versions are: {shown}" if known else "Add one: disc-stream models add BUNDLE"
         raise ConfigError(f"there is no version {printable(str(ref), 80)!r}", remedy=remedy)
