@@ -29,6 +29,7 @@ from disc_stream.cli import (
     label,
     models,
     plot,
+    retrain,
     serve,
     streams,
     train,
@@ -91,6 +92,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+app.command("retrain")(retrain.retrain)
 models.app.command("which")(which.which)
 app.add_typer(models.app, name="models")
 app.add_typer(clusters.app, name="clusters")

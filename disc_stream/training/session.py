@@ -30,6 +30,7 @@ from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned, Recipe
 from disc_stream.training.runs import read_info, save_run
 from disc_stream.training.task import FitOptions, Task
+from disc_stream.training.warm import WarmStart
 from disc_stream.training.windows import check_training_windows
 from disc_stream.types import Float32Array, IntArray
 
@@ -51,6 +52,7 @@ class TrainingRequest:
         seed: same seed, same result.
         device: ``auto``, ``cpu`` or ``cuda``.
         resume: go on with an unfinished run in ``out``.
+        warm_start: run folder of a model to go on from; None to start from scratch.
     """
 
     dataset: str
@@ -63,6 +65,7 @@ class TrainingRequest:
     seed: int = 0
     device: str = "auto"
     resume: bool = False
+    warm_start: Path | None = None
 
 
 def train_run(split: Split, request: TrainingRequest, callback: Callback = ignore) -> RunInfo:
@@ -91,7 +94,8 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         raise DataError(f"{request.dataset!r} cannot be learned from: {error}") from error
 
     options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
-    learned = recipe.fit(_task(windows, split.train, n_clusters, request.seed), config, options)
+    task = _task(windows, split.train, n_clusters, request)
+    learned = recipe.fit(task, config, options)
     found = _Found.of(learned, split)
     info = _describe(learned, found, split, request)
     if not is_rank_zero():  # of several processes, one writes
@@ -124,13 +128,14 @@ def exportable_recipe(method: str) -> Recipe[Any]:
     raise ConfigError(f"unknown method {method!r}{did_you_mean(method, offered)}", remedy=remedy)
 
 
-def _task(windows: Float32Array, train: WindowSet, n_clusters: int, seed: int) -> Task:
+def _task(windows: Float32Array, train: WindowSet, n_clusters: int, request: TrainingRequest) -> Task:
     return Task(
         windows,
         n_clusters,
-        seed,
+        request.seed,
         devices=train.subject.astype(np.int64),
         order=np.lexsort((train.start, train.group, train.subject)),
+        warm=None if request.warm_start is None else WarmStart.of_run(request.warm_start),
     )
 
 

@@ -80,7 +80,7 @@ def fit_plus(
     log = SearchLog(options.checkpoints, identity, resume=options.resume)
     # Two threads may sum in another order, and the last bit decides which candidate wins.
     with threadpool_limits(1):
-        descriptors, x, restore = _describe(windows, config)
+        descriptors, x, restore = describe_windows(windows, config)
         search = _search(x, devices, task, config, log)
         chosen, history = _run(search, config, options.callback)
         student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, task.n_clusters)
@@ -89,7 +89,9 @@ def fit_plus(
     )
 
 
-def _describe(windows: Float32Array, config: PlusConfig) -> tuple[Descriptors, Array, tuple[Array, Array]]:
+def describe_windows(
+    windows: Float32Array, config: PlusConfig
+) -> tuple[Descriptors, Array, tuple[Array, Array]]:
     """Standardised descriptors (n, F), and the mean and factor of each that standardised them."""
     spread = windows.std((0, 1), dtype=np.float64)
     scale = torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0))
@@ -195,3 +197,26 @@ def _network(descriptors: Descriptors, student: Discriminant, mean: Array, facto
     shift = student.shift - mean @ project
     parts = (torch.from_numpy(part) for part in (project, shift, student.centroids))
     return DescriptorNet(descriptors, *parts)
+
+
+def carry_over_of(windows: Float32Array, devices: IntArray, *, seed: int) -> CarryOver | None:
+    """Scores any labelling of windows by what carries over, whatever method has found it; see ``CarryOver``.
+
+    Args:
+        windows: (n, T, C) float32, windows of one device in time order.
+        devices: (n,) which device each window came from.
+        seed: of the folds.
+
+    Returns:
+        None if there are too few devices to say anything, or all windows are alike.
+    """
+    config = PlusConfig()
+    _, counts = np.unique(devices, return_counts=True)
+    if (counts > config.lag).sum() < config.few_devices:
+        return None
+    try:
+        with threadpool_limits(1):
+            x = describe_windows(windows, config)[1]
+    except TrainingError:
+        return None
+    return CarryOver(x, devices, config, seed)

@@ -1,0 +1,201 @@
+"""``disc-stream retrain``: the next version of a registry, from what a server has received."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from disc_stream.cli.common import (
+    JsonOption,
+    PrefixOption,
+    SeedOption,
+    TrustedKeyOption,
+    VerboseOption,
+    parse_settings,
+    require_extras,
+    say,
+    setup_logging,
+)
+from disc_stream.cli.registries import ModelsOption
+from disc_stream.cli.streams import StateOption, state_folder
+from disc_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from disc_stream.retraining.pipeline import Outcome
+    from disc_stream.retraining.request import Progress, RetrainRequest
+
+_EVERY_S = 1.0
+REJECTED = 3
+"""Exit code: the candidate was rejected by the gate."""
+
+
+def retrain(
+    models: ModelsOption,
+    state: StateOption = None,
+    prefix: PrefixOption = "ds/v1",
+    method: Annotated[str, typer.Option("--method", help="disc, dsc or disc-plus.")] = "disc",
+    preset: Annotated[str, typer.Option("--preset", help="See `train --help`.")] = "small",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting of the preset; repeatable."),
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option("--clusters", help="How many. Default: as many as in production; 6 for a first model."),
+    ] = None,
+    windows: Annotated[int, typer.Option("--windows", help="Windows to learn from, at most.")] = 20_000,
+    half_life_days: Annotated[
+        float, typer.Option("--half-life-days", help="Age at which windows count half.")
+    ] = 7.0,
+    window_s: Annotated[
+        float, typer.Option("--window-s", help="Length of windows, for a first model.")
+    ] = 2.56,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Do not go on from the weights in production.")
+    ] = False,
+    seed: SeedOption = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Default: all cores.")] = None,
+    nice: Annotated[
+        int, typer.Option("--nice", min=0, max=19, help="Priority below that of other processes.")
+    ] = 10,
+    sign: Annotated[
+        Path | None, typer.Option("--sign", help="Private key to sign the new version with.")
+    ] = None,
+    trusted_key: TrustedKeyOption = None,
+    no_promote: Annotated[
+        bool, typer.Option("--no-promote", help="Leave the new version a candidate.")
+    ] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Do not go on with an unfinished retraining; begin anew.")
+    ] = False,
+    why: Annotated[str, typer.Option("--why", help="For the history; one line.")] = "asked for",
+    who: Annotated[
+        str | None, typer.Option("--who", help="For the history. Default: your user name.")
+    ] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Learn again from what a server has received, and put the result into production if it is as good.
+
+    Chooses windows from the spool (recent ones first, all devices and clusters
+    alike), trains, exports, and finds out which cluster is which of the old ones,
+    so that ids and names stay. The acceptance gate then compares the candidate
+    with the version in production; a rejected one stays in the registry to be
+    looked at (exit code 3). A running `serve --models` follows by itself.
+
+    A retraining that was stopped goes on where it was when the same command is
+    given again.
+
+    Example: disc-stream retrain --models models --why "weekly"
+    """
+    require_extras("disc-stream retrain", "train", "export")
+    from disc_stream.registry import user_name
+    from disc_stream.retraining.pipeline import retrain as run
+    from disc_stream.retraining.request import RetrainRequest
+
+    setup_logging(verbose)
+    folder = state_folder(state)
+    os.umask(0o077)  # what is on its way holds recorded motion
+    request = _request(
+        RetrainRequest,
+        {
+            "models": models, "state": folder, "prefix": prefix, "method": method, "preset": preset,
+            "settings": parse_settings(settings or []), "clusters": clusters, "windows": windows,
+            "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
+            "seed": seed, "device": device, "sign_key": sign, "trusted_key": tuple(trusted_key) if trusted_key else None,
+            "promote": not no_promote, "why": why, "who": who or user_name(),
+        },
+    )  # fmt: skip
+    os.nice(nice)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    outcome = run(request, _teller(as_json), discard=discard)
+    if as_json:
+        _print_line({"event": "done", **outcome_facts(outcome)})
+    else:
+        _tell_outcome(outcome, models)
+    if outcome.rejected:
+        raise typer.Exit(REJECTED)
+
+
+def _request(kind: type[RetrainRequest], values: dict[str, Any]) -> RetrainRequest:
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(
+            f"--{name} is not usable: {first['msg']}", remedy="See: disc-stream retrain --help"
+        ) from None
+
+
+def _teller(as_json: bool) -> Callable[[Progress], None]:
+    """Prints how far it is: a line when a phase begins or says something new, at most one a second."""
+    import time
+
+    phase, told_at = "", 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal phase, told_at
+        now = time.monotonic()
+        if progress.phase == phase and now - told_at < _EVERY_S:
+            return
+        phase, told_at = progress.phase, now
+        if as_json:
+            _print_line({"event": "progress", **progress._asdict()})
+            return
+        of = "" if progress.total is None else f" {progress.done:,} of {progress.total:,}"
+        typer.echo(f"{progress.phase:8}{of} {progress.words}", err=True)
+
+    return tell
+
+
+def _print_line(value: dict[str, Any]) -> None:
+    import json
+
+    say(json.dumps(value, allow_nan=False))
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """What came of a retraining, for ``--json``."""
+    version, deployment = outcome.version, outcome.deployment
+    return {
+        "version": version.version,
+        "number": version.number,
+        "promoted": deployment is not None,
+        "rejected": outcome.rejected,
+        "windows": outcome.windows,
+        "seen": outcome.seen,
+        "devices": outcome.devices,
+        "gate": [check.model_dump() for check in outcome.checks],
+        "transitions": [one.model_dump() for one in version.proposal.transitions],
+    }
+
+
+def _tell_outcome(outcome: Outcome, models: Path) -> None:
+    version = outcome.version
+    say(
+        f"version {version.number} ({version.version}) learned from {outcome.windows:,} of {outcome.seen:,} "
+        f"windows of {outcome.devices} devices"
+    )
+    for check in outcome.checks:
+        say(f"  {'passed' if check.passed else 'FAILED'}  {check.measure}: {check.reason}")
+    where = f"--models {quote(str(models))}"
+    if outcome.rejected:
+        say("it was rejected; the version before stays in production")
+        say(f"next: disc-stream models show {version.number} {where}")
+    elif outcome.deployment is not None:
+        say("it is in production")
+        say(f"next: disc-stream clusters list {where}")
+    else:
+        say(f"next: disc-stream models promote {version.number} {where} --why REASON")

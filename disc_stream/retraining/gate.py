@@ -1,0 +1,241 @@
+"""The acceptance gate: whether a candidate may take the place of the model in production.
+
+Every check has a measure, a limit and a reason in words. They are taken on windows from the spool, without
+any label of a person; where there is no model in production, those that compare with it are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from disc_stream.artifacts.model import Model
+from disc_stream.clustering.continuity import Alignment
+from disc_stream.registry import GateCheck
+from disc_stream.types import Float32Array, IntArray, Label
+
+_BATCH = 64
+_REPEATS = 5
+
+
+class GateLimits(BaseModel):
+    """What a candidate is held against."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    parity: float = Field(
+        0.999, ge=0, le=1, description="share of windows that graph and network label alike"
+    )
+    largest: float = Field(0.9, gt=0, le=1, description="share of windows that one cluster may have")
+    effective: float = Field(
+        0.4, ge=0, le=1, description="least share of the clusters that is used, exp(entropy) over K"
+    )
+    far: float = Field(3.0, gt=0, description="novelty from which on an anchor is not covered")
+    coverage: float = Field(0.9, ge=0, le=1, description="least share of the anchors that is covered")
+    continuity: float = Field(
+        0.9, ge=0, le=1, description="least share of what the best relabelling could keep that is kept"
+    )
+    kept: float = Field(0.6, ge=0, le=1, description="least share of the anchors that keep their id")
+    carry_over: float = Field(0.1, ge=0, description="by what part carry-over may be less than before")
+    flips: float = Field(0.05, ge=0, description="by how much labels may change more often, a window")
+    moved: float = Field(0.3, ge=0, le=1, description="share of recent windows that may change their id")
+    moved_of_one: float = Field(0.6, ge=0, le=1, description="the same of one named cluster")
+    latency_s: float = Field(1.0, gt=0, description=f"for a batch of {_BATCH} windows on this machine")
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """The last windows in the spool as they were published, and as the candidate would have labelled them.
+
+    Args:
+        published: (n,) public ids after smoothing, by the model in production.
+        labels: n labels of the candidate, with the ids that it would have.
+        named: public ids that people have named -> their names.
+    """
+
+    published: IntArray
+    labels: Sequence[Label]
+    named: dict[int, str]
+
+
+def check_parity(candidate: Model, limits: GateLimits) -> GateCheck:
+    """Does the graph compute what was trained?"""
+    value = candidate.manifest.parity.labels_equal
+    return GateCheck(
+        measure="parity",
+        value=value,
+        limit=limits.parity,
+        passed=value >= limits.parity,
+        reason=f"the graph labels {value:.2%} of the sample windows as the trained network does",
+    )
+
+
+def check_collapse(rows: IntArray, n_rows: int, limits: GateLimits) -> list[GateCheck]:
+    """Are the windows spread over the clusters?
+
+    Args:
+        rows: (n,) of the candidate.
+        n_rows: K.
+        limits: see there.
+    """
+    share = np.bincount(rows, minlength=n_rows) / max(1, len(rows))
+    used = share[share > 0]
+    effective = float(np.exp(-(used * np.log(used)).sum())) / n_rows if len(used) else 0.0
+    largest = float(share.max(initial=0.0))
+    return [
+        GateCheck(
+            measure="largest cluster",
+            value=largest,
+            limit=limits.largest,
+            passed=n_rows == 1 or largest <= limits.largest,
+            reason=f"the largest cluster has {largest:.1%} of the windows",
+        ),
+        GateCheck(
+            measure="clusters in use",
+            value=effective,
+            limit=limits.effective,
+            passed=effective >= limits.effective,
+            reason=f"as if {effective * n_rows:.1f} of {n_rows} clusters were equally used",
+        ),
+    ]
+
+
+def check_coverage(
+    rows: IntArray, distance: Float32Array, candidate: Model, limits: GateLimits
+) -> GateCheck | None:
+    """Does the candidate know the motion of the anchors? None if there are no anchors.
+
+    Args:
+        rows: (n,) of the anchors, by the candidate.
+        distance: (n,) squared, to their centroids.
+        candidate: the model.
+        limits: see there.
+    """
+    if not len(rows):
+        return None
+    q95 = np.array([one.distance_q95 or np.inf for one in candidate.catalogue.clusters])
+    covered = float((distance <= limits.far * q95[rows]).mean())
+    return GateCheck(
+        measure="coverage",
+        value=covered,
+        limit=limits.coverage,
+        passed=covered >= limits.coverage,
+        reason=f"{covered:.1%} of the anchors are near a centroid (novelty up to {limits.far:g})",
+    )
+
+
+def check_continuity(alignment: Alignment, limits: GateLimits) -> list[GateCheck]:
+    """Do labels keep their ids?"""
+    relative = alignment.kept / alignment.best if alignment.best else 1.0
+    return [
+        GateCheck(
+            measure="continuity",
+            value=relative,
+            limit=limits.continuity,
+            passed=relative >= limits.continuity,
+            reason=f"{alignment.kept:.1%} of the anchors keep their id; the best relabelling could keep "
+            f"{alignment.best:.1%}",
+        ),
+        GateCheck(
+            measure="anchors kept",
+            value=alignment.kept,
+            limit=limits.kept,
+            passed=alignment.kept >= limits.kept,
+            reason=f"{alignment.kept:.1%} of the anchors keep their id",
+        ),
+    ]
+
+
+def check_carry_over(old: float, new: float, limits: GateLimits) -> GateCheck:
+    """Do the labels say as much about other people, and about the next window, as before? In nats."""
+    limit = old * (1 - limits.carry_over)
+    return GateCheck(
+        measure="carry-over",
+        value=new,
+        limit=limit,
+        passed=new >= limit,
+        reason=f"{new:.3f} nats carry over to other devices and the next window; before {old:.3f}",
+    )
+
+
+def check_shadow(shadow: Shadow, limits: GateLimits) -> list[GateCheck]:
+    """What would have changed in the last windows of the spool?"""
+    if not shadow.labels:
+        return []
+    old, new = shadow.published, np.array([one.smoothed.label for one in shadow.labels])
+    before, after, moved = _flips(shadow.labels, old), _flips(shadow.labels, new), old != new
+    checks = [
+        GateCheck(
+            measure="flips",
+            value=after,
+            limit=before + limits.flips,
+            passed=after <= before + limits.flips,
+            reason=f"the label changes at {after:.1%} of the windows, before at {before:.1%}",
+        ),
+        GateCheck(
+            measure="windows moved",
+            value=float(moved.mean()),
+            limit=limits.moved,
+            passed=float(moved.mean()) <= limits.moved,
+            reason=f"{moved.mean():.1%} of the last {len(old)} windows would have another id",
+        ),
+    ]
+    worst = max(
+        ((float(moved[old == one].mean()), one) for one in shadow.named if (old == one).any()), default=None
+    )
+    if worst is not None:
+        share, one = worst
+        checks.append(
+            GateCheck(
+                measure="windows of a named cluster moved",
+                value=share,
+                limit=limits.moved_of_one,
+                passed=share <= limits.moved_of_one,
+                reason=f"{share:.1%} of the windows of {shadow.named[one]!r} would have another id",
+            )
+        )
+    return checks
+
+
+def _flips(labels: Sequence[Label], ids: IntArray) -> float:
+    """Share of windows whose id is not that of the window before, of the same boot.
+
+    Args:
+        labels: say which windows they are.
+        ids: (n,) of each.
+    """
+    last: dict[tuple[str, int], tuple[int, int]] = {}
+    pairs = changes = 0
+    for label, one in zip(labels, ids.tolist(), strict=True):
+        before = last.get((label.device, label.boot))
+        if before is not None and before[0] == label.window - 1:
+            pairs += 1
+            changes += before[1] != one
+        last[label.device, label.boot] = (label.window, one)
+    return changes / pairs if pairs else 0.0
+
+
+def check_latency(
+    candidate: Model, limits: GateLimits, clock: Callable[[], float] = time.perf_counter
+) -> GateCheck:
+    """Is it fast enough on this machine?"""
+    shape = (_BATCH, candidate.manifest.window.input_samples, len(candidate.manifest.channels))
+    batch: npt.NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
+    seconds = []
+    for _ in range(_REPEATS):
+        began = clock()
+        candidate.encoder.encode(batch)
+        seconds.append(clock() - began)
+    value = min(seconds)  # the others were disturbed
+    return GateCheck(
+        measure="latency",
+        value=value,
+        limit=limits.latency_s,
+        passed=value <= limits.latency_s,
+        reason=f"{_BATCH} windows take {value * 1000:.1f} ms on this machine",
+    )

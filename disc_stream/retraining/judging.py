@@ -1,0 +1,125 @@
+"""What a candidate makes of the windows in the spool: its ids, and the gate's checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disc_stream.artifacts.model import Model
+from disc_stream.clustering.anchors import AnchorSet, Bounds
+from disc_stream.clustering.continuity import Alignment, Wishes
+from disc_stream.data.types import UNLABELLED, WindowSet
+from disc_stream.registry import GateCheck
+from disc_stream.retraining import gate
+from disc_stream.retraining.naming import align_candidate, provisional, rows_of, wishes_of
+from disc_stream.retraining.recent import Recent
+from disc_stream.retraining.replayset import ReplaySet
+from disc_stream.stream.pipeline import Pipeline
+from disc_stream.stream.sessions import StreamSpec
+from disc_stream.types import IntArray
+
+if TYPE_CHECKING:
+    from disc_stream.retraining.pipeline import Base
+    from disc_stream.retraining.request import RetrainRequest
+
+_CARRY_OVER_WINDOWS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The result.
+
+    Args:
+        checks: of the gate.
+        alignment: which ids its rows go on with; None where nothing was in production.
+    """
+
+    checks: tuple[GateCheck, ...]
+    alignment: Alignment | None
+
+
+def judge(
+    candidate: Model, data: tuple[ReplaySet, Recent, StreamSpec], base: Base, request: RetrainRequest
+) -> Judged:
+    """Give a candidate its ids, and ask whether it may take over."""
+    replay, recent, _ = data
+    limits = request.limits
+    rows, distance = rows_of(candidate, replay.x)
+    checks = [gate.check_parity(candidate, limits)]
+    checks += gate.check_collapse(rows, len(candidate.catalogue), limits)
+    if base.version is None:
+        checks.append(gate.check_latency(candidate, limits))
+        return Judged(tuple(checks), None)
+    wishes = wishes_of(base.clusters, base.ids)
+    anchors = anchors_of(replay, request.seed)
+    alignment = align_candidate(candidate, anchors, wishes)
+    known = replay.ids >= 0
+    coverage = gate.check_coverage(rows[known], distance[known], candidate, limits)
+    checks += [] if coverage is None else [coverage]
+    checks += gate.check_continuity(alignment, limits)
+    checks += _carry_over(replay, rows, request)
+    checks += gate.check_shadow(_shadow(candidate, alignment, recent, wishes, base), limits)
+    checks.append(gate.check_latency(candidate, limits))
+    return Judged(tuple(checks), alignment)
+
+
+def anchors_of(replay: ReplaySet, seed: int) -> AnchorSet:
+    """Anchors: a bounded choice of the windows that have an id."""
+    known = np.flatnonzero(replay.ids >= 0)
+    everything = AnchorSet.published(
+        replay.x[known],
+        replay.ids[known],
+        replay.devices[known],
+        when_us=replay.when_us[known],
+        distance=replay.distance[known],
+    )
+    return everything.reduced(Bounds(), seed=seed)
+
+
+def _carry_over(replay: ReplaySet, rows: IntArray, request: RetrainRequest) -> list[GateCheck]:
+    """On windows that the models in production have labelled; the newest of each device."""
+    from disc_stream.training.plus.fitting import carry_over_of
+
+    known = np.flatnonzero(replay.ids >= 0)
+    newest = np.sort(known[np.argsort(-replay.when_us[known], kind="stable")[:_CARRY_OVER_WINDOWS]])
+    _, devices = np.unique(replay.devices[newest], return_inverse=True)
+    scorer = carry_over_of(replay.x[newest], devices.astype(np.int64), seed=request.seed)
+    if scorer is None:
+        return []
+    scores = []
+    for labels in (replay.ids[newest], rows[newest]):
+        kinds, dense = np.unique(labels, return_inverse=True)
+        scores.append(scorer.score(dense.astype(np.int64), len(kinds)))
+    return [gate.check_carry_over(scores[0], scores[1], request.limits)]
+
+
+def _shadow(
+    candidate: Model, alignment: Alignment, recent: Recent, wishes: Wishes, base: Base
+) -> gate.Shadow:
+    """Label the last windows in the spool as the candidate would have."""
+    model = provisional(candidate, alignment, wishes, base.registry)
+    ready = recent.inputs(model.manifest.window.input_samples)
+    labels = [one.label for one in Pipeline(model).label(ready)]
+    published = np.array([wishes.public(one) for one in recent.published.tolist()], dtype=np.int64)
+    named = {one.id: one.name for one in base.clusters if one.name}
+    return gate.Shadow(published, labels, named)
+
+
+def window_set(replay: ReplaySet, spec: StreamSpec) -> WindowSet:
+    """The windows as training takes them; a boot of a device is a recording."""
+    _, subject = np.unique(replay.devices, return_inverse=True)
+    pairs = np.stack([subject.astype(np.int64), replay.boots], axis=1)
+    _, group = np.unique(pairs, axis=0, return_inverse=True)
+    n = len(replay)
+    return WindowSet(
+        x=replay.x,
+        y=np.full(n, UNLABELLED, dtype=np.int16),
+        subject=subject.astype(np.int64),
+        group=group.reshape(-1).astype(np.int32),
+        start=np.round(replay.t0_us * (spec.fs / 1e6)).astype(np.int64),
+        fs=spec.fs,
+        channels=spec.channels,
+        label_names=(),
+    )

@@ -1,0 +1,85 @@
+"""Which ids the rows of a candidate get: continuity, with what people said in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo
+from disc_stream.artifacts.model import Model
+from disc_stream.clustering.anchors import AnchorSet
+from disc_stream.clustering.continuity import Alignment, Evidence, Wishes, align
+from disc_stream.registry import Cluster, RowIds, RowProposal, Transition
+from disc_stream.types import Float32Array, IntArray
+from disc_stream.wire.limits import MAX_UINT32
+
+_BATCH = 512
+
+
+def rows_of(model: Model, x: Float32Array) -> tuple[IntArray, Float32Array]:
+    """Row and squared distance to its centroid of every window, (n,) each.
+
+    Args:
+        model: reads the first samples of them.
+        x: (n, T, C) in the model's units and channels.
+    """
+    n_input = model.manifest.window.input_samples
+    rows, distances = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.float32)]
+    for start in range(0, len(x), _BATCH):
+        encoded = model.encoder.encode(np.ascontiguousarray(x[start : start + _BATCH, :n_input]))
+        best = encoded.q.argmax(axis=1)
+        rows.append(best.astype(np.int64))
+        distances.append(encoded.distance[np.arange(len(best)), best])
+    return np.concatenate(rows), np.concatenate(distances)
+
+
+def wishes_of(clusters: Sequence[Cluster], live: Sequence[int]) -> Wishes:
+    """What people said, as continuity asks for it.
+
+    Args:
+        clusters: all of the registry, retired ones too.
+        live: own ids of the rows in production.
+    """
+    return Wishes(
+        live=live,
+        named=[one.id for one in clusters if one.name],
+        merged_into={one.id: one.merged_into for one in clusters if one.merged_into is not None},
+        rejected=[(one.id, other) for one in clusters for other in one.rejections],
+        retired=[one.id for one in clusters if one.id not in set(live)],
+    )
+
+
+def align_candidate(candidate: Model, anchors: AnchorSet, wishes: Wishes) -> Alignment:
+    """Ids for the rows of a candidate, by where it puts the anchors."""
+    rows, _ = rows_of(candidate, anchors.windows)
+    evidence = Evidence(anchors.ids, rows, len(candidate.catalogue), weights=anchors.weights)
+    return align(evidence, wishes)
+
+
+def proposal_of(alignment: Alignment, based_on: str | None, descriptions: Sequence[str] = ()) -> RowIds:
+    """The ids of an alignment, for the registry."""
+    texts = list(descriptions) or [""] * len(alignment.rows)
+    rows = tuple(
+        RowProposal(id=row.id, parent=row.parent, merged_into=row.merged_into, description=text)
+        if row.id is None
+        else RowProposal(id=row.id, description=text)
+        for row, text in zip(alignment.rows, texts, strict=True)
+    )
+    transitions = tuple(Transition.model_validate(one, from_attributes=True) for one in alignment.transitions)
+    return RowIds(based_on=based_on, rows=rows, transitions=transitions)
+
+
+def provisional(candidate: Model, alignment: Alignment, wishes: Wishes, registry: str) -> Model:
+    """The candidate with its ids, to compare its labels with those of the model in production.
+
+    Fresh rows have ids from the top of their range until the registry gives them one.
+    """
+    clusters = []
+    for row, (info, aligned) in enumerate(zip(candidate.catalogue.clusters, alignment.rows, strict=True)):
+        own = MAX_UINT32 - row if aligned.id is None else aligned.id
+        public = aligned.merged_into if aligned.id is None else wishes.public(own)
+        merged = None if public in {own, None} else public
+        clusters.append(ClusterInfo(**{**info.model_dump(), "id": own, "merged_into": merged}))
+    catalogue = Catalogue.of(candidate.version, clusters)
+    return candidate.with_catalogue(catalogue.model_copy(update={"registry": registry}))
