@@ -102,6 +102,11 @@ CASES = [
     ("hapt", replace_line(LABELS, 2, "1 1 7 30 21"), r"line 2: samples 30\.\.21 are not within"),
     ("hapt", replace_line(LABELS, 2, "1 1 7 20 30"), r"line 2: samples 20\.\.30 overlap another span"),
     ("hapt", replace_line(LABELS, 2, "1 1 7 21.5 30"), r"labels\.txt, row 2: expected whole numbers"),
+    (
+        "hapt",
+        replace_line(LABELS, 2, f"1 1 7 {'6' * 40} 4.1"),
+        r"labels\.txt, row 2: .* got 6\.66667e\+39\. ",
+    ),
     ("uci-har", delete(UCI_SIGNAL), r"total_acc_z_train\.txt is missing"),
     ("uci-har", drop_lines(UCI_SIGNAL, 1), r"total_acc_z_train\.txt has 5 rows, but y_train\.txt has 6"),
     ("uci-har", cut(UCI_SIGNAL, 20), r"total_acc_z_train\.txt, line 6: expected 128 numbers, got 127"),

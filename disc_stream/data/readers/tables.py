@@ -12,6 +12,8 @@ import numpy.typing as npt
 from disc_stream.data.readers.source import Source
 from disc_stream.errors import DataError
 
+_LARGEST_WHOLE = 2**31  # of a count, a label or a position in a file
+
 
 def read_text(source: Source, name: str) -> str:
     """A text file of a dataset.
@@ -63,9 +65,13 @@ def read_table(
         raise DataError(f"{source.where(name)} has no rows", remedy="Download the dataset again")
     if table.shape[1] != columns or not np.isfinite(table).all():
         raise _explain(text, source.where(name), columns, delimiter, skip)
-    if np.issubdtype(np.dtype(dtype), np.integer) and not (table == np.rint(table)).all():
-        row = int(np.flatnonzero((table != np.rint(table)).any(axis=1))[0])
-        raise DataError(f"{source.where(name)}, row {row + 1}: expected whole numbers, got {table[row]}")
+    if np.issubdtype(np.dtype(dtype), np.integer):
+        wrong = (table != np.rint(table)) | (np.abs(table) > _LARGEST_WHOLE)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise DataError(
+                f"{source.where(name)}, row {row + 1}: expected whole numbers, got {table[row, column]:g}"
+            )
     return table.astype(dtype)
 
 
