@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,14 @@ def forget(
             help="Also clear what this broker retains of it: mqtt://host:port",
         ),
     ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            envvar="DISC_STREAM_MODELS",
+            help="Also mark the versions of this registry that were trained on it, until they are replaced.",
+        ),
+    ] = None,
     prefix: PrefixOption = "ds/v1",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
@@ -41,6 +50,9 @@ def forget(
     Works while the server runs, which then knows nothing of it either, nor does its page. A device that
     goes on sending is a new one from then on: stop it first, or take its access away. Copies that were
     exported stay, and so does what the log says. At the end it says what was looked at.
+
+    What retrainings keep (windows of many devices) is removed as a whole: the next one begins from scratch,
+    and learns nothing from the device.
 
     An id that breaks the grammar, of which there are only dead letters, can be erased like any other.
 
@@ -70,12 +82,28 @@ def forget(
     finally:
         if link is not None:
             link.close()
+    marked = [] if models is None else _mark(models, device)
     cleared = [f"{topics.prefix}/{device}/{kind}" for kind in Kind] if link is not None else []
     if as_json:
         facts = {"device": device, "state": str(folder), "broker_cleared": broker is not None}
-        print_json({**facts, "topics_cleared": cleared, **asdict(erased)})
+        print_json({**facts, "topics_cleared": cleared, "versions_marked": marked, **asdict(erased)})
     else:
         _print_receipt(device, erased, cleared)
+        for version in marked:
+            say(f"  marked: version {version} was trained on it; disc-stream retrain replaces it")
+
+
+def _mark(models: Path, device: str) -> list[int]:
+    """Mark the versions that learned from it; their numbers."""
+    from disc_stream.registry import Registry
+
+    with Registry.open(models) as registry:
+        found = [
+            v.number for v in registry.versions() if v.pruned_us is None and v.lineage.trained_on(device)
+        ]
+        for number in found:
+            registry.mark(number, "trained on data of a device that was erased since")
+    return found
 
 
 def _print_receipt(device: str, erased: Erased, cleared: list[str]) -> None:

@@ -37,6 +37,7 @@ from disc_stream.retraining.work import Work
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream_server.dataset.collected import spec_of_collected
 from disc_stream_server.dataset.replay import Replay, whole_windows
+from disc_stream_server.storage.forget import RETRAINING
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +280,7 @@ def _add(
         if judged.alignment is None
         else proposal_of(judged.alignment, base.version)
     )
+    work.require_begun()
     try:
         return registry.add(
             work.bundle, lineage, proposal, rejected=rejected, trusted_keys=request.trusted_key
@@ -290,6 +292,4 @@ def _add(
 
 def unfinished(state: Path) -> bool:
     """Whether a retraining of this state folder was begun and not finished."""
-    from disc_stream.retraining.work import FOLDER
-
-    return (state / FOLDER / "plan.json").exists()
+    return (state / RETRAINING / "plan.json").exists()

@@ -33,9 +33,9 @@ from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream.types import Channel, WindowSpec
+from disc_stream_server.storage.forget import RETRAINING
 from disc_stream_server.storage.lock import FolderLock
 
-FOLDER = "retraining"
 _SCHEMA, _VERSION = "disc-stream.replay", 1
 _ARRAYS = ("x", "ids", "boots", "t0_us", "when_us", "distance")
 
@@ -64,7 +64,7 @@ class Work:
     """
 
     def __init__(self, state: Path) -> None:
-        self.path = state / FOLDER
+        self.path = state / RETRAINING
         try:
             self._lock = FolderLock(self.path)
         except StorageError as error:
@@ -112,6 +112,18 @@ class Work:
         part = self.path / "plan.part"
         _written(part, json.dumps(plan, indent=2) + "\n")
         part.replace(self.path / "plan.json")
+
+    def require_begun(self) -> None:
+        """Check that nobody has erased a device, and with it what is on its way.
+
+        Raises:
+            ConfigError: if so.
+        """
+        if self.plan() is None:
+            raise ConfigError(
+                "a device was erased during the retraining, and with it what it was learning from",
+                remedy="Run the same command again; the device is not in the next one",
+            )
 
     def discard(self) -> None:
         """Remove what is on its way."""

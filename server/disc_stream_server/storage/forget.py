@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ _TABLES = ("parts", "labels", "dead_letters")
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.01
 _LOOK_S = 0.1  # between two looks whether the server has heard of it
+
+RETRAINING = "retraining"
+"""Folder, within the state folder, of what retrainings have on the way and keep; see disc_stream.retraining.work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
         receipt["spool/waiting.sqlite"] += _forget_waiting(spool / WAITING, device, topics)
     counts = _forget_state(state / FILE, device, topics, upto)
     receipt |= {f"state.sqlite, {name}": count for name, count in counts.items()}
+    receipt["retraining"] = _forget_retraining(state / RETRAINING)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
         remove(copy)
@@ -96,6 +101,23 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     messages = sum(count for place, count in receipt.items() if place.startswith("spool/"))
     others = sum(count for name, count in counts.items() if name != "labels")
     return Erased(messages, counts["labels"], others, len(copies), receipt)
+
+
+def _forget_retraining(folder: Path) -> int:
+    """Remove all that retrainings keep: windows of many devices, and what was learned from them.
+
+    One that runs notices that its plan is gone, and adds no version.
+    """
+    if not folder.is_dir():
+        return 0
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    (folder / "plan.json").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != "lock":
+            path.unlink(missing_ok=True)
+    return len(files)
 
 
 def finish(state: Path, erased: Erased, device: str, prefix: str) -> Erased:
