@@ -42,7 +42,7 @@ _PAUSE_S = 0.01
 _LOOK_S = 0.1  # between two looks whether the server has heard of it
 
 RETRAINING = "retraining"
-"""Folder, within the state folder, of what retrainings have on the way and keep; see disc_stream.retraining.work."""
+"""Folder, within the state folder, of what retrainings keep; see ``disc_stream.retraining.work``."""
 
 
 @dataclass(frozen=True, slots=True)
