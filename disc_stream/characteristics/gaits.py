@@ -11,7 +11,8 @@ from disc_stream.characteristics.proposals import Proposal
 from disc_stream.characteristics.upright import WALKING_HZ
 
 RUNNING_HZ = 2.3  # steps per second
-_FEWEST_STEPS_HZ = 1.2
+_FEWEST_STEPS_HZ = 1.0  # slow climbing
+_HOPPING_HZ = 2.25  # the rate that people choose for hops in place; nobody runs with so few steps
 _SURELY_RUNNING_MG = 550.0
 _LIMB_RAD_S = 1.3  # a thigh or an arm swings; the trunk turns by some degrees only
 _LIMB_MG = 280.0
@@ -53,6 +54,9 @@ def name_running(c: Characteristics) -> list[Proposal]:
     why = [f"{c.cadence_hz:.1f} steps/s" if c.cadence_hz else "no even steps", f"{c.mad_mg:.0f} mg"]
     if c.flight is not None and c.flight >= 0.02:
         why.append(f"in the air for {100 * c.flight:.0f} % of the time")
+    if c.cadence_hz is not None and c.cadence_hz < _HOPPING_HZ:
+        why.append("too few steps for running")
+        return [Proposal("jumping", 0.6, tuple(why)), Proposal("running", 0.5, tuple(why))]
     return [Proposal("running", 0.9, tuple(why)), Proposal("jumping", 0.3, tuple(why))]
 
 

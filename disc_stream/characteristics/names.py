@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from disc_stream.characteristics.clusters import Characteristics
-from disc_stream.characteristics.gaits import is_running, is_walking, name_running, name_walks, place_of
+from disc_stream.characteristics.gaits import (
+    RUNNING_HZ,
+    is_running,
+    is_walking,
+    name_running,
+    name_walks,
+    place_of,
+)
 from disc_stream.characteristics.measures import MODERATE_MG
 from disc_stream.characteristics.postures import Place, name_postures
 from disc_stream.characteristics.proposals import Proposal
@@ -82,6 +89,7 @@ def _other(c: Characteristics) -> list[Proposal]:
         why = (f"gravity turns by {c.turning_deg:.0f}° within a window", "not rhythmic")
         return [Proposal("changing posture", 0.7, why)]
     if c.rhythmic and c.cadence_hz is not None:
-        steps = f"{c.cadence_hz:.1f} steps/s"
-        return [Proposal("walking" if c.cadence_hz < 2.3 else "running", 0.4, (steps, "strength not known"))]
+        strength = "strength not known" if c.mad_mg is None else f"{c.mad_mg:.0f} mg"
+        why = (f"{c.cadence_hz:.1f} steps/s", strength)
+        return [Proposal("walking" if c.cadence_hz < RUNNING_HZ else "running", 0.4, why)]
     return [Proposal("moving about", 0.2, ("moves", "not rhythmic"))]

@@ -1,13 +1,13 @@
 """Whether a device is worn, window by window: long stillness of every axis.
 
-The published rules look at an hour of samples (see ``disc_stream.signal.nonwear``). Here a stretch of still
-windows grows with the stream, in memory that does not grow with it: each axis must have little deviation
-within each window, and its level must stay within the published range over the whole stretch.
+The published rules look at an hour of samples (see ``disc_stream.signal.nonwear``). Here stretches of still
+windows grow with the stream, in memory that does not grow with it: every axis must have little deviation
+within each window, and its level must stay within a range over the whole stretch.
 
-A body at rest is nearly as still as a table: breath, pulse and muscles move a sensor by a few mg, slowly,
-while what a sensor on a table reports is noise, equally strong at all frequencies. So there are two
-durations. A stretch whose deviations look like noise is not worn after half an hour; any other only after
-more than two hours, since longer stretches lower the number of sleepers taken for a table.
+Within a window, a body at rest is nearly as still as a table. What tells them apart is the level: it creeps,
+by tens of mg within minutes, as muscles give way and breath comes and goes, where a sensor on a table only
+cools down. So there are two kinds of stretch: one with a narrow range, which needs half an hour, and one with
+the published range, which needs more than two hours, longer than people usually lie without turning.
 """
 
 from __future__ import annotations
@@ -25,32 +25,57 @@ from disc_stream.types import Channel
 
 _ACCELERATION, _RATE = ("g", "mg", "m/s2"), ("rad/s", "deg/s", "mdps")
 _MG = 1000.0 / STANDARD_GRAVITY
-_BLOCKS = 8
-_LARGEST_RATIO = 10.0
+
+Levels = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """One way not to be worn.
+
+    Args:
+        range_mg: the level of every axis, which is its mean over a window, stays within this.
+        seconds: for this long.
+    """
+
+    range_mg: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class WearRule:
-    """When a device is not worn.
+    """When a device is not worn: as soon as one of the ways is fulfilled.
 
     Args:
-        sd_mg: an axis with less deviation within a window is still (van Hees et al. 2013).
-        range_mg: the level of each axis stays within this over a stretch (the same).
+        sd_mg: an axis with less deviation within a window is still (van Hees et al. 2013,
+            doi:10.1371/journal.pone.0061691).
         rate_sd: the same for a gyroscope's axis, rad/s; chosen here, several times the noise of such sensors.
-        noise_s: stretch after which a sensor with nothing but noise is not worn (van Hees et al. 2011).
-        still_s: stretch after which any still sensor is. Longer than in the published rules: longer windows
-            lower the false alarms (Syed et al. 2020, doi:10.1038/s41598-020-62821-2).
-        noise_ratio: mean ratio of slow to fast deviations up to which they look like noise; 1 for white.
+        ways: the one with the widest range last. By default 10 mg for 30 minutes and 50 mg for 135 minutes.
+        The duration of the first and the range of     the second are those of van Hees et al. 2011 and 2013;
+        the 10 mg are chosen here, from how far the     level of resting people moves; the second lasts longer
+        than the published hour, since longer windows     lower the false alarms (Syed et al. 2020,
+        doi:10.1038/s41598-020-62821-2).
         gap_s: longest gap in a stream that a stretch survives.
     """
 
     sd_mg: float = SD_MG
-    range_mg: float = RANGE_MG
     rate_sd: float = 0.02
-    noise_s: float = 1800.0
-    still_s: float = 8100.0
-    noise_ratio: float = 1.3
+    ways: tuple[Stillness, ...] = (Stillness(10.0, 1800.0), Stillness(RANGE_MG, 8100.0))
     gap_s: float = 60.0
+
+
+class Stretch(msgspec.Struct, array_like=True, frozen=True):
+    """Still windows in a row whose levels stay within a range.
+
+    Args:
+        still_us: how long they are.
+        low: lowest level of each axis of acceleration, mg; empty for no window.
+        high: highest.
+    """
+
+    still_us: int = 0
+    low: Levels = ()
+    high: Levels = ()
 
 
 class WearState(msgspec.Struct, array_like=True, frozen=True):
@@ -59,28 +84,20 @@ class WearState(msgspec.Struct, array_like=True, frozen=True):
     Args:
         boot: of the last window.
         t0_us: device clock at its begin.
-        still_us: length of the present stretch of still windows; 0 if the last one moved.
-        windows: in the stretch.
-        ratio_sum: sum of their ratios of slow to fast deviations.
-        low: lowest level of each axis of acceleration in the stretch, mg.
-        high: highest.
         worn: whether the device is worn.
-        since_us: device clock at the window with which the present state began.
+        since_us: device clock at the begin of the window with which that began.
+        stretches: one for each way of the rule.
     """
 
     boot: int = 0
     t0_us: int = 0
-    still_us: int = 0
-    windows: int = 0
-    ratio_sum: float = 0.0
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
     worn: bool = True
     since_us: int = 0
+    stretches: tuple[Stretch, ...] = ()
 
 
 class WearDetector:
-    """Follows devices of one layout of channels; holds no state of its own.
+    """Follows devices of one layout of channels; the state of a device is the caller's.
 
     Args:
         channels: of the windows.
@@ -91,6 +108,7 @@ class WearDetector:
     def __init__(self, channels: Sequence[Channel], hop_s: float, rule: WearRule | None = None) -> None:
         self._rule = rule or WearRule()
         self._hop_us = round(hop_s * 1e6)
+        self._gap_us = round(max(self._rule.gap_s, 1.5 * hop_s) * 1e6)
         self._acc = [k for k, channel in enumerate(channels) if channel.unit in _ACCELERATION]
         self._rate = [k for k, channel in enumerate(channels) if channel.unit in _RATE]
         self._to_mg = np.array([conversion_factor(channels[k].unit, "m/s2") * _MG for k in self._acc])
@@ -106,111 +124,70 @@ class WearDetector:
     ) -> WearState:
         """The state after one more window of a device. O(1), deterministic.
 
-        A window that moves ends the stretch: the device is worn at once. So does a new boot, or a gap longer
-        than ``gap_s``: who knows what happened meanwhile. The time of a shorter gap is not counted.
+        A window that moves ends all stretches: the device is worn at once. So does a new boot, or a gap
+        longer than ``gap_s``: who knows what happened meanwhile. The time of a shorter gap is not counted.
 
         Args:
-            state: after the window before; None for a device's first.
+            state: after the window before; None for a device's first, or if a rule with other ways made it.
             boot: of the device.
             t0_us: device clock at the window's begin, microseconds.
-            samples: (T, C), what the encoder reads, in the channels' units; if not all are finite, the state
-                stays as it is.
+            samples: (T, C), what the encoder reads, in the channels' units; if not all are finite, the window
+                is passed over.
         """
         if not self._acc or not np.isfinite(samples).all():
-            return state or WearState(boot, t0_us, since_us=t0_us)
+            return state or self._new(boot, t0_us)
         before = self._continued(state, boot, t0_us)
         acc = samples[:, self._acc].astype(np.float64) * self._to_mg
         if not self._is_still(acc, samples):
-            return self._begun(before, boot, t0_us, still_us=0)
+            return self._with(before, t0_us, tuple(Stretch() for _ in self._rule.ways), worn=True)
         level = acc.mean(0)
-        grown = self._grown(before, t0_us, level, _slow_to_fast(acc))
-        if grown is None:
-            return self._begun(before, boot, t0_us, still_us=self._hop_us, level=level, acc=acc)
-        return grown
+        step = t0_us - before.t0_us
+        counted = step if 0 < step <= 1.5 * self._hop_us else self._hop_us
+        stretches = tuple(
+            _grown(stretch, level, way.range_mg, counted, self._hop_us)
+            for stretch, way in zip(before.stretches, self._rule.ways, strict=True)
+        )
+        return self._with(before, t0_us, stretches, worn=not self._fulfilled(before, stretches))
+
+    def _fulfilled(self, before: WearState, stretches: tuple[Stretch, ...]) -> bool:
+        """Whether it is not worn now: one way is fulfilled, or it was not worn and still lies where it lay.
+
+        A stretch that began anew, because a level left its range, ends what that way had found.
+        """
+        return any(
+            stretch.still_us >= way.seconds * 1e6
+            for stretch, way in zip(stretches, self._rule.ways, strict=True)
+        ) or (not before.worn and stretches[-1].still_us > before.stretches[-1].still_us > 0)
+
+    def _is_still(self, acc: npt.NDArray[np.float64], samples: npt.NDArray[np.floating]) -> bool:
+        if (acc.std(0) >= self._rule.sd_mg).any():
+            return False
+        rate = samples[:, self._rate].astype(np.float64) * self._to_rad
+        return not (rate.std(0) >= self._rule.rate_sd).any()
 
     def _continued(self, state: WearState | None, boot: int, t0_us: int) -> WearState:
         """The state to go on from: the old one, or a new one behind a boot or a gap."""
-        if state is None or state.boot != boot:
-            return WearState(boot, t0_us, since_us=t0_us)
-        if not 0 < t0_us - state.t0_us <= self._rule.gap_s * 1e6:
-            return WearState(boot, t0_us, since_us=t0_us if not state.worn else state.since_us)
-        return state
+        if state is None or state.boot != boot or len(state.stretches) != len(self._rule.ways):
+            return self._new(boot, t0_us)
+        return state if 0 < t0_us - state.t0_us <= self._gap_us else self._new(boot, t0_us)
 
-    def _is_still(self, acc: npt.NDArray[np.float64], samples: npt.NDArray[np.floating]) -> bool:
-        rule = self._rule
-        if (acc.std(0) >= rule.sd_mg).any() or (np.ptp(acc, axis=0) >= rule.range_mg).any():
-            return False
-        rate = samples[:, self._rate].astype(np.float64) * self._to_rad
-        return not (rate.std(0) >= rule.rate_sd).any()
+    def _new(self, boot: int, t0_us: int) -> WearState:
+        return WearState(boot, t0_us, True, t0_us, tuple(Stretch() for _ in self._rule.ways))
 
-    def _grown(
-        self, before: WearState, t0_us: int, level: npt.NDArray[np.float64], ratio: float
-    ) -> WearState | None:
-        """The stretch with one more still window; None if it begins with this one."""
-        if before.windows == 0:
-            return None
-        low, high = np.minimum(before.low, level), np.maximum(before.high, level)
-        if (high - low >= self._rule.range_mg).any():
-            return None
-        step = t0_us - before.t0_us
-        still_us = before.still_us + (step if step <= 1.5 * self._hop_us else self._hop_us)
-        windows, ratio_sum = before.windows + 1, before.ratio_sum + ratio
-        worn = before.worn and not self._too_long(still_us, ratio_sum / windows)
-        return WearState(
-            before.boot,
-            t0_us,
-            still_us,
-            windows,
-            ratio_sum,
-            tuple(low.tolist()),
-            tuple(high.tolist()),
-            worn,
-            t0_us if worn != before.worn else before.since_us,
-        )
-
-    def _too_long(self, still_us: int, ratio: float) -> bool:
-        rule = self._rule
-        needed = rule.noise_s if ratio <= rule.noise_ratio else rule.still_s
-        return still_us >= needed * 1e6
-
-    def _begun(
-        self,
-        before: WearState,
-        boot: int,
-        t0_us: int,
-        still_us: int,
-        level: npt.NDArray[np.float64] | None = None,
-        acc: npt.NDArray[np.float64] | None = None,
-    ) -> WearState:
-        """Worn, with a stretch that begins with this window or, if it moves, with none."""
-        levels = () if level is None else tuple(level.tolist())
-        return WearState(
-            boot,
-            t0_us,
-            still_us,
-            windows=0 if acc is None else 1,
-            ratio_sum=0.0 if acc is None else _slow_to_fast(acc),
-            low=levels,
-            high=levels,
-            worn=True,
-            since_us=before.since_us if before.worn else t0_us,
-        )
+    @staticmethod
+    def _with(before: WearState, t0_us: int, stretches: tuple[Stretch, ...], *, worn: bool) -> WearState:
+        since_us = before.since_us if worn == before.worn else t0_us
+        return WearState(before.boot, t0_us, worn, since_us, stretches)
 
 
-def _slow_to_fast(acc: npt.NDArray[np.float64]) -> float:
-    """Variance of the means of eighths of a window, over what white noise of the same fast part would have.
-
-    The fast part is taken from differences of successive samples, as in von Neumann's ratio (1941,
-    doi:10.1214/aoms/1177731677). 1 on average for white noise, more where there is slow motion; 0 if nothing
-    varies at all. At most 10, so that one window does not outweigh an hour.
-
-    Args:
-        acc: (T, axes).
-    """
-    length = len(acc) // _BLOCKS
-    if length < 2:
-        return _LARGEST_RATIO
-    fast = float(np.square(np.diff(acc, axis=0)).mean(0).sum()) / 2
-    means = acc[: _BLOCKS * length].reshape(_BLOCKS, length, -1).mean(1)
-    slow = float(means.var(0, ddof=1).sum()) * length
-    return 0.0 if slow == 0.0 else min(_LARGEST_RATIO, slow / max(fast, 1e-12))
+def _grown(
+    stretch: Stretch, level: npt.NDArray[np.float64], range_mg: float, counted_us: int, hop_us: int
+) -> Stretch:
+    """The stretch with one more still window, or a new one that begins with it."""
+    alone = tuple(level.tolist())
+    if not stretch.low:
+        return Stretch(hop_us, alone, alone)
+    low, high = np.minimum(stretch.low, level), np.maximum(stretch.high, level)
+    if (high - low >= range_mg).any():
+        return Stretch(hop_us, alone, alone)
+    return Stretch(stretch.still_us + counted_us, tuple(low.tolist()), tuple(high.tolist()))
