@@ -24,9 +24,9 @@ DATASETS = ("hapt", "motionsense", "wisdm", "synthetic")
 
 SAME = {
     "walking_upstairs": "walking upstairs", "upstairs": "walking upstairs", "stairs up": "walking upstairs",
-    "climbing_stairs": "walking upstairs", "walking_downstairs": "walking downstairs",
+    "walking_downstairs": "walking downstairs",
     "downstairs": "walking downstairs", "stairs down": "walking downstairs", "jogging": "running",
-    "lying_down": "lying", "jump_front_and_back": "jumping",
+    "jump": "jumping",
     "stand_to_sit": "changing posture", "sit_to_stand": "changing posture", "sit_to_lie": "changing posture",
     "lie_to_sit": "changing posture", "stand_to_lie": "changing posture", "lie_to_stand": "changing posture",
 }  # fmt: skip
