@@ -22,14 +22,17 @@ from disc_stream.types import IntArray
 
 DATASETS = ("hapt", "motionsense", "wisdm", "synthetic")
 
-SAME = {
-    "walking_upstairs": "walking upstairs", "upstairs": "walking upstairs", "stairs up": "walking upstairs",
-    "walking_downstairs": "walking downstairs",
-    "downstairs": "walking downstairs", "stairs down": "walking downstairs", "jogging": "running",
-    "jump": "jumping",
-    "stand_to_sit": "changing posture", "sit_to_stand": "changing posture", "sit_to_lie": "changing posture",
-    "lie_to_sit": "changing posture", "stand_to_lie": "changing posture", "lie_to_stand": "changing posture",
+_CALLED = {
+    "walking upstairs": ("walking_upstairs", "climbing_stairs", "upstairs", "stairs up"),
+    "walking downstairs": ("walking_downstairs", "downstairs", "stairs down"),
+    "running": ("jogging",),
+    "jumping": ("jump",),
+    "changing posture": (
+        "stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand",
+    ),
 }  # fmt: skip
+
+SAME = {called: name for name, several in _CALLED.items() for called in several}
 """What a dataset calls an activity -> what a proposal calls it; other names are compared as they are."""
 
 

@@ -20,7 +20,7 @@ from disc_stream.characteristics.measures import (
 )
 from disc_stream.characteristics.sensors import Floats, Gravity, Sensors, find_sensors, gravity_in
 from disc_stream.characteristics.timing import bout_seconds, usual_hours
-from disc_stream.characteristics.upright import tilts, upright_directions
+from disc_stream.characteristics.upright import relative_to_walking, tilts, upright_directions
 from disc_stream.errors import DataError
 from disc_stream.types import Channel, IntArray
 
@@ -54,6 +54,17 @@ class MotionWindows:
     utc_offset_minutes: int = 0
 
 
+class OwnWalk(BaseModel):
+    """A cluster against all that its wearers do when they walk, stairs included: medians of ratios."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cadence: float | None
+    strength: float | None = Field(description="of the mean amplitude deviation")
+    impact: float | None
+    turning: float | None
+
+
 class Characteristics(BaseModel):
     """What a cluster looks like. ``None`` means that this sensor, or these units, cannot tell.
 
@@ -84,6 +95,7 @@ class Characteristics(BaseModel):
     half_regularity: float | None = Field(description="its height at half a repetition")
     impact: float = Field(description="share of the power above 5 Hz")
     flight: float | None = Field(description="mean share of time with less than 0.35 g")
+    own_walk: OwnWalk = Field(description="compared with the same wearers' walking")
     rotation_rad_s: float | None = Field(description="rms of the angular rate about its mean")
     turning_deg: float | None = Field(description="change of the direction of gravity within a window")
     up: tuple[float, float, float] | None = Field(
@@ -126,6 +138,12 @@ def characterise(windows: MotionWindows, rows: IntArray, n_clusters: int) -> tup
         bouts=bout_seconds(device, windows.time_us, rows, n_clusters),
         hours=usual_hours(windows.time_us, rows, n_clusters, windows.utc_offset_minutes),
         n_devices=None if windows.device is None else n_devices,
+        own_walk={
+            "cadence": relative_to_walking(_steady(measures), measures, device),
+            "strength": relative_to_walking(measures.mad, measures, device),
+            "impact": relative_to_walking(measures.impact, measures, device),
+            "turning": relative_to_walking(measures.turning, measures, device),
+        },
     )
     return tuple(_one(row, rows == row, measures, angles, device, shared) for row in range(n_clusters))
 
@@ -138,6 +156,7 @@ class _Shared:
     bouts: list[float | None]
     hours: list[tuple[int, int] | None]
     n_devices: int | None
+    own_walk: dict[str, Floats]
 
 
 def _one(
@@ -180,6 +199,7 @@ def _one(
         half_regularity=_median(m.half[mine]),
         impact=_median(m.impact[mine]) or 0.0,
         flight=_mean(m.flight[mine]),
+        own_walk=OwnWalk(**{name: _median(ratio[mine]) for name, ratio in shared.own_walk.items()}),
         rotation_rad_s=_median(m.rotation[mine]),
         turning_deg=_median(m.turning[mine]),
         up=up,
@@ -191,6 +211,11 @@ def _one(
         hours=shared.hours[row],
         unknown=shared.unknown,
     )
+
+
+def _steady(m: Measures) -> Floats:
+    """Repetitions per second where the motion is regular."""
+    return np.where(m.regularity >= _REGULAR_LONG, m.hz, np.nan)
 
 
 def _still(m: Measures, mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:

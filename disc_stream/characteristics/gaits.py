@@ -102,31 +102,47 @@ def _compared(c: Characteristics, level: Characteristics, place: Place) -> list[
 
 
 def _climbs(c: Characteristics, level: Characteristics, place: Place) -> tuple[str, ...]:
-    found = []
-    if _ratio(c.cadence_hz, level.cadence_hz) <= 0.95:
+    found, ratio = [], _against(c, level)
+    if ratio["cadence"] <= 0.95:
         found.append("slower than the most regular walk")
-    if _ratio(c.impact, level.impact) <= 0.88:
+    if ratio["impact"] <= 0.88:
         found.append("softer steps")
-    if _ratio(c.turning_deg, level.turning_deg) >= 1.3:
+    if ratio["turning"] >= 1.3:
         found.append("leans to and fro more")
-    if place == "limb" and _ratio(c.mad_mg, level.mad_mg) <= 0.85:
+    if place == "limb" and ratio["strength"] <= 0.85:
         found.append("weaker")
     return tuple(found)
 
 
 def _descends(c: Characteristics, level: Characteristics, place: Place) -> tuple[str, ...]:
-    if _ratio(c.cadence_hz, level.cadence_hz) < 0.95 or _ratio(c.turning_deg, level.turning_deg) >= 1.5:
+    ratio = _against(c, level)
+    if ratio["cadence"] < 0.95 or ratio["turning"] >= 1.5:
         return ()  # that is climbing
     found = []
     if c.regularity <= level.regularity - 0.05:
         found.append("less regular than the most regular walk")
     if c.regularity <= level.regularity - 0.15:
         found.append("by far")
-    if place == "trunk" and _ratio(c.mad_mg, level.mad_mg) >= 1.25:
+    if place == "trunk" and ratio["strength"] >= 1.25:
         found += ["harder", f"{c.mad_mg:.0f} mg against {level.mad_mg:.0f}"]
-    if place == "limb" and _ratio(c.mad_mg, level.mad_mg) <= 0.95:
+    if place == "limb" and ratio["strength"] <= 0.95:
         found.append("weaker")
     return tuple(found)
+
+
+def _against(c: Characteristics, level: Characteristics) -> dict[str, float]:
+    """Ratios of two clusters, each taken from its wearers' own walking where that is known."""
+    plain = {
+        "cadence": (c.cadence_hz, level.cadence_hz),
+        "strength": (c.mad_mg, level.mad_mg),
+        "impact": (c.impact, level.impact),
+        "turning": (c.turning_deg, level.turning_deg),
+    }
+    found = {}
+    for name, (mine, other) in plain.items():
+        own = getattr(c.own_walk, name), getattr(level.own_walk, name)
+        found[name] = _ratio(mine, other) if None in own else _ratio(*own)
+    return found
 
 
 def _ratio(value: float | None, other: float | None) -> float:

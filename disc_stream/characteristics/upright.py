@@ -34,13 +34,7 @@ def upright_directions(measures: Measures, device: npt.NDArray[np.intp], n_devic
     Returns:
         (n_devices, 3) unit vectors; NaN where nothing is known.
     """
-    walks = (
-        (measures.regularity >= _REGULAR)
-        & (measures.mad >= MODERATE_MG)
-        & (measures.mad <= _HARDEST_MG)
-        & (measures.hz >= WALKING_HZ[0])
-        & (measures.hz <= WALKING_HZ[1])
-    )
+    walks = _walks(measures)
     out = np.full((n_devices, 3), np.nan)
     for number in range(n_devices):
         out[number] = _common_direction(measures.gravity[walks & (device == number)])
@@ -53,6 +47,33 @@ def upright_directions(measures: Measures, device: npt.NDArray[np.intp], n_devic
 def tilts(measures: Measures, device: npt.NDArray[np.intp], upright: Floats) -> Floats:
     """Angle of each window's gravity from its device's upright direction, in degrees: (n,)."""
     return angle_between(measures.gravity, upright[device])
+
+
+def relative_to_walking(values: Floats, measures: Measures, device: npt.NDArray[np.intp]) -> Floats:
+    """Values of windows (n,) over their median while the same device's wearer walks.
+
+    Walkers differ more from each other than a staircase does from the level, so what clusters have in common
+    is seen in such ratios. NaN for a device whose wearer was not seen to walk.
+    """
+    walks, out = _walks(measures), np.full(len(values), np.nan)
+    for number in np.unique(device):
+        mine = device == number
+        if (walks & mine).sum() >= _FEWEST:
+            usual = float(np.median(values[walks & mine]))
+            out[mine] = values[mine] / usual if usual > 0 else np.nan
+    return out
+
+
+def _walks(measures: Measures) -> npt.NDArray[np.bool_]:
+    """Which windows are walking, on the level or on stairs."""
+    walks: npt.NDArray[np.bool_] = (
+        (measures.regularity >= _REGULAR)
+        & (measures.mad >= MODERATE_MG)
+        & (measures.mad <= _HARDEST_MG)
+        & (measures.hz >= WALKING_HZ[0])
+        & (measures.hz <= WALKING_HZ[1])
+    )
+    return walks
 
 
 def _common_direction(vectors: Floats) -> Floats:

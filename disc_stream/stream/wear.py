@@ -51,10 +51,10 @@ class WearRule:
             doi:10.1371/journal.pone.0061691).
         rate_sd: the same for a gyroscope's axis, rad/s; chosen here, several times the noise of such sensors.
         ways: the one with the widest range last. By default 6 mg for 30 minutes and 50 mg for 135 minutes.
-        The duration of the first and the range of     the second are those of van Hees et al. 2011 and 2013;
-        the 6 mg are chosen here, from how far the     level of resting people moves; the second lasts longer
-        than the published hour, since longer windows     lower the false alarms (Syed et al. 2020,
-        doi:10.1038/s41598-020-62821-2).
+            The duration of the first and the range of the second are those of van Hees et al. 2011 and 2013.
+            The 6 mg are chosen here, from how far the level of resting people moves. The second lasts longer
+            than the published hour: longer windows lower the false alarms (Syed et al. 2020,
+            doi:10.1038/s41598-020-62821-2).
         gap_s: longest gap in a stream that a stretch survives.
     """
 

@@ -185,6 +185,20 @@ def test_names_are_relative_to_the_other_clusters() -> None:
     assert "88°" in " ".join(first[3].evidence)
 
 
+def test_stairs_are_compared_with_the_same_wearers_walk() -> None:
+    quick, slow = walk(40, 2.1), walk(20, 1.9, 2.4)  # one person walks faster than the other climbs
+    calm, slower = walk(10, 1.7), walk(20, 1.5, 2.4)
+    rows = np.repeat([0, 1, 0, 1], [40, 20, 10, 20])
+    device = np.repeat(["quick", "calm"], [60, 30])
+    windows = MotionWindows(np.concatenate([quick, slow, calm, slower]), FS, ACC, device)
+
+    level, stairs = characterise(windows, rows, 2)
+
+    assert stairs.own_walk.cadence is not None
+    assert level.own_walk.cadence is not None
+    assert stairs.own_walk.cadence / level.own_walk.cadence == pytest.approx(0.93, abs=0.05)
+
+
 def test_rejected_names_are_never_proposed_again() -> None:
     clusters = of(walk(), still(88))
 
