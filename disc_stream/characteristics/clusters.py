@@ -126,7 +126,7 @@ def characterise(windows: MotionWindows, rows: IntArray, n_clusters: int) -> tup
         StreamMismatchError: if a unit is not known.
     """
     _check(windows, rows, n_clusters)
-    sensors = find_sensors(windows.channels)
+    sensors = find_sensors(windows.channels, windows.x)
     gravity = gravity_in(windows.x, sensors)
     measures = measure(windows.x, windows.fs, sensors, gravity)
     device, n_devices = _numbered(windows.device, len(rows))

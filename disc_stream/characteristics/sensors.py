@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,14 +34,16 @@ class Sensors:
         acc_si: m/s² of one unit; None where the unit says nothing (``1``: normalised).
         gyro: columns of the gyroscope's axes, one to three; empty where there is none.
         gyro_si: rad/s of one unit.
-        prefix: what the channels' names have in common, such as ``acc``.
+        gravity: columns of gravity, where it is reported apart; empty where it is not.
+        gravity_si: m/s² of one unit of it.
     """
 
     acc: tuple[int, ...] | None
     acc_si: float | None
     gyro: tuple[int, ...] = ()
     gyro_si: float = 1.0
-    prefix: str = ""
+    gravity: tuple[int, ...] = ()
+    gravity_si: float = 1.0
 
     def acceleration(self, x: npt.NDArray[np.floating]) -> Floats:
         """The accelerometer's part of windows (n, T, C) -> (n, T, 3), in m/s² where the unit is known.
@@ -55,6 +57,8 @@ class Sensors:
                 remedy="Name them acc_x, acc_y and acc_z, in g or m/s2",
             )
         part: Floats = np.asarray(x[:, :, list(self.acc)], dtype=np.float64) * (self.acc_si or 1.0)
+        if self.gravity:
+            part += x[:, :, list(self.gravity)] * self.gravity_si
         return part
 
     def rotation(self, x: npt.NDArray[np.floating]) -> Floats:
@@ -63,35 +67,59 @@ class Sensors:
         return part
 
 
-def find_sensors(channels: Sequence[Channel]) -> Sensors:
-    """The first accelerometer with three axes among the channels, and the gyroscope beside it.
+def find_sensors(channels: Sequence[Channel], x: npt.NDArray[np.floating]) -> Sensors:
+    """The accelerometer with three axes among the channels that tells most, and the gyroscope beside it.
 
-    A sensor's axes have names that differ in a last x, y or z. Of several accelerometers the first in a known
-    unit is taken; a gyroscope of the same place (the same words before ``acc`` and ``gyro``) goes first.
+    A sensor's axes have names that differ in a last x, y or z, and one unit. Of several accelerometers the
+    first that feels gravity is taken. Where none does and gravity has channels of its own (``gravity_x`` and
+    so on, as phones report it), it is added. A gyroscope of the same place (the same words before ``acc`` and
+    ``gyro``) goes before others.
 
     Args:
         channels: one for every column of the windows.
+        x: (n, T, C), the windows.
     """
+    groups = _sensors_by_name(channels)
+    whole = [name for name, axes in groups.items() if len(axes) == 3]
+    unit = {name: channels[next(iter(axes.values()))].unit for name, axes in groups.items()}
+    felt = [name for name in whole if unit[name] in _ACCELERATION and "grav" not in name]
+    apart = next((name for name in whole if unit[name] in _ACCELERATION and "grav" in name), None)
+    found = [_with_gyroscope(name, groups, unit) for name in felt]
+    for sensors in found:
+        if gravity_in(x, sensors) == "included":
+            return sensors
+    if found and apart:
+        columns = tuple(groups[apart][axis] for axis in "xyz")
+        return replace(found[0], gravity=columns, gravity_si=conversion_factor(unit[apart], "m/s2"))
+    if found:
+        return found[0]
+    named = [name for name in whole if unit[name] == "1" and "acc" in name]
+    return _with_gyroscope(named[0] if named else None, groups, unit)
+
+
+def _sensors_by_name(channels: Sequence[Channel]) -> dict[str, dict[str, int]]:
+    """Name without the axis -> axis -> column; sensors whose axes have several units are left out."""
     groups: dict[str, dict[str, int]] = {}
     for column, channel in enumerate(channels):
         if match := _AXIS.fullmatch(channel.name):
             groups.setdefault(match[1].lower(), {})[match[2].lower()] = column
-    unit = {name: channels[min(axes.values())].unit for name, axes in groups.items()}
-    whole = [name for name, axes in groups.items() if len(axes) == 3]
-    known = [name for name in whole if unit[name] in _ACCELERATION]
-    named = [name for name in whole if unit[name] == "1" and "acc" in name]
-    acc = next(iter(known + named), None)
+    return {
+        name: axes for name, axes in groups.items() if len({channels[k].unit for k in axes.values()}) == 1
+    }
+
+
+def _with_gyroscope(acc: str | None, groups: dict[str, dict[str, int]], unit: dict[str, str]) -> Sensors:
     place = (acc or "").split("acc")[0]
     rates = sorted(
         (name for name in groups if unit[name] in _RATE), key=lambda name: not name.startswith(place)
     )
     gyro = rates[0] if rates else None
+    known = acc is not None and unit[acc] in _ACCELERATION
     return Sensors(
         acc=None if acc is None else tuple(groups[acc][axis] for axis in "xyz"),
-        acc_si=conversion_factor(unit[acc], "m/s2") if acc in known else None,
+        acc_si=conversion_factor(unit[acc], "m/s2") if acc is not None and known else None,
         gyro=() if gyro is None else tuple(groups[gyro].values()),
         gyro_si=1.0 if gyro is None else conversion_factor(unit[gyro], "rad/s"),
-        prefix=acc or "",
     )
 
 

@@ -43,7 +43,7 @@ def describe_all(clusters: Sequence[Characteristics]) -> tuple[str, ...]:
     texts = [describe(cluster) for cluster in clusters]
     for fact in _FACTS:
         counts = Counter(texts)
-        alike = [i for i, text in enumerate(texts) if counts[text] > 1]
+        alike = {i for i, text in enumerate(texts) if counts[text] > 1}
         values: dict[str, set[str]] = {}
         for i in alike:
             values.setdefault(texts[i], set()).add(fact(clusters[i]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from disc_stream.data.synthetic import LABEL_NAMES, Activity, synthetic_recordin
 from disc_stream.data.windows import WindowPlan, window_recordings
 from disc_stream.errors import DataError
 from disc_stream.types import Channel
+from tests.support.commandline import CommandLine
 
 G = 9.80665
 FS = 50.0
@@ -140,6 +143,25 @@ def test_units_of_the_wire_are_taken_too() -> None:
     assert of(walk() / G, channels=in_g)[0].mad_mg == pytest.approx(of(walk())[0].mad_mg, rel=1e-3)
 
 
+def test_gravity_that_is_reported_apart_is_added() -> None:
+    names = (*(Channel(f"gravity_{axis}", "m/s2") for axis in "xyz"), *ACC)
+    apart = np.zeros((20, 128, 3), dtype=np.float32)
+    apart[:, :, 2] = G
+
+    (cluster,) = of(np.concatenate([apart, walk(gravity=0.0)], axis=2), channels=names)
+
+    assert cluster == of(walk())[0].model_copy(update={"mad_mg": cluster.mad_mg})
+    assert cluster.mad_mg == pytest.approx(of(walk())[0].mad_mg, rel=1e-3)
+
+
+def test_of_two_accelerometers_the_one_that_feels_gravity_counts() -> None:
+    body = tuple(Channel(f"body_acc_{axis}", "m/s2") for axis in "xyz")
+
+    (cluster,) = of(np.concatenate([walk(gravity=0.0), walk()], axis=2), channels=body + ACC)
+
+    assert cluster.gravity == "included"
+
+
 def test_rotation_is_the_rms_of_the_gyroscope_without_its_offset() -> None:
     rate = np.zeros((20, 128, 3), dtype=np.float32)
     rate[:, :, 1] = 0.2 + np.sqrt(2) * np.sin(2 * np.pi * np.arange(128) / 32)
@@ -249,6 +271,23 @@ def test_representatives_are_the_nearest_and_the_most_doubtful() -> None:
     assert first.nearest.tolist() == [1, 0]
     assert first.border.tolist() == [4, 2]
     assert second.nearest.tolist() == second.border.tolist() == [3]
+
+
+def test_the_benchmark_finds_most_names_of_a_synthetic_fleet(command_line: CommandLine) -> None:
+    done = command_line("benchmark", "names", "--dataset", "synthetic", "--json")
+
+    assert done.returncode == 0
+    total = json.loads(done.stdout)["total"]
+    assert total["oracle"]["share"] >= 0.8
+    assert total["usual"]["share"] >= 0.5
+
+
+def test_the_benchmark_names_a_mistyped_dataset(command_line: CommandLine) -> None:
+    done = command_line("benchmark", "names", "--dataset", "hatp")
+
+    assert done.returncode == 2
+    assert "did you mean 'hapt'?" in done.stderr
+    assert command_line("benchmark", "states", "--dataset", "hapt").returncode == 2  # no --data
 
 
 @pytest.mark.parametrize(
