@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from disc_stream.benchmarks.cells import hardware
-from disc_stream.benchmarks.quick import METHOD, Motion, load_motion, quick_clusters
+from disc_stream.benchmarks.quick import METHOD, Motion, assign, load_motion, quick_clusters
 from disc_stream.characteristics import (
     Characteristics,
     MotionWindows,
@@ -18,6 +18,7 @@ from disc_stream.characteristics import (
     describe_all,
     propose_names,
 )
+from disc_stream.training.runs import load_run
 from disc_stream.types import IntArray
 
 DATASETS = ("hapt", "motionsense", "wisdm", "synthetic")
@@ -37,7 +38,12 @@ SAME = {called: name for name, several in _CALLED.items() for called in several}
 
 
 def measure_names(
-    datasets: Sequence[str], data: Path | None, seed: int, on_step: Callable[[str], None] = lambda _what: None
+    datasets: Sequence[str],
+    data: Path | None,
+    seed: int,
+    *,
+    runs: Sequence[Path] = (),
+    on_step: Callable[[str], None] = lambda _what: None,
 ) -> dict[str, Any]:
     """Propose names for the clusters of each dataset, and compare them with the activities.
 
@@ -47,36 +53,47 @@ def measure_names(
     ``double``.
 
     Args:
-        datasets: names as ``quick.load_motion`` takes them.
+        datasets: names as ``quick.load_motion`` takes them; not used if there are ``runs``.
         data: the folder that holds them.
         seed: of the clustering and the synthetic fleet.
+        runs: folders of trained runs, whose clusters are taken instead: of everybody in their dataset.
         on_step: told what is measured next.
 
     Raises:
         ConfigError: if a dataset is not known.
-        InputNotFoundError: if it is not there.
+        InputNotFoundError: if it is not there, or a run.
+        TrainingError: if a folder holds no finished run.
     """
     results = []
-    for name in datasets:
+    for folder in runs:
+        on_step(f"run {folder.name}")
+        run = load_run(folder)
+        motion = load_motion(run.info.dataset, data, seed)
+        rows, _ = assign(run, motion)
+        results.append(_judged(motion, rows, int(run.net.centroids.shape[0]), "run"))
+    for name in () if runs else datasets:
         on_step(f"reading {name}")
         whole = load_motion(name, data, seed)
         for half in (0, 1):
             motion = whole.of(whole.people[half::2])
             for partition in ("oracle", "usual", "double"):
                 on_step(f"{name}, half {half + 1}, {partition}")
-                results.append(_measure(motion, half, partition, seed))
+                result = _judged(motion, *_rows(motion, partition, seed), partition)
+                results.append({**result, "half": half + 1})
     return {
-        "clustering": METHOD,
+        "clustering": "trained runs" if runs else METHOD,
         "seed": seed,
         "hardware": hardware(),
         "results": results,
-        "total": {partition: _total(results, partition) for partition in ("oracle", "usual", "double")},
+        "total": {
+            partition: _total(results, partition)
+            for partition in dict.fromkeys(result["partition"] for result in results)
+        },
     }
 
 
-def _measure(motion: Motion, half: int, partition: str, seed: int) -> dict[str, Any]:
+def _judged(motion: Motion, rows: IntArray, n_clusters: int, partition: str) -> dict[str, Any]:
     windows = motion.windows
-    rows, n_clusters = _rows(motion, partition, seed)
     given = MotionWindows(
         windows.x, windows.fs, windows.channels, windows.subject, _times(motion), utc_offset_minutes=0
     )
@@ -90,7 +107,6 @@ def _measure(motion: Motion, half: int, partition: str, seed: int) -> dict[str, 
     judged = [one for one in found if one is not None]
     return {
         "dataset": motion.name,
-        "half": half + 1,
         "people": len(motion.people),
         "partition": partition,
         "clusters": len(judged),

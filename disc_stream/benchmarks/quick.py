@@ -14,7 +14,10 @@ from disc_stream.data.readers.registry import get_reader
 from disc_stream.data.synthetic import Placement, synthetic_recordings
 from disc_stream.data.types import Recording, WindowSet
 from disc_stream.data.windows import plan_windows, window_recordings
+from disc_stream.errors import ConfigError
 from disc_stream.models.descriptors import Descriptors
+from disc_stream.training.fitting import infer
+from disc_stream.training.runs import TrainedRun
 from disc_stream.types import Float32Array, IntArray
 
 METHOD = "k-means on spectral descriptors, standardised per person"
@@ -106,6 +109,24 @@ def standardised(values: Float32Array, group: npt.NDArray[np.integer]) -> Float3
         mine = group == one
         out[mine] = (values[mine] - values[mine].mean(0)) / np.maximum(values[mine].std(0), 1e-6)
     return out
+
+
+def assign(run: TrainedRun, motion: Motion) -> tuple[IntArray, Float32Array]:
+    """Cluster of every window by a trained run, and the squared distance to its centroid.
+
+    Raises:
+        ConfigError: if the run was trained on other channels or windows than the dataset usually has.
+    """
+    windows, shape = motion.windows, run.samples.shape[1:]
+    if shape[1] != windows.x.shape[2] or shape[0] > windows.x.shape[1]:
+        raise ConfigError(
+            f"the run reads {shape[0]} samples of {shape[1]} channels, windows of {motion.name} have "
+            f"{windows.x.shape[1]} of {windows.x.shape[2]}",
+            remedy="Train a run with the dataset's own channels and window length",
+        )
+    _, q, distance = infer(run.net, windows.x[:, : shape[0]])
+    row: IntArray = q.argmax(1).astype(np.int64)
+    return row, distance[np.arange(len(row)), row]
 
 
 def quick_clusters(motion: Motion, n_clusters: int, seed: int) -> IntArray:

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.benchmarks.cells import hardware
-from disc_stream.benchmarks.quick import Motion, describe_windows, load_motion, recordings_of
+from disc_stream.benchmarks.quick import Motion, assign, describe_windows, load_motion, recordings_of
 from disc_stream.clustering.novelty import NoveltyThresholds, calibrate, optimism
+from disc_stream.data.readers.registry import get_reader
 from disc_stream.data.synthetic import CHANNELS, SensorModel
 from disc_stream.data.types import Recording
 from disc_stream.signal.nonwear import van_hees_nonwear
 from disc_stream.stream.wear import Stillness, WearDetector, WearRule, WearState
+from disc_stream.training.runs import load_run
 from disc_stream.types import Float32Array, IntArray
 
 DATASETS = ("hapt", "motionsense", "wisdm")
@@ -32,21 +34,29 @@ def measure_states(
     data: Path | None,
     seed: int,
     rate: float = 0.02,
+    *,
+    runs: Sequence[Path] = (),
     on_step: Callable[[str], None] = lambda _what: None,
 ) -> dict[str, Any]:
     """Measure both states on real recordings and on a synthetic sensor that lies on a table.
 
     Args:
-        datasets: names as ``quick.load_motion`` takes them.
+        datasets: names as ``quick.load_motion`` takes them; not used if there are ``runs``.
         data: the folder that holds them.
         seed: of splits, clustering and noise.
         rate: of known motion that may be called unknown.
+        runs: folders of trained runs; only the unknown is measured then, with their networks, on the people
+        that     they were not trained on.
         on_step: told what is measured next.
 
     Raises:
         ConfigError: if a dataset is not known.
-        InputNotFoundError: if it is not there.
+        InputNotFoundError: if it is not there, or a run.
+        TrainingError: if a folder holds no finished run.
     """
+    if runs:
+        found = [_of_run(folder, data, rate, seed) for folder in runs]
+        return {"seed": seed, "hardware": hardware(), "not_worn": [], "table": {}, "unknown": found}
     not_worn, unknown = [], []
     for name in datasets:
         on_step(f"{name}: not worn")
@@ -196,6 +206,38 @@ def _unknown(motion: Motion, rate: float, seed: int) -> dict[str, Any]:
         "splits": _SPLITS,
         "known_called_unknown": {words: _summary(values) for words, values in rates.items()},
         "held_back_called_unknown": {words: _summary(values) for words, values in sorted(found.items())},
+    }
+
+
+def _of_run(folder: Path, data: Path | None, rate: float, seed: int) -> dict[str, Any]:
+    """Rates of a trained network on the people of its dataset's test part.
+
+    Thresholds are from the training part, or from a random half of the test people; the other half judges.
+    """
+    run = load_run(folder)
+    motion = load_motion(run.info.dataset, data, seed)
+    row, distance = assign(run, motion)
+    far, of, k = distance.astype(np.float64), motion.windows.subject, int(run.net.centroids.shape[0])
+    judges = np.array(get_reader(run.info.dataset).test_subjects)
+    train = ~np.isin(of, judges)
+    rates: dict[str, list[float]] = {"q95": [], "trained": [], "held out": []}
+    for split in range(_SPLITS):
+        people = np.random.default_rng(seed + split).permutation(judges)
+        held, test = np.isin(of, people[: len(people) // 2]), np.isin(of, people[len(people) // 2 :])
+        limits = {
+            "q95": _q95(far[train], row[train], k),
+            "trained": calibrate(far[train], row[train], of[train], k, rate),
+            "held out": calibrate(far[held], row[held], of[held], k, rate),
+        }
+        for words, limit in limits.items():
+            rates[words].append(_rate(limit, (far[test], row[test]), of[test]))
+    return {
+        "dataset": motion.name,
+        "run": folder.name,
+        "rate": rate,
+        "splits": _SPLITS,
+        "known_called_unknown": {words: _summary(values) for words, values in rates.items()},
+        "held_back_called_unknown": {},
     }
 
 

@@ -16,6 +16,10 @@ DatasetOption = Annotated[
         help="A dataset, or synthetic, synthetic-pocket, synthetic-wrist. Repeatable; default: several.",
     ),
 ]
+RunOption = Annotated[
+    list[Path] | None,
+    typer.Option("--run", help="A trained run, on its dataset; instead of --dataset. Repeatable."),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", envvar="DISC_STREAM_DATA", help="The folder that holds the datasets."),
@@ -23,12 +27,17 @@ DataOption = Annotated[
 
 
 def names(
-    dataset: DatasetOption = None, data: DataOption = None, seed: SeedOption = 0, as_json: JsonOption = False
+    dataset: DatasetOption = None,
+    run: RunOption = None,
+    data: DataOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """For how many clusters does the first proposed name agree with most of their windows?
 
     Clusters come from k-means on spectral descriptors, and from the activities
-    themselves, to tell naming from clustering. Names are proposed without labels.
+    themselves, to tell naming from clustering; or from trained runs. Names are
+    proposed without labels.
 
     Example: disc-stream benchmark names --dataset hapt --data ~/data
     """
@@ -38,7 +47,7 @@ def names(
     from disc_stream.benchmarks.names import DATASETS, measure_names
 
     with Console(stderr=True).status("reading") as status:
-        report = measure_names(dataset or DATASETS, data, seed, status.update)
+        report = measure_names(dataset or DATASETS, data, seed, runs=run or (), on_step=status.update)
     if as_json:
         print_json(report)
     else:
@@ -47,6 +56,7 @@ def names(
 
 def states(
     dataset: DatasetOption = None,
+    run: RunOption = None,
     data: DataOption = None,
     rate: Annotated[
         float, typer.Option(min=0.001, max=0.4, help="Share of known motion that may be called unknown.")
@@ -67,7 +77,7 @@ def states(
     from disc_stream.benchmarks.states import DATASETS, measure_states
 
     with Console(stderr=True).status("reading") as status:
-        report = measure_states(dataset or DATASETS, data, seed, rate, status.update)
+        report = measure_states(dataset or DATASETS, data, seed, rate, runs=run or (), on_step=status.update)
     if as_json:
         print_json(report)
     else:
@@ -77,7 +87,7 @@ def states(
 def _print_names(report: dict[str, Any]) -> None:
     for result in report["results"]:
         say(
-            f"{result['dataset']}, half {result['half']}, {result['partition']}: "
+            f"{result['dataset']}, {result['people']} people, {result['partition']}: "
             f"{result['first_agrees']} of {result['clusters']} first proposals agree"
         )
         for one in result["of"]:
