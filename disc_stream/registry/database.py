@@ -213,7 +213,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise RegistryError(f"{str(path)!r} is damaged ({verdict})", remedy=_RESTORE)
+        raise RegistryError(f"{str(path)!r} is damaged ({verdict.splitlines()[-1]})", remedy=_RESTORE)
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:
