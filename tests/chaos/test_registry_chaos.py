@@ -68,6 +68,8 @@ def typical_s(folder: Path) -> float:
 
 def check_whole(path: Path) -> Registry:
     """Open it, as the next one would, and look at everything."""
+    if (path / "CURRENT").exists():  # maybe that of the deployment before, but whole, and leading somewhere
+        assert (path / json.loads((path / "CURRENT").read_text())["folder"] / "model.onnx").exists()
     registry = Registry.open(path)
     current = registry.current()
     found = json.loads((path / "CURRENT").read_text()) if (path / "CURRENT").exists() else None
