@@ -108,7 +108,7 @@ def retrain(
             "models": models, "state": folder, "prefix": prefix, "method": method, "preset": preset,
             "settings": parse_settings(settings or []), "clusters": clusters, "windows": windows,
             "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
-            "seed": seed, "device": device, "sign_key": sign,
+            "seed": seed, "device": device, "threads": threads, "sign_key": sign,
             "trusted_key": tuple(trusted_key) if trusted_key else None,
             "promote": not no_promote, "why": why, "who": who or user_name(),
         },
