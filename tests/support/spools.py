@@ -29,10 +29,8 @@ WINDOW_S = 0.32
 """Length of windows that go with them: 16 samples."""
 
 
-def motion(
-    activity: str, n: int, random: np.random.Generator, start: int = 0
-) -> npt.NDArray[np.float32]:
-    """n samples (n, 3) in m/s² at 50 Hz of somebody who lies, stands, or shakes his hand six times a second."""
+def motion(activity: str, n: int, random: np.random.Generator, start: int = 0) -> npt.NDArray[np.float32]:
+    """(n, 3) in m/s² at 50 Hz of somebody who lies, stands, hangs, or shakes a hand six times a second."""
     x = random.normal(0, 0.3, (n, 3))
     if activity == "lie":
         x[:, 0] += 9.8
