@@ -76,11 +76,13 @@ class Shadow:
     """The last windows in the spool as they were published, and as the candidate would have labelled them.
 
     Args:
-        published: (n,) public ids after smoothing, by the model in production.
+        asked: number of windows that the candidate was given.
+        published: (n,) public ids after smoothing, by the model in production, of the windows that it labels.
         labels: n labels of the candidate, with the ids that it would have.
         named: public ids that people have named -> their names.
     """
 
+    asked: int
     published: IntArray
     labels: Sequence[Label]
     named: dict[int, str]
@@ -194,11 +196,22 @@ def check_carry_over(old: float, new: float, limits: GateLimits) -> GateCheck:
 
 def check_shadow(shadow: Shadow, limits: GateLimits) -> list[GateCheck]:
     """What would have changed in the last windows of the spool?"""
-    if not shadow.labels:
+    if not shadow.asked:
         return []
+    labelled = len(shadow.labels) / shadow.asked
+    whole = GateCheck(
+        measure="windows labelled",
+        value=labelled,
+        limit=1.0,
+        passed=labelled == 1.0,
+        reason=f"{labelled:.1%} of the last {shadow.asked} windows would have a label",
+    )
+    if not shadow.labels:
+        return [whole]
     old, new = shadow.published, np.array([one.smoothed.label for one in shadow.labels])
     before, after, moved = _flips(shadow.labels, old), _flips(shadow.labels, new), old != new
     checks = [
+        whole,
         GateCheck(
             measure="flips",
             value=after,

@@ -131,10 +131,14 @@ def _shadow(
     """Label the last windows in the spool as the candidate would have."""
     model = provisional(candidate, alignment, wishes, base.registry)
     ready = recent.inputs(model.manifest.window.input_samples)
+    before = {
+        (one.device, one.boot, one.window): wishes.public(label)
+        for one, label in zip(ready, recent.label.tolist(), strict=True)
+    }
     labels = [one.label for one in Pipeline(model).label(ready)]
-    published = np.array([wishes.public(one) for one in recent.label.tolist()], dtype=np.int64)
+    published = np.array([before[one.device, one.boot, one.window] for one in labels], dtype=np.int64)
     named = {one.id: one.name for one in base.clusters if one.name}
-    return gate.Shadow(published, labels, named)
+    return gate.Shadow(len(ready), published, labels, named)
 
 
 def window_set(replay: ReplaySet, spec: StreamSpec) -> WindowSet:
