@@ -198,5 +198,8 @@ def _tell_outcome(outcome: Outcome, models: Path) -> None:
     elif outcome.deployment is not None:
         say("it is in production")
         say(f"next: disc-stream clusters list {where}")
+    elif version.ids is not None:
+        say("nothing new was learned: it is the model of that version, which was in production before")
+        say(f"next: disc-stream models list {where}")
     else:
         say(f"next: disc-stream models promote {version.number} {where} --why REASON")

@@ -10,6 +10,7 @@ from pathlib import Path
 from disc_stream.artifacts import bundle
 from disc_stream.artifacts.signing import load_private_key, verify
 from disc_stream.errors import BundleError, ConfigError
+from disc_stream.registry.people import MAX_WHY, checked_text
 from disc_stream.retraining.request import RetrainRequest
 
 
@@ -17,11 +18,13 @@ def check_request(request: RetrainRequest) -> None:
     """Find out now what would come to light after hours.
 
     Raises:
-        ConfigError: if method, settings or keys cannot be used.
+        ConfigError: if method, settings, keys, or what is told of who and why cannot be used.
         InputNotFoundError: if a key file is not there.
     """
     from disc_stream.training.session import exportable_recipe
 
+    checked_text(request.who, "who")
+    checked_text(request.why, "the reason", MAX_WHY)
     exportable_recipe(request.method).resolve(request.preset, request.settings)
     if request.trusted_key is not None and request.sign_key is None:
         raise ConfigError(
