@@ -18,11 +18,13 @@ def check_request(request: RetrainRequest) -> None:
     """Find out now what would come to light after hours.
 
     Raises:
-        ConfigError: if method, settings, keys, or what is told of who and why cannot be used.
+        ConfigError: if device, method, settings, keys, or what is told of who and why cannot be used.
         InputNotFoundError: if a key file is not there.
     """
+    from disc_stream.training.fitting import pick_device
     from disc_stream.training.session import exportable_recipe
 
+    pick_device(request.device)
     checked_text(request.who, "who")
     checked_text(request.why, "the reason", MAX_WHY)
     exportable_recipe(request.method).resolve(request.preset, request.settings)

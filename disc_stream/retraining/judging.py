@@ -109,7 +109,7 @@ def anchors_of(material: Material, live: Sequence[int], seed: int, bounds: Bound
 
 
 def _carry_over(replay: ReplaySet, rows: IntArray, request: RetrainRequest) -> list[GateCheck]:
-    """On windows that the models in production have labelled; the newest of each device."""
+    """On windows that the models in production have labelled; the newest of them."""
     from disc_stream.training.plus.fitting import carry_over_of
 
     known = np.flatnonzero(replay.ids >= 0)

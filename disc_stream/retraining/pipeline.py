@@ -372,6 +372,7 @@ def _finish(
         deployment = registry.promote(
             version.number, request.who, request.why, trusted_keys=request.trusted_key
         )
+        version = registry.version(version.number)  # its rows have ids now
     elif current is not None and current.version == version.version != based_on:
         deployment = current  # we were killed after that
     found = work.load_replay()

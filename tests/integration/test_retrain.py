@@ -314,7 +314,7 @@ def test_one_that_was_stopped_goes_on_and_ends_with_the_same_model(
     outcome = place.retrain()
     assert outcome.deployment is not None
     assert outcome.version.version == undisturbed.version.version
-    assert outcome.version.ids == undisturbed.version.ids
+    assert outcome.version.ids == undisturbed.version.ids == (0, 1, 2)
     with Registry.open(place.models) as registry:
         assert len(registry.versions()) == 2
     assert place.leftovers() == {"runs", "anchors.npz"}
@@ -492,6 +492,7 @@ def test_two_at_once(new: Place, command_line: CommandLine) -> None:
         ({"settings": {"hiden": 8}}, "hiden"),
         ({"method": "disk"}, "unknown method"),
         ({"preset": "huge"}, "huge"),
+        ({"device": "gpu"}, "gpu"),
         ({"why": "two\nlines"}, "cannot be the reason"),
         ({"who": ""}, "cannot be who"),
         ({"trusted_key": (Path("key.pub"),)}, "no key to sign it with is given"),
