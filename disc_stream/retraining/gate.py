@@ -73,11 +73,11 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """The last windows in the spool as they were published, and as the candidate would have labelled them.
+    """The last labelled windows as they were published, and as the candidate would have labelled them.
 
     Args:
         asked: number of windows that the candidate was given.
-        published: (n,) public ids after smoothing, by the model in production, of the windows that it labels.
+        published: (n,) public ids after smoothing, of the windows that it labels.
         labels: n labels of the candidate, with the ids that it would have.
         named: public ids that people have named -> their names.
     """

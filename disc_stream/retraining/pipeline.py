@@ -92,6 +92,11 @@ class Base:
     clusters: tuple[Cluster, ...]
     known: dict[str, tuple[int, ...]]
 
+    @property
+    def published(self) -> set[int]:
+        """Public ids of its rows."""
+        return {one.public_id for one in self.clusters if one.id in self.ids}
+
     @classmethod
     def of(cls, registry: Registry) -> Base:
         """As it is now."""
@@ -217,7 +222,7 @@ def _replay(
     else:
         spec = whole_windows(registry.bundle(base.version, trusted_keys=request.trusted_key).manifest)
     rule = ReplayRule(request.windows, request.half_life_days * 86_400, request.seed)
-    chooser, last = ReplayChooser(rule, own_ids(base.known)), RecentWindows(base.version or "")
+    chooser, last = ReplayChooser(rule, own_ids(base.known)), RecentWindows(base.known, base.published)
 
     def progress(done: int, total: int) -> None:
         tell(Progress("replay", done, total, "reading the spool"))

@@ -1,9 +1,14 @@
-"""The last windows that the model in production has labelled, with their labels: for the shadow run."""
+"""The last windows that were labelled, with what was published for them: for the shadow run.
+
+Ids go on from version to version, so labels of all that were in production count: right after a promotion
+there are hardly any of the newest. Labels with an id that is gone say nothing of a candidate; they are left
+out.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -57,20 +62,28 @@ class RecentWindows:
     """Keeps the last ones that pass by; long windows fewer of them.
 
     Args:
-        model: version in production, "" for none.
+        models: versions that are or were in production.
+        ids: public ids that are in use.
         most: how many are kept.
         most_bytes: of samples.
     """
 
-    def __init__(self, model: str, most: int = MAX_RECENT, most_bytes: int = MAX_BYTES) -> None:
-        self._model, self._most, self._most_bytes = model, most, most_bytes
+    def __init__(
+        self,
+        models: Collection[str],
+        ids: Collection[int],
+        most: int = MAX_RECENT,
+        most_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._models, self._ids = frozenset(models), frozenset(ids)
+        self._most, self._most_bytes = most, most_bytes
         self._kept: deque[tuple[ReadyInput, int]] = deque()
 
     def watch(self, windows: Iterator[LabelledWindow]) -> Iterator[LabelledWindow]:
         """The same windows, of which the last are kept."""
         for one in windows:
             label = one.label
-            if label is not None and label.model == self._model:
+            if label is not None and label.model in self._models and label.smoothed in self._ids:
                 ready = one.window._replace(samples=one.window.samples.astype(np.float32, copy=True))
                 self._kept.append((ready, label.smoothed))
                 if len(self._kept) > min(self._most, max(1, self._most_bytes // ready.samples.nbytes)):

@@ -270,7 +270,7 @@ def test_choosing_while_windows_pass_by_is_choosing_from_all_of_them(
 
 def test_the_last_windows_are_bounded_in_number_and_in_bytes() -> None:
     def after(**bounds: int) -> list[int]:
-        recent = RecentWindows("m1", **bounds)
+        recent = RecentWindows({"m1"}, {0}, **bounds)
         assert len(list(recent.watch(window("d", n, 0) for n in range(500)))) == 500
         return recent.result().window.tolist()
 
@@ -280,16 +280,18 @@ def test_the_last_windows_are_bounded_in_number_and_in_bytes() -> None:
     assert after(most_bytes=1) == [499]
 
 
-def test_only_what_the_model_in_production_labelled_is_recent() -> None:
-    recent = RecentWindows("m2")
+def test_what_any_version_published_under_an_id_in_use_is_recent() -> None:
+    def published(number: int, model: str, smoothed: int) -> LabelledWindow:
+        return LabelledWindow(window("d", number).window, stored(0, model, smoothed))
+
+    recent = RecentWindows(IDS, {7, 8})
     source = [
-        window("d", 0, 0, model="m2"),
-        window("d", 1, 0, model="m1"),
-        window("d", 2),
-        window("d", 3, 1, model="m2"),
-    ]
-    list(recent.watch(iter(source)))
+        published(0, "m1", 7), published(1, "m2", 8), published(2, "m2", 9), published(3, "elsewhere", 7),
+        window("d", 4),
+    ]  # fmt: skip
+    assert list(recent.watch(iter(source))) == source
     found = recent.result()
-    assert found.window.tolist() == [0, 3]
+    assert found.window.tolist() == [0, 1]
+    assert found.label.tolist() == [7, 8]
     assert [one.samples.shape for one in found.inputs(2)] == [(2, 2)] * 2
-    assert len(RecentWindows("").result().inputs(2)) == 0
+    assert len(RecentWindows((), ()).result().inputs(2)) == 0
