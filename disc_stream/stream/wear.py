@@ -119,6 +119,16 @@ class WearDetector:
         """Whether there is acceleration in a known unit; without, every device counts as worn."""
         return bool(self._acc)
 
+    def still(self, samples: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Which of many windows (n, T, C) are still; those that are not all finite count as still.
+
+        A window that is not still ends what is known of its device; the others are for ``update``.
+        """
+        moves = (samples[:, :, self._acc].std(1, dtype=np.float64) * self._to_mg >= self._rule.sd_mg).any(1)
+        rates = samples[:, :, self._rate].std(1, dtype=np.float64) * self._to_rad
+        moves |= (rates >= self._rule.rate_sd).any(1)
+        return np.asarray(~moves | ~np.isfinite(samples).all((1, 2)))
+
     def update(
         self, state: WearState | None, boot: int, t0_us: int, samples: npt.NDArray[np.floating]
     ) -> WearState:
