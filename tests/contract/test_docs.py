@@ -45,6 +45,7 @@ USED_BY = {
     "disc_stream/localbroker": ["demo"],
     "disc_stream/plots": ["plot confusion"],
     "disc_stream/registry": ["models promote", "models init"],
+    "disc_stream/retraining": ["retrain"],
     "disc_stream/training": ["train"],
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
