@@ -23,7 +23,7 @@ from disc_stream.benchmarks.continuity_measures import (
     Step,
     counts_of,
     kept_of,
-    majority,
+    named_by_most,
     names_after,
     own_id_of,
 )
@@ -44,6 +44,12 @@ Start = Literal["scratch", "warm"]
 STARTS: tuple[Start, ...] = ("scratch", "warm")
 K_STEPS = (1, 2, 0, 2, 1)
 """Added to the usual number of activities at each retraining, and again from the beginning."""
+SMALL: dict[str, Any] = {
+    "frame": 8, "hidden": 48, "decoder_hidden": 48, "batch_size": 64, "init": "ward", "refine_epochs": 3,
+}  # fmt: skip
+"""A network that learns in seconds, of the preset ``small``: what matters here is how trainings differ."""
+GENTLE = {"learning_rate": 3e-4, "refine_learning_rate": 1e-4, "refine_epochs": 1}
+"""Of trainings that go on: a tenth of the rates from scratch, so that clusters stay where they are."""
 _UNKNOWN = 0.99  # quantile of a cluster's own distances, beyond which a window is unknown
 
 
@@ -58,8 +64,8 @@ class Schedule:
     """
 
     updates: int = 600
-    warm_updates: int = 150
-    warm_settings: Mapping[str, Any] = field(default_factory=dict)
+    warm_updates: int = 100
+    warm_settings: Mapping[str, Any] = field(default_factory=lambda: dict(GENTLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +133,11 @@ class Version:
 
 
 def run(
-    stream: PeopleInOrder, plan: Plan, callback: Callback = ignore, on_stage: Callable[[int], None] = print
-) -> list[Step]:
+    stream: PeopleInOrder,
+    plan: Plan,
+    callback: Callback = ignore,
+    on_stage: Callable[[int], None] = lambda _stage: None,
+) -> tuple[list[str], list[Step]]:
     """Train and retrain.
 
     Args:
@@ -138,7 +147,7 @@ def run(
         on_stage: told the number of each training before it begins.
 
     Returns:
-        One step per retraining.
+        The names given after the first training, and one step per retraining.
     """
     trial = _Trial(stream, plan, callback)
     on_stage(0)
@@ -147,7 +156,7 @@ def run(
     for stage in range(1, plan.retrainings + 1):
         on_stage(stage)
         steps.append(trial.retrain(stage))
-    return steps
+    return [stream.windows.label_names[one] for one in trial.names.values()], steps
 
 
 class _Trial:
@@ -164,7 +173,7 @@ class _Trial:
         learned = self._train(0, seen, None)
         self._version = self._in_use(learned, np.arange(len(learned.centroids)), seen)
         labels = self._version.labels(self._stream.windows.x[seen])
-        self._names = majority(labels.ids, self._activities[seen])
+        self.names = named_by_most(labels.ids, self._activities[seen])
         self._first = labels.ids
         self._next_id = len(self._version.ids)
         self._born: set[int] = set()
@@ -191,7 +200,10 @@ class _Trial:
         return step.model_copy(update={"seconds": round(time.perf_counter() - started, 1)})
 
     def _train(self, stage: int, seen: IntArray, warm: WarmStart | None) -> Learned:
-        plan, windows = self._plan, self._stream.windows.select(np.isin(np.arange(len(self._stream.stage)), seen))
+        plan, windows = (
+            self._plan,
+            self._stream.windows.select(np.isin(np.arange(len(self._stream.stage)), seen)),
+        )
         recipe, settings = get_recipe(plan.method), dict(plan.settings)
         if recipe.presets:
             updates = plan.schedule.updates if warm is None else plan.schedule.warm_updates
@@ -231,7 +243,7 @@ class _Trial:
     def _align(self, anchors: AnchorSet, learned: Learned) -> Alignment:
         rows, _ = _rows(learned, anchors.windows)
         evidence = Evidence(anchors.ids, rows, len(learned.centroids), weights=anchors.weights)
-        wishes = Wishes(live=self._version.ids.tolist(), named=list(self._names), retired=self._retired)
+        wishes = Wishes(live=self._version.ids.tolist(), named=list(self.names), retired=self._retired)
         return align(evidence, wishes)
 
     def _given(self, alignment: Alignment) -> IntArray:
@@ -271,7 +283,7 @@ class _Trial:
                 "all": _kept(old, new, np.arange(len(seen))),
             },
             since_first=float((new.ids[first] == self._first).mean()),
-            names=names_after(self._names, new.ids, new.rows, activities, windows.label_names),
+            names=names_after(self.names, new.ids, new.rows, activities, windows.label_names),
             transitions=counts_of([one.kind for one in alignment.transitions]),
             appeared=appeared,
             nmi=nmi(activities, new.rows),

@@ -95,10 +95,19 @@ def kept_of(before: IntArray, after: IntArray, rows_before: IntArray, rows_after
 
 
 def majority(clusters: IntArray, activities: IntArray) -> dict[int, int]:
-    """Cluster -> the activity that most of its windows are of."""
+    """Cluster -> its most frequent activity."""
     return {
         int(cluster): int(np.bincount(activities[clusters == cluster]).argmax())
         for cluster in np.unique(clusters)
+    }
+
+
+def named_by_most(clusters: IntArray, activities: IntArray) -> dict[int, int]:
+    """The names a person would give: cluster -> activity, where more than half of its windows are of it."""
+    return {
+        cluster: activity
+        for cluster, activity in majority(clusters, activities).items()
+        if 2 * int((activities[clusters == cluster] == activity).sum()) > int((clusters == cluster).sum())
     }
 
 
