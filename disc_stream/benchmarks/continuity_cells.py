@@ -153,7 +153,8 @@ def _cell(
     plan = Plan(
         method=key.method, start=key.start, seed=key.seed, retrainings=request.retrainings,
         n_clusters=split.n_clusters, preset=request.preset,
-        settings=settings_of(key.method, request.settings), schedule=request.schedule, bounds=request.bounds, held_back=held_back,
+        settings=settings_of(key.method, request.settings),
+        schedule=request.schedule, bounds=request.bounds, held_back=held_back,
     )  # fmt: skip
     marks = fingerprint(stream.windows)
     config = _config(plan)
