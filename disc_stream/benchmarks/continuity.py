@@ -48,8 +48,8 @@ SMALL: dict[str, Any] = {
     "frame": 8, "hidden": 48, "decoder_hidden": 48, "batch_size": 64, "init": "ward", "refine_epochs": 3,
 }  # fmt: skip
 """A network that learns in seconds, of the preset ``small``: what matters here is how trainings differ."""
-GENTLE = {"learning_rate": 3e-4, "refine_learning_rate": 1e-4, "refine_epochs": 1}
-"""Of trainings that go on: a tenth of the rates from scratch, so that clusters stay where they are."""
+GENTLE = {"learning_rate": 1e-4, "refine_learning_rate": 3e-5, "refine_epochs": 1}
+"""Of trainings that go on: a thirtieth of the rates from scratch, so that clusters stay where they are."""
 _UNKNOWN = 0.99  # quantile of a cluster's own distances, beyond which a window is unknown
 
 
@@ -64,7 +64,7 @@ class Schedule:
     """
 
     updates: int = 600
-    warm_updates: int = 100
+    warm_updates: int = 40
     warm_settings: Mapping[str, Any] = field(default_factory=lambda: dict(GENTLE))
 
 
