@@ -72,7 +72,9 @@ class Step(_Frozen):
     people: int
     windows: int
     anchors: int
-    kept: dict[str, Kept] = Field(description="by windows: anchors, held_out (people without anchors), all")
+    kept: dict[str, Kept] = Field(
+        description="by windows: anchors, held_out (stretches without anchors), all"
+    )
     since_first: float = Field(description="windows of the first training whose id is still their first")
     names: Names
     transitions: dict[str, int]

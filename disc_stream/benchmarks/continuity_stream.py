@@ -11,6 +11,7 @@ from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import UsageError
 
 _MIN_PEOPLE = 4
+_STRETCH = 20  # windows in a row that give anchors, or are only measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class PeopleInOrder:
     Args:
         windows: of all people.
         stage: (n,) the training that each window is first there for: 0 for the first half of the people.
-        gives_anchors: (n,) whether its person gives anchors: every other one does.
+        gives_anchors: (n,) whether it may become an anchor: in every other stretch of a person's windows.
     """
 
     windows: WindowSet = field(repr=False)
@@ -69,7 +70,7 @@ def in_order(split: Split, retrainings: int, held_back: HeldBack | None = None) 
     borders = n_first + np.round(np.arange(1, retrainings + 1) * (len(people) - n_first) / retrainings)
     stage = np.searchsorted(borders, np.arange(len(people)), side="right") + 1
     stage[:n_first] = 0
-    of_window, gives = stage[who].astype(np.int64), who % 2 == 0
+    of_window, gives = stage[who].astype(np.int64), _place(who) // _STRETCH % 2 == 0
     if held_back is not None:
         kept = (windows.y != held_back.activity) | (of_window >= held_back.from_stage)
         windows, of_window, gives = windows.select(kept), of_window[kept], gives[kept]
@@ -87,6 +88,12 @@ def activity_of(split: Split, name: str) -> int:
     if name not in there:
         raise UsageError(f"there is no activity {name!r}", remedy=f"Use one of: {', '.join(there)}")
     return names.index(name)
+
+
+def _place(who: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The how-manieth of its person's windows each is, (n,); those of a person stand together."""
+    _, first, counts = np.unique(who, return_index=True, return_counts=True)
+    return np.arange(len(who)) - np.repeat(first, counts)
 
 
 def _joined(split: Split) -> WindowSet:

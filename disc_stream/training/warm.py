@@ -98,11 +98,13 @@ class Carried:
     Args:
         before: (n,) the cluster that each window had.
         old: (K, d) centroids of the old model.
+        means: (K, d) of each cluster's embeddings by the old weights; its centroid where it has no window.
         unknown: (n,) which windows were beyond its radius; None if that is not known.
     """
 
     before: IntArray = field(repr=False)
     old: Float32Array = field(repr=False)
+    means: Points = field(repr=False)
     unknown: npt.NDArray[np.bool_] | None = field(repr=False)
 
     @classmethod
@@ -113,13 +115,14 @@ class Carried:
         unknown = None
         if warm.radius is not None:
             unknown = np.square(z - old[before]).sum(1) > warm.radius[before]
-        return cls(before, old, unknown)
+        return cls(before, old, _means(z.astype(np.float64), before, old), unknown)
 
     def centroids(self, z: Float32Array, n_clusters: int, *, seed: int) -> Float32Array:
         """Centroids of the old clusters in the new space, and as many more or fewer as it takes.
 
-        An old cluster is where the windows are now that it had before. Clusters too many are merged pair by
-        pair, those first whose merging adds least to the squared distances (Ward 1963,
+        An old centroid moves as its windows do: by the difference of their means in both spaces. (Refinement
+        leaves centroids beside the means; putting them there would move the borders.) Clusters too many are
+        merged pair by pair, those first whose merging adds least to the squared distances (Ward 1963,
         doi:10.1080/01621459.1963.10500845). Missing ones are added one by one where a new centroid takes most
         off the squared distances, with the others where they are (as in the fast global k-means of Likas,
         Vlassis and Verbeek 2003, doi:10.1016/S0031-3203(02)00060-2), tried at a sample of the windows. Where
@@ -135,7 +138,9 @@ class Carried:
             (n_clusters, d); the old clusters first, in their order, but for merged ones.
         """
         points = z.astype(np.float64)
-        centroids, sizes = self._means(points)
+        sizes = np.bincount(self.before, minlength=len(self.old)).astype(np.float64)
+        drift = np.where(sizes[:, None] > 0, _means(points, self.before, self.old) - self.means, 0.0)
+        centroids = self.old + drift
         while len(centroids) > n_clusters:
             centroids, sizes = _with_nearest_merged(centroids, sizes)
         random = np.random.default_rng(seed)
@@ -143,18 +148,19 @@ class Carried:
             centroids = np.vstack([centroids, _most_useful(self._where_new(points), centroids, random)])
         return centroids.astype(np.float32)
 
-    def _means(self, points: Points) -> tuple[Points, Points]:
-        """Where the old clusters are now; a cluster without windows stays where it was. And their sizes."""
-        sizes = np.bincount(self.before, minlength=len(self.old)).astype(np.float64)
-        sums = np.zeros((len(self.old), points.shape[1]))
-        np.add.at(sums, self.before, points)
-        means = sums / np.maximum(sizes, 1.0)[:, None]
-        return np.where(sizes[:, None] > 0, means, self.old.astype(np.float64)), sizes
-
     def _where_new(self, points: Points) -> Points:
         if self.unknown is None or self.unknown.mean() < _ENOUGH_UNKNOWN:
             return points
         return points[self.unknown]
+
+
+def _means(points: Points, labels: IntArray, otherwise: Float32Array) -> Points:
+    """Of each cluster's points, (K, d); those of ``otherwise`` (K, d) where a cluster has none."""
+    sizes = np.bincount(labels, minlength=len(otherwise)).astype(np.float64)
+    sums = np.zeros(otherwise.shape)
+    np.add.at(sums, labels, points)
+    means = sums / np.maximum(sizes, 1.0)[:, None]
+    return np.where(sizes[:, None] > 0, means, otherwise.astype(np.float64))
 
 
 def _with_nearest_merged(centroids: Points, sizes: Points) -> tuple[Points, Points]:

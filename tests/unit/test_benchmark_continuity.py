@@ -23,7 +23,10 @@ class TestStream:
         people = [set(stream.windows.subject[stream.during(stage)].tolist()) for stage in range(4)]
         assert people == [{1, 2, 3}, {4}, {5}, {6}]
         assert set(stream.windows.subject[stream.until(2)].tolist()) == {1, 2, 3, 4, 5}
-        assert set(stream.windows.subject[stream.gives_anchors].tolist()) == {1, 3, 5}
+        of_one = stream.gives_anchors[stream.windows.subject == 4]
+        assert of_one[:20].all()
+        assert not of_one[20:40].any()
+        assert of_one[40:60].all()
 
     def test_what_is_held_back_comes_with_its_stage(self) -> None:
         split = synthetic_split()

@@ -88,8 +88,10 @@ def test_methods_that_cannot_go_on_say_so(first: Learned, method: str) -> None:
         recipe.fit(Task(X, 4, warm=warm(first)), recipe.resolve(preset, {}), FitOptions("cpu"))
 
 
-def carried(z: Any, before: Any, n_old: int, unknown: Any = None) -> Carried:
-    return Carried(np.asarray(before), np.full((n_old, z.shape[1]), 99.0, dtype=np.float32), unknown)
+def carried(before: Any, means: Any, unknown: Any = None) -> Carried:
+    """Old clusters whose centroids lie 0.5 beside the means of their windows."""
+    old = np.array(means, dtype=np.float32)[:, None] + np.float32(0.5)
+    return Carried(np.asarray(before), old, np.array(means, dtype=np.float64)[:, None], unknown)
 
 
 class TestCarriedClusters:
@@ -97,22 +99,27 @@ class TestCarriedClusters:
 
     z = np.array([[0.0], [0.2], [5.0], [5.2], [5.4], [9.0], [9.2]], dtype=np.float32)
 
-    def test_they_are_where_their_windows_are(self) -> None:
-        found = carried(self.z, [1, 1, 0, 0, 0, 2, 2], 4).centroids(self.z, 4, seed=0)
-        assert found.ravel() == pytest.approx([5.2, 0.1, 9.1, 99.0])  # the last has no windows
+    def test_they_have_moved_with_their_windows(self) -> None:
+        old = carried([1, 1, 0, 0, 0, 2, 2], [-3.0, 2.0, 9.1, 99.0])
+        assert old.centroids(self.z, 4, seed=0).ravel() == pytest.approx([5.7, 0.6, 9.6, 99.5])
+
+    def test_nothing_has_moved_if_the_weights_have_not(self, first: Learned) -> None:
+        z = infer(first.net, X[:, : first.n_input])[0]
+        found = Carried.of(warm(first), z).centroids(z, 4, seed=0)
+        assert np.allclose(found, first.centroids.numpy(), atol=1e-5)
 
     def test_too_many_are_merged_by_their_distance(self) -> None:
-        found = carried(self.z, [1, 1, 0, 0, 0, 2, 2], 3).centroids(self.z, 2, seed=0)
-        assert found.ravel() == pytest.approx([(3 * 5.2 + 2 * 9.1) / 5, 0.1])
+        old = carried([1, 1, 0, 0, 0, 2, 2], [5.2, 0.1, 9.1])
+        assert old.centroids(self.z, 2, seed=0).ravel() == pytest.approx([(3 * 5.7 + 2 * 9.6) / 5, 0.6])
 
     def test_a_new_one_is_born_where_it_helps_most(self) -> None:
-        found = carried(self.z, [0, 0, 1, 1, 1, 1, 1], 2).centroids(self.z, 3, seed=0)
-        assert found.ravel()[2] == pytest.approx(9.1)
+        old = carried([0, 0, 1, 1, 1, 1, 1], [0.1, 6.76])
+        assert old.centroids(self.z, 3, seed=0).ravel()[2] == pytest.approx(9.1)
 
     def test_what_was_unknown_comes_first(self) -> None:
         z = np.repeat([-6.0, 6.0, 20.0], [100, 100, 5])[:, None].astype(np.float32)
-        before = np.zeros(205, dtype=np.int64)
-        anywhere = carried(z, before, 1).centroids(z, 2, seed=0)
-        born = carried(z, before, 1, np.arange(205) >= 200).centroids(z, 2, seed=0)
+        before, means = np.zeros(205, dtype=np.int64), [0.5]
+        anywhere = carried(before, means).centroids(z, 2, seed=0)
+        born = carried(before, means, np.arange(205) >= 200).centroids(z, 2, seed=0)
         assert anywhere.ravel()[1] < 20.0  # cutting the large cluster in two takes off more
         assert born.ravel()[1] == pytest.approx(20.0)
