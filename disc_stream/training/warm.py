@@ -140,7 +140,7 @@ class Carried:
         points = z.astype(np.float64)
         sizes = np.bincount(self.before, minlength=len(self.old)).astype(np.float64)
         drift = np.where(sizes[:, None] > 0, _means(points, self.before, self.old) - self.means, 0.0)
-        centroids = self.old + drift
+        centroids = self.old.astype(np.float64) + drift
         while len(centroids) > n_clusters:
             centroids, sizes = _with_nearest_merged(centroids, sizes)
         random = np.random.default_rng(seed)
