@@ -23,8 +23,8 @@ _KEPT_HEAD = (
     + "|"
 )
 _APPEARED_HEAD = (
-    "| dataset | held back | method | start | seed | found at | windows (minutes) of it until then "
-    "| recall, precision of its id | others moved | called unknown before | known called unknown |\n"
+    "| dataset | held back | method | start (learning rate) | seed | found at "
+    "| windows (minutes) of it until then | recall, precision of its id | others moved | called unknown before | known called unknown |\n"
     + "|---" * 11 + "|"
 )  # fmt: skip
 
@@ -37,6 +37,7 @@ def summary(cell: ContinuityCell) -> dict[str, Any]:
         "method": cell.method,
         "start": cell.start,
         "seed": cell.seed,
+        "warm_rate": cell.config["schedule"].get("warm_settings", {}).get("learning_rate"),
         "held_back": cell.held_back or None,
         "retrainings": len(steps),
         "windows": {
@@ -117,7 +118,9 @@ def _kept_row(facts: dict[str, Any]) -> str:
 def _appeared_row(facts: dict[str, Any]) -> str:
     seen = facts["appeared"]
     return _row(
-        *(facts[name] for name in ("dataset", "held_back", "method", "start", "seed")),
+        *(facts[name] for name in ("dataset", "held_back", "method")),
+        facts["start"] + (f" ({facts['warm_rate']:g})" if facts["warm_rate"] else ""),
+        facts["seed"],
         f"retraining {seen['found_at']}" if seen["found_at"] else "not found",
         f"{seen['windows_seen']} ({seen['minutes_seen']})",
         f"{_percent(seen['recall'])}, {_percent(seen['precision'])}",

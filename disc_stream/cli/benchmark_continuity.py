@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from disc_stream.cli.common import (
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
+    from disc_stream.benchmarks.continuity import Schedule
     from disc_stream.benchmarks.continuity_cells import ContinuityCell, Failure, Key, Request
     from disc_stream.data.types import Split
 
@@ -56,6 +58,16 @@ def continuity(
         ),
     ] = None,
     retrainings: Annotated[int, typer.Option(min=1, help="Retrainings after the first training.")] = 5,
+    warm_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--warm-rate",
+            min=1e-6,
+            max=1.0,
+            help="Learning rates of a warm retraining, as a share of those from scratch: the lower, the "
+            "fewer windows change their id and the less is learned; default about 0.03.",
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
     setting: Annotated[
@@ -117,6 +129,8 @@ def continuity(
         if quick:
             request = quick_request(tuple(starts), list(request.held_back), Path(nowhere))  # type: ignore[arg-type]
         _check(request)
+        if warm_rate is not None:
+            request = replace(request, schedule=_with_rate(request, warm_rate))
         for place in (request.out, page):
             if place is not None:
                 require_writable(place)
@@ -128,6 +142,18 @@ def continuity(
     _report(cells, failures, as_json)
     if failures:
         raise typer.Exit(1)
+
+
+def _with_rate(request: Request, rate: float) -> Schedule:
+    """The schedule with other learning rates of a warm retraining; by the first method's own rates."""
+    from disc_stream.benchmarks.continuity import GENTLE
+    from disc_stream.benchmarks.continuity_cells import settings_of
+    from disc_stream.training.session import exportable_recipe
+
+    name = request.methods[0]
+    config = exportable_recipe(name).resolve(request.preset, settings_of(name, request.settings))
+    rates = {one: rate * getattr(config, one) for one in ("learning_rate", "refine_learning_rate")}
+    return replace(request.schedule, warm_settings={**GENTLE, **rates})
 
 
 def _check(request: Request) -> None:
