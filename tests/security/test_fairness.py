@@ -244,9 +244,9 @@ def test_what_exceeds_a_rate_waits_and_what_exceeds_the_room_is_refused() -> Non
     limiter.begin()
     time.now = 1.0
     assert limiter.judge("a", 1) is Fate.WAITS, "in the order in which they came"
-    assert limiter.may_enter("a") == 10
+    assert limiter.may_enter("a") == (10, 2_000)
     limiter.held = frozenset({"a"})
-    assert limiter.may_enter("a") == 0
+    assert limiter.may_enter("a") == (0, 0)
     time.now = 60.0
     assert list(limiter.limited()) == ["a"], "it still has messages that wait; the others are forgiven"
 

@@ -50,6 +50,7 @@ _META, _RAW = f"/{Kind.META.value}", f"/{Kind.RAW.value}"
 _MAX_NAME = 128  # characters of what stands for a device in a topic
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _FEED_S = 0.1  # between two looks into the overflow queue
+_SOON_S = 0.01  # the same where the last one has not found the end
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 _DEAD_S = 30.0  # a network thread that has not come around for so long is dead
 
@@ -117,6 +118,7 @@ class Receiver:
                 on_burst=self._on_burst,
                 on_up=self._on_up,
                 on_down=self._on_down,
+                wants=self._wants,
             ),
             Session(
                 expiry_s=settings.session_expiry_s,
@@ -194,6 +196,10 @@ class Receiver:
 
     # -- on the network thread ------------------------------------------------------------------------
 
+    def _wants(self, topic: str, size: int) -> bool:
+        """Whether a large payload is to be read: one that is refused would cost the others time for nothing."""
+        return not self._limiter.refuses(self._device_of(topic), size)
+
     def _arrive(self, message: Message) -> None:
         if self._stopping.is_set():
             return  # unacknowledged: it stays with the broker
@@ -223,15 +229,15 @@ class Receiver:
             self._drop_erased()
             self._counts.waiting = len(self._overflow)
             if not self._blocked and time.monotonic() >= self._feed_at:
-                self._feed_at = time.monotonic() + _FEED_S  # not with each burst: it costs a sync
-                self._feeder.feed()
+                more = self._feeder.feed()
+                self._feed_at = time.monotonic() + (_SOON_S if more else _FEED_S)  # each costs a sync
         except StorageError as error:
             self._failure = error
             self._ended.set()
         self._limited = self._limiter.limited()
         if self._stopping.is_set() and (not (self._waiting or self._group) or self._blocked):
             self._ended.set()
-        return _FEED_S if self._overflow.devices else None
+        return max(_SOON_S, self._feed_at - time.monotonic()) if self._overflow.devices else None
 
     def _on_up(self) -> None:
         """Count sessions that the broker has lost, also while this process was away."""
@@ -275,6 +281,10 @@ class Receiver:
             if message.retained and self._is_of_old(message):
                 continue
             device = self._device_of(topic)
+            if message.dropped:
+                self._limiter.refuse(device)
+                self._counts.over_quota += 1
+                continue
             if not size and (not is_device(device) or topic.endswith(_RAW) or self._topics.is_test(topic)):
                 self._counts.empty += topic.endswith(_RAW) and not self._topics.is_test(topic)
                 continue  # a test; or a retained message was removed that was never used
@@ -311,7 +321,7 @@ class Receiver:
             if message.topic.endswith(_META):
                 self._known.remember(message)
         self._counts.received += len(messages)
-        self._counts.received_bytes += sum([len(message.payload) for message in messages])
+        self._counts.received_bytes += sum([len(message.payload) + message.dropped for message in messages])
 
     def _enter(self, arrivals: Sequence[Arrival]) -> bool:
         """Whether they are durable in the spool; False if there is no space at the moment."""
