@@ -16,7 +16,7 @@ from typing import Any
 from disc_stream.wire.client import plain_properties
 
 OnPlain = Callable[[bytes, bytes, bytes, bool, int, int], None]
-"""Topic, payload, content type, whether it was retained, message id, bytes of the payload if it was read over."""
+"""Topic, payload, content type, retained, message id, bytes of the payload that were read over."""
 _Plain = tuple[bytes, bytes, bytes, bool, int, int]
 Wants = Callable[[bytes, int], bool]
 """Topic and bytes of a large payload: whether it is to be read; asked again as more of the message comes."""
@@ -169,7 +169,7 @@ class Inbox:
 
 
 def _head(data: bytes, body: int, end: int) -> tuple[int, bytes, int] | None:
-    """Of a PUBLISH between two places: where its message id stands, its content type, where its payload begins.
+    """Of a PUBLISH between two places: where its message id is, its content type, where its payload is.
 
     None if it is paho's to judge.
     """

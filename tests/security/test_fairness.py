@@ -257,7 +257,7 @@ def messages(receiver: Receiver, device: str, n: int, size: int = 20) -> None:
         receiver._arrive(
             Message(f"ds/v1/{device}/raw", payload.ljust(size, b"."), "", 1, False, 1, Origin(0, 0))
         )
-    receiver._commit()
+    receiver.committer.commit()
 
 
 def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
@@ -269,8 +269,7 @@ def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
 
 def let_go(receiver: Receiver) -> None:
     receiver._link.close()
-    receiver._overflow.close()
-    receiver._spool.close()
+    receiver.committer.close()
 
 
 def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_crash(tmp_path: Path) -> None:
@@ -278,14 +277,14 @@ def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_cr
     receiver = receiver_of(tmp_path, limits)
     messages(receiver, "attacker", 9)
     messages(receiver, "good", 5)
-    assert receiver._overflow.devices["attacker"].messages == 4
+    assert receiver.committer.overflow.devices["attacker"].messages == 4
     let_go(receiver)
 
     receiver = receiver_of(tmp_path, DeviceLimits())
     messages(receiver, "attacker", 1)
-    assert receiver._overflow.devices["attacker"].messages == 5, "nobody overtakes"
-    receiver._feeder.feed()
-    assert not receiver._overflow.devices
+    assert receiver.committer.overflow.devices["attacker"].messages == 5, "nobody overtakes"
+    receiver.committer.feeder.feed()
+    assert not receiver.committer.overflow.devices
     let_go(receiver)
     reader = SpoolReader(tmp_path)
     rows = [row.payload.rstrip(b".") for row in reader.read(0, 99)]

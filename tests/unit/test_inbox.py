@@ -32,7 +32,7 @@ def publish(topic: bytes, payload: bytes, mid: int, content_type: bytes = b"") -
 
 
 def read_all(inbox: Inbox, asked: list[tuple[bytes, int]] | None = None) -> Found:
-    """Everything that has arrived: topic, size, first byte, message id, bytes read over; "bad" is not wanted."""
+    """All that has arrived: topic, size, first byte, message id, bytes read over; "bad" is not wanted."""
     found: Found = []
 
     def take(topic: bytes, payload: bytes, _kind: bytes, _retained: bool, mid: int, dropped: int) -> None:
@@ -61,7 +61,8 @@ def test_unwanted_payloads_are_read_over_and_everything_else_arrives_whole(
     kinds = [(topic, size) for topic in (b"bad", b"good") for size in sizes] * (1 if piece == 1 else 3)
     rng.shuffle(kinds)
     packets = [
-        publish(topic, bytes([65 + n % 26]) * size, n + 1, content_type) for n, (topic, size) in enumerate(kinds)
+        publish(topic, bytes([65 + n % 26]) * size, n + 1, content_type)
+        for n, (topic, size) in enumerate(kinds)
     ]
     stream = b"".join(packets)
     inbox = Inbox(ours)
