@@ -164,6 +164,23 @@ def test_a_turn_has_one_window_of_each_device_and_shares_what_is_left() -> None:
     assert len(queue) == 201 + 10 - 11 - 12, "three turns were enough for everybody"
 
 
+def test_while_the_broker_is_behind_a_long_queue_waits_and_the_others_do_not(
+    tmp_path: Path, model: Model
+) -> None:
+    write_spool(tmp_path, flood(1))
+    bench = Bench(tmp_path, model)
+    bench.outbox.unconfirmed = 10_000
+    bench.run(3)
+    assert [label.device for label in bench.outbox.sent] == ["good"], "no label stands before it at the broker"
+    bench.outbox.unconfirmed = 0
+    bench.run(1)
+    assert 0 < len(bench.outbox.sent) <= 33, "a few at once"
+    bench.run()
+    windows = [label.window for label in bench.outbox.sent if label.device == "attacker"]
+    assert windows == list(range(ROWS // 8)), "all of them, in order"
+    bench.close()
+
+
 def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> None:
     queue = WaitingWindows("model", (8, 3), 1_000 * (8 * 3 * 4 + 400))
     queue.add(ready("good", n) for n in range(40))

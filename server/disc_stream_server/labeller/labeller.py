@@ -40,6 +40,9 @@ _BACKFILL_ROWS = 256
 _MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
 _MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
 _RETRY_S = 1.0
+# Labels on their way to the broker, from which on a device with many windows waits: the broker takes them one
+# by one in between the messages of everybody, and those of the other devices would stand behind them.
+_AHEAD, _AHEAD_EACH = 32, 16  # at least, and for each device that has windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,8 @@ class Labeller:
 
         If the encoder does not work they wait.
         """
-        chosen = lane.waiting.choose(self._pace.windows, self._settings.options.max_batch)
+        room = max(_AHEAD, _AHEAD_EACH * lane.waiting.devices) - self._outbox.unconfirmed
+        chosen = lane.waiting.choose(min(self._pace.windows, room), self._settings.options.max_batch)
         if not chosen:
             return False
         began = self._clock.monotonic()
@@ -316,12 +320,14 @@ class Labeller:
         if backfill is None:
             return False
         last, lane = backfill.stretch.last or 0, backfill.stream
-        if not lane.waiting.is_full and lane.position < last and not self.encoder_fault:
+        takes = not lane.waiting.is_full and lane.position < last and not self.encoder_fault
+        if takes:
             self._take_deferred(lane, last)
-        self._label_waiting(lane, deferred=True)
+        labelled = self._label_waiting(lane, deferred=True)
         if not lane.waiting and lane.position >= last:
             self.deferral.finish_backfill()
-        return not self.encoder_fault
+            return not self.encoder_fault
+        return (takes or labelled) and not self.encoder_fault
 
     def _take_deferred(self, lane: LaneStream, last: int) -> None:
         """Take the next rows of a stretch."""

@@ -40,6 +40,7 @@ _MAX_NAME = 128  # characters of what stands for a device in a topic
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _FEED_S = 0.1  # between two looks into the overflow queue
 _SOON_S = 0.01  # the same where the last one has not found the end
+_AHEAD_BYTES = 2**22  # of messages that are read while others are on their way to the disk
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 
 
@@ -107,6 +108,7 @@ class Committer:
         self.ticked = time.monotonic()
         """When the thread last came around, in monotonic seconds."""
         self._stopping, self._woken = threading.Event(), threading.Event()
+        self._swapped = threading.Event()  # what had arrived is a group now
         self._lingers = False  # for further messages
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
 
@@ -159,10 +161,14 @@ class Committer:
         return not self.limiter.refuses(self._device_of(topic), size)
 
     def wake(self) -> None:
-        """All that was there has been taken."""
+        """All that was there has been taken; returns once there is room for more."""
         n = len(self._arrived)
         if n >= _MANY or (n and not self._lingers):
             self._woken.set()
+        if self._arrived_bytes > _AHEAD_BYTES and not (self.blocked or self._stopping.is_set()):
+            self._swapped.clear()
+            if self._arrived_bytes > _AHEAD_BYTES:
+                self._swapped.wait(_TICK_S)
 
     def drop(self) -> None:
         """The connection is lost: the broker sends again what was not acknowledged."""
@@ -237,6 +243,7 @@ class Committer:
         with self._lock:
             group = _Group(self._arrived, self._connection)
             self._arrived, self._arrived_bytes = [], 0
+        self._swapped.set()
         now = self._clock.unix_us()
         self.limiter.begin()
         for message in group.messages:
