@@ -21,6 +21,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink, Session
 from disc_stream.wire.status import State
 from disc_stream.wire.topics import Kind, Topics
+from disc_stream_server.budget import Bounds, bounds
 from disc_stream_server.intake import Watchers
 from disc_stream_server.janitor import Janitor
 from disc_stream_server.labeller.labeller import Labeller, Surroundings
@@ -70,6 +71,7 @@ class Service:
         clock: Clock,
         on_failure: OnFailure,
     ) -> None:
+        limits = bounds(config)
         self._clock = clock
         self._topics = Topics(config.prefix)
         self._folder = StateFolder(config)
@@ -82,13 +84,19 @@ class Service:
         )
         outbox = Outbox(self._link, self._topics)
         watchers = Watchers(Rejections(clock), observers, Stages())
-        self._labeller = self._make_labeller(config, serving, outbox, watchers)
+        self._labeller = self._make_labeller(config, limits, serving, outbox, watchers)
         self._receiver = ReceiverProcess(
-            receiver_settings(config, self.state, self._folder.store.position),
+            receiver_settings(config, self.state, self._folder.store.position, limits),
             on_head=self._wake,
         )
         self._reporter = Reporter(
-            serving.version, serving.provider, watchers, self._link, self._receiver, self._labeller
+            serving.version,
+            serving.provider,
+            watchers,
+            self._link,
+            self._receiver,
+            self._labeller,
+            config.memory_mb * 2**20,
         )
         self._heartbeat = Heartbeat(clock, config.status_interval_s)
         self._reading = ReadingProbe(clock, outbox.reading_probe, self._topics.all_of(Kind.RAW))
@@ -103,14 +111,14 @@ class Service:
         self._janitor = Janitor(self.state, retention(config), clock, done=lambda: self._kept_from)
 
     def _make_labeller(
-        self, config: ServeConfig, serving: Serving, outbox: Outbox, watchers: Watchers
+        self, config: ServeConfig, limits: Bounds, serving: Serving, outbox: Outbox, watchers: Watchers
     ) -> Labeller | None:
         if serving.model is None:
             return None
         store, reader = self._folder.store, self._folder.reader
         note_rules(store, stream_rules(config), stream_spec(serving.model).key)
         around = Surroundings(store, reader, outbox, watchers, self._clock)
-        return Labeller(serving.model, labeller_settings(config, self._topics), around)
+        return Labeller(serving.model, labeller_settings(config, self._topics, limits), around)
 
     def start(self) -> None:
         """Receive, connect, and work in the background.

@@ -171,7 +171,9 @@ def test_while_the_broker_is_behind_a_long_queue_waits_and_the_others_do_not(
     bench = Bench(tmp_path, model)
     bench.outbox.unconfirmed = 10_000
     bench.run(3)
-    assert [label.device for label in bench.outbox.sent] == ["good"], "no label stands before it at the broker"
+    assert [label.device for label in bench.outbox.sent] == ["good"], (
+        "no label stands before it at the broker"
+    )
     bench.outbox.unconfirmed = 0
     bench.run(1)
     assert 0 < len(bench.outbox.sent) <= 33, "a few at once"

@@ -37,12 +37,25 @@ ROWS = 512
 
 _TURN_BYTES = 2**18  # payloads read at once, but one row at least
 _BACKFILL_ROWS = 256
-_MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
-_MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
 _RETRY_S = 1.0
 # Labels on their way to the broker, from which on a device with many windows waits: the broker takes them one
 # by one in between the messages of everybody, and those of the other devices would stand behind them.
 _AHEAD, _AHEAD_EACH = 32, 16  # at least, and for each device that has windows
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRoom:
+    """What may wait to leave the labeller; beyond it no rows are read.
+
+    Args:
+        unconfirmed: labels on their way to the broker.
+        unwritten: labels that wait for a checkpoint.
+        letter_bytes: of dead letters that wait for a checkpoint.
+    """
+
+    unconfirmed: int = 20_000
+    unwritten: int = 100_000
+    letter_bytes: int = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,7 @@ class LabellerSettings:
         overload: when windows are deferred.
         checkpoint_s: between two checkpoints.
         rows: rows read at once; the labels do not depend on it.
+        room: what may wait to leave it.
     """
 
     lanes: LaneSettings
@@ -62,6 +76,7 @@ class LabellerSettings:
     overload: OverloadRules
     checkpoint_s: float
     rows: int = ROWS
+    room: LabelRoom = LabelRoom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +191,7 @@ class Labeller:
         """
         if self.encoder_fault and self._clock.monotonic() < self._retry_at:
             return False
-        if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
+        if self._is_behind():
             return False
         if self.checkpoints.written < self.switch_at:
             self.checkpoints.step(now=True)
@@ -190,6 +205,17 @@ class Labeller:
             return False
         labelled = self._label_waiting(self.live)
         return took or labelled or self._turn_backfill()
+
+    def _is_behind(self) -> bool:
+        """Whether so much waits to leave the labeller that no rows are to be taken."""
+        room, checkpoints = self._settings.room, self.checkpoints
+        if checkpoints.letter_bytes > room.letter_bytes:
+            self.step(now=True)
+        return (
+            self._outbox.unconfirmed > room.unconfirmed
+            or checkpoints.backlog > room.unwritten
+            or checkpoints.letter_bytes > room.letter_bytes
+        )
 
     def _take(self, head: int) -> bool | None:
         """Take rows if there is room for their windows; whether there were any, None to come back later."""
