@@ -20,8 +20,8 @@ def fairness(
             "--kind", help="huge, many or garbage: what the attacker sends. Repeatable; default all."
         ),
     ] = None,
-    memory: Annotated[
-        int, typer.Option("--memory", metavar="MIB", help="Of the server, as `serve --memory` has it.")
+    memory_mb: Annotated[
+        int, typer.Option("--memory-mb", metavar="MIB", help="Of the server, as `serve --memory-mb` has it.")
     ] = 1024,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Model of the server. Default: one that costs nothing.")
@@ -53,7 +53,7 @@ def fairness(
     with Console(stderr=True).status("measuring") as status:
         report = run(
             load,
-            FairnessPlan(minutes, kinds, bundle, {"memory_mb": memory}),
+            FairnessPlan(minutes, kinds, bundle, {"memory_mb": memory_mb}),
             broker,
             lambda what: status.update(f"measuring {what}"),
         )

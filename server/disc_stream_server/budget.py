@@ -90,7 +90,7 @@ def bounds(config: ServeConfig) -> Bounds:
             f"{config.memory_mb} MiB of memory are too few: the processes themselves take "
             f"{BASE_BYTES >> 20}, and the smallest queues for messages of {payload:,} bytes "
             f"{(FLOW_BYTES + unavoidable) >> 20}",
-            remedy=f"Give --memory {smallest} or more, or lower max_payload_bytes",
+            remedy=f"Give --memory-mb {smallest} or more, or lower max_payload_bytes",
         )
     if needed <= room:
         return wanted

@@ -40,7 +40,7 @@ def test_too_little_memory_is_refused_with_how_much_is_enough() -> None:
         bounds(config(memory_mb=128, max_payload_bytes=8 * 2**20))
     assert "128 MiB" in caught.value.message
     assert caught.value.remedy is not None
-    enough = int(caught.value.remedy.split("--memory ")[1].split()[0])
+    enough = int(caught.value.remedy.split("--memory-mb ")[1].split()[0])
     assert bounds(config(memory_mb=enough, max_payload_bytes=8 * 2**20)).receive_maximum >= 16
     with pytest.raises(ConfigError):
         bounds(config(memory_mb=enough - 1, max_payload_bytes=8 * 2**20))
