@@ -40,6 +40,7 @@ _MAX_NAME = 128  # characters of what stands for a device in a topic
 _TIME_ROW_S = 1.0  # between two rows that say how much time has passed
 _FEED_S = 0.1  # between two looks into the overflow queue
 _SOON_S = 0.01  # the same where the last one has not found the end
+_LITTLE_BYTES, _PAUSE_S = 2**16, 0.001  # after a burst of no more, reading pauses
 _AHEAD_BYTES = 2**22  # of messages that are read while others are on their way to the disk
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 
@@ -81,6 +82,7 @@ class Committer:
         self._lock = threading.Lock()  # of what has arrived, which both threads touch
         self._arrived: list[Message] = []  # not durable yet
         self._arrived_bytes = 0
+        self._burst_bytes = 0  # of what the network thread has taken since it last paused
         self._since = 0.0  # monotonic time at which the first of them came
         self._connection = 0  # number of the present one, for messages of earlier ones come again
         self._group: _Group | None = None  # those that are becoming durable
@@ -147,6 +149,7 @@ class Committer:
         ):
             self.counts.turned_away += 1
             return
+        self._burst_bytes += len(message.payload) + message.dropped
         most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
         if len(message.payload) > most:
             message = message._replace(payload=message.payload[:most])
@@ -162,9 +165,11 @@ class Committer:
 
     def wake(self) -> None:
         """All that was there has been taken; returns once there is room for more."""
-        n = len(self._arrived)
+        n, size, self._burst_bytes = len(self._arrived), self._burst_bytes, 0
         if n >= _MANY or (n and not self._lingers):
             self._woken.set()
+        if 0 < size < _LITTLE_BYTES:  # looking again for each single message would cost more than the message
+            time.sleep(_PAUSE_S)
         if self._arrived_bytes > _AHEAD_BYTES and not (self.blocked or self._stopping.is_set()):
             self._swapped.clear()
             if self._arrived_bytes > _AHEAD_BYTES:
