@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import select
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from disc_stream.load.wire import remaining_length
 from disc_stream.wire.inbox import LARGE, Inbox
+from disc_stream_server.brokerconfig.authority import Authority
 
 Found = list[tuple[bytes, int, bytes, int, int]]
 
@@ -113,3 +118,40 @@ def test_the_end_of_the_connection_within_an_unwanted_payload_is_for_paho_to_see
     assert inbox.ended
     assert found == [], "a message without its end is none"
     assert inbox.recv(10) == b""
+
+
+def test_unwanted_payloads_are_read_over_on_a_connection_with_tls(tmp_path: Path) -> None:
+    pair = Authority.create(tmp_path, "test").issue_broker(["localhost"])
+    for name, pem in (("certificate", pair.certificate), ("key", pair.key)):
+        (tmp_path / name).write_bytes(pem)
+    theirs_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs_context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    ours_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ours_context.check_hostname, ours_context.verify_mode = False, ssl.CERT_NONE  # encryption is all we need
+    plain_ours, plain_theirs = socket.socketpair()
+    kinds = [(b"bad", 5 * LARGE), (b"good", 300), (b"bad", LARGE), (b"good", 2 * LARGE)] * 5
+    stream = b"".join(publish(topic, b"x" * size, n + 1) for n, (topic, size) in enumerate(kinds))
+
+    taken = threading.Event()
+
+    def send() -> None:
+        with theirs_context.wrap_socket(plain_theirs, server_side=True) as theirs:
+            theirs.sendall(stream)
+            taken.wait(20.0)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with ours_context.wrap_socket(plain_ours) as ours:
+        ours.setblocking(False)
+        inbox = Inbox(ours)
+        found: Found = []
+        while len(found) < len(kinds):
+            assert inbox.pending() or select.select([ours], [], [], 20.0)[0], "everything comes"
+            found += read_all(inbox)
+        assert not inbox.pending()
+        assert found == [
+            (topic, 0, b"", n + 1, size) if topic == b"bad" else (topic, size, b"x", n + 1, 0)
+            for n, (topic, size) in enumerate(kinds)
+        ]
+        taken.set()
+    thread.join()
