@@ -23,8 +23,8 @@ CREATE INDEX versions_by_version ON versions (version);
 -- id is NULL until the version is promoted for the first time; from then on it stands.
 CREATE TABLE rows (
     version INTEGER NOT NULL REFERENCES versions, row INTEGER NOT NULL, id INTEGER REFERENCES clusters,
-    name TEXT NOT NULL, size INTEGER NOT NULL, distance_q95 REAL, description TEXT NOT NULL,
-    proposals TEXT NOT NULL, PRIMARY KEY (version, row), UNIQUE (version, id)
+    name TEXT NOT NULL, size INTEGER NOT NULL, distance_q95 REAL, unknown_above REAL,
+    description TEXT NOT NULL, proposals TEXT NOT NULL, PRIMARY KEY (version, row), UNIQUE (version, id)
 ) WITHOUT ROWID;
 CREATE TABLE deployments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,

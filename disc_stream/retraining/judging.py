@@ -14,6 +14,7 @@ from disc_stream.clustering.continuity import Alignment, Wishes
 from disc_stream.data.types import UNLABELLED, WindowSet
 from disc_stream.registry import GateCheck
 from disc_stream.retraining import gate
+from disc_stream.retraining.describing import Described, describe_rows, rejected_names
 from disc_stream.retraining.naming import align_candidate, provisional, rows_of, wishes_of
 from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
@@ -36,11 +37,13 @@ class Judged:
         checks: of the gate.
         alignment: which ids its rows go on with; None where nothing was in production.
         anchors: that it was made with; None likewise.
+        described: its rows in words.
     """
 
     checks: tuple[GateCheck, ...]
     alignment: Alignment | None
     anchors: AnchorSet | None
+    described: tuple[Described, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,26 @@ class Material:
     Args:
         replay: the windows that it has learned from.
         recent: the last windows in the spool.
+        spec: channels, rate and lengths of both.
         kept: anchors of earlier retrainings, of windows of the same shape; None for none.
     """
 
     replay: ReplaySet
     recent: Recent
-    kept: AnchorSet | None
+    spec: StreamSpec
+    kept: AnchorSet | None = None
 
 
 def judge(candidate: Model, material: Material, base: Base, request: RetrainRequest) -> Judged:
     """Give a candidate its ids, and ask whether it may take over."""
-    replay, limits = material.replay, request.limits
+    replay, spec, limits = material.replay, material.spec, request.limits
     rows, _ = rows_of(candidate, replay.x)
     checks = [gate.check_parity(candidate, limits)]
     checks += gate.check_collapse(rows, len(candidate.catalogue), limits)
     if base.version is None:
         checks.append(gate.check_latency(candidate, limits))
-        return Judged(tuple(checks), None, None)
+        nothing = (frozenset[str](),) * len(candidate.catalogue)
+        return Judged(tuple(checks), None, None, describe_rows(replay, spec, rows, nothing))
     wishes = wishes_of(base.clusters, base.ids)
     anchors = anchors_of(material, base.ids, request.seed)
     seen = gate.Anchored(*rows_of(candidate, anchors.windows), anchors.weights)
@@ -76,7 +82,8 @@ def judge(candidate: Model, material: Material, base: Base, request: RetrainRequ
     checks += _carry_over(replay, rows, request)
     checks += gate.check_shadow(_shadow(candidate, alignment, material.recent, wishes, base), limits)
     checks.append(gate.check_latency(candidate, limits))
-    return Judged(tuple(checks), alignment, anchors)
+    rejected = rejected_names(alignment.ids, base.clusters)
+    return Judged(tuple(checks), alignment, anchors, describe_rows(replay, spec, rows, rejected))
 
 
 def anchors_of(material: Material, live: Sequence[int], seed: int, bounds: Bounds | None = None) -> AnchorSet:

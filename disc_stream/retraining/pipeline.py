@@ -27,7 +27,6 @@ from disc_stream.registry import (
     GateCheck,
     Lineage,
     Registry,
-    RowIds,
     VersionInfo,
     device_digest,
 )
@@ -141,7 +140,7 @@ def retrain(request: RetrainRequest, tell: Tell = tell_nobody, *, discard: bool 
                 return _finish(request, registry, work, known, tell)
             base = _still(base, registry)
             tell(Progress("gate", 0, None, "asking whether it may take over"))
-            judged = judge(candidate, Material(replay, recent, work.load_anchors(spec)), base, request)
+            judged = judge(candidate, Material(replay, recent, spec, work.load_anchors(spec)), base, request)
             if judged.anchors is not None:
                 work.save_anchors(judged.anchors, spec)
             version = _add(request, registry, work, base, replay, (candidate, judged))
@@ -345,11 +344,7 @@ def _add(
         devices=len(replay.device_names),
         device_digests=tuple(device_digest(name) for name in replay.device_names),
     )
-    proposal: RowIds = (
-        RowIds.all_fresh(len(candidate.catalogue))
-        if verdict.alignment is None
-        else proposal_of(verdict.alignment, base.version)
-    )
+    proposal = proposal_of(verdict.alignment, verdict.described, base.version)
     work.require_begun()
     version = registry.add(
         work.bundle, lineage, proposal, rejected=rejected, trusted_keys=request.trusted_key

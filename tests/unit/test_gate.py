@@ -26,13 +26,15 @@ from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
 from disc_stream.retraining.request import RetrainRequest
 from disc_stream.stream.pipeline import Pipeline
+from disc_stream.stream.sessions import StreamSpec
 from disc_stream.stream.values import ReadyInput
-from disc_stream.types import Channel, Float32Array
+from disc_stream.types import Channel, Float32Array, WindowSpec
 from disc_stream_export.parity import Tolerances, compare
 from tests.support.tiny_bundle import FS, WINDOW
 
 ANN = Author("ann")
 CHANNELS = tuple(Channel(name, "m/s2") for name in ("acc_x", "acc_y", "acc_z", "other"))
+SPEC = StreamSpec(CHANNELS, FS, WindowSpec(WINDOW.samples, WINDOW.hop, WINDOW.samples))
 # Three postures; the fourth channel tells nothing of them, but devices apart.
 POSES = np.array([[10, 0, 0, 0], [0, 10, 0, 0], [0, 0, 10, 0]], dtype=np.float32)
 DEVICES, EACH, BOUT = 8, 120, 8
@@ -90,7 +92,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with Registry.create(tmp_path / "models") as registry:
-        bench = Bench(tmp_path, registry, Base("", None, (), (), {}), Material(*empty(), None))
+        bench = Bench(tmp_path, registry, Base("", None, (), (), {}), Material(*empty(), SPEC))
         version = registry.add(bench.bundle(POSES), Lineage(), RowIds.all_fresh(3))
         registry.promote(version.number, "test", "the first one")
         registry.clusters.name(0, "lying", ANN)
@@ -123,7 +125,7 @@ def labelled(model: Model, registry: Registry) -> Material:
     smoothed = np.array([one.smoothed.label for one in labels], dtype=np.int64)
     distance = np.array([one.distance for one in labels], dtype=np.float32)
     replay = ReplaySet(x, ids, devices, zeros, t0, t0, distance, len(x))
-    return Material(replay, Recent(x, devices, zeros, number, zeros, t0, smoothed), None)
+    return Material(replay, Recent(x, devices, zeros, number, zeros, t0, smoothed), SPEC)
 
 
 def failed(judged: Judged) -> dict[str, GateCheck]:
@@ -211,7 +213,7 @@ def test_a_model_that_does_not_say_how_wide_its_clusters_are_is_not_blamed_for_i
 
 def test_without_labels_nobody_can_tell_which_cluster_is_which(bench: Bench) -> None:
     replay = replace(bench.material.replay, ids=np.full(len(bench.material.replay), -1, dtype=np.int64))
-    judged = bench.judge(POSES, material=Material(replay, empty()[1], None))
+    judged = bench.judge(POSES, material=Material(replay, empty()[1], SPEC))
     found = failed(judged)
     assert found.keys() == {"anchors"}
     assert found["anchors"].value == 0
