@@ -1,10 +1,12 @@
-"""The memory of a process that runs for months: Python's collector and glibc's heap."""
+"""The memory of a process that runs for months: Python's collector and glibc's heap; and how much one has."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import os
+from pathlib import Path
 
 _YOUNG, _MIDDLE, _OLD = 20_000, 20, 100
 """Objects that may come before the youngest are looked at, and rounds before the next older are."""
@@ -40,3 +42,14 @@ def give_back_memory() -> None:
     """Let glibc return what is free to the system: with many sizes coming and going it keeps ever more."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it (Linux); 0 for one that has ended, or elsewhere."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = {int(c) for task in tasks for c in (task / "children").read_text().split()}
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(resident_bytes, children))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +32,7 @@ class Reporter:
     ) -> None:
         self._watchers, self._link, self._receiver = watchers, link, receiver
         self._labeller: Labeller | None = None
+        self._retraining: Callable[[], Mapping[str, int | str]] = dict
         self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
@@ -38,6 +40,10 @@ class Reporter:
     def watch(self, labeller: Labeller) -> None:
         """Report of this labeller, too, which labels what is received from now on."""
         self._labeller = labeller
+
+    def watch_retraining(self, facts: Callable[[], Mapping[str, int | str]]) -> None:
+        """Report of the retraining, too, what this function tells from any thread."""
+        self._retraining = facts
 
     def waits_for(self) -> str | None:
         """What is missing for messages to become labels; None if nothing is."""
@@ -70,6 +76,7 @@ class Reporter:
             counters=self._counters(),
             rejected=self._rejected(),
             limited=self._receiver.limited,
+            retraining=self._retraining(),
         )
 
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
