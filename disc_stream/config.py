@@ -55,8 +55,8 @@ class RetrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _whole_days(self) -> Self:
-        if self.at is not None and (self.every_h is None or self.every_h < 24):
-            raise PydanticCustomError("at_of_day", "at needs every_h of at least 24")
+        if self.at is not None and (self.every_h is None or self.every_h % 24):
+            raise PydanticCustomError("at_of_day", "at needs whole days")
         return self
 
     @field_validator("settings")
@@ -190,6 +190,10 @@ _OF_TOGETHER = {
         "retraining needs a registry, which new versions go into",
         "Give --models; disc-stream models init makes one",
     ),
+    "at_of_day": (
+        "retraining at a time of day needs an interval of whole days",
+        "Give --retrain-every-h 24, or another multiple of 24",
+    ),
 }
 
 
@@ -251,7 +255,8 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
     if problem["type"] in _OF_TOGETHER:
         message, remedy = _OF_TOGETHER[problem["type"]]
         return ConfigError(message, remedy=remedy)
-    key = ".".join(str(part) for part in problem["loc"][:2])
+    loc = problem["loc"]
+    key = ".".join(str(part) for part in loc[: 2 if loc[0] == "retrain" else 1])
     name = key.replace(".", "-").replace("_", "-")
     given = {f"retrain.{inner}" for inner in options.get("retrain") or ()} | set(options)
     where = f"option --{name}" if key in given or file is None else f"{key!r} in {str(file)!r}"

@@ -3,10 +3,10 @@
 Per device. A window says two things: how far it is from its cluster for such a device, and whether it is
 unknown. The first is the logarithm of its novelty less the mean of the device's earlier windows in the same
 cluster, so that a day with other activities in it is not a change. Consecutive windows resemble one another,
-which no detector expects; so both are averaged over blocks, and the averages go to a detector each: ADWIN
-(Bifet and Gavaldà 2007, doi:10.1137/1.9781611972771.42), that of ``river``.
+which no detector expects; so both are averaged over blocks, and the averages go to a detector each: ADWIN,
+as in ``river`` (Bifet and Gavaldà 2007, doi:10.1137/1.9781611972771.42).
 
-Per fleet. Every device may alarm falsely now and then, and one device that is worn in another way is no change
+
 of the fleet's. So the fleet has changed when more devices did within a day than chance explains: chance being
 the binomial distribution at the rate of false alarms that is granted to each.
 """

@@ -45,8 +45,8 @@ class Server:
     Raises:
         InputNotFoundError: if the bundle is not there.
         BundleError: if it is broken or its graph does not run.
-        MissingExtraError: if onnxruntime, with ``config.http`` the web server, or with ``config.retrain`` what
-            a retraining needs is not installed.
+        MissingExtraError: if onnxruntime, with ``config.http`` the web server, or with ``config.retrain``
+            what a retraining needs is not installed.
         ConfigError: if a setting cannot be used here.
     """
 
