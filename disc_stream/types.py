@@ -129,6 +129,15 @@ class WindowSpec:
             raise ValueError(f"input_samples must be 1..{self.samples}, got {self.input_samples}")
 
 
+UNKNOWN = -1
+"""In the place of a cluster's public id: a window that is too far from all clusters."""
+
+NOT_WORN = -2
+"""In the place of a cluster's public id: a window of a device that is not worn."""
+
+STATE_NAMES = {UNKNOWN: "unknown", NOT_WORN: "not worn"}
+
+
 class SoftLabel(msgspec.Struct, frozen=True):
     """A cluster and the probability that a window belongs to it."""
 
@@ -149,9 +158,10 @@ class Label(msgspec.Struct, frozen=True):
         window: number of the window within the boot, from 0.
         t0_us: device clock at the window's first sample, in microseconds.
         t1_us: device clock at the window's end (t0 + T/fs), in microseconds.
-        best: the most probable cluster; its id stays the same across retraining.
+        best: the most probable cluster; its id stays the same across retraining. ``UNKNOWN`` or ``NOT_WORN``
+            where the window is of no cluster.
         soft: the k most probable clusters, most probable first.
-        smoothed: the cluster after causal smoothing over the device's earlier windows.
+        smoothed: the cluster after causal smoothing over the device's earlier windows; a state like ``best``.
         distance: squared Euclidean distance from the embedding to the best centroid.
         novelty: ``distance`` over the 95 % quantile seen in training for that cluster; above 1 is unusual.
         model: version of the bundle that gave the label.

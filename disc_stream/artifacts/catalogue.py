@@ -37,7 +37,13 @@ MAX_CATALOGUE_BYTES = 4 << 20
 
 _EXPORT_AGAIN = "Export the run again, or copy the bundle again"
 _MACHINE_NAME = re.compile(r"cluster[ -]\d+")
-_LATER_FIELDS = {"merged_into": None, "muted": False, "description": "", "colour": ""}
+_LATER_FIELDS = {
+    "merged_into": None,
+    "muted": False,
+    "description": "",
+    "colour": "",
+    "unknown_above": None,
+}
 
 
 def _only_printable(text: str) -> str:
@@ -60,6 +66,11 @@ class ClusterInfo(BaseModel):
     size: int = Field(ge=0, lt=2**63, description="training windows assigned to it")
     distance_q95: float | None = Field(
         default=None, description="95 % quantile of their squared distance to the centroid"
+    )
+    unknown_above: float | None = Field(
+        default=None,
+        ge=0,
+        description="squared distance to the centroid from which on a window is unknown; None if none is",
     )
     merged_into: int | None = Field(
         default=None, ge=0, le=MAX_UINT32, description="id under which it is published; None for its own"

@@ -49,6 +49,9 @@ class RunInfo(BaseModel):
     n_clusters: int
     cluster_sizes: list[int] = Field(description="training windows per cluster")
     distance_q95: list[float] = Field(description="per cluster, of squared distances in training")
+    unknown_above: list[float | None] = Field(
+        default_factory=list, description="per cluster, squared distance from which on a window is unknown"
+    )
     metrics: dict[str, Any] = Field(default_factory=dict)
     software: dict[str, str] = Field(default_factory=dict)
     created: str = Field(description="ISO 8601, UTC")

@@ -11,6 +11,7 @@ import typer
 
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_swap import swap
+from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
     JsonOption,
     parse_settings,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, speed of training and of ingest.")
 app.command()(fairness)
 app.command()(swap)
+app.command()(names)
+app.command()(states)
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
 PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Whether the server has its live page.")]

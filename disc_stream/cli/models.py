@@ -121,7 +121,7 @@ def list_versions(models: ModelsOption, as_json: JsonOption = False) -> None:
         say("no versions yet")
         say(f"next: disc-stream models add BUNDLE --models {models}")
         return
-    columns = ("no.", "version", "added (UTC)", "method", "windows", "clusters", "gate", "state")
+    columns = ("no.", "version", "added (UTC)", "method", "windows", "clusters", "state")
     print_table(columns, [_row(info, current) for info in versions])
     if deployments:
         say("")
@@ -303,11 +303,12 @@ def prune(
 
 def _row(info: VersionInfo, current: Deployment | None) -> tuple[object, ...]:
     state = state_of(info, current)
-    notes = "; ".join(note for note in (state, info.rejected, info.marked) if note)
     lineage = info.lineage
+    gate = lineage.gate_summary() if lineage.gate else ""
+    notes = "; ".join(note for note in (state, info.rejected, gate, info.marked) if note)
     return (
-        info.number, info.version, time_text(info.added_us), lineage.method, f"{lineage.windows:,}",
-        len(info.proposal.rows), lineage.gate_summary(), notes,
+        info.number, info.version, time_text(info.added_us)[:-3], lineage.method, f"{lineage.windows:,}",
+        len(info.proposal.rows), notes,
     )  # fmt: skip
 
 

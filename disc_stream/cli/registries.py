@@ -70,7 +70,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     from disc_stream.text import printable
 
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number < len(columns) - 1)  # a hash that is cut is of no use
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     Console().print(table)
@@ -169,7 +171,8 @@ def event_text(event: Event) -> str:
         return _transition_text(event.detail)
     if event.what == "born-apart":
         return f"born apart from {event.ids[0]}: {event.detail['reason']}"
-    changes = "; ".join(_change_text(c.id, c.field, c.before, c.after) for c in event.changes)
+    shown = [c for c in event.changes if c.field != "live" or event.what != "born"]
+    changes = "; ".join(_change_text(c.id, c.field, c.before, c.after) for c in shown)
     return f"undid event {event.undoes}: {changes}" if event.undoes is not None else changes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from disc_stream.data.types import UNLABELLED
 from disc_stream.demo.truth import TruthComparison
-from disc_stream.types import Label
+from disc_stream.types import STATE_NAMES, Label
 
 _ENOUGH = 5  # windows of a cluster before anything is said about it
 
@@ -54,5 +54,6 @@ class TruthNotes:
         """The true activity, and the one that the label usually goes with."""
         truth = self._comparison.truth(label, self._n)
         column = self._comparison.smoothed.table[:, label.smoothed.label]
-        usual = self._names[int(column.argmax())] if column.sum() >= _ENOUGH else None
+        is_cluster = label.smoothed.label not in STATE_NAMES
+        usual = self._names[int(column.argmax())] if is_cluster and column.sum() >= _ENOUGH else None
         return (None, None) if truth in (None, UNLABELLED) else (self._names[truth or 0], usual)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from disc_stream.clustering.agreement import Agreement
 from disc_stream.data.types import UNLABELLED, LabelArray
-from disc_stream.types import Label
+from disc_stream.types import STATE_NAMES, Label
 
 _REMEMBERED_S = 900  # of each device; labels come within seconds
 
@@ -96,8 +96,9 @@ class TruthComparison:
         self._window = window
         self._truths: Mapping[str, Truth] = {}
         self._waiting: dict[str, deque[Label]] = defaultdict(deque)
-        self.raw = Agreement(n_activities, n_clusters)
-        self.smoothed = Agreement(n_activities, n_clusters)
+        # The two states have ids below 0: they count in the last columns, as any other group of windows.
+        self.raw = Agreement(n_activities, n_clusters + len(STATE_NAMES))
+        self.smoothed = Agreement(n_activities, n_clusters + len(STATE_NAMES))
 
     def follow(self, truths: Mapping[str, Truth]) -> None:
         """From now on labels are compared with these streams."""

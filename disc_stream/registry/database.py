@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from disc_stream.errors import DiscStreamError, RegistryConflictError, RegistryError
-from disc_stream.registry.schema import APPLICATION, SCHEMA, VERSION
+from disc_stream.registry.schema import APPLICATION, VERSION, schema
 
 DATABASE = "registry.sqlite"
 _BUSY_MS = 10_000
@@ -63,8 +63,7 @@ class Database:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             with contextlib.closing(_connect(path, "rw")) as connection:
-                connection.executescript(SCHEMA)
-                connection.execute("INSERT INTO state VALUES (1, ?, 0, 0)", (registry,))
+                connection.executescript(schema(registry))
         return cls(path)
 
     @contextlib.contextmanager
@@ -213,7 +212,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise RegistryError(f"{str(path)!r} is damaged ({verdict})", remedy=_RESTORE)
+        raise RegistryError(f"{str(path)!r} is damaged ({verdict.splitlines()[-1]})", remedy=_RESTORE)
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

@@ -6,7 +6,7 @@ VERSION = 1
 APPLICATION = 0x64735267
 """``application_id`` of the file: tells a registry from any other SQLite database."""
 
-SCHEMA = f"""
+_SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -23,8 +23,8 @@ CREATE INDEX versions_by_version ON versions (version);
 -- id is NULL until the version is promoted for the first time; from then on it stands.
 CREATE TABLE rows (
     version INTEGER NOT NULL REFERENCES versions, row INTEGER NOT NULL, id INTEGER REFERENCES clusters,
-    name TEXT NOT NULL, size INTEGER NOT NULL, distance_q95 REAL, description TEXT NOT NULL,
-    proposals TEXT NOT NULL, PRIMARY KEY (version, row), UNIQUE (version, id)
+    name TEXT NOT NULL, size INTEGER NOT NULL, distance_q95 REAL, unknown_above REAL,
+    description TEXT NOT NULL, proposals TEXT NOT NULL, PRIMARY KEY (version, row), UNIQUE (version, id)
 ) WITHOUT ROWID;
 CREATE TABLE deployments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
@@ -52,6 +52,7 @@ CREATE TABLE events (
 CREATE TABLE event_clusters (
     id INTEGER NOT NULL, event INTEGER NOT NULL REFERENCES events, PRIMARY KEY (id, event)
 ) WITHOUT ROWID;
+CREATE INDEX event_clusters_by_event ON event_clusters (event);
 -- What has happened has happened: both logs are only ever added to.
 CREATE TRIGGER deployments_stay BEFORE DELETE ON deployments
     BEGIN SELECT RAISE(ABORT, 'deployments are only ever added'); END;
@@ -67,7 +68,19 @@ CREATE TRIGGER ids_grow BEFORE UPDATE OF next_id ON state WHEN new.next_id < old
     BEGIN SELECT RAISE(ABORT, 'no id is used again'); END;
 CREATE TRIGGER clusters_stay BEFORE DELETE ON clusters
     BEGIN SELECT RAISE(ABORT, 'no cluster is ever removed'); END;
+INSERT INTO state VALUES (1, 'REGISTRY', 0, 0);
 PRAGMA application_id={APPLICATION};
 PRAGMA user_version={VERSION};
 COMMIT;
-"""
+"""  # noqa: S608 - two numbers are put in
+
+
+def schema(registry: str) -> str:
+    """The script that makes all tables, in one transaction.
+
+    Args:
+        registry: random name of the registry, letters and digits.
+    """
+    if not registry.isalnum():
+        raise ValueError(f"{registry!r} is no name of a registry")
+    return _SCHEMA.replace("REGISTRY", registry)

@@ -110,9 +110,9 @@ def insert_version(connection: sqlite3.Connection, info: VersionInfo, catalogue:
     for row, (cluster, proposed) in enumerate(zip(catalogue.clusters, info.proposal.rows, strict=True)):
         name = "" if is_machine_name(cluster.name) else cluster.name
         connection.execute(
-            "INSERT INTO rows VALUES (?, ?, NULL, ?, ?, ?, ?, ?)",
-            (info.number, row, name, cluster.size, cluster.distance_q95, proposed.description,
-             dump_proposals(proposed.proposals)),
+            "INSERT INTO rows VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?)",
+            (info.number, row, name, cluster.size, cluster.distance_q95, cluster.unknown_above,
+             proposed.description, dump_proposals(proposed.proposals)),
         )  # fmt: skip
 
 
@@ -214,8 +214,9 @@ def catalogue_of(connection: sqlite3.Connection, info: VersionInfo) -> Catalogue
         for own, name, colour, muted in connection.execute("SELECT id, name, colour, muted FROM clusters")
     }
     clusters = []
-    for own, size, distance, description in connection.execute(
-        "SELECT id, size, distance_q95, description FROM rows WHERE version = ? ORDER BY row", (info.number,)
+    for own, size, distance, unknown_above, description in connection.execute(
+        "SELECT id, size, distance_q95, unknown_above, description FROM rows WHERE version = ? ORDER BY row",
+        (info.number,),
     ):
         public = groups.public(own)
         name, colour, muted = people[public]
@@ -225,6 +226,7 @@ def catalogue_of(connection: sqlite3.Connection, info: VersionInfo) -> Catalogue
                 name=name or machine_name(public),
                 size=size,
                 distance_q95=distance,
+                unknown_above=unknown_above,
                 merged_into=None if public == own else public,
                 muted=muted,
                 description=description,

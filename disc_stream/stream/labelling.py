@@ -11,7 +11,9 @@ import numpy.typing as npt
 from disc_stream.artifacts.model import Model
 from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.values import Labelled, ReadyInput
-from disc_stream.types import Label, SoftLabel
+from disc_stream.types import NOT_WORN, STATE_NAMES, UNKNOWN, Label, SoftLabel
+
+_NOT_WORN = SoftLabel(NOT_WORN, STATE_NAMES[NOT_WORN], 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,15 @@ class LabelMaker:
             one for one, muted in zip(self._clusters.ids, self._clusters.muted, strict=True) if muted
         }
         self._window_us = round(manifest.window.samples * 1e6 / manifest.fs)
+        self._limits = [cluster.unknown_above for cluster in model.catalogue.clusters]
         self._q95 = [cluster.distance_q95 for cluster in model.catalogue.clusters]
 
     def label(
-        self, assigned: Assigned, smoothed: npt.NDArray[np.float64], occasion: Occasion
+        self,
+        assigned: Assigned,
+        smoothed: npt.NDArray[np.float64],
+        occasion: Occasion,
+        not_worn: Sequence[bool],
     ) -> list[Labelled]:
         """The labels of encoded windows.
 
@@ -54,6 +61,7 @@ class LabelMaker:
             assigned: n windows.
             smoothed: (n, M), their smoothed soft assignments to the public clusters.
             occasion: when and why.
+            not_worn: n, whether the device is not worn.
         """
         q, distance = assigned.q, assigned.distance
         if not len(q):
@@ -65,10 +73,14 @@ class LabelMaker:
         far = zip(rows.tolist(), distance[everyone, rows].tolist(), strict=True)
         best = smoothed.argmax(axis=1)
         confidence = smoothed[everyone, best].tolist()
-        found = zip(assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, strict=True)
+        found = zip(
+            assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, not_worn, strict=True
+        )
         return [
-            Labelled(self._make(ready, self._soft(ks, ps), self._one(k, p), nearest, occasion), ready, row)
-            for ready, ps, ks, nearest, k, p, row in found
+            Labelled(
+                self._make(ready, self._soft(ks, ps), self._one(k, p), (*nearest, off), occasion), ready, row
+            )
+            for ready, ps, ks, nearest, k, p, row, off in found
         ]
 
     def _soft(self, columns: Sequence[int], p: Sequence[float]) -> tuple[SoftLabel, ...]:
@@ -82,18 +94,23 @@ class LabelMaker:
         ready: ReadyInput,
         soft: tuple[SoftLabel, ...],
         smoothed: SoftLabel,
-        nearest: tuple[int, float],
+        seen: tuple[int, float, bool],
         occasion: Occasion,
     ) -> Label:
-        row, distance = nearest
-        q95 = self._q95[row]
+        row, distance, off = seen
+        q95, limit = self._q95[row], self._limits[row]
+        best = soft[0]
+        if off:
+            best = smoothed = _NOT_WORN
+        elif limit is not None and distance > limit:
+            best = smoothed = SoftLabel(UNKNOWN, STATE_NAMES[UNKNOWN], 1.0 - limit / distance)
         return Label(
             device=ready.device,
             boot=ready.boot,
             window=ready.window,
             t0_us=ready.t0_us,
             t1_us=ready.t0_us + self._window_us,
-            best=soft[0],
+            best=best,
             soft=soft,
             smoothed=smoothed,
             distance=distance,
@@ -104,5 +121,5 @@ class LabelMaker:
             t0_unix_us=ready.t0_unix_us,
             bridged=ready.bridged,
             deferred=occasion.deferred,
-            muted=soft[0].label in self._muted,
+            muted=best.label in self._muted,
         )

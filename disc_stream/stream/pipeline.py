@@ -13,6 +13,7 @@ from disc_stream.stream.labelling import LabelMaker, Occasion
 from disc_stream.stream.sessions import Sessions, StreamSpec
 from disc_stream.stream.smoothing import FilterSpec, Smoother
 from disc_stream.stream.values import Failure, Labelled, ReadyInput
+from disc_stream.stream.wearing import WearStage
 from disc_stream.types import Label, SampleBatch
 
 
@@ -72,6 +73,7 @@ class Pipeline:
         self.sessions = Sessions(stream_spec(model)) if sessions is None else sessions
         self._encoder = encoder_stage(model, options.max_batch)
         self._smoother = Smoother(filter_spec(model, options.stay))
+        self._wear = WearStage(stream_spec(model))
         self._label_maker = LabelMaker(model, options.top_k)
         self._clock = clock or SystemClock()
         self._waiting: list[ReadyInput] = []
@@ -118,4 +120,5 @@ class Pipeline:
         if not assigned.ready:
             return []
         smoothed = self._smoother.smooth(assigned.ready, assigned.q)
-        return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()))
+        not_worn = self._wear.not_worn(assigned.ready)
+        return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()), not_worn)

@@ -26,6 +26,7 @@ from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
 from disc_stream.training.fitting import infer
 from disc_stream.training.methods import METHODS
+from disc_stream.training.novelty import unknown_above
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned, Recipe
 from disc_stream.training.runs import read_info, save_run
@@ -146,18 +147,20 @@ class _Found:
     Args:
         clusters: part -> (n,).
         distance: (n, K) of the training windows.
+        z: (n, d) their embeddings.
     """
 
     clusters: Mapping[str, IntArray]
     distance: Float32Array
+    z: Float32Array
 
     @classmethod
     def of(cls, learned: Learned, split: Split) -> _Found:
         """Run the network over both parts."""
-        _, q, distance = infer(learned.net, split.train.x[:, : learned.n_input])
+        z, q, distance = infer(learned.net, split.train.x[:, : learned.n_input])
         test = infer(learned.net, split.test.x[:, : learned.n_input])[1]
         labels = {"train": q, "test": test}
-        return cls({name: part.argmax(1).astype(np.int64) for name, part in labels.items()}, distance)
+        return cls({name: part.argmax(1).astype(np.int64) for name, part in labels.items()}, distance, z)
 
 
 def _evidence(learned: Learned, found: _Found, split: Split) -> Evidence:
@@ -268,6 +271,7 @@ def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRe
         n_clusters=n_clusters,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
         distance_q95=_distance_q95(labels, found.distance),
+        unknown_above=unknown_above(found.z, labels, found.distance, train.subject, seed=request.seed),
         metrics=_metrics(learned, found, split, request.seed),
         software={name: importlib.metadata.version(name) for name in _SOFTWARE}
         | {"python": platform.python_version()},

@@ -164,6 +164,7 @@ def _cluster_infos(info: RunInfo, names: Mapping[int, str]) -> list[ClusterInfo]
             name=checked_name(names.get(k, f"cluster {k}"), f"cluster {k}"),
             size=info.cluster_sizes[k],
             distance_q95=info.distance_q95[k],
+            unknown_above=info.unknown_above[k] if info.unknown_above else None,
         )
         for k in range(info.n_clusters)
     ]

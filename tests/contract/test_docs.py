@@ -44,6 +44,7 @@ USED_BY = {
     "disc_stream/load": ["benchmark ingest", "benchmark soak"],
     "disc_stream/localbroker": ["demo"],
     "disc_stream/plots": ["plot confusion"],
+    "disc_stream/registry": ["models promote", "models init"],
     "disc_stream/training": ["train"],
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
@@ -61,7 +62,12 @@ STARTED = {"disc_stream/load": {"--config", "--json"}}
 # Words that follow "disc-stream" where no command is meant.
 _NO_COMMANDS = {"and", "authority", "here"}
 # Helpers of one command, in files of their own.
-HELPERS = {"labelfile": "label", "training_progress": "train", "benchmark_progress": "benchmark"}
+HELPERS = {
+    "registries": "models",
+    "labelfile": "label",
+    "training_progress": "train",
+    "benchmark_progress": "benchmark",
+}
 
 
 def blocks(page: Path, *kinds: str) -> list[str]:

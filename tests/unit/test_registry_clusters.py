@@ -177,8 +177,11 @@ def test_undo_refuses_what_something_later_depends_on(clusters: Clusters) -> Non
         ConfigError, match=rf"event {second} \(name by bob\) has changed the same since.*Undo {second}"
     ):
         clusters.undo(ANN, first)
-    clusters.undo(ANN, second)
-    clusters.undo(ANN, first)
+    third = number(clusters.name(1, "a", ANN))  # the same value again, and another change
+    with pytest.raises(ConfigError, match=rf"event {third} \(name by ann\) has changed the same since"):
+        clusters.undo(ANN, first)
+    for event in (third, second, first):
+        clusters.undo(ANN, event)
     with pytest.raises(ConfigError, match=rf"event {first} is undone already"):
         clusters.undo(ANN, first)
     clusters.merge(2, 1, ANN)

@@ -234,7 +234,9 @@ class Labeller:
         if not assigned.ready:
             return
         smoothed = lane.smoother.smooth(assigned.ready, assigned.q)
-        labelled = self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us(), deferred))
+        not_worn = lane.wear.not_worn(assigned.ready)
+        occasion = Occasion(self._clock.unix_us(), deferred)
+        labelled = self._label_maker.label(assigned, smoothed, occasion, not_worn)
         self._stages.end("label")
         labels = [one.label for one in labelled]
         self._outbox.labels(labels)

@@ -18,6 +18,7 @@ from disc_stream.stream.rules import Rules
 from disc_stream.stream.sessions import PROGRESS, Residence, Sessions
 from disc_stream.stream.smoothing import Smoother
 from disc_stream.stream.values import Failure, ReadyInput
+from disc_stream.stream.wearing import WearStage
 from disc_stream.wire.topics import Topics
 from disc_stream_server.intake import Intake, Watchers
 from disc_stream_server.labeller.heard import Heard
@@ -113,6 +114,8 @@ class LaneStream:
         self.smoother = Smoother(
             filter_spec(model, settings.stay), max_devices=settings.max_devices, archive=archive("smoothing")
         )
+        self.wear = WearStage(stream_spec(model))
+        self.wear.restore(store.states(number, "wear"))
         manifest = model.manifest
         shape = (manifest.window.input_samples, len(manifest.channels))
         self.waiting = WaitingWindows(stream_spec(model).key, shape, settings.max_waiting_bytes)
@@ -124,6 +127,7 @@ class LaneStream:
             "meta": self.metas,
             "held": self.metas.held,
             "smoothing": self.smoother,
+            "wear": self.wear,
             "heard": self._heard,
             "waiting": self.waiting,
         }

@@ -1,6 +1,6 @@
 // One card per device. Only cards on the screen are drawn; the others keep their data.
 import { drawStrip, drawTrace, stripInWords } from "./draw.js";
-import { colour, inkOn } from "./palette.js";
+import { colour, inkOn, isState, sign } from "./palette.js";
 
 const STRIP = 120;
 const SILENT_S = 10;
@@ -91,19 +91,23 @@ class Card {
       return;
     }
     const { smoothed, best, soft } = this.label;
-    setText(badge, String(smoothed.label));
+    setText(badge, sign(smoothed.label));
     badge.style.background = colour(smoothed.label);
     badge.style.color = inkOn(smoothed.label);
     setText(label, smoothed.name);
     // How much of the last window speaks for it. The filter's own probability is nearly always close to 1: it
     // says which cluster, given all that was seen, and not how much the motion is like that cluster.
     const now = soft.find((s) => s.label === smoothed.label);
-    const share = now ? now.confidence : soft.at(-1).confidence;
+    const state = isState(smoothed.label);
+    const share = state ? smoothed.confidence : now ? now.confidence : soft.at(-1).confidence;
+    percent.hidden = state;
     setText(percent, `${now ? "" : "below "}${inPercent(share)}`);
     meter.firstElementChild.style.width = `${share * 100}%`;
     meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
-    setText(window, `last window: ${best.name} ${inPercent(best.confidence)}${others.join("")}`);
+    const nearest = `nearest: ${soft[0].name} ${inPercent(soft[0].confidence)}`;
+    const last = isState(best.label) ? `${best.name} (${nearest}` : `${best.name} ${inPercent(best.confidence)}`;
+    setText(window, `last window: ${last}${others.join("")}${isState(best.label) ? ")" : ""}`);
     const unusual = this.label.novelty > 1;
     novelty.hidden = !unusual;
     this.item.classList.toggle("unusual", unusual);

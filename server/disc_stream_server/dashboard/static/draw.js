@@ -1,5 +1,5 @@
 // What is drawn on a card's two canvases.
-import { fill, inkOn } from "./palette.js";
+import { fill, inkOn, inWords, sign } from "./palette.js";
 
 const DASHES = [[], [6, 3], [2, 2]]; // the three axes differ in dash and in colour
 const TOP = 14; // pixels above the trace for its range
@@ -111,7 +111,7 @@ export function drawStrip(canvas, windows) {
     const boxWidth = (end - start) * CELL;
     fill(g, cluster, right - boxWidth, 0, boxWidth - 1, height);
     g.fillStyle = inkOn(cluster);
-    g.fillText(String(cluster), right - boxWidth / 2, height / 2 + 1, boxWidth - 1);
+    g.fillText(sign(cluster), right - boxWidth / 2, height / 2 + 1, boxWidth - 1);
     right -= boxWidth;
     end = start;
   }
@@ -126,6 +126,6 @@ export function stripInWords(windows) {
     else runs.push({ cluster, count: 1 });
   }
   if (runs.length === 0) return "no labels yet";
-  const said = runs.slice(0, 4).map((r) => `cluster ${r.cluster} for ${r.count} window${r.count > 1 ? "s" : ""}`);
+  const said = runs.slice(0, 4).map((r) => `${inWords(r.cluster)} for ${r.count} window${r.count > 1 ? "s" : ""}`);
   return `recent labels, newest first: ${said.join(", then ")}`;
 }

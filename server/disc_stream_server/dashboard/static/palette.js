@@ -3,7 +3,24 @@
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#9aa3ad"];
 const HATCHES = [null, [1, 0], [0, 1], [1, 1], [1, -1]];
 
+// In the place of a cluster: a window far from all of them, and a device that is not worn.
+const STATES = { "-1": { colour: "#5c6670", sign: "?", words: "unknown" }, "-2": { colour: "#d5dadf", sign: "–", words: "not worn" } };
+
+export function isState(cluster) {
+  return cluster < 0;
+}
+
+// What stands in a box of the strip and in the badge.
+export function sign(cluster) {
+  return isState(cluster) ? STATES[cluster].sign : String(cluster);
+}
+
+export function inWords(cluster) {
+  return isState(cluster) ? STATES[cluster].words : `cluster ${cluster}`;
+}
+
 export function colour(cluster) {
+  if (isState(cluster)) return STATES[cluster].colour;
   return COLOURS[cluster % COLOURS.length];
 }
 
@@ -17,6 +34,7 @@ export function inkOn(cluster) {
 export function fill(g, cluster, x, y, width, height) {
   g.fillStyle = colour(cluster);
   g.fillRect(x, y, width, height);
+  if (isState(cluster)) return;
   const hatch = HATCHES[Math.floor(cluster / COLOURS.length) % HATCHES.length];
   if (hatch === null) return;
   g.save();
