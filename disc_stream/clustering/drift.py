@@ -6,8 +6,8 @@ cluster, so that a day with other activities in it is not a change. Consecutive 
 which no detector expects; so both are averaged over blocks, and the averages go to a detector each: ADWIN,
 as in ``river`` (Bifet and Gavaldà 2007, doi:10.1137/1.9781611972771.42).
 
-
-of the fleet's. So the fleet has changed when more devices did within a day than chance explains: chance being
+Per fleet. Every device may alarm falsely now and then, and one that is worn in another way is no change of
+the fleet's. So the fleet has changed when more devices did within a day than chance explains: chance being
 the binomial distribution at the rate of false alarms that is granted to each.
 """
 
@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from disc_stream.errors import MissingExtraError
+from disc_stream.types import NOT_WORN, UNKNOWN
 
 MONTH_S = 30 * 86_400.0
 _CLIP = 1.0  # of a mean log ratio: what is e times as far as usual is no further away
@@ -52,7 +53,7 @@ class DriftRule:
         block: windows that are averaged.
         min_blocks: blocks of a device before which nothing is said of it.
         delta: confidence of ADWIN, for both signals together.
-        unknown: novelty above which a window is unknown.
+        unknown: novelty above which a window counts as unknown, too, where its model has no limits for that.
         horizon_s: changes of devices within so many seconds count together.
         false_alarms: granted per device and month.
         fleet_chance: of a false alarm of the fleet within a horizon.
@@ -104,12 +105,17 @@ class DeviceWatch:
     blocks: int = 0
 
     def take(self, cluster: int, novelty: float) -> bool:
-        """A further window; whether it completes a block that shows a change."""
+        """A further window; whether it completes a block that shows a change.
+
+        Args:
+            cluster: public id, or ``UNKNOWN``.
+            novelty: of the window.
+        """
         value = math.log(max(novelty, _LEAST))
         count, mean = self.usual.get(cluster, (0, value))
         self.usual[cluster] = (count + 1, mean + (value - mean) / (count + 1))
         self.total += value - mean
-        self.unknown += novelty > self.rule.unknown
+        self.unknown += cluster == UNKNOWN or novelty > self.rule.unknown
         self.windows += 1
         return self.windows == self.rule.block and self._end_block()
 
@@ -148,6 +154,8 @@ class DriftWatch:
     def feed(self, labels: Iterable[tuple[str, int, float, int]]) -> None:
         """Further windows of any devices: device, cluster, novelty, time in Unix microseconds."""
         for device, cluster, novelty, when_us in labels:
+            if cluster == NOT_WORN:
+                continue
             watch = self._devices.get(device)
             if watch is None:
                 watch = self._begin(device)

@@ -1,9 +1,9 @@
 """One retraining in a process of its own, with limits: ``disc-stream retrain --json``, heard line by line.
 
-Limits. Threads and priority are the process' own options. Memory is watched from here: the resident memory of
-the process and all below it: a limit of the address space (RLIMIT_AS) would count what torch, CUDA and
-every thread's stack and heap only reserve, and end in a crash of some library instead of a reason. Where
-the machine itself runs out of memory first, the kernel is told to take this process before the server.
+Limits. Threads and priority are the process' own options. Memory is watched from here: what the process and
+all below it have in memory. A limit of the address space (RLIMIT_AS) would count what torch, CUDA and the
+stack and heap of every thread only reserve, and end in a crash of some library instead of a reason. Where the
+machine itself runs out of memory first, the kernel is told to take this process before the server.
 
 It ends with the server, whatever ends that: its stdin is a pipe that we hold. What it has done is on disk, and
 the same command goes on there.

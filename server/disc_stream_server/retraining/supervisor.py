@@ -129,6 +129,10 @@ class Supervisor:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def wake(self) -> None:
+        """Look now."""
+        self._woken.set()
+
     def ask(self, who: str, why: str) -> None:
         """Retrain as soon as no other retraining runs, whatever the rules say."""
         self._asked = f"asked for by {who}: {why}"[:_MAX_WHY]
