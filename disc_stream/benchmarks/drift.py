@@ -1,275 +1,34 @@
 """``disc-stream benchmark drift``: how often drift is seen where there is none, and how soon where there is.
 
-The signals are real recordings in the eyes of a quick model: spectral descriptors, k-means on one half of the
-people, and of the other half the novelty of each window (squared distance over the cluster's 95 % quantile).
-
-*Stationary*: stretches of one person's recordings, one activity each, are drawn at random for a month of
-wearing the device, in two ways. ``shuffled`` plays each stretch once. ``days`` lets each last for one to ten
-minutes, and the quietest alone for eight of the 24 hours, which is as uneven as a day is.
-
-*Changed*: the same stream, and from one moment on the same stretches of the same person in another way: with
-an activity that was held back from the model and from the time before; with the sensor turned by a quarter;
-turned by 30°; with a gain of 1.1.
-
-The *dummy* fires at random, as often as the detector did over all of these streams together, changed or not.
+What is compared: the detector that a server runs, two others of ``river`` on the same signals, and for each
+of them a *dummy* that fires at random, as often as it did over all of these streams together.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from disc_stream.clustering.drift import MONTH_S, Detector, DeviceWatch, DriftRule, adwin
-from disc_stream.data.readers.loading import load_recordings
-from disc_stream.data.readers.registry import get_reader
-from disc_stream.data.types import UNLABELLED, WindowSet
-from disc_stream.data.windows import plan_windows, window_recordings
-from disc_stream.types import Float32Array
+from disc_stream.benchmarks.cells import hardware
+from disc_stream.benchmarks.driftstreams import (
+    CHANGES,
+    WAYS,
+    DriftPlan,
+    Fleet,
+    Say,
+    Stream,
+    Streams,
+)
+from disc_stream.clustering.drift import MONTH_S, Detector, DriftRule, adwin, devices_needed
 
 SCHEMA = "disc-stream.drift/1"
 DATASETS = ("hapt", "motionsense", "wisdm", "mhealth-partial")
-WAYS = ("shuffled", "days")
-CHANGES = ("activity", "quarter turn", "turn 30°", "gain 1.1")
-_DAY = 86_400.0
-_SHORTEST = 4  # windows of a stretch
-_QUIET_SHARE = 1 / 3  # of a day
-_CLUSTERS = 12
 _DUMMIES = 200  # repetitions of the dummy
-
-Say = Callable[[str], None]
-Signal = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]  # cluster and novelty of each window
-Blocks = npt.NDArray[np.float64]  # (n, 2): mean residual, share of unknown
-
-
-@dataclass(frozen=True, slots=True)
-class DriftPlan:
-    """How much is measured.
-
-    Args:
-        people: of each dataset, at most.
-        days: of a stationary stream.
-        before: share of a changed stream before the change.
-        seed: of everything random.
-    """
-
-    people: int = 8
-    days: float = 30.0
-    before: float = 0.25
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Blocks of one device.
-
-    Args:
-        blocks: what a detector is told.
-        change: block from which on it is another motion; None for never.
-        block_s: seconds of one.
-    """
-
-    blocks: Blocks
-    change: int | None
-    block_s: float
-
-
-class _Recorder:
-    """In the place of a detector: keeps what it is told."""
-
-    drift_detected = False
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def update(self, x: float) -> None:
-        self.values.append(x)
-
-
-class QuickModel:
-    """Descriptors and k-means: tells cluster and novelty of windows.
-
-    Args:
-        windows: to learn from.
-        seed: of k-means.
-    """
-
-    def __init__(self, windows: WindowSet, seed: int) -> None:
-        import torch
-        from sklearn.cluster import KMeans
-
-        from disc_stream.models.descriptors import Descriptors
-
-        deviation = windows.x.std((0, 1))
-        self._descriptors = Descriptors(
-            windows.x.shape[1], torch.from_numpy(1.0 / np.maximum(deviation, 1e-6))
-        )
-        found = self._describe(windows.x)
-        self._mean, self._scale = found.mean(0), np.maximum(found.std(0), 1e-6)
-        scaled = (found - self._mean) / self._scale
-        self._kmeans = KMeans(_CLUSTERS, n_init=3, random_state=seed).fit(scaled)
-        distance = self._kmeans.transform(scaled) ** 2
-        nearest, least = distance.argmin(1), distance.min(1)
-        self._usual = np.array([np.quantile(least[nearest == k], 0.95) for k in range(_CLUSTERS)])
-
-    def signal(self, x: Float32Array) -> Signal:
-        """Cluster and novelty of windows (n, T, C)."""
-        distance = self._kmeans.transform((self._describe(x) - self._mean) / self._scale) ** 2
-        nearest = distance.argmin(1).astype(np.int64)
-        return nearest, distance.min(1) / self._usual[nearest]
-
-    def _describe(self, x: Float32Array) -> npt.NDArray[np.float64]:
-        import torch
-
-        with torch.no_grad():
-            parts = [
-                self._descriptors(torch.from_numpy(np.ascontiguousarray(x[i : i + 2_048])))
-                for i in range(0, len(x), 2_048)
-            ]
-        return torch.cat(parts).double().numpy()
-
-
-# -- changes ---------------------------------------------------------------------------------------------
-
-
-def turned(x: Float32Array, degrees: float) -> Float32Array:
-    """Windows of a device whose sensors, three axes each, are turned about their third axis."""
-    angle = np.deg2rad(degrees)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    axes = x.reshape(*x.shape[:2], -1, 3)
-    return (axes @ turn.T.astype(np.float32)).reshape(x.shape)
-
-
-def changed_windows(change: str, x: Float32Array) -> Float32Array:
-    """What the same motion looks like after a change; ``activity`` changes no window."""
-    match change:
-        case "quarter turn":
-            return turned(x, 90.0)
-        case "turn 30°":
-            return turned(x, 30.0)
-        case "gain 1.1":
-            return x * np.float32(1.1)
-        case _:
-            return x
-
-
-# -- streams ---------------------------------------------------------------------------------------------
-
-
-def stretches(windows: WindowSet, person: int) -> list[npt.NDArray[np.int64]]:
-    """Indices of the windows of a person, cut where the recording or the activity changes."""
-    mine = np.flatnonzero(windows.subject == person)
-    cuts = np.flatnonzero((np.diff(windows.y[mine]) != 0) | (np.diff(windows.group[mine]) != 0)) + 1
-    return [part for part in np.split(mine, cuts) if len(part) >= _SHORTEST]
-
-
-def play(
-    parts: Sequence[npt.NDArray[np.int64]],
-    quiet: Sequence[npt.NDArray[np.int64]],
-    way: str,
-    n: int,
-    hop_s: float,
-    rng: np.random.Generator,
-) -> npt.NDArray[np.int64]:
-    """Indices of n windows: stretches drawn at random, as the way says."""
-    found, length = [], 0
-    while length < n:
-        pool = parts
-        if way == "days" and length * hop_s % _DAY > (1 - _QUIET_SHARE) * _DAY:
-            pool = quiet
-        part = pool[rng.integers(len(pool))]
-        if way == "days":
-            lasts = round(rng.uniform(60.0, 600.0) / hop_s)
-            part = np.resize(np.roll(part, rng.integers(len(part))), lasts)
-        found.append(part)
-        length += len(part)
-    return np.concatenate(found)[:n]
-
-
-def blocks_of(signal: Signal, rule: DriftRule) -> Blocks:
-    """What the detectors of a device are told, by the very code that a server runs."""
-    residual, share = _Recorder(), _Recorder()
-    watch = DeviceWatch(rule, (residual, share))
-    for cluster, novelty in zip(signal[0].tolist(), signal[1].tolist(), strict=True):
-        watch.take(cluster, novelty)
-    return np.column_stack([residual.values, share.values])
-
-
-class Streams:
-    """Makes the streams of one dataset.
-
-    Args:
-        dataset: its name.
-        path: of the data.
-        plan: how much.
-        rule: whose blocks are made.
-    """
-
-    def __init__(self, dataset: str, path: Path | None, plan: DriftPlan, rule: DriftRule) -> None:
-        reader = get_reader(dataset)
-        recordings = load_recordings(dataset, path)
-        sizes = plan_windows(reader.fs, reader.window_s, 0.5)
-        self._windows = window_recordings(recordings, sizes)
-        self._hop_s = sizes.hop / reader.fs
-        self._plan, self._rule, self._dataset = plan, rule, dataset
-        people = np.unique(self._windows.subject)
-        self._learned = np.isin(self._windows.subject, people[::2])
-        self.people = [int(person) for person in people[1::2][: plan.people]]
-
-    def held_back(self) -> int:
-        """The activity that is held back: of those that everybody does, the one in the middle by number."""
-        labels = [set(self._windows.y[self._windows.subject == person]) for person in self.people]
-        common = sorted(set.intersection(*labels) - {UNLABELLED})
-        return int(common[len(common) // 2])
-
-    def stationary(self, way: str, say: Say) -> Iterator[Stream]:
-        """A stream of each person."""
-        model = QuickModel(self._windows.select(self._learned), self._plan.seed)
-        signal = model.signal(self._windows.x)
-        for person in self.people:
-            say(f"{self._dataset}, {way}, stationary, person {person}")
-            order = self._play(person, way, self._plan.days, stretches(self._windows, person))
-            yield Stream(blocks_of((signal[0][order], signal[1][order]), self._rule), None, self._block_s)
-
-    def changed(self, way: str, change: str, say: Say) -> Iterator[Stream]:
-        """A stream of each person, in which something changes."""
-        held = self.held_back() if change == "activity" else None
-        known = self._learned if held is None else self._learned & (self._windows.y != held)
-        model = QuickModel(self._windows.select(known), self._plan.seed)
-        before = model.signal(self._windows.x)
-        after = before if held is not None else model.signal(changed_windows(change, self._windows.x))
-        days = self._plan.days / 2
-        for person in self.people:
-            say(f"{self._dataset}, {way}, {change}, person {person}")
-            parts = stretches(self._windows, person)
-            usual = [part for part in parts if self._windows.y[part[0]] != held]
-            old = self._play(person, way, days * self._plan.before, usual)
-            new = self._play(person, way, days * (1 - self._plan.before), parts)
-            signal = tuple(np.concatenate([before[i][old], after[i][new]]) for i in (0, 1))
-            blocks = blocks_of((signal[0].astype(np.int64), signal[1]), self._rule)
-            yield Stream(blocks, len(old) // self._rule.block, self._block_s)
-
-    @property
-    def _block_s(self) -> float:
-        return self._rule.block * self._hop_s
-
-    def _play(
-        self, person: int, way: str, days: float, parts: list[npt.NDArray[np.int64]]
-    ) -> npt.NDArray[np.int64]:
-        activity = [float(np.abs(np.diff(self._windows.x[part], axis=1)).mean()) for part in parts]
-        quiet = [parts[i] for i in np.argsort(activity, kind="stable")[: max(1, len(parts) // 5)]]
-        rng = np.random.default_rng(
-            [self._plan.seed, person, zlib.crc32(f"{way} {days} {len(parts)}".encode())]
-        )
-        return play(parts, quiet, way, round(days * _DAY / self._hop_s), self._hop_s, rng)
-
-
-# -- detectors -------------------------------------------------------------------------------------------
 
 
 def candidates(rule: DriftRule) -> dict[str, Callable[[], Detector]]:
@@ -333,17 +92,14 @@ def score(streams: Sequence[Stream], found: Sequence[Sequence[int]]) -> dict[str
     return facts
 
 
-# -- all of it -------------------------------------------------------------------------------------------
-
-
-def run(
-    datasets: Sequence[str], paths: Callable[[str], Path | None], plan: DriftPlan, say: Say
+def measure_drift(
+    datasets: Sequence[str], data: Path | None, plan: DriftPlan, say: Say = lambda _what: None
 ) -> dict[str, Any]:
     """Measure.
 
     Args:
         datasets: names.
-        paths: where each is.
+        data: the folder that holds them.
         plan: how much.
         say: is told what is being done.
 
@@ -358,40 +114,74 @@ def run(
     rows = []
     for dataset in datasets:
         say(f"reading {dataset}")
-        maker = Streams(dataset, paths(dataset), plan, rule)
+        maker = Streams(dataset, data, plan, rule)
         for way in WAYS:
-            kinds = {"none": list(maker.stationary(way, say))}
-            kinds |= {change: list(maker.changed(way, change, say)) for change in CHANGES}
+            kinds = {"none": maker.stationary(way, say)}
+            kinds |= {change: maker.changed(way, change, say) for change in CHANGES}
             for name, make in detectors.items():
                 say(f"{dataset}, {way}: {name}")
-                rows += _rows((dataset, way, name), kinds, make, rule, plan)
-    facts = {"people": plan.people, "days": plan.days, "seed": plan.seed}
+                rows += _rows((dataset, way, name), kinds, make, rule, plan.seed)
+    facts = {"people": plan.people, "days": plan.days, "seed": plan.seed, "hardware": hardware()}
     return {"schema": SCHEMA, **facts, "rule": _rule_facts(rule), "rows": rows, "totals": totals(rows)}
+
+
+def fleet_score(
+    fleets: Sequence[Fleet], found: Sequence[Sequence[Sequence[int]]], rule: DriftRule
+) -> dict[str, Any]:
+    """False alarms of whole fleets, how many of them saw their change, and after how long."""
+    false, delays = 0, []
+    for fleet, at in zip(fleets, found, strict=True):
+        first, block_s = fleet[0], fleet[0].block_s
+        numbers = fleet_alarms(at, rule.horizon_s / block_s, devices_needed(len(fleet), rule))
+        end = len(first.blocks) if first.change is None else first.change
+        false += sum(number < end for number in numbers)
+        after = [number for number in numbers if number >= end]
+        delays += [round((after[0] - end + 1) * block_s / 3600, 1)] if after else []
+    needed = devices_needed(len(fleets[0]), rule)
+    facts = {"fleets": len(fleets), "devices": len(fleets[0]), "needed": needed, "false_alarms": false}
+    return facts | {"seen": len(delays), "delay_h": max(delays, default=None)}
+
+
+def fleet_alarms(found: Sequence[Sequence[int]], horizon: float, needed: int) -> list[int]:
+    """Blocks at which enough devices had alarmed within a horizon, at most one in each horizon."""
+    events = sorted((number, device) for device, at in enumerate(found) for number in at)
+    alarmed: list[int] = []
+    for number, _ in events:
+        recent = {device for at, device in events if number - horizon < at <= number}
+        if len(recent) >= needed and (not alarmed or number - alarmed[-1] >= horizon):
+            alarmed.append(number)
+    return alarmed
 
 
 def _rows(
     where: tuple[str, str, str],
-    kinds: dict[str, list[Stream]],
+    kinds: dict[str, list[Fleet]],
     make: Callable[[], Detector],
     rule: DriftRule,
-    plan: DriftPlan,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    found = {kind: [alarms(one, make, rule.min_blocks) for one in streams] for kind, streams in kinds.items()}
-    n_alarms = sum(len(at) for several in found.values() for at in several)
-    rate = n_alarms / sum(len(one.blocks) for streams in kinds.values() for one in streams)
-    rng = np.random.default_rng([plan.seed, zlib.crc32(" ".join(where).encode())])
+    found = {
+        kind: [[alarms(one, make, rule.min_blocks) for one in fleet] for fleet in fleets]
+        for kind, fleets in kinds.items()
+    }
+    n_alarms = sum(len(at) for fleets in found.values() for fleet in fleets for at in fleet)
+    rate = n_alarms / sum(len(one.blocks) for fleets in kinds.values() for one in chain(*fleets))
+    rng = np.random.default_rng([seed, zlib.crc32(" ".join(where).encode())])
+    facts = dict(zip(("dataset", "way", "detector"), where, strict=True))
     rows = []
-    for kind, streams in kinds.items():
+    for kind, fleets in kinds.items():
+        streams = list(chain(*fleets))
         dummies = [score(streams, chance(streams, rate, rng)) for _ in range(_DUMMIES)]
-        names = [name for name in ("false_per_month", "seen_in_a_day", "seen_ever") if name in dummies[0]]
+        names = [name for name in ("false_per_month", "seen_in_a_day") if name in dummies[0]]
         dummy = {name: round(float(np.mean([one[name] for one in dummies])), 3) for name in names}
-        facts = dict(zip(("dataset", "way", "detector"), where, strict=True))
-        rows.append({**facts, "change": kind, **score(streams, found[kind]), "dummy": dummy})
+        result = score(streams, list(chain(*found[kind])))
+        fleet = fleet_score(fleets, found[kind], rule)
+        rows.append({**facts, "change": kind, **result, "dummy": dummy, "fleet": fleet})
     return rows
 
 
 def totals(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Over all datasets: by way and detector, false alarms of stationary streams, and changes seen in a day."""
+    """Over all datasets, by way and detector: false alarms where nothing changes, changes seen in a day."""
     found = []
     for way in WAYS:
         for name in dict.fromkeys(row["detector"] for row in rows):

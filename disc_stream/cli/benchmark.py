@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_words import names, states
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from disc_stream.data.types import Split
 
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, speed of training and of ingest.")
+app.command()(drift)
 app.command()(fairness)
 app.command()(swap)
 app.command()(names)

@@ -165,6 +165,10 @@ class DriftWatch:
                 self._changed_us[device] = when_us
                 self._begin(device)  # what is usual for it begins anew
 
+    def anew(self) -> DriftWatch:
+        """One that knows nothing yet, by the same rule."""
+        return DriftWatch(self.rule, self._make)
+
     def _begin(self, device: str) -> DeviceWatch:
         watch = self._devices[device] = DeviceWatch(self.rule, (self._make(), self._make()))
         self._devices.move_to_end(device)

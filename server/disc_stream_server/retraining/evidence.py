@@ -109,7 +109,7 @@ class Evidence:
     def begin_anew(self) -> None:
         """A retraining has ended: what was unusual until now is not held against the next."""
         if self._drift is not None:
-            self._drift = DriftWatch(self._drift.rule)
+            self._drift = self._drift.anew()
 
     def _count(self, store: StateQueries, newest: VersionInfo | None) -> None:
         """Windows since the newest version came in, and devices that it has not learned from."""
@@ -134,7 +134,7 @@ class Evidence:
         if self._drift is None or not model:
             return
         if model != self._fed_of:  # what is usual is so for one model
-            self._fed_of, self._drift = model, DriftWatch(self._drift.rule)
+            self._fed_of, self._drift = model, self._drift.anew()
             self._fed = max(0, store.last_labelled - _DRIFT_ROWS)
         last = min(store.last_labelled, self._fed + _MOST_ROWS)
         while self._fed < last:

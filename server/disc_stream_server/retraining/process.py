@@ -2,11 +2,11 @@
 
 Limits. Threads and priority are the process' own options. Memory is watched from here: what the process and
 all below it have in memory. A limit of the address space (RLIMIT_AS) would count what torch, CUDA and the
-stack and heap of every thread only reserve, and end in a crash of some library instead of a reason. Where the
-machine itself runs out of memory first, the kernel is told to take this process before the server.
+stack and heap of every thread only reserve, and end in a crash of some library instead of a reason. Where
+the machine itself runs out of memory first, the kernel is told to take this process before the server.
 
-It ends with the server, whatever ends that: its stdin is a pipe that we hold. What it has done is on disk, and
-the same command goes on there.
+It ends with the server, whatever ends that: its stdin is a pipe that we hold. What it has done is on disk,
+and the same command goes on there.
 """
 
 from __future__ import annotations
