@@ -44,7 +44,8 @@ class DriftPlan:
     """How much is measured.
 
     Args:
-        people: of each dataset, at most.
+        people: of each dataset, at most: the last of those that nothing is learned from. The settings of the
+            detectors were chosen on the first three.
         days: of a stationary stream.
         before: share of a changed stream before the change.
         seed: of everything random.
@@ -208,7 +209,7 @@ class Streams:
         self._plan, self._rule, self._dataset = plan, rule, dataset
         people = np.unique(self._windows.subject)
         self._learned = np.isin(self._windows.subject, people[::2])
-        self.people = [int(person) for person in people[1::2][: plan.people]]
+        self.people = [int(person) for person in people[1::2][-plan.people :]]
 
     def held_back(self) -> list[int]:
         """Activities that are held back, one at a time: some of those that everybody does."""

@@ -25,7 +25,7 @@ from disc_stream.errors import MissingExtraError
 from disc_stream.types import NOT_WORN, UNKNOWN
 
 MONTH_S = 30 * 86_400.0
-_CLIP = 1.0  # of a mean log ratio: what is e times as far as usual is no further away
+_CLIP = 0.25  # of a mean log ratio: what is 28 % further away than usual is no further away
 _LEAST = 1e-3  # a novelty below that counts as that
 
 
@@ -62,7 +62,7 @@ class DriftRule:
 
     block: int = 256
     min_blocks: int = 30
-    delta: float = 1e-3
+    delta: float = 2e-4
     unknown: float = 2.0
     horizon_s: float = 86_400.0
     false_alarms: float = 1.0
