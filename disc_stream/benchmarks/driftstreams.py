@@ -174,7 +174,7 @@ def play(
         pool = parts
         if way == "days" and length * hop_s % _DAY > (1 - _QUIET_SHARE) * _DAY:
             pool = quiet
-        part = pool[rng.integers(len(pool))]
+        part = pool[int(rng.integers(len(pool)))]
         if way == "days":
             lasts = round(rng.uniform(60.0, 600.0) / hop_s)
             part = np.resize(np.roll(part, rng.integers(len(part))), lasts)

@@ -133,7 +133,7 @@ def serve(
     rollback, a name or a merge takes effect within seconds, between two batches.
     While the registry is empty it only collects, for a first `retrain`.
 
-    With one of the --retrain options, or `retrain` in the --config file, it
+    With an option such as --retrain-every-h, or `retrain` in the --config file, it
     learns by itself: a first model as soon as there are enough windows, and new
     versions from then on, in a process of their own that is as polite as can be.
 

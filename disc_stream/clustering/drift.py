@@ -25,7 +25,7 @@ from disc_stream.errors import MissingExtraError
 from disc_stream.types import NOT_WORN, UNKNOWN
 
 MONTH_S = 30 * 86_400.0
-_CLIP = 0.25  # of a mean log ratio: what is 28 % further away than usual is no further away
+_CLIP = 0.25  # of a mean log ratio: squared distances of 28 % above the usual are the end of the scale
 _LEAST = 1e-3  # a novelty below that counts as that
 
 
