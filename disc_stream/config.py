@@ -114,6 +114,9 @@ class ServeConfig(BaseModel):
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
+    memory_mb: int = Field(
+        1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"
+    )
     max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
     idle_s: float = Field(300.0, gt=0, title="Devices silent for so many seconds leave the memory")
     state: Path | None = Field(None, title="State folder", description="default: in the user's state folder")

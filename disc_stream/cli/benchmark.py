@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_swap import swap
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.grid import Failure, Request
     from disc_stream.data.types import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure: Table I, speed of training and of ingest.")
+app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
+app.command()(continuity)
 app.command()(drift)
 app.command()(fairness)
 app.command()(swap)
@@ -104,7 +106,7 @@ def table1(
         datasets=unique_in_order(dataset or ["uci-har"]),
         protocols=protocols,  # type: ignore[arg-type]
         methods=chosen,
-        seeds=_parse_seeds(seeds),
+        seeds=parse_seeds(seeds),
         preset=preset,
         settings=parse_settings(setting or []),
         out=out,
@@ -169,7 +171,12 @@ def _run(request: Request, data: Path | None) -> list[Cell | Failure]:
     return results
 
 
-def _parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of an option: whole numbers separated by commas.
+
+    Raises:
+        UsageError: if it is something else.
+    """
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:

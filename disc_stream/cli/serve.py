@@ -103,6 +103,14 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
     ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-mb",
+            metavar="MIB",
+            help="Memory of both processes, which all queues together respect. Default: 1024",
+        ),
+    ] = None,
     retrain_every_h: Annotated[
         float | None, typer.Option("--retrain-every-h", help="Retrain every so many hours.")
     ] = None,
@@ -155,7 +163,7 @@ def serve(
         "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
         "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
-        "threads": threads, "collect": collect or None, "http_token": http_token,
+        "threads": threads, "memory_mb": memory_mb, "collect": collect or None, "http_token": http_token,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}

@@ -9,12 +9,12 @@ in this order:
 2. **What is never done.** No id goes to two rows. A retired id goes to none. An id goes to no row in which it
    has less than ``Rule.floor`` of the weight, and to no row in which an id that people told apart from it has
    as much or more.
-3. **Named ids first.** An id with a name (of its own, or of what it is merged into) competes for the rows in
-   which no nameless id has more than it has by more than ``Rule.margin``. There the named ids are matched
-   among themselves for the most overlap. So a name does not leave its row because a nameless id would gain
-   from it, and a near-tie is the name's; but a name is never put on a row that is clearly another cluster.
-4. **All others** are matched with the rows that are left, for the most overlap (the Hungarian method; ties as
-   in ``matching.best_matching``).
+3. **Named ids first.** An id with a name (of its own, or of what it is merged into) has a claim to the row
+   with most of its weight (or nearly most) if no nameless id has clearly more there; "nearly" and "clearly"
+   are ``Rule.margin``. Claims are matched among themselves for the most overlap. So a name does not leave the
+   row where its cluster is because a nameless id would gain from it, and a near-tie there is the name's.
+4. **All others**, named ids without such a row among them, are matched with the rows that are left, for the
+   most overlap (the Hungarian method; ties as in ``matching.best_matching``).
 5. **Fresh.** Rows without an id get a new one. If more than half of such a row's weight belongs to one merged
    group, the row is born merged into it.
 
@@ -128,8 +128,7 @@ class Rule:
 
     Args:
         floor: of a row's weight that an id must have to be given to it.
-        margin: by how much a nameless id may have more in a row than a named one before the row is not the
-            named one's.
+        margin: what counts as nearly as much: of weights that differ by no larger a part of the smaller one.
         part: of an id's weight in a fresh row, from which on the row is split from the id.
 
     Raises:
@@ -211,7 +210,7 @@ def align(evidence: Evidence, wishes: Wishes | None = None, rule: Rule | None = 
     allowed = _allowed(ids, overlap, wishes, rule.floor)
     named = _named(ids, wishes)
 
-    matched = best_matching(overlap, allowed & _holds_against_nameless(overlap, named, rule.margin))
+    matched = best_matching(overlap, allowed & _claims(overlap, named, rule.margin))
     left = allowed & (matched < 0)
     left[matched[matched >= 0]] = False
     matched = np.maximum(matched, best_matching(overlap, left))  # -1 where the other has found one
@@ -271,12 +270,12 @@ def _named(ids: Sequence[int], wishes: Wishes) -> npt.NDArray[np.bool_]:
     return np.array([own in names or wishes.public(own) in names for own in ids], dtype=bool)
 
 
-def _holds_against_nameless(
-    overlap: Overlap, named: npt.NDArray[np.bool_], margin: float
-) -> npt.NDArray[np.bool_]:
-    """Where a named id has as much as any nameless one, or nearly: (n_ids, n_rows)."""
+def _claims(overlap: Overlap, named: npt.NDArray[np.bool_], margin: float) -> npt.NDArray[np.bool_]:
+    """Rows with nearly most of a named id, in which no nameless id has clearly more: (n_ids, n_rows)."""
+    enough = overlap * (1 + margin)
     rival = overlap[~named].max(axis=0, initial=0.0)
-    return np.asarray(named[:, None] & (overlap * (1 + margin) >= rival))
+    main = overlap.max(axis=1, keepdims=True, initial=0.0)
+    return np.asarray(named[:, None] & (enough >= rival) & (enough >= main))
 
 
 def _rows(

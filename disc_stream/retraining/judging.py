@@ -13,6 +13,7 @@ from disc_stream.clustering.continuity import Alignment, Wishes
 from disc_stream.data.types import UNLABELLED, WindowSet
 from disc_stream.registry import GateCheck
 from disc_stream.retraining import gate
+from disc_stream.retraining.describing import Described, describe_rows, rejected_names
 from disc_stream.retraining.naming import align_candidate, provisional, rows_of, wishes_of
 from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
@@ -34,24 +35,27 @@ class Judged:
     Args:
         checks: of the gate.
         alignment: which ids its rows go on with; None where nothing was in production.
+        described: its rows in words.
     """
 
     checks: tuple[GateCheck, ...]
     alignment: Alignment | None
+    described: tuple[Described, ...]
 
 
 def judge(
     candidate: Model, data: tuple[ReplaySet, Recent, StreamSpec], base: Base, request: RetrainRequest
 ) -> Judged:
     """Give a candidate its ids, and ask whether it may take over."""
-    replay, recent, _ = data
+    replay, recent, spec = data
     limits = request.limits
     rows, distance = rows_of(candidate, replay.x)
     checks = [gate.check_parity(candidate, limits)]
     checks += gate.check_collapse(rows, len(candidate.catalogue), limits)
     if base.version is None:
         checks.append(gate.check_latency(candidate, limits))
-        return Judged(tuple(checks), None)
+        nothing = (frozenset[str](),) * len(candidate.catalogue)
+        return Judged(tuple(checks), None, describe_rows(replay, spec, rows, nothing))
     wishes = wishes_of(base.clusters, base.ids)
     anchors = anchors_of(replay, request.seed)
     alignment = align_candidate(candidate, anchors, wishes)
@@ -62,7 +66,8 @@ def judge(
     checks += _carry_over(replay, rows, request)
     checks += gate.check_shadow(_shadow(candidate, alignment, recent, wishes, base), limits)
     checks.append(gate.check_latency(candidate, limits))
-    return Judged(tuple(checks), alignment)
+    rejected = rejected_names(alignment.ids, base.clusters)
+    return Judged(tuple(checks), alignment, describe_rows(replay, spec, rows, rejected))
 
 
 def anchors_of(replay: ReplaySet, seed: int) -> AnchorSet:

@@ -11,6 +11,7 @@ from disc_stream.artifacts.model import Model
 from disc_stream.clustering.anchors import AnchorSet
 from disc_stream.clustering.continuity import Alignment, Evidence, Wishes, align
 from disc_stream.registry import Cluster, RowIds, RowProposal, Transition
+from disc_stream.retraining.describing import Described
 from disc_stream.types import Float32Array, IntArray
 from disc_stream.wire.limits import MAX_UINT32
 
@@ -57,14 +58,20 @@ def align_candidate(candidate: Model, anchors: AnchorSet, wishes: Wishes) -> Ali
     return align(evidence, wishes)
 
 
-def proposal_of(alignment: Alignment, based_on: str | None, descriptions: Sequence[str] = ()) -> RowIds:
-    """The ids of an alignment, for the registry."""
-    texts = list(descriptions) or [""] * len(alignment.rows)
+def proposal_of(alignment: Alignment | None, described: Sequence[Described], based_on: str | None) -> RowIds:
+    """Ids and descriptions of the rows, for the registry; without an alignment all ids are fresh."""
+    if alignment is None:
+        fresh = tuple(RowProposal(description=one.text, proposals=one.proposals) for one in described)
+        return RowIds(based_on=based_on, rows=fresh)
     rows = tuple(
-        RowProposal(id=row.id, parent=row.parent, merged_into=row.merged_into, description=text)
-        if row.id is None
-        else RowProposal(id=row.id, description=text)
-        for row, text in zip(alignment.rows, texts, strict=True)
+        RowProposal(
+            id=row.id,
+            parent=row.parent if row.id is None else None,
+            merged_into=row.merged_into if row.id is None else None,
+            description=one.text,
+            proposals=one.proposals,
+        )
+        for row, one in zip(alignment.rows, described, strict=True)
     )
     transitions = tuple(Transition.model_validate(one, from_attributes=True) for one in alignment.transitions)
     return RowIds(based_on=based_on, rows=rows, transitions=transitions)

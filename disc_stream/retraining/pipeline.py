@@ -24,7 +24,6 @@ from disc_stream.registry import (
     GateCheck,
     Lineage,
     Registry,
-    RowIds,
     VersionInfo,
     device_digest,
 )
@@ -275,11 +274,7 @@ def _add(
         devices=len(replay.device_names),
         device_digests=tuple(device_digest(name) for name in replay.device_names),
     )
-    proposal: RowIds = (
-        RowIds.all_fresh(len(bundle.catalogue))
-        if judged.alignment is None
-        else proposal_of(judged.alignment, base.version)
-    )
+    proposal = proposal_of(judged.alignment, judged.described, base.version)
     work.require_begun()
     try:
         return registry.add(

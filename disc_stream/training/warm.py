@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = 512  # places that a new centroid is tried at
 _SAMPLE = 8192  # windows that they are tried on
+_ENOUGH_UNKNOWN = 0.01  # of the windows; fewer are the tail of what is known
 
 Points = npt.NDArray[np.float64]
 
@@ -33,17 +34,22 @@ class WarmStart:
         state: weights of the autoencoder.
         centroids: (K, d) of the model.
         scaler: normalisation that the weights have learned with; it is kept.
+        radius: (K,) squared distance to its centroid beyond which a window is unknown to the model; None if
+            that is not known. New clusters are then looked for among all windows.
     """
 
     state: State = field(repr=False)
     centroids: Tensor = field(repr=False)
     scaler: ScalerInfo
+    radius: Float32Array | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> WarmStart:
+    def of(
+        cls, module: nn.Module, centroids: Tensor, scaler: ScalerInfo, radius: Float32Array | None = None
+    ) -> WarmStart:
         """From a trained autoencoder and its centroids, (K, d)."""
         state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        return cls(state, centroids.detach().cpu().clone(), scaler)
+        return cls(state, centroids.detach().cpu().clone(), scaler, radius)
 
     @classmethod
     def of_run(cls, path: Path) -> WarmStart:
@@ -65,6 +71,8 @@ class WarmStart:
         for name, value in sorted({**self.state, "centroids": self.centroids}.items()):
             digest.update(f"{name} {tuple(value.shape)};".encode())
             digest.update(np.ascontiguousarray(value.numpy()).data)
+        if self.radius is not None:
+            digest.update(np.ascontiguousarray(self.radius, dtype="<f4").data)
         return digest.hexdigest()
 
     def load_into(self, autoencoder: nn.Module) -> None:
@@ -90,54 +98,69 @@ class Carried:
     Args:
         before: (n,) the cluster that each window had.
         old: (K, d) centroids of the old model.
+        means: (K, d) of each cluster's embeddings by the old weights; its centroid where it has no window.
+        unknown: (n,) which windows were beyond its radius; None if that is not known.
     """
 
     before: IntArray = field(repr=False)
     old: Float32Array = field(repr=False)
+    means: Points = field(repr=False)
+    unknown: npt.NDArray[np.bool_] | None = field(repr=False)
 
     @classmethod
     def of(cls, warm: WarmStart, z: Float32Array) -> Carried:
         """From the embeddings (n, d) by the old weights."""
         old = np.asarray(warm.centroids.numpy(), dtype=np.float32)
-        return cls(nearest(z, old), old)
+        before = nearest(z, old)
+        unknown = None
+        if warm.radius is not None:
+            unknown = np.square(z - old[before]).sum(1) > warm.radius[before]
+        return cls(before, old, _means(z.astype(np.float64), before, old), unknown)
 
     def centroids(self, z: Float32Array, n_clusters: int, *, seed: int) -> Float32Array:
-        """See ``carried_centroids``; ``z`` (n, d) by the new weights."""
-        return carried_centroids(z, self.before, self.old, n_clusters, seed=seed)
+        """Centroids of the old clusters in the new space, and as many more or fewer as it takes.
+
+        An old centroid moves as its windows do: by the difference of their means in both spaces. (Refinement
+        leaves centroids beside the means; putting them there would move the borders.) Clusters too many are
+        merged pair by pair, those first whose merging adds least to the squared distances (Ward 1963,
+        doi:10.1080/01621459.1963.10500845). Missing ones are added one by one where a new centroid takes most
+        off the squared distances, with the others where they are (as in the fast global k-means of Likas,
+        Vlassis and Verbeek 2003, doi:10.1016/S0031-3203(02)00060-2), tried at a sample of the windows. Where
+        enough windows were unknown to the old model, theirs alone are counted: what is new is born from
+        them, and not from a large cluster that could be cut in two.
+
+        Args:
+            z: (n, d) embeddings by the new weights.
+            n_clusters: K.
+            seed: of the sample.
+
+        Returns:
+            (n_clusters, d); the old clusters first, in their order, but for merged ones.
+        """
+        points = z.astype(np.float64)
+        sizes = np.bincount(self.before, minlength=len(self.old)).astype(np.float64)
+        drift = np.where(sizes[:, None] > 0, _means(points, self.before, self.old) - self.means, 0.0)
+        centroids = self.old.astype(np.float64) + drift
+        while len(centroids) > n_clusters:
+            centroids, sizes = _with_nearest_merged(centroids, sizes)
+        random = np.random.default_rng(seed)
+        while len(centroids) < n_clusters:
+            centroids = np.vstack([centroids, _most_useful(self._where_new(points), centroids, random)])
+        return centroids.astype(np.float32)
+
+    def _where_new(self, points: Points) -> Points:
+        if self.unknown is None or self.unknown.mean() < _ENOUGH_UNKNOWN:
+            return points
+        return points[self.unknown]
 
 
-def carried_centroids(
-    z: Float32Array, before: IntArray, old: Float32Array, n_clusters: int, *, seed: int
-) -> Float32Array:
-    """Centroids of the old clusters in a new embedding space, and as many more or fewer as it takes.
-
-    An old cluster is where the windows are now that it had before. Clusters too many are merged pair by pair,
-    those first whose merging adds least to the squared distances (Ward 1963,
-    doi:10.1080/01621459.1963.10500845). Missing ones are added one by one where a new centroid takes most off
-    the squared distances, without moving the others (as in the fast global k-means of Likas, Vlassis and
-    Verbeek 2003, doi:10.1016/S0031-3203(02)00060-2), tried at a sample of the windows.
-
-    Args:
-        z: (n, d) embeddings of the training windows.
-        before: (n,) the cluster that each had in the old model.
-        old: (K_old, d) centroids of the old model; used for clusters that have no window here.
-        n_clusters: K.
-        seed: of the sample.
-
-    Returns:
-        (n_clusters, d); the old clusters first, in their order, but for merged ones.
-    """
-    points = z.astype(np.float64)
-    sizes = np.bincount(before, minlength=len(old)).astype(np.float64)
-    sums = np.zeros((len(old), points.shape[1]))
-    np.add.at(sums, before, points)
-    centroids = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1.0)[:, None], old.astype(np.float64))
-    while len(centroids) > n_clusters:
-        centroids, sizes = _with_nearest_merged(centroids, sizes)
-    random = np.random.default_rng(seed)
-    while len(centroids) < n_clusters:
-        centroids = np.vstack([centroids, _most_useful(points, centroids, random)])
-    return centroids.astype(np.float32)
+def _means(points: Points, labels: IntArray, otherwise: Float32Array) -> Points:
+    """Of each cluster's points, (K, d); those of ``otherwise`` (K, d) where a cluster has none."""
+    sizes = np.bincount(labels, minlength=len(otherwise)).astype(np.float64)
+    sums = np.zeros(otherwise.shape)
+    np.add.at(sums, labels, points)
+    means = sums / np.maximum(sizes, 1.0)[:, None]
+    return np.where(sizes[:, None] > 0, means, otherwise.astype(np.float64))
 
 
 def _with_nearest_merged(centroids: Points, sizes: Points) -> tuple[Points, Points]:

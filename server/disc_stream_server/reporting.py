@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
 from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.labeller import Labeller
+from disc_stream_server.memory import resident_bytes
 from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.receiving.rivals import End, Rivals
 
@@ -22,6 +24,7 @@ class Reporter:
         watchers: have counted what was refused, and the time of each stage.
         link: the connection that labels go out on.
         receiver: the receiving process.
+        memory_bytes: that both processes may take.
     """
 
     def __init__(
@@ -29,7 +32,9 @@ class Reporter:
         watchers: Watchers,
         link: MqttLink,
         receiver: ReceiverProcess,
+        memory_bytes: int,
     ) -> None:
+        self._memory_bytes = memory_bytes
         self._watchers, self._link, self._receiver = watchers, link, receiver
         self._labeller: Labeller | None = None
         self._retraining: Callable[[], Mapping[str, int | str]] = dict
@@ -116,6 +121,8 @@ class Reporter:
             "spooled": self._receiver.head,
             "queue": 0 if self._labeller is None else max(0, self._receiver.head - self._labeller.position),
             "receiver_restarts": self._receiver.restarts,
+            "memory_bytes": resident_bytes(filter(None, (os.getpid(), self._receiver.pid))),
+            "memory_limit_bytes": self._memory_bytes,
         }
 
 

@@ -37,7 +37,7 @@ FOREIGN = {"--nproc-per-node", "--upgrade"}
 # What texts in these folders may name without a command: the options of the commands that use the code.
 USED_BY = {
     "disc_stream/artifacts": ["export", "serve"],
-    "disc_stream/benchmarks": ["benchmark table1", "benchmark train"],
+    "disc_stream/benchmarks": ["benchmark table1", "benchmark train", "benchmark continuity"],
     "disc_stream/config.py": ["serve"],
     "disc_stream/data": ["data import", "data windows", "train"],
     "disc_stream/demo": ["demo"],
@@ -45,6 +45,7 @@ USED_BY = {
     "disc_stream/localbroker": ["demo"],
     "disc_stream/plots": ["plot confusion"],
     "disc_stream/registry": ["models promote", "models init"],
+    "disc_stream/retraining": ["retrain"],
     "disc_stream/training": ["train"],
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
@@ -53,7 +54,6 @@ USED_BY = {
     "export/disc_stream_export": ["export"],
     "server/disc_stream_server/brokerconfig": ["broker config", "broker add-device"],
     "server/disc_stream_server/doctor": ["doctor"],
-    "disc_stream/retraining": ["retrain"],
     "server/disc_stream_server/retraining": ["retrain", "serve"],
     "server/disc_stream_server/storage": ["serve", "data export", "deadletter list"],
     "server/disc_stream_server/dataset": ["data export"],

@@ -288,6 +288,7 @@ def test_the_benchmark_names_a_mistyped_dataset(command_line: CommandLine) -> No
     assert done.returncode == 2
     assert "did you mean 'hapt'?" in done.stderr
     assert command_line("benchmark", "states", "--dataset", "hapt").returncode == 2  # no --data
+    assert command_line("benchmark", "names", "--run", "nowhere").returncode == 2
 
 
 @pytest.mark.parametrize(

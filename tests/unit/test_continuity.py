@@ -95,6 +95,10 @@ class TestNames:
     def test_a_name_is_not_put_on_a_cluster_that_is_clearly_another(self) -> None:
         assert aligned({4: [20], 5: [30]}, Wishes(named=[4])).ids == (5,)
 
+    def test_a_lesser_part_of_a_name_is_no_claim(self) -> None:
+        table = {4: [60, 25], 5: [0, 26], 6: [90, 0]}
+        assert aligned(table, Wishes(named=[4, 6])).ids == (6, 5)
+
     def test_what_is_merged_into_a_name_has_the_name(self) -> None:
         wishes = Wishes(named=[9], merged_into={4: 9})
         assert aligned({4: [20], 5: [21]}, wishes).ids == (4,)

@@ -25,7 +25,7 @@ from typing import Any
 
 from disc_stream.config import RetrainConfig, ServeConfig
 from disc_stream.interpreter import python_module
-from disc_stream_server.memory import resident_bytes
+from disc_stream_server.memory import family_bytes
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class RetrainProcess:
     def _hold(self, process: subprocess.Popen[str]) -> None:
         """Watch the memory; stop the process when it is over the limit, or when that is wanted."""
         while not self._wanted.wait(_LOOK_S):
-            used = resident_bytes(process.pid)
+            used = family_bytes(process.pid)
             self._peak = max(self._peak, used)
             if used > self._limits.memory_bytes:
                 self._stopped = "memory"

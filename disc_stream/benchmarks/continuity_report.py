@@ -1,0 +1,150 @@
+"""The cells of the benchmark as tables: docs/benchmarks/continuity.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from disc_stream.benchmarks.continuity_cells import ContinuityCell
+from disc_stream.benchmarks.continuity_measures import Step, least_of, mean_of
+from disc_stream.training.files import replace_file
+
+_HEAD = """# Continuity: what keeps its meaning when a model is retrained
+
+Made by `disc-stream benchmark continuity --page` from the files in `continuity/cells`; the words before the
+first table are written by hand in `continuity-notes.md`.
+"""
+_KEPT_HEAD = (
+    "| dataset | method | start | seed | held-out windows: kept | best with hindsight "
+    "| kept / best: mean, least | anchors: kept / best, least | without alignment "
+    "| names right, of those possible (of given) | without alignment | kept since the first |\n"
+    + "|---" * 12
+    + "|"
+)
+_APPEARED_HEAD = (
+    "| dataset | held back | method | start (learning rate) | seed | found at "
+    "| windows (minutes) of it until then | recall, precision of its id | others moved | called unknown before | known called unknown |\n"
+    + "|---" * 11 + "|"
+)  # fmt: skip
+
+
+def summary(cell: ContinuityCell) -> dict[str, Any]:
+    """The figures of a cell, as the tables and ``--json`` show them."""
+    steps, last = cell.steps, cell.steps[-1]
+    facts: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "start": cell.start,
+        "seed": cell.seed,
+        "warm_rate": cell.config["schedule"].get("warm_settings", {}).get("learning_rate"),
+        "held_back": cell.held_back or None,
+        "retrainings": len(steps),
+        "windows": {
+            name: {
+                "kept": mean_of(steps, name, "kept"),
+                "best": mean_of(steps, name, "best"),
+                "of_best": mean_of(steps, name, "of_best"),
+                "least_of_best": least_of(steps, name, "of_best"),
+                "unaligned": mean_of(steps, name, "unaligned"),
+            }
+            for name in ("anchors", "held_out", "all")
+        },
+        "since_first": last.since_first,
+        "names": [step.names.model_dump() for step in steps],
+        "seconds": cell.seconds,
+    }
+    if cell.held_back:
+        facts["appeared"] = _appearance(steps)
+    return facts
+
+
+def _appearance(steps: Sequence[Step]) -> dict[str, Any]:
+    """The first retraining that gave the activity an id of its own; or what the last one saw."""
+    there = [step for step in steps if step.appeared is not None]
+    found = next((step for step in there if step.appeared and step.appeared.own_id is not None), None)
+    step = found or there[-1]
+    before = [one for one in there if one.stage <= step.stage]
+    assert step.appeared is not None and before[0].appeared is not None  # noqa: S101, PT018 - for the types
+    return {
+        "found_at": found.stage if found else None,
+        **step.appeared.model_dump(),
+        "unknown": before[0].appeared.unknown,
+        "known_unknown": before[0].appeared.known_unknown,
+    }
+
+
+def render(cells: Sequence[ContinuityCell], notes: str) -> str:
+    """The page; the same cells and notes give the same text."""
+    plain = [summary(cell) for cell in cells if not cell.held_back]
+    appeared = [summary(cell) for cell in cells if cell.held_back]
+    sections = [_HEAD, notes.strip() + "\n"]
+    if plain:
+        sections += ["## Changing weights and changing K\n", _KEPT_HEAD, *map(_kept_row, plain), ""]
+        sections += ["Names that were wrong or gone, by retraining:\n", *_name_lines(cells), ""]
+    if appeared:
+        sections += ["## An activity that appears\n", _APPEARED_HEAD, *map(_appeared_row, appeared), ""]
+    dates = sorted({cell.date for cell in cells})
+    machines = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
+    sections.append(f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))} on {machines}.\n")
+    return "\n".join(sections)
+
+
+def write_page(cells: Sequence[ContinuityCell], page: Path) -> None:
+    """Write the page, with the text of NAME-notes.md beside it if there is one."""
+    notes = page.with_name(f"{page.stem}-notes.md")
+    text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
+    replace_file(page, render(cells, text).encode())
+
+
+def _kept_row(facts: dict[str, Any]) -> str:
+    held_out, anchors = facts["windows"]["held_out"], facts["windows"]["anchors"]
+    names = facts["names"]
+    given = sum(one["given"] for one in names)
+    possible = sum(one["possible"] for one in names)
+    return _row(
+        *(facts[name] for name in ("dataset", "method", "start", "seed")),
+        _percent(held_out["kept"]),
+        _percent(held_out["best"]),
+        f"{_percent(held_out['of_best'])}, {_percent(held_out['least_of_best'])}",
+        _percent(anchors["least_of_best"]),
+        _percent(held_out["unaligned"]),
+        f"{sum(one['right'] for one in names)} of {possible} ({given})",
+        f"{sum(one['unaligned'] for one in names)}",
+        _percent(facts["since_first"]),
+    )
+
+
+def _appeared_row(facts: dict[str, Any]) -> str:
+    seen = facts["appeared"]
+    return _row(
+        *(facts[name] for name in ("dataset", "held_back", "method")),
+        facts["start"] + (f" ({facts['warm_rate']:g})" if facts["warm_rate"] else ""),
+        facts["seed"],
+        f"retraining {seen['found_at']}" if seen["found_at"] else "not found",
+        f"{seen['windows_seen']} ({seen['minutes_seen']})",
+        f"{_percent(seen['recall'])}, {_percent(seen['precision'])}",
+        _percent(seen["others_moved"]),
+        _percent(seen["unknown"]),
+        _percent(seen["known_unknown"]),
+    )
+
+
+def _name_lines(cells: Sequence[ContinuityCell]) -> Iterator[str]:
+    for cell in cells:
+        if cell.held_back:
+            continue
+        notes = []
+        for step in cell.steps:
+            said = [*step.names.wrong, *(f"{name} is gone" for name in step.names.gone)]
+            notes += [f"{step.stage}: {', '.join(said)}"] if said else []
+        title = f"{cell.dataset}, {cell.method}, {cell.start}, seed {cell.seed}"
+        yield f"- {title} ({len(cell.named)} named): {'; '.join(notes) or 'none'}"
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

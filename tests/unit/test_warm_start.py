@@ -1,0 +1,125 @@
+"""A training that goes on from a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disc_stream.errors import ConfigError
+from disc_stream.training.fitting import infer
+from disc_stream.training.recipes import RECIPES, Learned
+from disc_stream.training.task import FitOptions, Task
+from disc_stream.training.warm import Carried, WarmStart
+from tests.support.people import people
+
+SETTINGS: dict[str, Any] = {
+    "hidden": 8, "decoder_hidden": 8, "embedding": 4, "frame": 4, "batch_size": 64, "epochs": 8,
+    "refine_epochs": 2, "init": "ward",
+}  # fmt: skip
+GENTLE = {"epochs": 1, "learning_rate": 1e-4, "refine_epochs": 1, "refine_learning_rate": 1e-5}
+X, _, _ = people(3)
+
+
+def trained(task: Task, options: FitOptions | None = None, **settings: Any) -> Learned:
+    config = RECIPES["disc"].resolve("small", {**SETTINGS, **settings})
+    return RECIPES["disc"].fit(task, config, options or FitOptions("cpu"))
+
+
+@pytest.fixture(scope="module")
+def first() -> Learned:
+    return trained(Task(X, 4, seed=1))
+
+
+def warm(learned: Learned) -> WarmStart:
+    return WarmStart.of(learned.module, learned.centroids, learned.scaler)
+
+
+def rows(learned: Learned) -> Any:
+    return infer(learned.net, X[:, : learned.n_input])[1].argmax(1)
+
+
+def test_rows_stay_what_they_were(first: Learned) -> None:
+    again = trained(Task(X, 4, seed=2, warm=warm(first)), **GENTLE)
+    assert (rows(again) == rows(first)).mean() > 0.95
+    assert again.scaler == first.scaler
+
+
+def test_one_cluster_more_is_the_last_row(first: Learned) -> None:
+    again = trained(Task(X, 5, seed=2, warm=warm(first)), **GENTLE)
+    new = rows(again)
+    assert (new == 4).any()
+    others = new != 4
+    assert (new[others] == rows(first)[others]).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_and_an_interrupted_training_goes_on(
+    first: Learned, tmp_path: Path
+) -> None:
+    task = Task(X, 5, seed=3, warm=warm(first))
+    once = trained(task, **GENTLE)
+
+    def stop(event: Any) -> None:
+        if event.phase == "refine":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(task, FitOptions("cpu", stop, tmp_path), **GENTLE)
+    resumed = trained(task, FitOptions("cpu", checkpoints=tmp_path, resume=True), **GENTLE)
+    assert np.allclose(once.centroids.numpy(), resumed.centroids.numpy(), atol=1e-5)
+    other = replace(task, warm=None)
+    with pytest.raises(ConfigError):
+        trained(other, FitOptions("cpu", checkpoints=tmp_path, resume=True), **GENTLE)
+
+
+def test_a_model_of_another_shape_is_told(first: Learned) -> None:
+    with pytest.raises(ConfigError, match="another shape"):
+        trained(Task(X, 4, warm=warm(first)), hidden=6)
+
+
+@pytest.mark.parametrize("method", ["disc-plus", "bdec"])
+def test_methods_that_cannot_go_on_say_so(first: Learned, method: str) -> None:
+    recipe = RECIPES[method]
+    preset = recipe.presets[0] if recipe.presets else ""
+    with pytest.raises(ConfigError, match=f"{method} cannot go on"):
+        recipe.fit(Task(X, 4, warm=warm(first)), recipe.resolve(preset, {}), FitOptions("cpu"))
+
+
+def carried(before: Any, means: Any, unknown: Any = None) -> Carried:
+    """Old clusters whose centroids lie 0.5 beside the means of their windows."""
+    old = np.array(means, dtype=np.float32)[:, None] + np.float32(0.5)
+    return Carried(np.asarray(before), old, np.array(means, dtype=np.float64)[:, None], unknown)
+
+
+class TestCarriedClusters:
+    """Where the old clusters are in a new space."""
+
+    z = np.array([[0.0], [0.2], [5.0], [5.2], [5.4], [9.0], [9.2]], dtype=np.float32)
+
+    def test_they_have_moved_with_their_windows(self) -> None:
+        old = carried([1, 1, 0, 0, 0, 2, 2], [-3.0, 2.0, 9.1, 99.0])
+        assert old.centroids(self.z, 4, seed=0).ravel() == pytest.approx([5.7, 0.6, 9.6, 99.5])
+
+    def test_nothing_has_moved_if_the_weights_have_not(self, first: Learned) -> None:
+        z = infer(first.net, X[:, : first.n_input])[0]
+        found = Carried.of(warm(first), z).centroids(z, 4, seed=0)
+        assert np.allclose(found, first.centroids.numpy(), atol=1e-5)
+
+    def test_too_many_are_merged_by_their_distance(self) -> None:
+        old = carried([1, 1, 0, 0, 0, 2, 2], [5.2, 0.1, 9.1])
+        assert old.centroids(self.z, 2, seed=0).ravel() == pytest.approx([(3 * 5.7 + 2 * 9.6) / 5, 0.6])
+
+    def test_a_new_one_is_born_where_it_helps_most(self) -> None:
+        old = carried([0, 0, 1, 1, 1, 1, 1], [0.1, 6.76])
+        assert old.centroids(self.z, 3, seed=0).ravel()[2] == pytest.approx(5.2)
+
+    def test_what_was_unknown_comes_first(self) -> None:
+        z = np.repeat([-6.0, 6.0, 20.0], [100, 100, 5])[:, None].astype(np.float32)
+        before, means = np.zeros(205, dtype=np.int64), [0.5]
+        anywhere = carried(before, means).centroids(z, 2, seed=0)
+        born = carried(before, means, np.arange(205) >= 200).centroids(z, 2, seed=0)
+        assert anywhere.ravel()[1] < 20.0  # cutting the large cluster in two takes off more
+        assert born.ravel()[1] == pytest.approx(20.0)
