@@ -154,11 +154,11 @@ def retrain(
 
 def _end_with_stdin() -> None:
     """End at once when stdin does: whoever has started us is gone. What is done is on disk."""
-    import sys
     import threading
 
     def wait() -> None:
-        sys.stdin.read()
+        while os.read(0, 1024):  # not sys.stdin: a thread that waits in there is in the way of our own end
+            pass
         os._exit(143)
 
     threading.Thread(target=wait, daemon=True).start()

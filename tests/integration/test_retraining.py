@@ -16,7 +16,7 @@ from disc_stream.registry import Registry
 from disc_stream.types import SampleBatch
 from disc_stream_server.retraining.process import Limits, RetrainProcess, retrain_command
 from disc_stream_server.retraining.schedule import Trigger, Waits
-from disc_stream_server.retraining.supervisor import Supervisor, outcome_of
+from disc_stream_server.retraining.supervisor import Supervisor
 from disc_stream_server.storage.state import StateStore
 from tests.integration.conftest import StartServer
 from tests.support.commandline import CommandLine
@@ -28,6 +28,7 @@ RULES: dict[str, Any] = {
     "min_windows": 100,
     "clusters": 3,
     "gpu": "none",
+    "nice": 0,
     "settings": {"epochs": 2, "refine_epochs": 1, "hidden": 8, "embedding": 4, "decoder_hidden": 8},
 }
 N_BATCHES, SAMPLES = 100, 64  # 128 s of each device: 2 × 99 windows
@@ -63,7 +64,7 @@ def test_a_server_without_a_model_learns_one_and_labels_with_it(
         sender.send(batch)
     listener.wait_for_count("spooled", 2 * N_BATCHES)
     supervisor.wake()
-    listener.wait(lambda: listener.status.get("retraining", {}).get("last") == "promoted", 120)
+    listener.wait(lambda: listener.status.get("retraining", {}).get("last") == "promoted", 240)
     listener.wait_for_labels(150)
     with Registry.open(models) as registry:
         current = registry.current()
@@ -122,10 +123,15 @@ def test_what_was_interrupted_goes_on_after_the_next_start(
     # It had other settings: what it has done is given up.
     slow = config.retrain.model_copy(update={"settings": {**RULES["settings"], "epochs": 100_000}})
     command = retrain_command(config.model_copy(update={"retrain": slow}), collected, "by hand")
-    process = RetrainProcess(
-        command, Limits.of(slow), lambda line: process.cancel() if line.get("phase") == "train" else None
-    )
-    assert outcome_of(process.run())["outcome"] == "interrupted"
+
+    def leave_in_training(line: dict[str, Any]) -> None:
+        """Go, as far as the process can tell."""
+        child = process._process
+        if line.get("phase") == "train" and child is not None and child.stdin is not None:
+            child.stdin.close()
+
+    process = RetrainProcess(command, Limits.of(slow), leave_in_training)
+    assert process.run().code == 143, "it ends with whoever has started it"
     first = Heard(config, collected, stop_in="train")
     assert first.supervisor.look().code == Trigger.FIRST
     assert first.phases[-2:] == ["replay", "train"]
