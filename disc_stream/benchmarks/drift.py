@@ -25,22 +25,30 @@ from disc_stream.benchmarks.driftstreams import (
     Streams,
 )
 from disc_stream.clustering.drift import MONTH_S, Detector, DriftRule, adwin, devices_needed
+from disc_stream.errors import ConfigError
 
 SCHEMA = "disc-stream.drift/1"
+DETECTORS = ("adwin", "page-hinkley", "kswin")
 DATASETS = ("hapt", "motionsense", "wisdm", "mhealth-partial")
 _DUMMIES = 200  # repetitions of the dummy
 
 
-def candidates(rule: DriftRule) -> dict[str, Callable[[], Detector]]:
-    """What is compared: that of the server first."""
+def candidates(rule: DriftRule, names: Sequence[str]) -> dict[str, Callable[[], Detector]]:
+    """What is compared: that of the server, and others of river.
+
+    Raises:
+        ConfigError: if a name is not one of ``DETECTORS``.
+    """
     from river.drift import KSWIN, PageHinkley
 
-    half = rule.delta / 2
-    return {
-        "ADWIN": adwin(half),
-        "Page-Hinkley": lambda: PageHinkley(min_instances=30, delta=0.01, threshold=1.0, alpha=1.0),
-        "KSWIN": lambda: KSWIN(alpha=1e-6, window_size=100, stat_size=30, seed=0),
+    known: dict[str, Callable[[], Detector]] = {
+        "adwin": adwin(rule.delta / 2),
+        "page-hinkley": lambda: PageHinkley(min_instances=30, delta=0.01, threshold=1.0, alpha=1.0),
+        "kswin": lambda: KSWIN(alpha=1e-6, window_size=100, stat_size=30, seed=0),
     }
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"there is no detector {unknown[0]!r}", remedy=f"Use {', '.join(known)}")
+    return {name: known[name] for name in names}
 
 
 def alarms(stream: Stream, make: Callable[[], Detector], min_blocks: int) -> list[int]:
@@ -93,7 +101,11 @@ def score(streams: Sequence[Stream], found: Sequence[Sequence[int]]) -> dict[str
 
 
 def measure_drift(
-    datasets: Sequence[str], data: Path | None, plan: DriftPlan, say: Say = lambda _what: None
+    datasets: Sequence[str],
+    data: Path | None,
+    plan: DriftPlan,
+    names: Sequence[str] = DETECTORS,
+    say: Say = lambda _what: None,
 ) -> dict[str, Any]:
     """Measure.
 
@@ -101,6 +113,7 @@ def measure_drift(
         datasets: names.
         data: the folder that holds them.
         plan: how much.
+        names: of the detectors.
         say: is told what is being done.
 
     Returns:
@@ -110,7 +123,7 @@ def measure_drift(
         DiscStreamError: if a dataset cannot be read, or river is not installed.
     """
     rule = DriftRule()
-    detectors = candidates(rule)
+    detectors = candidates(rule, names)
     rows = []
     for dataset in datasets:
         say(f"reading {dataset}")

@@ -207,9 +207,17 @@ class Streams:
         steps = np.diff(self._windows.start)[np.diff(self._windows.group) == 0]
         self._hop_s = float(steps[0]) / self._windows.fs
         self._plan, self._rule, self._dataset = plan, rule, dataset
+        self._models: dict[int | None, QuickModel] = {}
         people = np.unique(self._windows.subject)
         self._learned = np.isin(self._windows.subject, people[::2])
         self.people = [int(person) for person in people[1::2][-plan.people :]]
+
+    def _model(self, held: int | None) -> QuickModel:
+        """The model that has not seen an activity."""
+        if held not in self._models:
+            known = self._learned if held is None else self._learned & (self._windows.y != held)
+            self._models[held] = QuickModel(self._windows.select(known), self._plan.seed)
+        return self._models[held]
 
     def held_back(self) -> list[int]:
         """Activities that are held back, one at a time: some of those that everybody does."""
@@ -220,8 +228,7 @@ class Streams:
     def stationary(self, way: str, say: Say) -> list[Fleet]:
         """A stream of each person."""
         say(f"{self._dataset}, {way}, stationary")
-        model = QuickModel(self._windows.select(self._learned), self._plan.seed)
-        signal = model.signal(self._windows.x)
+        signal = self._model(None).signal(self._windows.x)
         fleet = []
         for person in self.people:
             order = self._play(person, way, self._plan.days, stretches(self._windows, person))
@@ -238,8 +245,7 @@ class Streams:
         return found
 
     def _changed(self, way: str, change: str, held: int | None) -> Fleet:
-        known = self._learned if held is None else self._learned & (self._windows.y != held)
-        model = QuickModel(self._windows.select(known), self._plan.seed)
+        model = self._model(held)
         before = model.signal(self._windows.x)
         after = before if held is not None else model.signal(changed_windows(change, self._windows.x))
         days, fleet = self._plan.days / 2, []

@@ -19,6 +19,10 @@ def drift(
         Path | None,
         typer.Option("--data", envvar="DISC_STREAM_DATA", help="The folder that holds the datasets."),
     ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option("--detector", help="adwin, page-hinkley or kswin (slow). Repeatable; default all."),
+    ] = None,
     people: Annotated[int, typer.Option(min=1, help="Of each dataset, at most.")] = 6,
     days: Annotated[float, typer.Option(min=1.0, help="Of a stationary stream of each person.")] = 30.0,
     quick: Annotated[bool, typer.Option("--quick", help="Two people for four days: to try it.")] = False,
@@ -37,12 +41,12 @@ def drift(
     require_extras("disc-stream benchmark drift", "train", "drift")
     from rich.console import Console
 
-    from disc_stream.benchmarks.drift import DATASETS, measure_drift
+    from disc_stream.benchmarks.drift import DATASETS, DETECTORS, measure_drift
     from disc_stream.benchmarks.driftstreams import DriftPlan
 
     plan = DriftPlan(2, 4.0, seed=seed) if quick else DriftPlan(people, days, seed=seed)
     with Console(stderr=True).status("reading") as status:
-        report = measure_drift(dataset or DATASETS, data, plan, status.update)
+        report = measure_drift(dataset or DATASETS, data, plan, detector or DETECTORS, status.update)
     if as_json:
         print_json(report)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from disc_stream_server.retraining import evidence as module
 from disc_stream_server.retraining.evidence import Evidence
 from disc_stream_server.storage.records import Commit, LaneState, StoredLabel
 from disc_stream_server.storage.state import StateStore
+from tests.support.commandline import CommandLine
 from tests.support.tiny_bundle import write_tiny_bundle
 
 SECOND = 1_000_000
@@ -122,3 +124,27 @@ def test_drift_is_that_of_the_model_in_production(tmp_path: Path, registry: Regi
     assert evidence.look(START + 110 * SECOND).drift.startswith("1 of 1 devices")
     evidence.begin_anew()
     assert evidence.look(START + 110 * SECOND).drift == ""
+
+
+def test_the_dry_run_asks_the_rules_of_a_server(
+    tmp_path: Path, registry: Registry, labels: Labels, clock: ManualClock, command_line: CommandLine
+) -> None:
+    promote(registry, tmp_path / "bundle", "old")
+    labels.add("old", 30)
+    labels.add("new", 20)
+    config = tmp_path / "serve.yaml"
+    config.write_text("retrain: {devices: 1, min_windows: 8, cooldown_h: 0}\n")
+    words = ("retrain", "--models", registry.path, "--state", tmp_path / "state", "--dry-run")
+    facts = json.loads(command_line(*words, "--config", config, "--json").stdout)
+    assert (facts["windows"], facts["devices"], facts["new_windows"], facts["new_devices"]) == (50, 2, 50, 1)
+    assert facts["decision"]["code"] == "devices"
+    config.write_text("retrain: {windows: 100, min_windows: 8, cooldown_h: 0}\n")
+    said = command_line(*words, "--config", config)
+    assert said.returncode == 0
+    assert "would learn from 50 of 50 windows of 2 devices" in said.stdout
+    assert "not retrain now: nothing is due: 50 of 100 new windows" in said.stdout
+    config.write_text("top_k: 3\n")
+    refused = command_line(*words, "--config", config)
+    assert (refused.returncode, "has no rules of retraining" in refused.stderr) == (2, True)
+    refused = command_line(*words[:-1], "--config", config)
+    assert (refused.returncode, "--config goes with --dry-run" in refused.stderr) == (2, True)
