@@ -20,6 +20,7 @@ from disc_stream_server.retraining.schedule import (
     hours,
     next_due,
 )
+from disc_stream_server.storage.forget import _forget_retraining
 
 HOUR = 3_600_000_000
 MIDNIGHT = 1_700_006_400_000_000  # 2023-11-15 00:00 UTC
@@ -167,3 +168,11 @@ def test_the_log_stays_small_and_survives_a_cut_line(tmp_path: Path) -> None:
     with file.open("a") as end:
         end.write('{"at": 600, "event": "deci')
     assert DecisionLog(tmp_path).last().ended_us == 499
+
+
+def test_erasing_a_device_leaves_the_log(tmp_path: Path) -> None:
+    DecisionLog(tmp_path).decided(Decision(Trigger.WINDOWS, "many"), 1)
+    (tmp_path / "retraining" / "replay.npz").write_bytes(b"motion")
+    assert _forget_retraining(tmp_path / "retraining") == 1
+    assert [path.name for path in (tmp_path / "retraining").iterdir()] == ["decisions.jsonl"]
+    assert DecisionLog(tmp_path).last().begun_us == 1
