@@ -43,7 +43,7 @@ def candidates(rule: DriftRule, names: Sequence[str]) -> dict[str, Callable[[], 
 
     known: dict[str, Callable[[], Detector]] = {
         "adwin": adwin(rule.delta / 2),
-        "page-hinkley": lambda: PageHinkley(min_instances=30, delta=0.01, threshold=1.0, alpha=1.0),
+        "page-hinkley": lambda: PageHinkley(min_instances=30, delta=0.01, threshold=20.0, alpha=1.0),
         "kswin": lambda: KSWIN(alpha=1e-6, window_size=100, stat_size=30, seed=0),
     }
     if unknown := [name for name in names if name not in known]:
