@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -36,6 +37,7 @@ class Reporter:
         self._memory_bytes = memory_bytes
         self._watchers, self._link, self._receiver = watchers, link, receiver
         self._labeller: Labeller | None = None
+        self._retraining: Callable[[], Mapping[str, int | str]] = dict
         self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
@@ -43,6 +45,10 @@ class Reporter:
     def watch(self, labeller: Labeller) -> None:
         """Report of this labeller, too, which labels what is received from now on."""
         self._labeller = labeller
+
+    def watch_retraining(self, facts: Callable[[], Mapping[str, int | str]]) -> None:
+        """Report of the retraining, too, what this function tells from any thread."""
+        self._retraining = facts
 
     def waits_for(self) -> str | None:
         """What is missing for messages to become labels; None if nothing is."""
@@ -75,6 +81,7 @@ class Reporter:
             counters=self._counters(),
             rejected=self._rejected(),
             limited=self._receiver.limited,
+            retraining=self._retraining(),
         )
 
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ the server collects: it receives and spools, and labels nothing.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
@@ -121,6 +122,10 @@ class Service:
     def offer(self, model: Model) -> None:
         """Let another model, or the same with another catalogue, take over; see ``Worker.offer``."""
         self._worker.offer(model)
+
+    def report_retraining(self, facts: Callable[[], Mapping[str, int | str]]) -> None:
+        """Let the status say where the retraining is, too."""
+        self._reporter.watch_retraining(facts)
 
     def break_off(self) -> None:
         """Make a ``start`` fail that waits for the broker; from another thread."""
