@@ -27,6 +27,28 @@ _APPEARED_HEAD = (
     "| windows (minutes) of it until then | recall, precision of its id | others moved "
     "| called unknown before | known called unknown |\n" + "|---" * 11 + "|"
 )
+
+
+def summary(cell: ContinuityCell) -> dict[str, Any]:
+    """The figures of a cell, as the tables and ``--json`` show them."""
+    steps, last = cell.steps, cell.steps[-1]
+    facts: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "start": cell.start,
+        "seed": cell.seed,
+        "warm_rate": cell.config["schedule"].get("warm_settings", {}).get("learning_rate"),
+        "held_back": cell.held_back or None,
+        "retrainings": len(steps),
+        "windows": {
+            name: {
+                "kept": mean_of(steps, name, "kept"),
+                "best": mean_of(steps, name, "best"),
+                "of_best": mean_of(steps, name, "of_best"),
+                "least_of_best": least_of(steps, name, "of_best"),
+                "unaligned": mean_of(steps, name, "unaligned"),
+            }
+            for name in ("anchors", "held_out", "all")
         },
         "since_first": last.since_first,
         "names": [step.names.model_dump() for step in steps],
