@@ -43,18 +43,20 @@ class AdaptationRule:
         memory_windows: how many windows of a cluster its statistics remember at most.
         bound: farthest that a centroid moves, as a share of the distance between the fleet's centroid and
             the nearest other one; below a half, so that no two can meet.
-        sharpness: power of the soft assignment with which a window counts for each cluster. With 1, the
-            Student-t assignment as it is, every window draws every centroid.
+        sharpness: a window counts for the clusters in proportion to 1 / distance^(2 * sharpness). With 1
+            these are the memberships of fuzzy c-means (Bezdek 1981, fuzzifier 2). Unlike the Student-t
+            assignment, they do not depend on the scale of the embeddings: where all distances are small,
+            that is the same for all clusters, and every window would draw every centroid.
         half_life_s: seconds after which half of what is known is left.
 
     Raises:
         ConfigError: naming what is not possible.
     """
 
-    prior_windows: float = 30.0
+    prior_windows: float = 10.0
     memory_windows: float = 200.0
-    bound: float = 0.4
-    sharpness: float = 2.0
+    bound: float = 0.49
+    sharpness: float = 1.0
     half_life_s: float = 86_400.0
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class AdaptationRule:
                 raise ConfigError(f"{name} of the adaptation must be above 0, got {value}")
         if not 0.0 <= self.bound < 0.5:
             raise ConfigError(
-                f"bound of the adaptation must be at least 0 and below 0.5, got {self.bound}",
+                f"bound of the adaptation must be at least 0 and below a half, got {self.bound}",
                 remedy="From a half on, centroids of two clusters could meet",
             )
 
@@ -153,15 +155,6 @@ class Adapter:
         out: Float32Array = self._centroids(device.counts[None], _stacked_means([device]))[0]
         return out
 
-    def assign(self, devices: Sequence[DeviceMeans], z: Float32Array) -> Adapted:
-        """Windows under the centroids of their devices; nothing changes.
-
-        Args:
-            devices: n, of each window.
-            z: (n, d) embeddings.
-        """
-        return self._assign(np.stack([one.counts for one in devices]), _stacked_means(devices), z)
-
     def step(
         self,
         devices: Sequence[DeviceMeans],
@@ -179,39 +172,45 @@ class Adapter:
             when_us: n times of the windows, in microseconds; one that goes back counts as no time.
             counts: n, whether the window may change anything; default: all may. Unknown ones never do.
         """
-        count, mean = np.stack([one.counts for one in devices]), _stacked_means(devices)
-        found = self._assign(count, mean, z)
+        left = self._left(devices, when_us)
+        count = np.stack([one.counts for one in devices]) * left[:, None]
+        found = self._assign(count, _stacked_means(devices), z)
         best = found.q.argmax(1)
-        nearest = found.distance[np.arange(len(z)), best]
-        known = nearest <= self._limits[best]
+        known = found.distance[np.arange(len(z)), best] <= self._limits[best]
         if counts is not None:
             known &= np.asarray(counts, dtype=np.bool_)
         changing = np.flatnonzero(known).tolist()
         if changing:
-            self._learn([devices[row] for row in changing], z[changing], found.q[changing],
-                        nearest[changing], [when_us[row] for row in changing])  # fmt: skip
+            self._learn(
+                [devices[row] for row in changing],
+                [when_us[row] for row in changing],
+                count[changing],
+                z[changing],
+                found.distance[changing],
+            )
         return found
 
     def _learn(
         self,
         devices: Sequence[DeviceMeans],
-        z: Float32Array,
-        q: Float32Array,
-        nearest: Float32Array,
         when_us: Sequence[int],
+        count: npt.NDArray[np.float64],
+        z: Float32Array,
+        distance: Float32Array,
     ) -> None:
-        count, mean = np.stack([one.counts for one in devices]), _stacked_means(devices)
-        beside = z[:, None, :] - self._fleet
-        gain = self._gains(devices, np.square(beside).sum(2).min(1), nearest)
-        fade = np.where(gain < 0.0, _FADE, 1.0) * self._left(devices, when_us)
-        weight = _shares(q, self._rule.sharpness)
+        """Let windows count; ``count`` (n, K) is what time has left of the statistics."""
+        beside: Float32Array = z[:, None, :] - self._fleet
+        mean: npt.NDArray[np.floating] = _stacked_means(devices)
+        gain = self._gains(devices, np.square(beside).sum(2).min(1), distance.min(1))
+        fade = np.where(gain < 0.0, _FADE, 1.0)[:, None]
+        weight = _shares(distance, self._rule.sharpness)
         # What is remembered makes room for what comes, so the count never grows beyond the memory.
         room = 1.0 - np.minimum(weight / self._rule.memory_windows, 1.0)
-        total = count * fade[:, None] * room + weight
+        total = count * fade * room + weight
         kept = total >= _LEAST
         place = np.clip(beside / np.maximum(self._unit, _TINY), -_MOST, _MOST)
-        mean += np.where(kept, weight / np.maximum(total, _TINY), 0.0)[:, :, None] * (place - mean)
-        mean *= kept[:, :, None]
+        step = np.where(kept, weight / np.maximum(total, _TINY), 0.0)
+        mean = (mean + step[:, :, None] * (place - mean)) * kept[:, :, None]
         for row, device in enumerate(devices):
             device.counts[:] = np.where(kept[row], total[row], 0.0)
             device.means[:] = mean[row]
@@ -235,12 +234,12 @@ class Adapter:
         out: npt.NDArray[np.float64] = np.exp2(-np.array(passed) / self._rule.half_life_s)
         return out
 
-    def _assign(self, count: Float32Array, mean: Float32Array, z: Float32Array) -> Adapted:
-        distance = np.square(z[:, None, :] - self._centroids(count, mean)).sum(2)
+    def _assign(self, count: npt.NDArray[np.floating], mean: Float32Array, z: Float32Array) -> Adapted:
+        distance: Float32Array = np.square(z[:, None, :] - self._centroids(count, mean)).sum(2)
         similarity = 1.0 / (1.0 + distance)
         return Adapted(similarity / similarity.sum(1, keepdims=True), distance)
 
-    def _centroids(self, count: Float32Array, mean: npt.NDArray[np.floating]) -> Float32Array:
+    def _centroids(self, count: npt.NDArray[np.floating], mean: npt.NDArray[np.floating]) -> Float32Array:
         """(n, K) counts and (n, K, d) means -> (n, K, d)."""
         shift = mean * (count / (self._rule.prior_windows + count))[:, :, None]
         length = np.sqrt(np.square(shift).sum(2, keepdims=True))
@@ -263,25 +262,29 @@ def adapt_sequences(
     Returns:
         (n, K) each, in the order given; every window under what was known before it.
     """
+    if not len(z):
+        nothing = np.zeros((0, len(adapter.radius)), dtype=np.float32)
+        return Adapted(nothing, nothing)
     numbers, of = np.unique(device, return_inverse=True)
     states = [adapter.new() for _ in numbers]
     rows = [np.flatnonzero(of == one) for one in range(len(numbers))]
     parts, order = [], []
-    for turn in range(max(map(len, rows), default=0)):
+    for turn in range(max(map(len, rows))):
         there = [one for one, mine in enumerate(rows) if turn < len(mine)]
         now = np.array([rows[one][turn] for one in there])
         parts.append(adapter.step([states[one] for one in there], z[now], when_us[now].tolist()))
         order.append(now)
-    back = np.argsort(np.concatenate(order)) if order else np.zeros(0, dtype=np.intp)
+    back = np.argsort(np.concatenate(order))
     q, distance = (np.concatenate([part[i] for part in parts])[back] for i in (0, 1))
     return Adapted(q, distance)
 
 
-def _shares(q: Float32Array, sharpness: float) -> npt.NDArray[np.float64]:
+def _shares(distance: Float32Array, sharpness: float) -> npt.NDArray[np.float64]:
     """(n, K): how much each window counts for each cluster; small shares count for nothing."""
-    sharp = np.power(q / q.max(1, keepdims=True), sharpness, dtype=np.float64)
-    sharp /= sharp.sum(1, keepdims=True)
-    out: npt.NDArray[np.float64] = np.where(sharp >= _LEAST, sharp, 0.0)
+    far = np.maximum(distance.astype(np.float64), _TINY)
+    share = np.power(far.min(1, keepdims=True) / far, sharpness)
+    share /= share.sum(1, keepdims=True)
+    out: npt.NDArray[np.float64] = np.where(share >= _LEAST, share, 0.0)
     return out
 
 
