@@ -78,10 +78,12 @@ class Adapted(NamedTuple):
     Args:
         q: (n, K) float32, Student-t soft assignment; rows sum to 1.
         distance: (n, K) float32, squared distance to each centroid.
+        learned: (n,) whether the window has changed what is known of its device.
     """
 
     q: Float32Array
     distance: Float32Array
+    learned: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -174,9 +176,12 @@ class Adapter:
         """
         left = self._left(devices, when_us)
         count = np.stack([one.counts for one in devices]) * left[:, None]
-        found = self._assign(count, _stacked_means(devices), z)
-        best = found.q.argmax(1)
-        known = found.distance[np.arange(len(z)), best] <= self._limits[best]
+        distance: Float32Array = np.square(
+            z[:, None, :] - self._centroids(count, _stacked_means(devices))
+        ).sum(2)
+        similarity = 1.0 / (1.0 + distance)
+        best = distance.argmin(1)
+        known = distance[np.arange(len(z)), best] <= self._limits[best]
         if counts is not None:
             known &= np.asarray(counts, dtype=np.bool_)
         changing = np.flatnonzero(known).tolist()
@@ -186,9 +191,9 @@ class Adapter:
                 [when_us[row] for row in changing],
                 count[changing],
                 z[changing],
-                found.distance[changing],
+                distance[changing],
             )
-        return found
+        return Adapted(similarity / similarity.sum(1, keepdims=True), distance, known)
 
     def _learn(
         self,
@@ -234,11 +239,6 @@ class Adapter:
         out: npt.NDArray[np.float64] = np.exp2(-np.array(passed) / self._rule.half_life_s)
         return out
 
-    def _assign(self, count: npt.NDArray[np.floating], mean: Float32Array, z: Float32Array) -> Adapted:
-        distance: Float32Array = np.square(z[:, None, :] - self._centroids(count, mean)).sum(2)
-        similarity = 1.0 / (1.0 + distance)
-        return Adapted(similarity / similarity.sum(1, keepdims=True), distance)
-
     def _centroids(self, count: npt.NDArray[np.floating], mean: npt.NDArray[np.floating]) -> Float32Array:
         """(n, K) counts and (n, K, d) means -> (n, K, d)."""
         shift = mean * (count / (self._rule.prior_windows + count))[:, :, None]
@@ -264,7 +264,7 @@ def adapt_sequences(
     """
     if not len(z):
         nothing = np.zeros((0, len(adapter.radius)), dtype=np.float32)
-        return Adapted(nothing, nothing)
+        return Adapted(nothing, nothing, np.zeros(0, dtype=np.bool_))
     numbers, of = np.unique(device, return_inverse=True)
     states = [adapter.new() for _ in numbers]
     rows = [np.flatnonzero(of == one) for one in range(len(numbers))]
@@ -275,8 +275,8 @@ def adapt_sequences(
         parts.append(adapter.step([states[one] for one in there], z[now], when_us[now].tolist()))
         order.append(now)
     back = np.argsort(np.concatenate(order))
-    q, distance = (np.concatenate([part[i] for part in parts])[back] for i in (0, 1))
-    return Adapted(q, distance)
+    q, distance, learned = (np.concatenate(part)[back] for part in zip(*parts, strict=True))
+    return Adapted(q, distance, learned)
 
 
 def _shares(distance: Float32Array, sharpness: float) -> npt.NDArray[np.float64]:
