@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from disc_stream.retraining.work import Work
 from disc_stream.types import Channel
 from disc_stream_server.storage.forget import forget
 from tests.support.commandline import CommandLine
+from tests.support.keys import make_keys
 from tests.support.spools import TINY_SETTINGS, WINDOW_S, label_all, write_fleet
 from tests.support.tiny_bundle import CHANNELS, FS
 
@@ -163,8 +165,10 @@ def stop() -> None:
 # -- what it is for ----------------------------------------------------------------------------------------
 
 
-def test_ids_and_names_stay_through_retrainings(place: Place) -> None:
-    outcome = place.retrain()
+def test_ids_and_names_stay_through_retrainings(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        outcome = place.retrain()
+    assert caplog.text.count("no signature of bundle") == 1
     assert not outcome.rejected
     assert all(check.passed for check in outcome.checks)
     assert outcome.deployment is not None
@@ -562,11 +566,17 @@ def test_windows_keep_their_hop_though_few_of_them_follow_one_another(place: Pla
     assert Bundle.open(outcome.version.path).manifest.window.hop == 8
 
 
-def test_disc_plus_twice(new: Place) -> None:
-    """It cannot go on from weights; the second one must not fail for that."""
-    for number in (1, 2):
-        outcome = new.retrain(method="disc-plus", settings={}, preset="small")
-        assert outcome.version.number == number
-        if number == 1:
-            assert outcome.deployment is not None
-            new.grow(12, BATCHES)
+def test_a_method_that_cannot_go_on_from_weights_begins_anew(place: Place) -> None:
+    outcome = place.retrain(method="disc-plus", settings={})
+    assert outcome.version.lineage.method == "disc-plus"
+    assert Bundle.open(outcome.version.path).manifest.window.hop == 8
+
+
+def test_a_key_that_nobody_trusts_is_noticed_before_anything_is_read(new: Place, tmp_path: Path) -> None:
+    own, public = make_keys(tmp_path, "own")
+    _, other = make_keys(tmp_path, "other")
+    with pytest.raises(ConfigError, match="belongs to none of the trusted keys"):
+        new.retrain(sign_key=own, trusted_key=(other,))
+    assert not new.work.exists()
+    outcome = new.retrain(sign_key=own, trusted_key=(other, public))
+    assert Bundle.open(outcome.version.path, trusted_keys=[public]).version == outcome.version.version
