@@ -89,7 +89,7 @@ class World:
             seen = line.removeprefix("phase ")
             told -= seen == phase
         if not line.startswith("ended"):
-            time.sleep(self.random.uniform(0.0, 0.2))  # the moment itself is what is random
+            time.sleep(0.2 * self.random.random() ** 2)  # the moment itself is what is random
             with contextlib.suppress(ProcessLookupError):  # it was faster
                 os.kill(self.retrainer.pid, signal.SIGKILL)
             while not (line := self.retrainer.next()).startswith("ended"):

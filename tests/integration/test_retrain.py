@@ -3,168 +3,48 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import ClusterInfo
 from disc_stream.artifacts.manifest import WindowInfo
-from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.data.anchorfile import read_anchors
 from disc_stream.errors import ConfigError, DataError, InputNotFoundError, StorageError
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
-from disc_stream.registry import Author, Lineage, Registry, RowIds
+from disc_stream.registry import Lineage, Registry, RowIds
 from disc_stream.retraining.gate import GateLimits
-from disc_stream.retraining.pipeline import Outcome, retrain
-from disc_stream.retraining.request import Progress, RetrainRequest, Tell, tell_nobody
+from disc_stream.retraining.request import Progress, Tell
 from disc_stream.retraining.work import Work
 from disc_stream.types import Channel
-from disc_stream_server.storage.forget import forget
 from tests.support.commandline import CommandLine
-from tests.support.spools import TINY_SETTINGS, WINDOW_S, label_all, write_fleet
+from tests.support.keys import make_keys
+from tests.support.places import (
+    ANN,
+    BATCHES,
+    DEVICES,
+    NAMES,
+    SETTINGS,
+    Place,
+    Stopped,
+    at,
+    current,
+    names_of,
+)
+from tests.support.spools import TINY_SETTINGS, label_all, write_fleet
 from tests.support.tiny_bundle import CHANNELS, FS
-
-ANN = Author("ann")
-DEVICES = ["arm", "hip", "leg"]
-BATCHES = 36
-NAMES = ("Anna lies", "Anna stands", "Anna shakes")
-SETTINGS = [word for name, value in TINY_SETTINGS.items() for word in ("--set", f"{name}={value}")]
-
-
-@dataclass
-class Place:
-    """A state folder and a registry."""
-
-    path: Path
-
-    @property
-    def state(self) -> Path:
-        return self.path / "state"
-
-    @property
-    def models(self) -> Path:
-        return self.path / "models"
-
-    @property
-    def work(self) -> Path:
-        return self.state / "retraining"
-
-    def request(self, **changes: object) -> RetrainRequest:
-        """Of the tiny settings."""
-        values = {
-            "models": self.models, "state": self.state, "settings": TINY_SETTINGS, "window_s": WINDOW_S,
-            "clusters": 3, "threads": 1, "device": "cpu",
-        }  # fmt: skip
-        return RetrainRequest.model_validate({**values, **changes})
-
-    def retrain(self, tell: Tell = tell_nobody, *, discard: bool = False, **changes: object) -> Outcome:
-        return retrain(self.request(**changes), tell, discard=discard)
-
-    def words(self, *more: object) -> list[object]:
-        """Of the command, without settings."""
-        return [
-            "retrain", "--models", self.models, "--state", self.state, "--nice", 0, "--threads", 1,
-            "--device", "cpu", *more,
-        ]  # fmt: skip
-
-    def grow(self, batches: int, first: int, **how: object) -> None:
-        """More is received and labelled."""
-        write_fleet(self.state, DEVICES, batches, first=first, **how)
-        with Registry.open(self.models) as registry:
-            label_all(self.state, registry)
-
-    def leftovers(self) -> set[str]:
-        """What is in the working folder."""
-        return {path.name for path in self.work.iterdir()} - {"lock"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server without a model has collected."""
-    place = Place(tmp_path_factory.mktemp("collected"))
-    write_fleet(place.state, DEVICES, BATCHES)
-    Registry.create(place.models).close()
-    return place.path
-
-
-@pytest.fixture(scope="module")
-def grown(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A first model is in production, its clusters have names, and more was received since."""
-    place = Place(Path(shutil.copytree(collected, tmp_path_factory.mktemp("grown") / "place")))
-    first = place.retrain()
-    assert not first.rejected
-    assert first.deployment is not None
-    with Registry.open(place.models) as registry:
-        for own, name in enumerate(NAMES):
-            registry.clusters.name(own, name, ANN)
-    place.grow(18, BATCHES)
-    return place.path
-
-
-@pytest.fixture
-def new(collected: Path, tmp_path: Path) -> Place:
-    return Place(Path(shutil.copytree(collected, tmp_path / "place")))
-
-
-@pytest.fixture
-def place(grown: Path, tmp_path: Path) -> Place:
-    return Place(Path(shutil.copytree(grown, tmp_path / "place")))
-
-
-def names_of(models: Path) -> dict[int, str]:
-    """Own id -> name, of what is in production."""
-    with Registry.open(models) as registry:
-        catalogue = registry.catalogue_of("current")
-    return dict(zip(catalogue.ids, catalogue.names, strict=True))
-
-
-def current(models: Path) -> int | None:
-    with Registry.open(models) as registry:
-        deployment = registry.current()
-    return None if deployment is None else deployment.version_number
-
-
-class Stopped(BaseException):
-    """Whoever watched has had enough."""
-
-
-def at(phase: str, do: Callable[[], object], nth: int = 1) -> Tell:
-    """Do something when a phase tells of itself for the nth time."""
-    count = 0
-
-    def tell(progress: Progress) -> None:
-        nonlocal count
-        if progress.phase == phase:
-            count += 1
-            if count == nth:
-                do()
-
-    return tell
-
-
-def stop() -> None:
-    raise Stopped
-
 
 # -- what it is for ----------------------------------------------------------------------------------------
 
 
-def test_ids_and_names_stay_through_retrainings(place: Place) -> None:
-    outcome = place.retrain()
+def test_ids_and_names_stay_through_retrainings(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        outcome = place.retrain()
+    assert caplog.text.count("no signature of bundle") == 1
     assert not outcome.rejected
     assert all(check.passed for check in outcome.checks)
     assert outcome.deployment is not None
@@ -292,154 +172,6 @@ def test_stricter_limits_reject_with_their_reasons(place: Place) -> None:
     assert current(place.models) == 1
 
 
-# -- interrupted -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def undisturbed(grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return Place(Path(shutil.copytree(grown, tmp_path_factory.mktemp("undisturbed") / "place"))).retrain()
-
-
-@pytest.mark.parametrize(
-    ("phase", "nth"), [("replay", 1), ("train", 6), ("export", 1), ("gate", 1), ("promote", 1)]
-)
-def test_one_that_was_stopped_goes_on_and_ends_with_the_same_model(
-    place: Place, undisturbed: Outcome, phase: str, nth: int
-) -> None:
-    with pytest.raises(Stopped):
-        place.retrain(at(phase, stop, nth))
-    assert current(place.models) == 1
-    if phase != "replay":
-        place.grow(6, BATCHES + 18)  # the windows were chosen before
-    outcome = place.retrain()
-    assert outcome.deployment is not None
-    assert outcome.version.version == undisturbed.version.version
-    assert outcome.version.ids == undisturbed.version.ids == (0, 1, 2)
-    with Registry.open(place.models) as registry:
-        assert len(registry.versions()) == 2
-    assert place.leftovers() == {"runs", "anchors.npz"}
-
-
-def test_one_that_was_killed_after_promotion_is_finished_not_repeated(place: Place) -> None:
-    """As if killed between the registry's transaction and the clearing away."""
-    saved = place.path / "saved"
-    outcome = place.retrain(at("promote", lambda: shutil.copytree(place.work, saved)))
-    shutil.rmtree(place.work)
-    saved.replace(place.work)
-    phases: list[str] = []
-    again = place.retrain(lambda progress: phases.append(progress.phase))
-    assert phases == []
-    assert again.version.number == outcome.version.number
-    assert again.deployment == outcome.deployment
-    assert (again.windows, again.seen, again.devices) == (outcome.windows, outcome.seen, outcome.devices)
-    assert place.leftovers() == {"runs", "anchors.npz"}
-    assert (place.work / "runs" / outcome.version.version / RUN_FILE).is_file()
-
-
-def test_other_settings_are_refused_until_the_unfinished_one_is_discarded(
-    place: Place, command_line: CommandLine
-) -> None:
-    with pytest.raises(Stopped):
-        place.retrain(at("train", stop, 3))
-    with pytest.raises(ConfigError, match="it had other settings") as raised:
-        place.retrain(seed=1)
-    assert raised.value.remedy == "Add --discard, to begin anew"
-    done = command_line(*place.words(*SETTINGS, "--seed", 1))
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert place.retrain(seed=1, discard=True).version.lineage.seed == 1
-
-
-def test_a_plan_that_cannot_be_read_says_what_to_do(place: Place) -> None:
-    with pytest.raises(Stopped):
-        place.retrain(at("train", stop))
-    (place.work / "plan.json").write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read") as raised:
-        place.retrain()
-    assert "--discard" in str(raised.value.remedy)
-    assert place.retrain(discard=True).deployment is not None
-
-
-def test_damaged_windows_are_chosen_again(place: Place) -> None:
-    with pytest.raises(Stopped):
-        place.retrain(at("train", stop))
-    (place.work / "replay.npz").write_bytes(b"PK damaged")
-    with pytest.raises(DataError):
-        place.retrain()
-    assert place.retrain().deployment is not None
-
-
-def test_what_another_version_in_production_has_overtaken_is_given_up(place: Place) -> None:
-    def promote_another() -> None:
-        with Registry.open(place.models) as registry:
-            first = registry.version(1)
-            bundle = place.path / "another"
-            clusters = [ClusterInfo(id=k, name=f"cluster {k}", size=1) for k in range(3)]
-            window = WindowInfo(samples=16, hop=8, input_samples=8)
-            centroids = np.eye(3, dtype=np.float32) * 9.8
-            write_mean_bundle(bundle, "mean", InputSpec(CHANNELS, FS, window), centroids, clusters)
-            other = registry.add(bundle, Lineage(), RowIds.keeping([0, 1, 2], first.version))
-            registry.promote(other.number, "bob", "knows better")
-
-    with pytest.raises(ConfigError, match="has gone into production while the candidate was trained"):
-        place.retrain(at("train", promote_another, 2))
-    assert current(place.models) == 2
-    place.grow(12, BATCHES + 18)
-    outcome = place.retrain()
-    assert outcome.version.lineage.parent is not None
-    with Registry.open(place.models) as registry:
-        assert outcome.version.lineage.parent == registry.version(2).version
-
-
-# -- erased devices ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("phase", "nth"), [("replay", 1), ("train", 6), ("export", 3), ("gate", 1)])
-def test_a_device_that_is_erased_meanwhile_is_in_no_version(place: Place, phase: str, nth: int) -> None:
-    with pytest.raises(ConfigError, match="a device was erased during the retraining"):
-        place.retrain(at(phase, lambda: forget(place.state, "hip", "ds/v1"), nth))
-    with Registry.open(place.models) as registry:
-        assert len(registry.versions()) == 1
-    assert place.leftovers() == set()
-    outcome = place.retrain()
-    assert outcome.devices == 2
-    assert not outcome.version.lineage.trained_on("hip")
-
-
-def test_windows_of_an_erased_device_are_not_in_the_next_set(place: Place) -> None:
-    def chosen() -> tuple[list[str], np.ndarray]:
-        with pytest.raises(Stopped):
-            place.retrain(at("train", stop), discard=True)
-        work = Work(place.state)
-        found = work.load_replay()
-        work.close()
-        assert found is not None
-        assert set(found[1].devices.tolist()) == set(found[0].device_names)
-        return found[0].device_names, found[0].x
-
-    before, x = chosen()
-    assert before == DEVICES
-    forget(place.state, "hip", "ds/v1")
-    after, left = chosen()
-    assert after == ["arm", "leg"]
-    assert {row.tobytes() for row in left} < {row.tobytes() for row in x}
-    assert len(left) == pytest.approx(len(x) * 2 / 3, rel=0.02)
-
-
-def test_versions_that_learned_from_an_erased_device_are_marked(
-    place: Place, command_line: CommandLine
-) -> None:
-    words = ["data", "forget", "hip", "--state", place.state, "--models", place.models, "--yes", "--json"]
-    done = command_line(*words)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["versions_marked"] == [1]
-    assert place.leftovers() == set()
-    outcome = place.retrain()
-    with Registry.open(place.models) as registry:
-        assert "erased" in registry.version(1).marked
-        assert not registry.version(outcome.version.number).marked
-
-
 # -- nothing to learn from, nowhere to put it --------------------------------------------------------------
 
 
@@ -562,11 +294,17 @@ def test_windows_keep_their_hop_though_few_of_them_follow_one_another(place: Pla
     assert Bundle.open(outcome.version.path).manifest.window.hop == 8
 
 
-def test_disc_plus_twice(new: Place) -> None:
-    """It cannot go on from weights; the second one must not fail for that."""
-    for number in (1, 2):
-        outcome = new.retrain(method="disc-plus", settings={}, preset="small")
-        assert outcome.version.number == number
-        if number == 1:
-            assert outcome.deployment is not None
-            new.grow(12, BATCHES)
+def test_a_method_that_cannot_go_on_from_weights_begins_anew(place: Place) -> None:
+    outcome = place.retrain(method="disc-plus", settings={})
+    assert outcome.version.lineage.method == "disc-plus"
+    assert Bundle.open(outcome.version.path).manifest.window.hop == 8
+
+
+def test_a_key_that_nobody_trusts_is_noticed_before_anything_is_read(new: Place, tmp_path: Path) -> None:
+    own, public = make_keys(tmp_path, "own")
+    _, other = make_keys(tmp_path, "other")
+    with pytest.raises(ConfigError, match="belongs to none of the trusted keys"):
+        new.retrain(sign_key=own, trusted_key=(other,))
+    assert not new.work.exists()
+    outcome = new.retrain(sign_key=own, trusted_key=(other, public))
+    assert Bundle.open(outcome.version.path, trusted_keys=[public]).version == outcome.version.version
