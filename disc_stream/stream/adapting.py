@@ -42,7 +42,7 @@ def adapter_of(model: Model, rule: AdaptationRule) -> Adapter:
     if model.centroids is None:
         raise ConfigError(
             f"the centroids of model {model.version} cannot follow devices: its graph does not tell them",
-            remedy="Export its run again with `disc-stream export`, or leave out --adapt",
+            remedy="Leave out --adapt, or export its run again with `disc-stream export`",
         )
     return Adapter(model.centroids, [one.unknown_above for one in model.catalogue.clusters], rule)
 

@@ -38,6 +38,7 @@ FOREIGN = {"--nproc-per-node", "--upgrade"}
 USED_BY = {
     "disc_stream/artifacts": ["export", "serve"],
     "disc_stream/benchmarks": ["benchmark table1", "benchmark train", "benchmark continuity"],
+    "disc_stream/benchmarks/adapt.py": ["benchmark adapt"],
     "disc_stream/config.py": ["serve"],
     "disc_stream/data": ["data import", "data windows", "train"],
     "disc_stream/demo": ["demo"],
@@ -46,6 +47,7 @@ USED_BY = {
     "disc_stream/plots": ["plot confusion"],
     "disc_stream/registry": ["models promote", "models init"],
     "disc_stream/retraining": ["retrain"],
+    "disc_stream/stream": ["serve"],
     "disc_stream/training": ["train"],
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
