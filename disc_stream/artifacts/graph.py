@@ -110,10 +110,12 @@ class Constant:
     Args:
         shape: its sizes.
         integers: its elements, if it holds few integers; else None.
+        floats: its bytes, little-endian float32, if they are stored as such; a view of the graph's.
     """
 
     shape: tuple[int, ...]
     integers: tuple[int, ...] | None
+    floats: memoryview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +303,8 @@ def _read_tensor(data: memoryview, budget: Budget) -> tuple[str, Constant]:
     if tensor.kind == _INT64 and stored <= _KEPT:
         raw = tensor.raw
         kept = tuple(struct.unpack(f"<{stored}q", raw) if raw is not None else tensor.integers)
-    return tensor.name, Constant(tuple(tensor.shape), kept)
+    floats = tensor.raw if tensor.kind == _FLOAT else None
+    return tensor.name, Constant(tuple(tensor.shape), kept, floats)
 
 
 def _check_shape(what: str, shape: list[int], stored: int) -> None:

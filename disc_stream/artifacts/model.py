@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from disc_stream.artifacts.bundle import Bundle, check_fits
 from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.artifacts.centroids import read_centroids
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.artifacts.runtime import Encoded, OnnxEncoder, Provider
@@ -34,6 +35,7 @@ class Model:
         manifest: what the model expects and gives.
         encoder: runs it.
         catalogue: its clusters, by row.
+        centroids: (K, d), those that ``distance`` is measured from; None if they are not known.
 
     Raises:
         BundleError: if the catalogue is another model's, or has another number of clusters.
@@ -48,6 +50,7 @@ class Model:
     manifest: Manifest
     encoder: Encoder
     catalogue: Catalogue
+    centroids: Float32Array | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_fits(self.catalogue, self.manifest, "the model")
@@ -77,7 +80,13 @@ class Model:
             MissingExtraError: if onnxruntime is not installed.
         """
         bundle = Bundle.open(path, trusted_keys=trusted_keys)
-        return cls(bundle.manifest, OnnxEncoder(bundle, provider, threads), bundle.catalogue)
+        return cls.of(bundle, OnnxEncoder(bundle, provider, threads))
+
+    @classmethod
+    def of(cls, bundle: Bundle, encoder: Encoder) -> Model:
+        """The model of a bundle that was opened, run by that encoder."""
+        centroids = read_centroids(bundle.model_bytes, bundle.manifest)
+        return cls(bundle.manifest, encoder, bundle.catalogue, centroids)
 
     @property
     def version(self) -> str:

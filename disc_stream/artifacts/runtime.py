@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -122,6 +122,22 @@ class OnnxEncoder:
             raise StreamMismatchError("channels", f"the encoder takes {wanted} samples, not {x.shape}")
         if x.shape[1] != self._window:
             raise StreamMismatchError("window", f"the encoder takes {wanted} samples, not {x.shape}")
+
+
+def measures_from(
+    encode: Callable[[Float32Array], Encoded], x: Float32Array, centroids: Float32Array
+) -> bool:
+    """Whether an encoder's distances are those from its embeddings to these centroids.
+
+    Args:
+        encode: the encoder.
+        x: (B, input_samples, C), windows to try it with.
+        centroids: (K, d).
+    """
+    found = encode(x)
+    expected = np.square(found.embedding[:, None, :] - centroids).sum(2)
+    scale = max(float(np.abs(expected).max(initial=0.0)), 1e-6)
+    return bool(np.allclose(found.distance, expected, rtol=1e-3, atol=1e-4 * scale))
 
 
 def _open_session(bundle: Bundle, provider: Provider, threads: int | None) -> onnxruntime.InferenceSession:

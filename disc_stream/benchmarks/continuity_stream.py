@@ -59,7 +59,7 @@ def in_order(split: Split, retrainings: int, held_back: HeldBack | None = None) 
     Raises:
         UsageError: if there are too few people.
     """
-    windows = _joined(split)
+    windows = joined(split)
     people, who = np.unique(windows.subject, return_inverse=True)
     n_first = len(people) // 2
     if len(people) < _MIN_PEOPLE or len(people) - n_first < retrainings:
@@ -75,6 +75,22 @@ def in_order(split: Split, retrainings: int, held_back: HeldBack | None = None) 
         kept = (windows.y != held_back.activity) | (of_window >= held_back.from_stage)
         windows, of_window, gives = windows.select(kept), of_window[kept], gives[kept]
     return PeopleInOrder(windows, of_window, gives)
+
+
+def joined(split: Split) -> WindowSet:
+    """All windows of both parts, person by person, each in the order of time."""
+    one, other = split.train, split.test
+    arrays = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("x", "y", "subject", "group", "start")
+    }
+    order = np.lexsort((arrays["start"], arrays["group"], arrays["subject"]))
+    return WindowSet(
+        **{name: array[order] for name, array in arrays.items()},
+        fs=one.fs,
+        channels=one.channels,
+        label_names=one.label_names,
+    )
 
 
 def activity_of(split: Split, name: str) -> int:
@@ -94,18 +110,3 @@ def _place(who: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The how-manieth of its person's windows each is, (n,); those of a person stand together."""
     _, first, counts = np.unique(who, return_index=True, return_counts=True)
     return np.arange(len(who)) - np.repeat(first, counts)
-
-
-def _joined(split: Split) -> WindowSet:
-    one, other = split.train, split.test
-    arrays = {
-        name: np.concatenate([getattr(one, name), getattr(other, name)])
-        for name in ("x", "y", "subject", "group", "start")
-    }
-    order = np.lexsort((arrays["start"], arrays["group"], arrays["subject"]))
-    return WindowSet(
-        **{name: array[order] for name, array in arrays.items()},
-        fs=one.fs,
-        channels=one.channels,
-        label_names=one.label_names,
-    )

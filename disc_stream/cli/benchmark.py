@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from disc_stream.cli.benchmark_adapt import adapt
 from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
 app.command()(continuity)
 app.command()(drift)
+app.command()(adapt)
 app.command()(fairness)
 app.command()(swap)
 app.command()(names)

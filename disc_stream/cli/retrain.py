@@ -133,7 +133,7 @@ def retrain(
             "models": models, "state": folder, "prefix": prefix, "method": method, "preset": preset,
             "settings": parse_settings(settings or []), "clusters": clusters, "windows": windows,
             "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
-            "seed": seed, "device": device, "sign_key": sign,
+            "seed": seed, "device": device, "threads": threads, "sign_key": sign,
             "trusted_key": tuple(trusted_key) if trusted_key else None,
             "promote": not no_promote, "why": why, "who": who or user_name(),
         },
@@ -235,5 +235,8 @@ def _tell_outcome(outcome: Outcome, models: Path) -> None:
     elif outcome.deployment is not None:
         say("it is in production")
         say(f"next: disc-stream clusters list {where}")
+    elif version.ids is not None:
+        say("nothing new was learned: it is the model of that version, which was in production before")
+        say(f"next: disc-stream models list {where}")
     else:
         say(f"next: disc-stream models promote {version.number} {where} --why REASON")

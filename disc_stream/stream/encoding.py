@@ -25,12 +25,14 @@ class Assigned(NamedTuple):
         ready: n windows.
         q: (n, K) float32.
         distance: (n, K) float32.
+        embedding: (n, d) float32.
         failures: windows that could not be encoded.
     """
 
     ready: list[ReadyInput]
     q: Float32Array
     distance: Float32Array
+    embedding: Float32Array
     failures: list[Failure]
 
 
@@ -69,11 +71,12 @@ class EncoderStage:
             return good[0]._replace(failures=failures)
         if not good:
             empty = np.empty((0, 0), dtype=np.float32)
-            return Assigned([], empty, empty, failures)
+            return Assigned([], empty, empty, empty, failures)
         return Assigned(
             [one for part in good for one in part.ready],
             np.concatenate([part.q for part in good]),
             np.concatenate([part.distance for part in good]),
+            np.concatenate([part.embedding for part in good]),
             failures,
         )
 
@@ -102,7 +105,7 @@ class EncoderStage:
             if len(group) == 1:
                 message = f"the encoder failed on this window: {error}"
                 empty = np.empty((0, 0), dtype=np.float32)
-                return [Assigned([], empty, empty, [Failure(group[0], "encoder-failed", message)])]
+                return [Assigned([], empty, empty, empty, [Failure(group[0], "encoder-failed", message)])]
             text = "encoding %d windows failed (%s); trying halves"
             self._log.warning("", "encoding", text, len(group), error)
         else:
@@ -115,11 +118,10 @@ class EncoderStage:
         q, distance = encoded.q, encoded.distance
         finite = np.isfinite(q).all(axis=1) & np.isfinite(distance).all(axis=1)
         if finite.all():
-            return Assigned(list(group), q, distance, [])
+            return Assigned(list(group), q, distance, encoded.embedding, [])
         if not finite.any():
             self.probe()
         message = "the encoder's output is not finite"
         bad = [Failure(group[row], "not-finite", message) for row in np.flatnonzero(~finite).tolist()]
-        return Assigned(
-            [group[row] for row in np.flatnonzero(finite).tolist()], q[finite], distance[finite], bad
-        )
+        good = [group[row] for row in np.flatnonzero(finite).tolist()]
+        return Assigned(good, q[finite], distance[finite], encoded.embedding[finite], bad)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.model import Model
-from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
 from disc_stream.clock import Clock
+from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, DiscStreamError, EncoderUnavailableError
 from disc_stream.registry import Registry
+from disc_stream.stream.adapting import adapter_of
 from disc_stream.stream.pipeline import encoder_stage
 from disc_stream_server.memory import give_back_memory
 
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 60.0
 _WARM_BATCH = 64
+_PROBES = 8
 _NEVER = -1
 
 
@@ -35,7 +39,7 @@ def open_model(bundle: Bundle, config: ServeConfig) -> Model:
         MissingExtraError: if onnxruntime is not installed.
     """
     encoder = OnnxEncoder(bundle, provider=config.provider, threads=config.threads)
-    model = Model(bundle.manifest, encoder, bundle.catalogue)
+    model = Model.of(bundle, encoder)
     try:
         encoder_stage(model, config.max_batch).probe()
     except EncoderUnavailableError as error:
@@ -43,7 +47,16 @@ def open_model(bundle: Bundle, config: ServeConfig) -> Model:
         raise
     shape = (model.manifest.window.input_samples, len(model.manifest.channels))
     encoder.encode(np.zeros((min(_WARM_BATCH, config.max_batch), *shape), dtype=np.float32))
-    return model
+    return _with_known_centroids(model) if config.adapt else model
+
+
+def _with_known_centroids(model: Model) -> Model:
+    """The model, without its centroids if its distances are not those to them."""
+    shape = (_PROBES, model.manifest.window.input_samples, len(model.manifest.channels))
+    probes = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if model.centroids is None or measures_from(model.encoder.encode, probes, model.centroids):
+        return model
+    return replace(model, centroids=None)
 
 
 def first_model(config: ServeConfig, labelled_by: Callable[[], str]) -> Model | None:
@@ -57,8 +70,16 @@ def first_model(config: ServeConfig, labelled_by: Callable[[], str]) -> Model | 
         labelled_by: tells the version that labels the rows after the last checkpoint, "" for none.
 
     Raises:
-        DiscStreamError: if it cannot be opened, or does not run.
+        DiscStreamError: if it cannot be opened, or does not run, or its centroids are to follow devices and
+            are not known.
     """
+    model = _first_model(config, labelled_by)
+    if config.adapt and model is not None:
+        adapter_of(model, AdaptationRule())
+    return model
+
+
+def _first_model(config: ServeConfig, labelled_by: Callable[[], str]) -> Model | None:
     if config.bundle is not None:
         return open_model(Bundle.open(config.bundle, trusted_keys=config.trusted_key), config)
     if config.models is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig, default_state
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
@@ -64,6 +65,7 @@ def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> La
         config.max_payload_bytes,
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
         max_waiting_bytes=bounds.queue_bytes,
+        adaptation=AdaptationRule() if config.adapt else None,
     )
     return LabellerSettings(
         lanes,

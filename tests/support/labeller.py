@@ -11,6 +11,7 @@ from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.model import Encoder, Model
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock, ManualClock
+from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.types import Label, Problem, SampleBatch
@@ -57,7 +58,7 @@ def model_of(bundle: Path, encoder: Encoder | None = None) -> Model:
     """The model of a bundle, on one thread."""
     opened = Bundle.open(bundle)
     encoder = encoder or OnnxEncoder(opened, "cpu", threads=1)
-    return Model(opened.manifest, encoder, opened.catalogue)
+    return Model.of(opened, encoder)
 
 
 def arrival_of(batch: SampleBatch, received_us: int) -> Arrival:
@@ -89,6 +90,7 @@ class Bench:
         overload: when windows are deferred.
         clock: time.
         keep_days: days without a message after which a device is dropped.
+        adaptation: how centroids follow each device; None if they do not.
     """
 
     def __init__(
@@ -101,13 +103,14 @@ class Bench:
         overload: OverloadRules = NEVER,
         clock: Clock | None = None,
         keep_days: float = math.inf,
+        adaptation: AdaptationRule | None = None,
     ) -> None:
         self.outbox = MemoryOutbox()
         self.store, self.reader = StateStore(folder), SpoolReader(folder / "spool")
         self.clock = clock or ManualClock(START_US)
         self.rejections = Rejections(self.clock)
         settings = LabellerSettings(
-            LaneSettings(Topics(), rules, keep_days=keep_days),
+            LaneSettings(Topics(), rules, keep_days=keep_days, adaptation=adaptation),
             LabelOptions(top_k=3),
             overload,
             checkpoint_s=1e9,

@@ -246,10 +246,9 @@ class Labeller:
         self._fail(lane, assigned.failures)
         if not assigned.ready:
             return
-        smoothed = lane.smoother.smooth(assigned.ready, assigned.q)
-        not_worn = lane.wear.not_worn(assigned.ready)
+        followed = lane.follow(assigned)
         occasion = Occasion(self._clock.unix_us(), deferred)
-        labelled = self._label_maker.label(assigned, smoothed, occasion, not_worn)
+        labelled = self._label_maker.label(followed.assigned, followed.smoothed, occasion, followed.not_worn)
         self._stages.end("label")
         labels = [one.label for one in labelled]
         self._outbox.labels(labels)

@@ -7,10 +7,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import SystemClock
+from disc_stream.clustering.adaptation import AdaptationRule
+from disc_stream.stream.adapting import AdaptationStage
+from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.pipeline import filter_spec, stream_spec
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.residents import Archive
@@ -64,6 +70,7 @@ class LaneSettings:
         max_payload_bytes: larger payloads are refused undecoded.
         keep_days: days without a message after which what is known of a device is dropped.
         max_waiting_bytes: windows that may wait for the encoder.
+        adaptation: how far and how fast centroids follow each device; None if they do not.
     """
 
     topics: Topics
@@ -73,6 +80,21 @@ class LaneSettings:
     max_payload_bytes: int = 262_144
     keep_days: float = math.inf
     max_waiting_bytes: int = 16 * 2**20
+    adaptation: AdaptationRule | None = None
+
+
+class Followed(NamedTuple):
+    """Encoded windows as they are after what came before them.
+
+    Args:
+        assigned: n windows, under the centroids of their devices if these are followed.
+        smoothed: (n, M), their smoothed soft assignments to the public clusters.
+        not_worn: n, whether the device is not worn.
+    """
+
+    assigned: Assigned
+    smoothed: npt.NDArray[np.float64]
+    not_worn: list[bool]
 
 
 class LaneStream:
@@ -131,6 +153,12 @@ class LaneStream:
             "heard": self._heard,
             "waiting": self.waiting,
         }
+        self._adaptation: AdaptationStage | None = None
+        if settings.adaptation is not None:
+            self._adaptation = AdaptationStage(
+                model, settings.adaptation, max_devices=settings.max_devices, archive=archive("adaptation")
+            )
+            self.parts["adaptation"] = self._adaptation
         self._stay = settings.stay
         self.position = 0
         """Of the last row that was taken."""
@@ -138,6 +166,15 @@ class LaneStream:
     def use(self, model: Model) -> None:
         """Go on under another model that reads the same windows."""
         self.smoother.use(filter_spec(model, self._stay))
+        if self._adaptation is not None:
+            self._adaptation.use(model)
+
+    def follow(self, assigned: Assigned) -> Followed:
+        """What is said of encoded windows by what came before them; once for each window."""
+        not_worn = self.wear.not_worn(assigned.ready)
+        if self._adaptation is not None:
+            assigned = self._adaptation.adapt(assigned, not_worn)
+        return Followed(assigned, self.smoother.smooth(assigned.ready, assigned.q), not_worn)
 
     def continue_counts(self, before: LaneStream) -> None:
         """Go on counting where another lane has ended."""

@@ -1,0 +1,274 @@
+"""Centroids that follow each device, in the labeller: models, crashes, names, devices that are erased."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.artifacts.manifest import ClusterInfo
+from disc_stream.artifacts.model import Model
+from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
+from disc_stream.clustering.adaptation import AdaptationRule
+from disc_stream.config import ServeConfig
+from disc_stream.errors import ConfigError
+from disc_stream.load.trivial import InputSpec, write_mean_bundle
+from disc_stream.stream.adapting import AdaptationStage, adapter_of
+from disc_stream.stream.encoding import Assigned
+from disc_stream.stream.values import ReadyInput
+from disc_stream.types import UNKNOWN, Float32Array, Label, SampleBatch
+from disc_stream_server.following import first_model, open_model
+from disc_stream_server.storage.forget import forget
+from tests.support.device import constant, make_batch
+from tests.support.labeller import START_US, Bench, arrival_of, facts, model_of, write_spool
+from tests.support.tiny_bundle import CENTROIDS, CHANNELS, FS, WINDOW, write_tiny_bundle
+
+RULE = AdaptationRule(prior_windows=5.0)
+REST, LEFT = 0, 1
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("adapting") / "tiny"
+    write_tiny_bundle(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> Model:
+    return model_of(bundle)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The same places in another order: what is known of a row means something else."""
+    path = tmp_path_factory.mktemp("adapting") / "other"
+    clusters = [ClusterInfo(id=k, name=f"c{k}", size=1) for k in range(3)]
+    write_mean_bundle(path, "other", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS[[1, 2, 0]], clusters)
+    return model_of(path)
+
+
+def beside(n: int, device: str = "watch") -> list[SampleBatch]:
+    """A person at rest and to the left in turn, whose motion lies 4.6 to the right of the fleet's.
+
+    Rest at 4.6 is just nearer to rest, and with the noise a good part of it is not.
+    """
+    rng = np.random.default_rng(0)
+    return [
+        make_batch(device, seq, constant((4.6 + 10 * (seq // 8 % 2) + rng.normal(scale=0.6), 0, 0), 8))
+        for seq in range(n)
+    ]
+
+
+def fill(folder: Path, batches: Sequence[SampleBatch]) -> None:
+    write_spool(folder, [arrival_of(batch, START_US + batch.seq * 160_000) for batch in batches])
+
+
+def run(folder: Path, model: Model, adaptation: AdaptationRule | None = RULE, **how: int) -> list[Label]:
+    bench = Bench(folder, model, adaptation=adaptation, **how)
+    bench.run()
+    bench.checkpoint()
+    bench.close()
+    return bench.outbox.sent
+
+
+def wrong(labels: Sequence[Label]) -> int:
+    """Windows of the second half that are not what the person did."""
+    late = [one for one in labels if one.window >= 80]
+    return sum(one.best.label != (LEFT if one.window // 8 % 2 else REST) for one in late)
+
+
+class TestLabeller:
+    """A spool, a state and crashes."""
+
+    def test_a_person_beside_the_fleet_is_labelled_right(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path / "with", beside(160))
+        fill(tmp_path / "without", beside(160))
+        adapted, plain = run(tmp_path / "with", model), run(tmp_path / "without", model, None)
+        assert len(adapted) == len(plain) == 160
+        assert wrong(plain) >= 8
+        assert wrong(adapted) == 0
+        first, same = adapted[0], plain[0]
+        assert first.best.confidence == pytest.approx(same.best.confidence, rel=1e-5)
+        late = [(one.distance, two.distance) for one, two in zip(adapted, plain, strict=True)][100:]
+        assert np.mean([one for one, _ in late]) < 0.5 * np.mean([two for _, two in late])
+
+    @pytest.mark.parametrize("every", [1, 3])
+    def test_crashes_and_chunks_change_no_label(self, tmp_path: Path, model: Model, every: int) -> None:
+        devices = [one for pair in zip(beside(60), beside(60, "other"), strict=True) for one in pair]
+        fill(tmp_path / "whole", devices)
+        fill(tmp_path / "crashed", devices)
+        expected = run(tmp_path / "whole", model)
+        found: list[Label] = []
+        while len(found) < len(expected):
+            bench = Bench(tmp_path / "crashed", model, rows=7, adaptation=RULE)
+            bench.run(every)
+            found += bench.outbox.sent
+            bench.checkpoint()
+            bench.close()
+        assert sorted(facts(found)) == sorted(facts(expected))
+
+    def test_turns_without_a_checkpoint_are_taken_again_alike(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(80))
+        lost = Bench(tmp_path, model, adaptation=RULE)
+        lost.run()
+        lost.close()
+        assert facts(run(tmp_path, model)) == facts(lost.outbox.sent)
+
+    def test_another_model_begins_with_its_own_centroids(
+        self, tmp_path: Path, model: Model, other: Model
+    ) -> None:
+        batches = beside(120)
+        fill(tmp_path / "swapped", batches[:80])
+        bench = Bench(tmp_path / "swapped", model, adaptation=RULE)
+        bench.run()
+        bench.labeller.offer(other)
+        bench.run()
+        fill(tmp_path / "swapped", batches[80:])
+        bench.run()
+        after = [one for one in bench.outbox.sent if one.model == other.version]
+        fill(tmp_path / "anew", batches[80:])
+        anew = run(tmp_path / "anew", other)
+        assert len(after) == len(anew) == 40
+        assert [one.distance for one in after] == pytest.approx([one.distance for one in anew], rel=1e-3)
+
+    def test_other_names_change_nothing_that_is_known(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path / "whole", beside(120))
+        expected = run(tmp_path / "whole", model)
+        fill(tmp_path / "named", beside(120)[:80])
+        bench = Bench(tmp_path / "named", model, adaptation=RULE)
+        bench.run()
+        names = Catalogue.of(model.version, model.catalogue.clusters).renamed({0: "still"})
+        bench.labeller.offer(model.with_catalogue(names))
+        bench.run()
+        fill(tmp_path / "named", beside(120)[80:])
+        bench.run()
+        assert [one.distance for one in bench.outbox.sent] == pytest.approx(
+            [one.distance for one in expected], rel=1e-3
+        )
+        assert "still" in {one.best.name for one in bench.outbox.sent[80:]}
+
+    def test_what_is_known_of_an_erased_device_is_erased(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        (stored,) = bench.store.states(0, "adaptation").values()
+        assert len(stored) < 3 * (3 * 2 + 4 + 2) + 60
+        bench.close()
+        forget(tmp_path, "watch", "ds/v1")
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        assert bench.store.states(0, "adaptation") == {}
+
+    def test_a_server_that_runs_forgets_it_too(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.labeller.forget("watch")
+        bench.checkpoint()
+        assert bench.store.states(0, "adaptation") == {}
+
+    def test_unknown_windows_are_still_unknown(self, tmp_path: Path, model: Model) -> None:
+        clusters = [one.model_copy(update={"unknown_above": 9.0}) for one in model.catalogue.clusters]
+        strict = model.with_catalogue(Catalogue.of(model.version, clusters))
+        far = [make_batch("watch", seq, constant((0, 0, 5.0), 8)) for seq in range(60)]
+        fill(tmp_path, far)
+        labels = run(tmp_path, strict)
+        assert {one.best.label for one in labels} == {UNKNOWN}
+        assert {round(one.distance, 3) for one in labels} == {25.0}
+
+
+class TestStage:
+    """The stage by itself."""
+
+    def test_windows_of_a_device_that_is_not_worn_teach_nothing(self, model: Model) -> None:
+        stage = AdaptationStage(model, RULE)
+        z = np.tile(np.array([3.0, 0.0, 0.0], dtype=np.float32), (10, 1))
+        stage.adapt(assigned_of(model, z), [True] * 10)
+        assert stage.capture() == {}
+        stage.adapt(assigned_of(model, z), [False] * 10)
+        assert list(stage.capture()) == ["watch"]
+
+    def test_few_devices_in_memory_change_nothing(self, model: Model) -> None:
+        rng = np.random.default_rng(1)
+        z = rng.normal(scale=3.0, size=(90, 3)).astype(np.float32)
+        names = [f"d{k % 9}" for k in range(90)]
+        disk: dict[str, bytes] = {}
+        roomy = AdaptationStage(model, RULE)
+        tight = AdaptationStage(model, RULE, max_devices=2, archive=disk.get)
+        expected = roomy.adapt(assigned_of(model, z, names), [False] * 90)
+        found = []
+        for start in range(0, 90, 5):
+            part = slice(start, start + 5)
+            found.append(tight.adapt(assigned_of(model, z[part], names[part], start), [False] * 5).distance)
+            taken = tight.capture()
+            disk |= taken
+            tight.committed(taken)
+        np.testing.assert_allclose(np.concatenate(found), expected.distance, rtol=1e-4)
+
+    def test_a_model_whose_centroids_are_not_known_labels_as_it_is(
+        self, model: Model, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stage = AdaptationStage(replace(model, centroids=None), RULE)
+        assigned = assigned_of(model, np.ones((3, 3), dtype=np.float32))
+        assert stage.adapt(assigned, [False] * 3) is assigned
+        assert "its labels are those of the fleet" in caplog.text
+        assert stage.capture() == {}
+
+    def test_a_damaged_state_begins_anew(self, model: Model, caplog: pytest.LogCaptureFixture) -> None:
+        stage = AdaptationStage(model, RULE, archive=lambda _device: b"nonsense")
+        z = np.ones((1, 3), dtype=np.float32)
+        found = stage.adapt(assigned_of(model, z), [False])
+        np.testing.assert_allclose(found.distance, assigned_of(model, z).distance, rtol=1e-5)
+        assert "it begins anew" in caplog.text
+
+
+class TestCentroids:
+    """They are read from the graph, and believed only if its distances agree."""
+
+    def test_they_are_those_of_the_graph(self, bundle: Path, model: Model) -> None:
+        np.testing.assert_array_equal(model.centroids, CENTROIDS)
+        opened = Bundle.open(bundle)
+        x = np.random.default_rng(0).normal(size=(4, 8, 3)).astype(np.float32)
+        encoder = OnnxEncoder(opened, "cpu", threads=1)
+        assert measures_from(encoder.encode, x, CENTROIDS)
+        assert not measures_from(encoder.encode, x, CENTROIDS[[1, 0, 2]])
+
+    def test_a_model_without_them_is_refused_at_the_start(self, model: Model) -> None:
+        with pytest.raises(ConfigError, match="its graph does not tell them") as refused:
+            adapter_of(replace(model, centroids=None), RULE)
+        assert "disc-stream export" in refused.value.remedy
+
+    def test_serve_refuses_a_graph_that_measures_from_elsewhere(
+        self, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A graph made elsewhere may have a tensor of that name and shape that is something else."""
+        config = ServeConfig(bundle=bundle, adapt=True, provider="cpu", threads=1)
+        served = first_model(config, lambda: "")
+        assert served is not None
+        assert served.centroids is not None
+        monkeypatch.setattr(
+            "disc_stream.artifacts.model.read_centroids", lambda _model, _manifest: CENTROIDS + 1
+        )
+        assert open_model(Bundle.open(bundle), config).centroids is None
+        with pytest.raises(ConfigError, match="its graph does not tell them"):
+            first_model(config, lambda: "")
+
+
+def assigned_of(
+    model: Model, z: Float32Array, names: Sequence[str] | None = None, start: int = 0
+) -> Assigned:
+    """Windows whose mean is z, one device after the other."""
+    samples = np.repeat(z[:, None, :], 8, axis=1)
+    encoded = model.encoder.encode(samples)
+    ready = [
+        ReadyInput("watch" if names is None else names[k], 1, start + k, 0, 0, 0, one,
+                   received_us=START_US + (start + k) * 160_000)
+        for k, one in enumerate(samples)
+    ]  # fmt: skip
+    return Assigned(ready, encoded.q, encoded.distance, encoded.embedding, [])
