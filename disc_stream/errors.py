@@ -46,6 +46,7 @@ class DiscStreamError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        message = " ".join(message.split("\n"))  # what a library or a file says may have several lines
         super().__init__(message)
         self.message = message
         self.remedy = remedy

@@ -89,7 +89,8 @@ def adwin(delta: float) -> MakeDetector:
     require_river()
     from river.drift import ADWIN
 
-    return lambda: ADWIN(delta=delta, clock=1)
+    make: Callable[..., Detector] = ADWIN  # has no types of its own
+    return lambda: make(delta=delta, clock=1)
 
 
 @dataclass(slots=True)

@@ -138,6 +138,7 @@ HEADERS = [
     b"{'descr': {}, 'fortran_order': False, 'shape': (1,)}",
     b"{'descr': [('a',)], 'fortran_order': False, 'shape': (1,)}",
     b"(" * 200,
+    b"{" + b" " * 19_280 + b"}",
     b"-" * 9000 + b"1",
     b"[1, 2",
     b"",
