@@ -15,15 +15,17 @@ from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
 from disc_stream.clustering.adaptation import AdaptationRule
-from disc_stream.config import ServeConfig
+from disc_stream.config import ServeConfig, load_serve_config
 from disc_stream.errors import ConfigError
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.stream.adapting import AdaptationStage, adapter_of
 from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import UNKNOWN, Float32Array, Label, SampleBatch
+from disc_stream.wire.topics import Topics
 from disc_stream_server.following import first_model, open_model
 from disc_stream_server.storage.forget import forget
+from disc_stream_server.wiring import labeller_settings
 from tests.support.device import constant, make_batch
 from tests.support.labeller import START_US, Bench, arrival_of, facts, model_of, write_spool
 from tests.support.tiny_bundle import CENTROIDS, CHANNELS, FS, WINDOW, write_tiny_bundle
@@ -243,6 +245,11 @@ class TestCentroids:
         with pytest.raises(ConfigError, match="its graph does not tell them") as refused:
             adapter_of(replace(model, centroids=None), RULE)
         assert "disc-stream export" in refused.value.remedy
+
+    def test_it_is_off_unless_asked_for(self, bundle: Path) -> None:
+        for adapt, rule in ((None, None), (True, AdaptationRule())):
+            config = load_serve_config(None, {"bundle": bundle} | ({"adapt": adapt} if adapt else {}))
+            assert labeller_settings(config, Topics()).lanes.adaptation == rule
 
     def test_serve_refuses_a_graph_that_measures_from_elsewhere(
         self, bundle: Path, monkeypatch: pytest.MonkeyPatch
