@@ -121,10 +121,12 @@ def demo(
 ) -> None:
     """Show the whole product on this machine: unlabelled motion becomes live labels.
 
-    Starts a broker on loopback (Mosquitto if there is one), lets simulated
-    wearables publish through it, learns a small model from their unlabelled
-    streams (less than two minutes the first time), and labels them live, in
-    the terminal and on a page. Ctrl-C ends it and leaves nothing behind.
+    Starts a broker on loopback (Mosquitto if there is one) and a server that has
+    no model yet, and lets simulated wearables publish their past motion. A
+    retraining learns a small model from what the server has kept (less than two
+    minutes the first time); the acceptance gate lets it into the registry that
+    the server follows. Then the wearables go live, and are labelled in the
+    terminal and on a page. Ctrl-C ends it and leaves nothing behind but the model.
 
     With --duration it ends by itself and sums up; exit code 1 if a message
     was lost or a window has no label.

@@ -48,7 +48,8 @@ class _Stream:
 class DeliveryCounts:
     """Told by three threads: the publisher, the server's worker, and a subscriber to the labels.
 
-    It is an observer of the server.
+    It is an observer of the server. Only what was published through ``on_publish`` counts: batches and labels
+    of other boots, such as those of the motion that was collected before, are none of it.
 
     Args:
         spec: how streams are cut, which determines how many labels are expected.
@@ -62,13 +63,10 @@ class DeliveryCounts:
         self.bytes = 0
         self.status: dict[str, Any] = {}
 
-    def _stream(self, device: str, boot: int) -> _Stream:
-        return self._streams.setdefault((device, boot), _Stream())
-
     def on_publish(self, published: Published) -> None:
         """A message is handed to the broker connection."""
         with self._lock:
-            stream = self._stream(published.device, published.boot)
+            stream = self._streams.setdefault((published.device, published.boot), _Stream())
             stream.sent += 1
             stream.samples += published.n_samples
             stream.published_at[published.seq] = published.monotonic
@@ -79,7 +77,8 @@ class DeliveryCounts:
     def on_batch(self, batch: SampleBatch) -> None:
         """The server has accepted a message, one that it had not seen before."""
         with self._lock:
-            self._stream(batch.device, batch.boot).accepted += 1
+            if (stream := self._streams.get((batch.device, batch.boot))) is not None:
+                stream.accepted += 1
 
     def on_label(self, label: Label) -> None:
         """Counted where it arrives, not where it is made."""
@@ -92,9 +91,11 @@ class DeliveryCounts:
         """Not counted: the server's status and the missing labels tell."""
 
     def receive(self, label: Label, monotonic: float) -> bool:
-        """A subscriber has received a label; False if it had come before."""
+        """A subscriber has received a label; False if it had come before, or is of another boot."""
         with self._lock:
-            stream = self._stream(label.device, label.boot)
+            stream = self._streams.get((label.device, label.boot))
+            if stream is None:
+                return False
             new = stream.receive(label.window)
             published = stream.published_at.get(label.seq)
             if new and published is not None:

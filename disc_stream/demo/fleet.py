@@ -15,7 +15,6 @@ from disc_stream.errors import DataError
 from disc_stream.types import Channel, Float32Array
 from disc_stream_edge.sources import ReplaySource, Source, SyntheticSource
 
-_SKIP = 5_000  # samples computed at once when winding forward
 _FS = 50.0
 _UNKNOWN_CLUSTERS = 6  # where the activities of recordings are not known
 
@@ -34,10 +33,6 @@ class Fleet(Protocol):
 
     def training_sources(self, seconds: float) -> list[Source]:
         """The streams to learn from."""
-        ...
-
-    def skip(self, seconds: float) -> None:
-        """Pass over the streams to learn from, which an earlier demo has learned from."""
         ...
 
     def sources(self, *, boot: int, start_us: int) -> list[Source]:
@@ -85,13 +80,6 @@ class SyntheticFleet:
     def training_sources(self, seconds: float) -> list[Source]:
         """The first ``seconds`` of each."""
         return self._streams(boot=1, start_us=0, seconds=seconds)
-
-    def skip(self, seconds: float) -> None:
-        """Compute the training streams and discard them."""
-        for person in self._people:
-            left = round(seconds * self.fs)
-            while left > 0:
-                left -= len(person.read(min(left, _SKIP))[0])
 
     def sources(self, *, boot: int, start_us: int) -> list[Source]:
         """Endless streams from where the training streams ended."""
@@ -150,9 +138,6 @@ class ReplayFleet:
     def training_sources(self, seconds: float) -> list[Source]:  # noqa: ARG002 - all there is
         """The whole recordings."""
         return [ReplaySource(recording) for recording in self._recordings]
-
-    def skip(self, seconds: float) -> None:
-        """Nothing to do: the replay starts from the beginning anyway."""
 
     def sources(self, *, boot: int, start_us: int) -> list[Source]:  # noqa: ARG002 - their clock starts at 0
         """The recordings from their beginning."""

@@ -1,4 +1,4 @@
-"""The third stage: the fleet publishes, the server labels, a subscriber receives, the results are shown."""
+"""The third stage: the fleet publishes live, the server labels, a subscriber receives, results are shown."""
 
 from __future__ import annotations
 
@@ -9,30 +9,24 @@ import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
 
-from disc_stream.config import ServeConfig
 from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.fleet import Fleet
 from disc_stream.demo.notes import TruthNotes
+from disc_stream.demo.service import DemoService
 from disc_stream.demo.truth import TruthComparison
-from disc_stream.errors import BrokerError
-from disc_stream.localbroker.start import LocalBroker
 from disc_stream.watching.events import DeviceFilter, Event, LabelSeen, read_message
 from disc_stream.watching.state import LiveState
 from disc_stream.watching.table import StateTable
 from disc_stream.watching.views import REFRESH_HZ, LineView
-from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
 from disc_stream_edge.publisher import Publisher, Sending
-from disc_stream_server.app import Server
-from disc_stream_server.dashboard import Dashboard
 
 _SLICE_S = 0.1
 _DRAIN_S = 10.0  # without any progress, after publishing has ended
@@ -54,35 +48,22 @@ class Records:
 
 
 class LiveDemo:
-    """Everything that runs while labels come; use it in a ``with`` statement.
+    """The fleet and the display, while the service labels; use it in a ``with`` statement.
 
     Args:
-        local: the broker.
+        service: labels everything that was collected before; started.
         fleet: who publishes.
-        server: not started yet.
         records: are kept up to date.
-        page: bound to its port, or None.
         speed: 1 is real time.
     """
 
-    def __init__(
-        self,
-        local: LocalBroker,
-        fleet: Fleet,
-        server: Server,
-        *,
-        records: Records,
-        page: Dashboard | None,
-        speed: float,
-    ) -> None:
-        self._local, self._fleet, self._server = local, fleet, server
+    def __init__(self, service: DemoService, fleet: Fleet, records: Records, *, speed: float) -> None:
+        self._service, self._fleet, self._speed = service, fleet, speed
         self._counts, self._comparison, self._notes = records.counts, records.comparison, records.notes
-        self._page, self._speed = page, speed
         self._topics = Topics(DEFAULT_PREFIX)
-        self._broker = Broker.parse(local.url)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._link = MqttLink(
-            self._broker,
+            service.broker,
             f"disc-stream-demo-display-{uuid.uuid4().hex[:12]}",
             LinkListener(on_message=self._receive),
         )
@@ -97,11 +78,6 @@ class LiveDemo:
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:  # ended in reverse order
-            if self._page is not None:
-                self._page.start()
-                parts.callback(self._page.stop)
-            self._server.start()
-            parts.callback(self._server.stop)
             parts.callback(self._link.close)
             self._link.connect()
             parts.callback(self._end_publishing)
@@ -124,7 +100,7 @@ class LiveDemo:
     def _publish(self) -> None:
         """Publish until stopped; recordings begin again, as after a reboot of the device."""
         publisher = Publisher(
-            self._broker, sending=Sending(speed=self._speed), on_publish=self._counts.on_publish
+            self._service.broker, sending=Sending(speed=self._speed), on_publish=self._counts.on_publish
         )
         boot = int(time.time())
         while not self._publish_no_more.is_set():
@@ -183,11 +159,9 @@ class LiveDemo:
 
     def _check(self) -> None:
         """Raise what has made a part of the service end."""
-        self._server.wait(0)
+        self._service.check()
         if self._publishing is not None and self._publishing.done():
             self._publishing.result()
-        if (reason := self._local.why_dead()) is not None:
-            raise BrokerError(f"the demo's broker has ended: {reason}", remedy="Start the demo again")
 
     def _drain(self, state: LiveState, lines: LineView | None) -> None:
         """Publish no more; wait for what is on its way as long as something arrives."""
@@ -199,12 +173,3 @@ class LiveDemo:
             self._take(_SLICE_S, state, lines)
             if self._counts.open != still_open:
                 still_open, deadline = self._counts.open, time.monotonic() + _DRAIN_S
-
-
-def make_server(local: LocalBroker, model: Any, observers: list[Any], state: Path) -> Server:
-    """The server of ``disc-stream serve``, on the demo's broker, with its state in ``state``."""
-    config = ServeConfig(
-        bundle=model.bundle, broker=local.url, client_id="disc-stream-demo", http=None, status_interval_s=1.0,
-        state=state,
-    )  # fmt: skip
-    return Server(config, observers=observers)

@@ -1,30 +1,31 @@
-"""The second stage: a small model from what was received, kept for the next start."""
+"""The second stage: a first version for the registry, by a retraining or from an earlier demo."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from disc_stream import __version__
-from disc_stream.artifacts.bundle import Bundle
-from disc_stream.demo.collect import Collected, collect
+from disc_stream.demo.collect import WINDOW_S, Collected, collect
 from disc_stream.demo.fleet import Fleet
+from disc_stream.demo.kept import Facts, KeptModel, KeptModels
 from disc_stream.demo.progress import Reporter, Step
-from disc_stream.errors import ConfigError, DiscStreamError
-from disc_stream.types import WindowSpec
-from disc_stream.wire.broker import Broker
+from disc_stream.demo.service import DemoService
+from disc_stream.errors import ConfigError, TrainingError
+from disc_stream.registry import Registry, VersionInfo
+from disc_stream.retraining.pipeline import retrain
+from disc_stream.retraining.request import Progress, RetrainRequest
+from disc_stream.retraining.work import Work
 
-FACTS_FILE = "facts.json"
-WINDOW_S = 2.56
+WHO = "disc-stream demo"
 # The preset "small", smaller still: two minutes on two cores must do for everything. Steps of eight samples
 # and small batches give as many updates as possible in the time; Ward's start needs no refinement to be good.
 SETTINGS: dict[str, Any] = {
@@ -35,9 +36,11 @@ SETTINGS: dict[str, Any] = {
     "init": "ward",
     "refine_epochs": 3,
 }
+MAX_WINDOWS = 20_000  # learned from; what is more, the replay set chooses from
 _UPDATES = 600
 _MOST_EPOCHS = 200
 _KEY = 16  # hex digits
+_LAYOUT = 2  # of what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,105 +61,72 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """How a kept model came about.
-
-    Args:
-        windows: it learned from.
-        motion_s: seconds of motion in them, all devices together.
-        devices: how many they were.
-        messages: they came in.
-        collect_s: seconds that collecting took.
-        training_s: seconds that training and export took.
-    """
-
-    windows: int
-    motion_s: float
-    devices: int
-    messages: int
-    collect_s: float
-    training_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Model:
-    """A model to serve.
+    """The first version in production.
 
     Args:
-        bundle: where it is.
+        version: content hash.
+        bundle: where it is kept beyond this demo.
         facts: how it came about.
         reused: whether an earlier demo has learned it.
+        labelled: windows of the collected motion that it has labelled.
     """
 
+    version: str
     bundle: Path
     facts: Facts
     reused: bool
+    labelled: int
 
 
 @dataclass(frozen=True, slots=True)
-class KeptModels:
-    """Where models of earlier demos are, and whether they may be used.
+class Bench:
+    """What a model is made with.
 
     Args:
-        folder: of them all.
-        retrain: learn anew in any case.
+        service: receives the motion and serves the model; started.
+        fleet: who streams.
+        reporter: says what happens.
+        stop: ends it.
     """
 
-    folder: Path
-    retrain: bool
+    service: DemoService
+    fleet: Fleet
+    reporter: Reporter
+    stop: threading.Event
 
 
-def default_cache() -> Path:
-    """The user's cache folder for models of the demo (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "disc-stream" / "demo"
-
-
-def window_spec(fs: float) -> WindowSpec:
-    """Windows of 2.56 s that overlap by half; the first half is encoded."""
-    half = max(2, round(WINDOW_S * fs / 2))
-    return WindowSpec(2 * half, half, half)
-
-
-def prepare_model(
-    broker: Broker,
-    fleet: Fleet,
-    plan: Plan,
-    *,
-    kept: KeptModels,
-    reporter: Reporter,
-    stop: threading.Event,
-) -> Model:
-    """The model that an earlier demo has kept, or one learned now.
+def prepare_model(bench: Bench, plan: Plan, kept: KeptModels) -> Model:
+    """Collect, put a first version into production, and wait until all that was collected is labelled.
 
     Raises:
-        DiscStreamError: if collecting, training or export fails, or the folder cannot be written.
+        DiscStreamError: if collecting, training or export fails, the gate rejects the model, or the folder
+            of kept models cannot be written.
         KeyboardInterrupt: if it was stopped.
     """
-    folder = kept.folder / cache_key(fleet, plan)
-    found = None if kept.retrain else _find(folder, reporter)
-    if found is not None:
-        facts = found.facts
-        reporter.say(
-            f"Using the model kept in {folder}: learned from {minutes(facts.motion_s)} of unlabelled motion "
-            f"of {facts.devices} devices (--retrain learns anew)"
-        )
-        fleet.skip(plan.seconds)
-        return found
+    service, fleet, reporter, stop = bench.service, bench.fleet, bench.reporter, bench.stop
+    key = cache_key(fleet, plan)
+    found = _find(kept, key, reporter)
     with reporter.stage(
-        f"Collecting: {fleet.what} stream through the broker, unlabelled", "messages"
+        f"Collecting: {fleet.what} stream through the broker into the server's spool, unlabelled", "messages"
     ) as step:
-        collected = collect(
-            broker, fleet, window_spec(fleet.fs), seconds=plan.seconds, progress=step, stop=stop
-        )
-    return _learn(collected, fleet, plan, folder, reporter, stop)
+        collected = collect(service, fleet, seconds=plan.seconds, step=step, stop=stop)
+    if found is None:
+        model, version = _learn(bench, plan, collected, kept, key)
+    else:
+        model, version = found, _put_in(service, found)
+    with reporter.stage("Labelling what was collected", "windows") as step:
+        counters = service.await_labelled(version, lambda n: step(n, collected.windows), stop)
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return Model(version, model.bundle, model.facts, found is not None, counters["labels"])
 
 
 def cache_key(fleet: Fleet, plan: Plan) -> str:
     """Changes with everything that changes the model."""
     facts = {
         "version": __version__,
+        "layout": _LAYOUT,
         "fleet": fleet.identity,
         "channels": [[c.name, c.unit] for c in fleet.channels],
         "plan": {**asdict(plan), "clusters": plan.clusters or fleet.n_clusters},
@@ -173,94 +143,124 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if whole < 2 else f"{whole} minutes"
 
 
-def _find(folder: Path, reporter: Reporter) -> Model | None:
-    if not (folder / FACTS_FILE).is_file():
-        return None
+def _find(kept: KeptModels, key: str, reporter: Reporter) -> KeptModel | None:
     try:
-        facts = Facts(**json.loads((folder / FACTS_FILE).read_text(encoding="utf-8")))
-        Bundle.open(folder / "bundle")
-    except (DiscStreamError, OSError, ValueError, TypeError) as error:
-        reporter.say(f"The model kept in {folder} cannot be used ({error}); learning anew")
+        found = kept.find(key)
+    except ConfigError as error:
+        reporter.say(f"{error.message}; learning anew")
         return None
-    return Model(folder / "bundle", facts, reused=True)
+    if found is not None:
+        facts = found.facts
+        reporter.say(
+            f"Using the model kept in {found.bundle.parent}: learned from {minutes(facts.motion_s)} of "
+            f"unlabelled motion of {facts.devices} devices (--retrain learns anew)"
+        )
+    return found
+
+
+def _put_in(service: DemoService, found: KeptModel) -> str:
+    """The kept model becomes the first version in production, and the next retraining can go on from it."""
+    with Registry.open(service.models) as registry:
+        info = registry.add(found.bundle, found.origin.lineage, found.origin.proposal)
+        work = Work(service.state)
+        try:
+            if found.run.is_dir():
+                shutil.copytree(found.run, work.run)
+                work.keep_run(info.version, ())
+        finally:
+            work.close()
+        return registry.promote(info.number, WHO, "kept by an earlier demo").version
 
 
 def _learn(
-    collected: Collected, fleet: Fleet, plan: Plan, folder: Path, reporter: Reporter, stop: threading.Event
-) -> Model:
-    """Train and export beside ``folder``, then put it there in one step."""
-    motion_s = len(collected.windows) * window_spec(fleet.fs).hop / fleet.fs
-    started = time.monotonic()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".learning-") as scratch:
-            new = Path(scratch) / "new"
-            what = f"{minutes(motion_s)} of unlabelled motion of {len(fleet.devices)} devices"
-            with reporter.stage(f"Learning from {what}", "epochs") as step:
-                _train(collected, fleet, plan, new / "run", step, stop)
-            with reporter.stage("Exporting, and comparing the graph with what was trained") as step:
-                _export(new, step)
-            facts = Facts(
-                windows=len(collected.windows),
-                motion_s=round(motion_s, 1),
-                devices=len(fleet.devices),
-                messages=collected.messages,
-                collect_s=round(collected.seconds, 2),
-                training_s=round(time.monotonic() - started, 2),
-            )
-            (new / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            new.replace(folder)
-    except OSError as error:
-        raise ConfigError(
-            f"the model cannot be kept in {str(folder.parent)!r}: {error.strerror or error}",
-            remedy="Name another folder with --cache",
-        ) from error
-    return Model(folder / "bundle", facts, reused=False)
-
-
-def _train(
-    collected: Collected, fleet: Fleet, plan: Plan, out: Path, step: Step, stop: threading.Event
-) -> None:
-    from disc_stream.data.types import Split
-    from disc_stream.training.session import TrainingRequest, train_run
-
-    windows = collected.windows
-    epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // len(windows)))
-    nothing = windows.select(windows.group < 0)
-    split = Split(windows, nothing, "all that was received; no labels exist", n_clusters=fleet.n_clusters)
-    request = TrainingRequest(
-        dataset="demo",
-        out=out,
-        preset="small",
+    bench: Bench, plan: Plan, collected: Collected, kept: KeptModels, key: str
+) -> tuple[KeptModel, str]:
+    """Retrain on what the spool has, and keep the result for the next demo."""
+    began = time.monotonic()
+    service = bench.service
+    windows = min(collected.windows, MAX_WINDOWS)
+    epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
+    request = RetrainRequest(
+        models=service.models,
+        state=service.state,
         settings={**SETTINGS, "epochs": epochs},
-        n_clusters=plan.clusters,
+        clusters=plan.clusters or bench.fleet.n_clusters,
         seed=plan.seed,
+        windows=MAX_WINDOWS,
+        window_s=WINDOW_S,
         device="cpu",
+        who=WHO,
+        why="the first version",
     )
-    train_run(split, request, _callback(epochs, step, stop))
+    what = f"{minutes(collected.motion_s)} of unlabelled motion of {len(bench.fleet.devices)} devices"
+    with PhaseStages(bench.reporter, bench.stop, what) as tell:
+        outcome = retrain(request, tell)
+    if outcome.rejected:
+        raise TrainingError(
+            f"the acceptance gate has rejected the first model: {outcome.rejected}",
+            remedy="Let it learn from more with --minutes, or longer with --train-epochs",
+        )
+    facts = Facts(
+        windows=outcome.windows,
+        motion_s=round(collected.motion_s, 1),
+        devices=len(bench.fleet.devices),
+        messages=collected.messages,
+        collect_s=round(collected.seconds, 2),
+        training_s=round(time.monotonic() - began, 2),
+    )
+    info = outcome.version
+    return kept.keep(key, info, _run_of(service, info), facts), info.version
 
 
-def _callback(epochs: int, step: Step, stop: threading.Event) -> Callable[[Any], None]:
-    from disc_stream.training.events import EpochEvent, TrainingEvent
+def _run_of(service: DemoService, info: VersionInfo) -> Path:
+    work = Work(service.state)
+    try:
+        run = work.kept_run(info.version)
+    finally:
+        work.close()
+    if run is None:  # a retraining that has promoted a version has kept it
+        raise AssertionError
+    return run
 
-    total = epochs + SETTINGS["refine_epochs"]
 
-    def on_event(event: TrainingEvent) -> None:
-        if stop.is_set():
+class PhaseStages:
+    """Shows the phases of a retraining as stages of the demo; use it in a ``with`` statement.
+
+    Args:
+        reporter: says what happens.
+        stop: makes the next call raise ``KeyboardInterrupt``.
+        what: is learned from, in words.
+    """
+
+    def __init__(self, reporter: Reporter, stop: threading.Event, what: str) -> None:
+        self._reporter, self._stop = reporter, stop
+        self._texts = {
+            "replay": ("Choosing windows from the spool", "messages"),
+            "train": (f"Learning from {what}", "epochs"),
+            "export": ("Exporting, and comparing the graph with what was trained", ""),
+            "gate": ("Asking the acceptance gate whether it may serve", ""),
+        }
+        self._phase = ""
+        self._stack = ExitStack()
+        self._step: Step | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __call__(self, progress: Progress) -> None:
+        """How far the retraining is."""
+        if self._stop.is_set():
             raise KeyboardInterrupt
-        if isinstance(event, EpochEvent):
-            before = 0 if event.phase == "pretrain" else epochs
-            words = "autoencoder" if event.phase == "pretrain" else "refining the clusters"
-            step(before + event.epoch, total, f"{words}, loss {event.losses['total']:.3f}")
-
-    return on_event
-
-
-def _export(folder: Path, step: Step) -> None:
-    from disc_stream_export import Naming, export_run
-
-    def tell(text: str) -> None:
-        step(0, None, text.lower())
-
-    export_run(folder / "run", folder / "bundle", naming=Naming("demo"), progress=tell)
+        if progress.phase not in self._texts:
+            return
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self._stack.close()
+            self._step = self._stack.enter_context(self._reporter.stage(*self._texts[progress.phase]))
+        if self._step is not None:
+            self._step(progress.done, progress.total, progress.words)

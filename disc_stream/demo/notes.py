@@ -53,7 +53,7 @@ class TruthNotes:
     def _compare(self, label: Label) -> tuple[str | None, str | None]:
         """The true activity, and the one that the label usually goes with."""
         truth = self._comparison.truth(label, self._n)
-        column = self._comparison.smoothed.table[:, label.smoothed.label]
+        column = self._comparison.smoothed.of(label.smoothed.label)
         is_cluster = label.smoothed.label not in STATE_NAMES
         usual = self._names[int(column.argmax())] if is_cluster and column.sum() >= _ENOUGH else None
         return (None, None) if truth in (None, UNLABELLED) else (self._names[truth or 0], usual)

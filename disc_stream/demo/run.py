@@ -11,12 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
+from disc_stream.demo.collect import window_spec
 from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.fleet import Fleet, ReplayFleet, SyntheticFleet
-from disc_stream.demo.live import LiveDemo, Records, make_server
-from disc_stream.demo.model import KeptModels, Model, Plan, default_cache, prepare_model
+from disc_stream.demo.kept import KeptModels, default_cache
+from disc_stream.demo.live import LiveDemo, Records
+from disc_stream.demo.model import Bench, Model, Plan, prepare_model
 from disc_stream.demo.notes import TruthNotes
 from disc_stream.demo.progress import Reporter
+from disc_stream.demo.service import DemoService
 from disc_stream.demo.truth import TruthComparison
 from disc_stream.localbroker.ports import HOST
 from disc_stream.localbroker.start import LocalBroker, start_broker
@@ -82,25 +85,36 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
             stack.callback(page.dashboard.stop)
             page.dashboard.bind()
         fleet = _fleet(options)
+        kept = KeptModels(options.cache or default_cache(), retrain=options.retrain)
+        kept.require()
         local = start_broker(options.broker_port, embedded=options.embedded)
         stack.callback(local.stop)
         reporter.say(f"Broker: {local.kind} at {Broker.parse(local.url)}")
         if local.notice is not None:
             reporter.say(local.notice)
-        model = prepare_model(
-            Broker.parse(local.url),
-            fleet,
-            Plan(options.minutes * 60, options.epochs, options.clusters, options.seed),
-            kept=KeptModels(options.cache or default_cache(), retrain=options.retrain),
-            reporter=reporter,
-            stop=stop,
+        folder = stack.enter_context(
+            TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True)
         )
-        if stop.is_set():
-            raise KeyboardInterrupt
-        state = Path(
-            stack.enter_context(TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True))
-        )
-        return _serve(_Prepared(options, fleet, local, model, page), reporter, stop, state)
+        records = _records(fleet)
+        observers: list[Any] = [records.counts]
+        if page is not None:
+            page.notes = records.notes
+            page.dashboard.describe(broker=str(Broker.parse(local.url)), notice=_notice(fleet, local))
+            page.dashboard.start()
+            observers.append(page.dashboard)
+        service = DemoService(local, Path(folder), observers)
+        stack.callback(service.stop)
+        service.start()
+        plan = Plan(options.minutes * 60, options.epochs, options.clusters, options.seed)
+        model = prepare_model(Bench(service, fleet, reporter, stop), plan, kept)
+        return _serve(_Prepared(options, fleet, local, service, model, records, page), reporter, stop)
+
+
+def _records(fleet: Fleet) -> Records:
+    spec = window_spec(fleet.fs)
+    comparison = TruthComparison(n_activities=len(fleet.label_names), window=spec.samples)
+    notes = TruthNotes(comparison, fleet.label_names, fleet.truth_of, spec.input_samples)
+    return Records(DeliveryCounts(spec), comparison, notes)
 
 
 class _Page:
@@ -122,58 +136,49 @@ def _fleet(options: DemoOptions) -> Fleet:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What is there before labels can come."""
+    """What is there when the fleet can go live."""
 
     options: DemoOptions
     fleet: Fleet
     local: LocalBroker
+    service: DemoService
     model: Model
+    records: Records
     page: _Page | None
 
 
-def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event, state: Path) -> dict[str, Any]:
-    """Label until stopped; the state folder lasts no longer."""
-    options, fleet, local, model, page = ready.options, ready.fleet, ready.local, ready.model, ready.page
-    manifest = Bundle.open(model.bundle).manifest
-    spec = manifest.window.spec()
-    comparison = TruthComparison(
-        n_clusters=manifest.n_clusters, n_activities=len(fleet.label_names), window=spec.samples
-    )
-    notes = TruthNotes(comparison, fleet.label_names, fleet.truth_of, spec.input_samples)
-    counts = DeliveryCounts(spec)
-    observers: list[Any] = [counts]
-    if page is not None:
-        page.notes = notes
-        page.dashboard.describe(broker=str(Broker.parse(local.url)), notice=_notice(fleet, local))
-        observers.append(page.dashboard)
-    live = LiveDemo(
-        local,
-        fleet,
-        make_server(local, model, observers, state),
-        records=Records(counts, comparison, notes),
-        page=None if page is None else page.dashboard,
-        speed=options.speed,
-    )
-    with live:
+def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event) -> dict[str, Any]:
+    """Show labels until stopped."""
+    options, fleet, local, page, records = (
+        ready.options, ready.fleet, ready.local, ready.page, ready.records
+    )  # fmt: skip
+    with LiveDemo(ready.service, fleet, records, speed=options.speed) as live:
         where = "" if page is None else f"; live page at {page.dashboard.url}"
         end = f"for {options.duration_s:g} s" if options.duration_s is not None else "until Ctrl-C"
         reporter.say(f"Labelling {fleet.what} {end}{where}")
         live.run(stop, duration_s=options.duration_s, quiet=options.quiet)
+    scores = records.comparison.summary()
     return {
         "schema": SCHEMA,
         "broker": {"kind": local.kind, "url": str(Broker.parse(local.url)), "notice": local.notice},
         "seconds": round(live.published_s, 2),
-        **counts.summary(live.published_s),
-        "model": {
-            "name": manifest.name,
-            "version": manifest.version,
-            "clusters": manifest.n_clusters,
-            "reused": model.reused,
-            "bundle": str(model.bundle),
-            **asdict(model.facts),
-            "parity": manifest.parity.model_dump(mode="json"),
-        },
-        "agreement": {"truth": fleet.truth_of, **scores} if (scores := comparison.summary()) else None,
+        **records.counts.summary(live.published_s),
+        "model": _model_facts(ready.model),
+        "agreement": {"truth": fleet.truth_of, **scores} if scores else None,
+    }
+
+
+def _model_facts(model: Model) -> dict[str, Any]:
+    manifest = Bundle.open(model.bundle).manifest
+    return {
+        "name": manifest.name,
+        "version": model.version,
+        "clusters": manifest.n_clusters,
+        "reused": model.reused,
+        "bundle": str(model.bundle),
+        "labelled": model.labelled,
+        **asdict(model.facts),
+        "parity": manifest.parity.model_dump(mode="json"),
     }
 
 

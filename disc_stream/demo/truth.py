@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from disc_stream.clustering.agreement import Agreement
 from disc_stream.data.types import UNLABELLED, LabelArray
-from disc_stream.types import STATE_NAMES, Label
+from disc_stream.types import Label
 
 _REMEMBERED_S = 900  # of each device; labels come within seconds
+_FIRST_COLUMNS = 16  # labels, before the table grows
 
 
 class Truth(Protocol):
@@ -83,22 +84,57 @@ def majority_of(labels: npt.NDArray[np.int16]) -> int:
     return int(np.bincount(known).argmax())
 
 
+class ByLabel:
+    """Counts windows by true activity and by the id of their label; ids come and go with retrainings.
+
+    Args:
+        n_activities: number of true activities.
+    """
+
+    def __init__(self, n_activities: int) -> None:
+        self._columns: dict[int, int] = {}
+        self._counts = Agreement(n_activities, _FIRST_COLUMNS)
+
+    def add(self, truth: int, label: int) -> None:
+        """Count one window; the two states count as any other group of windows."""
+        column = self._columns.setdefault(label, len(self._columns))
+        if column == self._counts.table.shape[1]:
+            self._counts.table = np.pad(self._counts.table, ((0, 0), (0, column)))
+        self._counts.add(truth, column)
+
+    def of(self, label: int) -> npt.NDArray[np.int64]:
+        """(n_activities,) windows with this label."""
+        column = self._columns.get(label)
+        return np.zeros_like(self._counts.table[:, 0]) if column is None else self._counts.table[:, column]
+
+    @property
+    def windows(self) -> int:
+        """How many were counted."""
+        return self._counts.windows
+
+    def score(self) -> dict[str, float] | None:
+        """See ``Agreement.score``."""
+        return self._counts.score()
+
+
+Compared = Callable[[int, Label], None]
+"""Is told the true activity of a window, and its label."""
+
+
 class TruthComparison:
     """Compares labels with the true activity of their windows, raw and smoothed ones apart.
 
     Args:
-        n_clusters: K.
         n_activities: number of true activities.
         window: samples of a window.
+        tell: is told of each window that was compared.
     """
 
-    def __init__(self, *, n_clusters: int, n_activities: int, window: int) -> None:
-        self._window = window
+    def __init__(self, *, n_activities: int, window: int, tell: Compared | None = None) -> None:
+        self._window, self._tell = window, tell
         self._truths: Mapping[str, Truth] = {}
         self._waiting: dict[str, deque[Label]] = defaultdict(deque)
-        # The two states have ids below 0: they count in the last columns, as any other group of windows.
-        self.raw = Agreement(n_activities, n_clusters + len(STATE_NAMES))
-        self.smoothed = Agreement(n_activities, n_clusters + len(STATE_NAMES))
+        self.raw, self.smoothed = ByLabel(n_activities), ByLabel(n_activities)
 
     def follow(self, truths: Mapping[str, Truth]) -> None:
         """From now on labels are compared with these streams."""
@@ -121,6 +157,8 @@ class TruthComparison:
             if truth != UNLABELLED:
                 self.raw.add(truth, complete.best.label)
                 self.smoothed.add(truth, complete.smoothed.label)
+                if self._tell is not None:
+                    self._tell(truth, complete)
 
     def summary(self) -> dict[str, Any] | None:
         """ACC, NMI and ARI of both kinds of labels; None if nothing could be compared."""

@@ -74,17 +74,24 @@ def test_headless_nothing_is_lost_and_the_second_start_uses_the_kept_model(cache
     assert first["model"]["reused"] is False
     assert first["model"]["training_s"] > 0
     assert first["model"]["parity"]["labels_equal"] > 0.99  # a tie may fall either way
+    assert first["model"]["windows"] == 3 * 22  # half a minute each, in whole windows of 2.56 s
+    assert first["model"]["labelled"] == 3 * 23  # a window's first half is enough for its label
     assert "unlabelled motion of 3 devices" in said
+    assert "the acceptance gate" in said
 
     second, said = demo(cache, "--duration", "3", "--speed", "10")
     require_complete(second)
     assert second["model"]["reused"] is True
     assert second["model"]["version"] == first["model"]["version"]
+    assert second["model"]["labelled"] == first["model"]["labelled"]
     assert "Using the model kept in" in said
 
 
-def test_without_mosquitto_the_embedded_broker_does_for_a_first_look(cache: Path) -> None:
-    summary, said = demo(cache, "--duration", "3", "--speed", "4", "--embedded-broker")
+def test_without_mosquitto_the_embedded_broker_does_for_a_first_look(cache: Path, tmp_path: Path) -> None:
+    usual, _ = demo(cache, "--duration", "1")
+    summary, said = demo(tmp_path, "--duration", "3", "--speed", "4", "--embedded-broker")
+    assert summary["model"]["reused"] is False
+    assert summary["model"]["version"] == usual["model"]["version"]  # the seed decides, not the way there
     require_complete(summary)
     assert summary["broker"]["kind"] == "embedded"
     assert "first look only" in said
@@ -137,26 +144,27 @@ def test_until_a_signal_with_page_and_lines_and_then_nothing_is_left(cache: Path
 
 @pytest.mark.broker
 def test_stopped_while_learning_leaves_nothing(tmp_path: Path) -> None:
-    broker = free_port()
+    broker, cache, scratch = free_port(), tmp_path / "cache", tmp_path / "scratch"
+    scratch.mkdir()
     with subprocess.Popen(
         [
             sys.executable, "-m", "disc_stream", "demo", "--devices", "2", "--minutes", "2",
-            "--train-epochs", "1000", "--cache", str(tmp_path), "--no-page", "--broker-port", str(broker),
+            "--train-epochs", "1000", "--cache", str(cache), "--no-page", "--broker-port", str(broker),
         ],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)},
     ) as process:  # fmt: skip
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("Learning from"):
                 break
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".learning-*/new/run/checkpoint")) and time.monotonic() < deadline:
+        while not list(scratch.glob("*/state/retraining/run/checkpoint")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         said = process.stderr.read()
         assert process.wait(60) == 130
     assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+    assert list(cache.iterdir()) == list(scratch.glob("disc-stream-demo-*")) == []
     assert not port_taken(broker)
 
 

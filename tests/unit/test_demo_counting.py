@@ -11,7 +11,7 @@ from disc_stream.data.types import UNLABELLED
 from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.notes import TruthNotes
 from disc_stream.demo.truth import RecordedTruth, TruthComparison, TruthTape, majority_of
-from disc_stream.types import Channel, Label, SampleBatch, SoftLabel, WindowSpec
+from disc_stream.types import NOT_WORN, UNKNOWN, Channel, Label, SampleBatch, SoftLabel, WindowSpec
 from disc_stream_edge.publisher import Published
 
 SPEC = WindowSpec(samples=8, hop=4, input_samples=4)
@@ -83,11 +83,20 @@ class TestTally:
     def test_without_labels_there_is_no_latency(self) -> None:
         assert DeliveryCounts(SPEC).summary(1.0)["latency_ms"] is None
 
+    def test_boots_that_were_not_published_live_count_nowhere(self) -> None:
+        counts = DeliveryCounts(SPEC)
+        counts.on_publish(published(0, boot=2))
+        counts.on_batch(batch(0, boot=1))
+        assert not counts.receive(label(0, boot=1), 1.0)
+        assert counts.open == 2  # the message and its window, both of boot 2
+        assert counts.summary(1.0)["labels"]["duplicates"] == 0
+
     def test_three_threads_at_once(self) -> None:
         counts = DeliveryCounts(SPEC)
         n = 2_000
+        counts.on_publish(published(0))  # a message comes nowhere before it is published
         work = (
-            lambda: [counts.on_publish(published(seq)) for seq in range(n)],
+            lambda: [counts.on_publish(published(seq)) for seq in range(1, n)],
             lambda: [counts.on_batch(batch(seq)) for seq in range(n)],
             lambda: [counts.receive(label(window), 1.0) for window in range(n)],
         )
@@ -132,7 +141,7 @@ class TestTruth:
 class TestTruthComparison:
     def fill(self, labels: list[tuple[int, int, int]]) -> tuple[TruthComparison, TruthTape]:
         """Windows with (truth, raw, smoothed)."""
-        comparison = TruthComparison(n_clusters=3, n_activities=3, window=8)
+        comparison = TruthComparison(n_activities=3, window=8)
         tape = TruthTape(start_us=0, fs=1.0)
         comparison.follow({"d1": tape})
         for window, (truth, raw, smoothed) in enumerate(labels):
@@ -157,8 +166,28 @@ class TestTruthComparison:
         comparison.add(label(2, t0_us=8_000_000, raw=1, smoothed=1))
         assert comparison.raw.windows == 2
 
+    def test_ids_of_any_size_and_the_two_states_are_groups_of_their_own(self) -> None:
+        ids = [4_000_000_000, UNKNOWN, NOT_WORN, *range(40)]
+        comparison, _ = self.fill([(0, one, one) for one in ids])
+        assert comparison.raw.windows == len(ids)
+        assert [comparison.raw.of(one)[0] for one in ids] == [1] * len(ids)
+        assert not comparison.raw.of(77).any()
+
+    def test_who_wants_it_is_told_of_each_window_once_it_was_compared(self) -> None:
+        told: list[tuple[int, int]] = []
+        comparison = TruthComparison(
+            n_activities=3, window=8, tell=lambda truth, label: told.append((truth, label.window))
+        )
+        tape = TruthTape(start_us=0, fs=1.0)
+        comparison.follow({"d1": tape})
+        comparison.add(label(0, t0_us=0))
+        assert told == []
+        tape.append(np.full(16, 2, dtype=np.int16))
+        comparison.add(label(1, t0_us=8_000_000))
+        assert told == [(2, 0), (2, 1)]
+
     def test_nothing_compared_is_no_score(self) -> None:
-        assert TruthComparison(n_clusters=2, n_activities=2, window=8).summary() is None
+        assert TruthComparison(n_activities=2, window=8).summary() is None
 
     def test_notes_say_whose_word_it_is_and_wait_for_enough_windows(self) -> None:
         comparison, tape = self.fill([(1, 2, 2)] * 4)

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disc_stream.demo.collect import window_spec
 from disc_stream.demo.fleet import ReplayFleet, SyntheticFleet
-from disc_stream.demo.model import Plan, cache_key, default_cache, minutes, window_spec
+from disc_stream.demo.kept import KeptModels, default_cache
+from disc_stream.demo.model import Plan, cache_key, minutes
 from disc_stream.errors import BrokerError, ConfigError, PortInUseError
 from disc_stream.localbroker import start as brokers
 from disc_stream.localbroker.mosquitto import Mosquitto
@@ -98,15 +100,13 @@ def test_without_mosquitto_the_embedded_broker_is_used_and_says_what_it_cannot(
 
 
 class TestFleet:
-    def test_what_is_labelled_follows_what_was_learned_from_whether_or_not_it_was_streamed(self) -> None:
-        learning, reusing = SyntheticFleet(2, seed=3), SyntheticFleet(2, seed=3)
-        for source in learning.training_sources(5.0):
+    def test_what_is_labelled_follows_what_was_learned_from(self) -> None:
+        fleet, whole = SyntheticFleet(2, seed=3), SyntheticFleet(2, seed=3)
+        for source in fleet.training_sources(5.0):
             assert sum(len(b.samples) for b in source.batches(40)) == 250
-        reusing.skip(5.0)
-        for a, b in zip(
-            learning.sources(boot=1, start_us=0), reusing.sources(boot=1, start_us=0), strict=True
-        ):
-            np.testing.assert_array_equal(next(a.batches(100)).samples, next(b.batches(100)).samples)
+        for live, source in zip(fleet.sources(boot=2, start_us=0), whole.training_sources(7.0), strict=True):
+            *_, last = source.batches(250)
+            np.testing.assert_array_equal(next(live.batches(100)).samples, last.samples)
 
     def test_the_truth_follows_the_stream(self) -> None:
         fleet = SyntheticFleet(1, seed=0)
@@ -136,6 +136,15 @@ class TestKeptModels:
         }
         assert key not in others
         assert len(others) == 6
+
+    def test_a_kept_model_that_is_damaged_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        kept = KeptModels(tmp_path, retrain=False)
+        assert kept.find("abc") is None
+        (tmp_path / "abc").mkdir()
+        (tmp_path / "abc" / "facts.json").write_text("{}", encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"abc.*cannot be used"):
+            kept.find("abc")
+        assert KeptModels(tmp_path, retrain=True).find("abc") is None
 
     def test_models_are_kept_in_the_users_cache_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
