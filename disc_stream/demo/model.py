@@ -165,8 +165,9 @@ def _put_in(service: DemoService, found: KeptModel) -> str:
         work = Work(service.state)
         try:
             if found.run.is_dir():
+                work.begin({"kept": info.version})
                 shutil.copytree(found.run, work.run)
-                work.keep_run(info.version, ())
+                work.finish(info.version, ())
         finally:
             work.close()
         return registry.promote(info.number, WHO, "kept by an earlier demo").version
