@@ -15,6 +15,63 @@ from pydantic_core import PydanticCustomError
 from disc_stream.errors import ConfigError, InputNotFoundError
 
 
+class RetrainConfig(BaseModel):
+    """When a server retrains, with what limits, and how: the mapping ``retrain`` of its configuration.
+
+    Without a trigger it makes the first model of an empty registry, and then only what is asked for by hand.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    every_h: float | None = Field(None, gt=0, le=8_784, title="Hours from one retraining to the next")
+    at: str | None = Field(
+        None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$", title="Time of day (UTC) of those, HH:MM"
+    )
+    windows: int | None = Field(None, ge=1, title="New windows after which it retrains")
+    devices: int | None = Field(None, ge=1, title="New devices after which it retrains")
+    drift: bool = Field(False, title="Retrain when the fleet's motion has changed")
+    min_windows: int = Field(1_000, ge=8, title="New windows without which it never retrains")
+    cooldown_h: float = Field(6.0, ge=0, le=8_784, title="Hours after a retraining without another one")
+    threads: int = Field(1, ge=1, title="Threads of a retraining")
+    memory_mb: int = Field(4_096, ge=256, title="Memory of a retraining, in MiB")
+    nice: int = Field(19, ge=0, le=19, title="Priority of a retraining below that of the server")
+    gpu: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9,/:-]+$",
+        title="GPU of a retraining",
+        description="CUDA_VISIBLE_DEVICES, or none for no GPU; default: what the server sees",
+    )
+    grace_s: float = Field(10.0, gt=0, le=600, title="Seconds from asking it to stop to killing it")
+    learn_windows: int = Field(20_000, ge=8, title="Windows to learn from, at most")
+    half_life_days: float = Field(7.0, gt=0, title="Age at which windows count half")
+    window_s: float = Field(2.56, ge=0.1, title="Length of windows, for a first model")
+    method: str = Field("disc", pattern=r"^[a-z][a-z0-9-]*$", title="disc, dsc or disc-plus")
+    preset: str = Field("small", pattern=r"^[a-z][a-z0-9-]*$", title="Preset of the method")
+    settings: dict[str, Any] = Field(default_factory=dict, title="Settings that replace the preset's")
+    clusters: int | None = Field(None, ge=1, le=4_096, title="How many; default: as many as in production")
+    from_scratch: bool = Field(False, title="Do not go on from the weights in production")
+    seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
+    sign: Path | None = Field(None, title="Private key to sign new versions with")
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> Self:
+        if self.at is not None and (self.every_h is None or self.every_h % 24):
+            raise PydanticCustomError("at_of_day", "at needs whole days")
+        return self
+
+    @field_validator("settings")
+    @classmethod
+    def _named_as_options_are(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if wrong := [name for name in settings if not name.isidentifier()]:
+            raise PydanticCustomError("setting_name", "{name} is no name", {"name": repr(wrong[0])[:80]})
+        return settings
+
+    @property
+    def watches(self) -> bool:
+        """Whether anything but a person starts a retraining once there is a model."""
+        return self.drift or any(value is not None for value in (self.every_h, self.windows, self.devices))
+
+
 class ServeConfig(BaseModel):
     """All settings of ``disc-stream serve``."""
 
@@ -58,6 +115,9 @@ class ServeConfig(BaseModel):
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
+    memory_mb: int = Field(
+        1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"
+    )
     max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
     idle_s: float = Field(300.0, gt=0, title="Devices silent for so many seconds leave the memory")
     state: Path | None = Field(None, title="State folder", description="default: in the user's state folder")
@@ -92,6 +152,9 @@ class ServeConfig(BaseModel):
         30.0, gt=0, title="With a backlog, the labels of windows older than this many seconds are deferred"
     )
     shutdown_s: float = Field(10.0, gt=0, title="Deadline of a graceful stop")
+    retrain: RetrainConfig | None = Field(
+        None, title="Retraining", description="a mapping: when, with what limits, how; see RetrainConfig"
+    )
 
     @field_validator("trusted_key", mode="before")
     @classmethod
@@ -108,7 +171,34 @@ class ServeConfig(BaseModel):
             raise PydanticCustomError("bundle_and_collect", "a model labels what is received")
         if self.bundle is not None and self.models is not None:
             raise PydanticCustomError("bundle_and_models", "there can be one model at a time")
+        if self.retrain is not None and self.models is None:
+            raise PydanticCustomError("retrain_without_models", "a retraining needs a registry")
         return self
+
+
+# Message and remedy of what is wrong with settings together.
+_OF_TOGETHER = {
+    "missing_bundle": (
+        "the setting 'bundle' is missing",
+        "Give --bundle or --models, or put one into a --config file; --collect receives without a model",
+    ),
+    "bundle_and_collect": (
+        "--collect and a bundle or a registry exclude each other",
+        "Give --bundle or --models to label, --collect not to",
+    ),
+    "bundle_and_models": (
+        "--bundle and --models exclude each other",
+        "Give --models alone; disc-stream models add puts a bundle into the registry",
+    ),
+    "retrain_without_models": (
+        "retraining needs a registry, which new versions go into",
+        "Give --models; disc-stream models init makes one",
+    ),
+    "at_of_day": (
+        "retraining at a time of day needs an interval of whole days",
+        "Give --retrain-every-h 24, or another multiple of 24",
+    ),
+}
 
 
 def default_state(client_id: str) -> Path:
@@ -122,13 +212,17 @@ def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeCon
 
     Args:
         file: YAML with the names of ``ServeConfig`` as keys; None for no file.
-        options: settings given on the command line, by the same names.
+        options: settings given on the command line, by the same names; ``retrain`` is a mapping of those
+            that are given, and leaves the file's others as they are.
 
     Raises:
         InputNotFoundError: if there is no such file.
         ConfigError: naming the key, and the file or the option, that is wrong.
     """
-    settings = {**(_read_yaml(file) if file is not None else {}), **options}
+    read = _read_yaml(file) if file is not None else {}
+    settings = {**read, **options}
+    if isinstance(read.get("retrain"), dict) and isinstance(options.get("retrain"), Mapping):
+        settings["retrain"] = {**read["retrain"], **options["retrain"]}
     try:
         return ServeConfig.model_validate(settings)
     except ValidationError as error:
@@ -162,30 +256,18 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
     problems = error.errors(include_input=False, include_url=False)
     # A mistyped key also leaves the right one missing: it is the mistyped one that helps.
     problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    match problem["type"]:
-        case "missing_bundle":
-            return ConfigError(
-                "the setting 'bundle' is missing",
-                remedy="Give --bundle or --models, or put one into a --config file; --collect receives "
-                "without a model",
-            )
-        case "bundle_and_collect":
-            return ConfigError(
-                "--collect and a bundle or a registry exclude each other",
-                remedy="Give --bundle or --models to label, --collect not to",
-            )
-        case "bundle_and_models":
-            return ConfigError(
-                "--bundle and --models exclude each other",
-                remedy="Give --models alone; disc-stream models add puts a bundle into the registry",
-            )
-    key = str(problem["loc"][0])
-    where = (
-        f"option --{key.replace('_', '-')}" if key in options or file is None else f"{key!r} in {str(file)!r}"
-    )
+    if problem["type"] in _OF_TOGETHER:
+        message, remedy = _OF_TOGETHER[problem["type"]]
+        return ConfigError(message, remedy=remedy)
+    loc = problem["loc"]
+    key = ".".join(str(part) for part in loc[: 2 if loc[0] == "retrain" else 1])
+    name = key.replace(".", "-").replace("_", "-")
+    given = {f"retrain.{inner}" for inner in options.get("retrain") or ()} | set(options)
+    where = f"option --{name}" if key in given or file is None else f"{key!r} in {str(file)!r}"
     match problem["type"]:
         case "extra_forbidden":
-            known = ", ".join(ServeConfig.model_fields)
+            model = RetrainConfig if key.startswith("retrain.") else ServeConfig
+            known = ", ".join(model.model_fields)
             return ConfigError(f"unknown key {where}", remedy=f"Known: {known}")
         case "missing":
             option = f"--{key.replace('_', '-')}"

@@ -159,7 +159,8 @@ def _read_array(member: IO[bytes], size: int, name: str) -> npt.NDArray[Any]:
         raise ValueError(f"{name!r:.80} is of version {version} of npy")
     try:
         shape, by_columns, dtype = _HEADERS[version](member)
-    except (SyntaxError, TokenError) as error:  # numpy reads it as an expression of Python
+    except (SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:
+        # numpy reads it as an expression of Python
         raise ValueError(f"{name!r:.80} has a header that is none of npy") from error
     if dtype.hasobject:
         raise ValueError(f"Object arrays are not read, and {name!r:.80} is one")

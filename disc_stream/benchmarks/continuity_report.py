@@ -24,9 +24,9 @@ _KEPT_HEAD = (
 )
 _APPEARED_HEAD = (
     "| dataset | held back | method | start (learning rate) | seed | found at "
-    "| windows (minutes) of it until then | recall, precision of its id | others moved | called unknown before | known called unknown |\n"
-    + "|---" * 11 + "|"
-)  # fmt: skip
+    "| windows (minutes) of it until then | recall, precision of its id | others moved "
+    "| called unknown before | known called unknown |\n" + "|---" * 11 + "|"
+)
 
 
 def summary(cell: ContinuityCell) -> dict[str, Any]:

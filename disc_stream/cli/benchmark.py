@@ -11,6 +11,7 @@ import typer
 
 from disc_stream.cli.benchmark_adapt import adapt
 from disc_stream.cli.benchmark_continuity import continuity
+from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_words import names, states
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
 app.command()(continuity)
+app.command()(drift)
 app.command()(adapt)
 app.command()(fairness)
 app.command()(swap)

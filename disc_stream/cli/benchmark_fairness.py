@@ -20,6 +20,9 @@ def fairness(
             "--kind", help="huge, many or garbage: what the attacker sends. Repeatable; default all."
         ),
     ] = None,
+    memory_mb: Annotated[
+        int, typer.Option("--memory-mb", metavar="MIB", help="Of the server, as `serve --memory-mb` has it.")
+    ] = 1024,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Model of the server. Default: one that costs nothing.")
     ] = None,
@@ -50,7 +53,7 @@ def fairness(
     with Console(stderr=True).status("measuring") as status:
         report = run(
             load,
-            FairnessPlan(minutes, kinds, bundle),
+            FairnessPlan(minutes, kinds, bundle, {"memory_mb": memory_mb}),
             broker,
             lambda what: status.update(f"measuring {what}"),
         )
@@ -68,7 +71,11 @@ def _print(report: dict[str, Any]) -> None:
             f"longest; memory {report[name]['rss_mib']} MiB"
         )
     attacker, fleet = report["attacker"], report["fleet"]
-    say(f"ratio {report['ratio_p99']}; {fleet['labels']:,} of {fleet['labels_expected']:,} labels")
+    memory = report["memory"]
+    say(
+        f"ratio {report['ratio_p99']}; {fleet['labels']:,} of {fleet['labels_expected']:,} labels; memory at "
+        f"most {memory['peak_mib']} of {memory['limit_mib']:.0f} MiB"
+    )
     say(
         f"attacker: {attacker['messages_s']:,} messages/s, {attacker['megabytes_s']} MB/s; "
         f"told {', '.join(attacker['told']) or 'nothing'}; {report['over_quota']:,} refused"

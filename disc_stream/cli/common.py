@@ -24,6 +24,7 @@ _PROBES = {
     "server": ("starlette", "uvicorn"),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
+    "drift": ("river",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
     "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),

@@ -78,6 +78,18 @@ def retrain(
     who: Annotated[
         str | None, typer.Option("--who", help="For the history. Default: your user name.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what there is to learn from, and whether it is due."),
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="With --dry-run: the server's YAML file, for its rules of retraining."),
+    ] = None,
+    until_stdin_ends: Annotated[
+        bool,
+        typer.Option("--until-stdin-ends", hidden=True, help="End with the process that has started it."),
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -92,8 +104,21 @@ def retrain(
     A retraining that was stopped goes on where it was when the same command is
     given again.
 
+    With --dry-run it says how much there is to learn from and, with the --config
+    of a server, whether that would retrain now, and why.
+
     Example: disc-stream retrain --models models --why "weekly"
     """
+    if dry_run:
+        from disc_stream.cli.retrain_dryrun import tell_dry_run
+
+        setup_logging(verbose)
+        tell_dry_run(models, state_folder(state), prefix, (windows, window_s), config, as_json=as_json)
+        return
+    if config is not None:
+        raise ConfigError("--config goes with --dry-run", remedy="Give the settings as options instead")
+    if until_stdin_ends:
+        _end_with_stdin()
     require_extras("disc-stream retrain", "train", "export")
     from disc_stream.registry import user_name
     from disc_stream.retraining.pipeline import retrain as run
@@ -108,7 +133,7 @@ def retrain(
             "models": models, "state": folder, "prefix": prefix, "method": method, "preset": preset,
             "settings": parse_settings(settings or []), "clusters": clusters, "windows": windows,
             "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
-            "seed": seed, "device": device, "sign_key": sign,
+            "seed": seed, "device": device, "threads": threads, "sign_key": sign,
             "trusted_key": tuple(trusted_key) if trusted_key else None,
             "promote": not no_promote, "why": why, "who": who or user_name(),
         },
@@ -125,6 +150,18 @@ def retrain(
         _tell_outcome(outcome, models)
     if outcome.rejected:
         raise typer.Exit(REJECTED)
+
+
+def _end_with_stdin() -> None:
+    """End at once when stdin does: whoever has started us is gone. What is done is on disk."""
+    import threading
+
+    def wait() -> None:
+        while os.read(0, 1024):  # not sys.stdin: a thread that waits in there is in the way of our own end
+            pass
+        os._exit(143)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _request(kind: type[RetrainRequest], values: dict[str, Any]) -> RetrainRequest:
@@ -198,5 +235,8 @@ def _tell_outcome(outcome: Outcome, models: Path) -> None:
     elif outcome.deployment is not None:
         say("it is in production")
         say(f"next: disc-stream clusters list {where}")
+    elif version.ids is not None:
+        say("nothing new was learned: it is the model of that version, which was in production before")
+        say(f"next: disc-stream models list {where}")
     else:
         say(f"next: disc-stream models promote {version.number} {where} --why REASON")

@@ -107,6 +107,30 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
     ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-mb",
+            metavar="MIB",
+            help="Memory of both processes, which all queues together respect. Default: 1024",
+        ),
+    ] = None,
+    retrain_every_h: Annotated[
+        float | None, typer.Option("--retrain-every-h", help="Retrain every so many hours.")
+    ] = None,
+    retrain_at: Annotated[
+        str | None,
+        typer.Option("--retrain-at", help="At this time of day (UTC, HH:MM), with --retrain-every-h."),
+    ] = None,
+    retrain_windows: Annotated[
+        int | None, typer.Option("--retrain-windows", help="Retrain after so many new windows.")
+    ] = None,
+    retrain_devices: Annotated[
+        int | None, typer.Option("--retrain-devices", help="Retrain after so many new devices.")
+    ] = None,
+    retrain_drift: Annotated[
+        bool, typer.Option("--retrain-drift", help="Retrain when the fleet's motion has changed.")
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -120,6 +144,10 @@ def serve(
     With --models it serves what a registry has in production. Another version, a
     rollback, a name or a merge takes effect within seconds, between two batches.
     While the registry is empty it only collects, for a first `retrain`.
+
+    With an option such as --retrain-every-h, or `retrain` in the --config file, it
+    learns by itself: a first model as soon as there are enough windows, and new
+    versions from then on, in a process of their own that is as polite as can be.
 
     With --collect it needs no model: what it keeps is a first model's training
     data (`disc-stream data export`), and is labelled later, from its beginning,
@@ -140,10 +168,16 @@ def serve(
         "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
         "adapt": adapt or None,
-        "threads": threads, "collect": collect or None, "http_token": http_token,
+        "threads": threads, "memory_mb": memory_mb, "collect": collect or None, "http_token": http_token,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
+    rules = {
+        "every_h": retrain_every_h, "at": retrain_at, "windows": retrain_windows, "devices": retrain_devices,
+        "drift": retrain_drift or None,
+    }  # fmt: skip
+    if any(value is not None for value in rules.values()):
+        options["retrain"] = {name: value for name, value in rules.items() if value is not None}
     if no_http and http is not None:
         raise ConfigError("--http and --no-http exclude each other", remedy="Give one of them")
     if no_http:
@@ -217,7 +251,11 @@ def _say_ready(server: Server) -> None:
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
     if model is None and server.config.models is not None:
         say(f"collecting what is sent to {server.broker}: none of {server.config.models} serves yet")
-        say("next: disc-stream retrain, once enough has come")
+        rules = server.config.retrain
+        if rules is None:
+            say("next: disc-stream retrain, once enough has come")
+        else:
+            say(f"the first model is learned once about {rules.min_windows:,} windows have come")
         return
     if model is None:
         say(f"collecting what is sent to {server.broker}, without labels{page}")

@@ -170,8 +170,8 @@ def share_out(quota: int, sizes: list[int], random: np.random.Generator) -> list
     """Parts of a quota, as even as the sizes allow; never more than a size.
 
     Example:
-        >>> share_out(10, [1, 9, 9], np.random.default_rng(0))
-        [1, 4, 5]
+        >>> share_out(9, [1, 7, 7], np.random.default_rng(0))
+        [1, 4, 4]
     """
     shares = [0] * len(sizes)
     left = min(quota, sum(sizes))

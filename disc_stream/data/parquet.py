@@ -201,7 +201,7 @@ def _read_file(file: Path) -> tuple[ExportHeader, _Part]:
             _check_expansion(parquet.metadata.num_rows, header, file)
             table = parquet.read(columns=["device", "boot", "t0_us", "samples"])
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-        flat = columns["samples"].flatten().to_numpy(zero_copy_only=False)
+        flat = _numbers_of_lists(columns["samples"])
         shape = (table.num_rows, header.window.samples, len(header.channels))
         part = _Part(
             _devices(columns["device"]),
@@ -217,6 +217,20 @@ def _read_file(file: Path) -> tuple[ExportHeader, _Part]:
     if not np.isfinite(part.samples).all():
         raise DataError(f"{str(file)!r} has samples that are not finite", remedy="Export again")
     return header, part
+
+
+def _numbers_of_lists(column: Any) -> npt.NDArray[Any]:
+    """The values of a column of lists, one after the other.
+
+    Raises:
+        ValueError: if it is of another type.
+    """
+    import pyarrow as pa
+
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise ValueError(f"its samples are no lists, but {column.type}")
+    flat: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+    return flat
 
 
 def _check_expansion(rows: int, header: ExportHeader, file: Path) -> None:

@@ -228,6 +228,10 @@ def _phases(load: Load, plan: FairnessPlan, scene: _Scene, say: Say) -> dict[str
         },
         "ratio_p99": round(attacked["p99"] / undisturbed["p99"], 2),
         "rss_growth_mib": _mib(during - before),
+        "memory": {
+            "peak_mib": _mib(during),
+            "limit_mib": _mib(server.counters.get("memory_limit_bytes", 0)),
+        },
         "attacker": {
             **sent,
             "megabytes_s": round(sent["bytes"] / plan.minutes / 60e6, 1),

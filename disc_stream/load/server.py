@@ -15,10 +15,10 @@ from typing import Any
 
 from disc_stream.errors import BrokerError
 from disc_stream.interpreter import python_module
-from disc_stream.load.memory import rss_bytes
 from disc_stream.load.plan import WARM, Load
 from disc_stream.load.processes import Lines, read_line
 from disc_stream.load.viewer import Viewer
+from disc_stream_server.memory import family_bytes
 
 UNLIMITED = MappingProxyType({"device_messages_s": 1e9, "device_bytes_s": 1e12})
 """Settings for devices that are to send as fast as it goes."""
@@ -116,7 +116,7 @@ class Server:
 
     def rss_bytes(self) -> int:
         """Memory of both processes of the server."""
-        return rss_bytes(self.process.pid)
+        return family_bytes(self.process.pid)
 
     def stop(self) -> int:
         """End it gracefully; its exit code."""

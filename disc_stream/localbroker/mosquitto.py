@@ -116,6 +116,7 @@ def _settings(port: int) -> str:
         "persistence false",
         "max_queued_messages 0",
         "max_inflight_messages 1000",
+        "set_tcp_nodelay true",  # as `disc-stream broker config` has it
         "log_dest stderr",
         "log_type error",
         "log_type warning",

@@ -21,6 +21,7 @@ from disc_stream.types import Float32Array, IntArray, Label
 
 _BATCH = 64
 _REPEATS = 5
+_FEW = 20  # windows, of which fewer say nothing
 
 
 class GateLimits(BaseModel):
@@ -35,6 +36,11 @@ class GateLimits(BaseModel):
     effective: float = Field(
         0.4, ge=0, le=1, description="least share of the clusters that is used, exp(entropy) over K"
     )
+    anchors: int = Field(
+        16,
+        ge=0,
+        description="least number of windows with an id that is in production; else none can be kept",
+    )
     far: float = Field(3.0, gt=0, description="novelty from which on an anchor is not covered")
     coverage: float = Field(0.9, ge=0, le=1, description="least share of the anchors that is covered")
     continuity: float = Field(
@@ -44,20 +50,39 @@ class GateLimits(BaseModel):
     carry_over: float = Field(0.1, ge=0, description="by what part carry-over may be less than before")
     flips: float = Field(0.05, ge=0, description="by how much labels may change more often, a window")
     moved: float = Field(0.3, ge=0, le=1, description="share of recent windows that may change their id")
-    moved_of_one: float = Field(0.6, ge=0, le=1, description="the same of one named cluster")
+    moved_of_one: float = Field(
+        0.6, ge=0, le=1, description=f"the same of one named cluster that has at least {_FEW} of them"
+    )
     latency_s: float = Field(1.0, gt=0, description=f"for a batch of {_BATCH} windows on this machine")
 
 
 @dataclass(frozen=True, slots=True)
-class Shadow:
-    """The last windows in the spool as they were published, and as the candidate would have labelled them.
+class Anchored:
+    """Where the candidate puts the anchors.
 
     Args:
-        published: (n,) public ids after smoothing, by the model in production.
+        rows: (n,) of the candidate.
+        distance: (n,) squared, to the row's centroid.
+        weights: (n,) number of windows that each anchor stands for.
+    """
+
+    rows: IntArray
+    distance: Float32Array
+    weights: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """The last labelled windows as they were published, and as the candidate would have labelled them.
+
+    Args:
+        asked: number of windows that the candidate was given.
+        published: (n,) public ids after smoothing, of the windows that it labels.
         labels: n labels of the candidate, with the ids that it would have.
         named: public ids that people have named -> their names.
     """
 
+    asked: int
     published: IntArray
     labels: Sequence[Label]
     named: dict[int, str]
@@ -105,28 +130,34 @@ def check_collapse(rows: IntArray, n_rows: int, limits: GateLimits) -> list[Gate
     ]
 
 
-def check_coverage(
-    rows: IntArray, distance: Float32Array, candidate: Model, limits: GateLimits
-) -> GateCheck | None:
-    """Does the candidate know the motion of the anchors? None if there are no anchors.
-
-    Args:
-        rows: (n,) of the anchors, by the candidate.
-        distance: (n,) squared, to their centroids.
-        candidate: the model.
-        limits: see there.
-    """
-    if not len(rows):
-        return None
-    q95 = np.array([one.distance_q95 or np.inf for one in candidate.catalogue.clusters])
-    covered = float((distance <= limits.far * q95[rows]).mean())
-    return GateCheck(
-        measure="coverage",
-        value=covered,
-        limit=limits.coverage,
-        passed=covered >= limits.coverage,
-        reason=f"{covered:.1%} of the anchors are near a centroid (novelty up to {limits.far:g})",
-    )
+def check_coverage(anchors: Anchored, candidate: Model, limits: GateLimits) -> list[GateCheck]:
+    """Are there anchors, and does the candidate know their motion?"""
+    n = len(anchors.rows)
+    checks = [
+        GateCheck(
+            measure="anchors",
+            value=n,
+            limit=limits.anchors,
+            passed=n >= limits.anchors,
+            reason=f"{n} windows have an id that is in production, by which clusters are found again",
+        )
+    ]
+    if n:
+        q95 = np.array(
+            [np.inf if one.distance_q95 is None else one.distance_q95 for one in candidate.catalogue.clusters]
+        )
+        near = anchors.distance <= limits.far * q95[anchors.rows]
+        covered = float(anchors.weights[near].sum() / anchors.weights.sum())
+        checks.append(
+            GateCheck(
+                measure="coverage",
+                value=covered,
+                limit=limits.coverage,
+                passed=covered >= limits.coverage,
+                reason=f"{covered:.1%} of the anchors are near a centroid (novelty up to {limits.far:g})",
+            )
+        )
+    return checks
 
 
 def check_continuity(alignment: Alignment, limits: GateLimits) -> list[GateCheck]:
@@ -165,11 +196,22 @@ def check_carry_over(old: float, new: float, limits: GateLimits) -> GateCheck:
 
 def check_shadow(shadow: Shadow, limits: GateLimits) -> list[GateCheck]:
     """What would have changed in the last windows of the spool?"""
-    if not shadow.labels:
+    if not shadow.asked:
         return []
+    labelled = len(shadow.labels) / shadow.asked
+    whole = GateCheck(
+        measure="windows labelled",
+        value=labelled,
+        limit=1.0,
+        passed=labelled == 1.0,
+        reason=f"{labelled:.1%} of the last {shadow.asked} windows would have a label",
+    )
+    if not shadow.labels:
+        return [whole]
     old, new = shadow.published, np.array([one.smoothed.label for one in shadow.labels])
     before, after, moved = _flips(shadow.labels, old), _flips(shadow.labels, new), old != new
     checks = [
+        whole,
         GateCheck(
             measure="flips",
             value=after,
@@ -186,7 +228,8 @@ def check_shadow(shadow: Shadow, limits: GateLimits) -> list[GateCheck]:
         ),
     ]
     worst = max(
-        ((float(moved[old == one].mean()), one) for one in shadow.named if (old == one).any()), default=None
+        ((float(moved[old == one].mean()), one) for one in shadow.named if (old == one).sum() >= _FEW),
+        default=None,
     )
     if worst is not None:
         share, one = worst

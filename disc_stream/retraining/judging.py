@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,56 +36,87 @@ class Judged:
     Args:
         checks: of the gate.
         alignment: which ids its rows go on with; None where nothing was in production.
+        anchors: that it was made with; None likewise.
         described: its rows in words.
     """
 
     checks: tuple[GateCheck, ...]
     alignment: Alignment | None
+    anchors: AnchorSet | None
     described: tuple[Described, ...]
 
 
-def judge(
-    candidate: Model, data: tuple[ReplaySet, Recent, StreamSpec], base: Base, request: RetrainRequest
-) -> Judged:
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a candidate is judged by.
+
+    Args:
+        replay: the windows that it has learned from.
+        recent: the last windows in the spool.
+        spec: channels, rate and lengths of both.
+        kept: anchors of earlier retrainings, of windows of the same shape; None for none.
+    """
+
+    replay: ReplaySet
+    recent: Recent
+    spec: StreamSpec
+    kept: AnchorSet | None = None
+
+
+def judge(candidate: Model, material: Material, base: Base, request: RetrainRequest) -> Judged:
     """Give a candidate its ids, and ask whether it may take over."""
-    replay, recent, spec = data
-    limits = request.limits
-    rows, distance = rows_of(candidate, replay.x)
+    replay, spec, limits = material.replay, material.spec, request.limits
+    rows, _ = rows_of(candidate, replay.x)
     checks = [gate.check_parity(candidate, limits)]
     checks += gate.check_collapse(rows, len(candidate.catalogue), limits)
     if base.version is None:
         checks.append(gate.check_latency(candidate, limits))
         nothing = (frozenset[str](),) * len(candidate.catalogue)
-        return Judged(tuple(checks), None, describe_rows(replay, spec, rows, nothing))
+        return Judged(tuple(checks), None, None, describe_rows(replay, spec, rows, nothing))
     wishes = wishes_of(base.clusters, base.ids)
-    anchors = anchors_of(replay, request.seed)
-    alignment = align_candidate(candidate, anchors, wishes)
-    known = replay.ids >= 0
-    coverage = gate.check_coverage(rows[known], distance[known], candidate, limits)
-    checks += [] if coverage is None else [coverage]
+    anchors = anchors_of(material, base.ids, request.seed)
+    seen = gate.Anchored(*rows_of(candidate, anchors.windows), anchors.weights)
+    alignment = align_candidate(candidate, anchors, seen.rows, wishes)
+    checks += gate.check_coverage(seen, candidate, limits)
     checks += gate.check_continuity(alignment, limits)
     checks += _carry_over(replay, rows, request)
-    checks += gate.check_shadow(_shadow(candidate, alignment, recent, wishes, base), limits)
+    checks += gate.check_shadow(_shadow(candidate, alignment, material.recent, wishes, base), limits)
     checks.append(gate.check_latency(candidate, limits))
     rejected = rejected_names(alignment.ids, base.clusters)
-    return Judged(tuple(checks), alignment, describe_rows(replay, spec, rows, rejected))
+    return Judged(tuple(checks), alignment, anchors, describe_rows(replay, spec, rows, rejected))
 
 
-def anchors_of(replay: ReplaySet, seed: int) -> AnchorSet:
-    """Anchors: a bounded choice of the windows that have an id."""
-    known = np.flatnonzero(replay.ids >= 0)
-    everything = AnchorSet.published(
+def anchors_of(material: Material, live: Sequence[int], seed: int, bounds: Bounds | None = None) -> AnchorSet:
+    """Anchors: a bounded choice of the windows with an id that is in production.
+
+    Those that were kept stand in for ids of which the spool has few windows left.
+
+    Args:
+        material: has them.
+        live: own ids of the rows in production.
+        seed: of the choice.
+        bounds: None for the usual ones.
+    """
+    bounds, replay = bounds or Bounds(), material.replay
+    known = np.flatnonzero(np.isin(replay.ids, live))
+    anchors = AnchorSet.published(
         replay.x[known],
         replay.ids[known],
         replay.devices[known],
         when_us=replay.when_us[known],
         distance=replay.distance[known],
     )
-    return everything.reduced(Bounds(), seed=seed)
+    if (kept := material.kept) is not None:
+        ids, counts = np.unique(anchors.ids, return_counts=True)
+        wanting = np.setdiff1d(np.array(live), ids[counts >= bounds.per_id])
+        there = set(zip(anchors.devices.tolist(), anchors.when_us.tolist(), strict=True))
+        again = [one in there for one in zip(kept.devices.tolist(), kept.when_us.tolist(), strict=True)]
+        anchors = anchors.joined(kept.select(np.isin(kept.ids, wanting) & ~np.array(again, dtype=bool)))
+    return anchors.reduced(bounds, seed=seed)
 
 
 def _carry_over(replay: ReplaySet, rows: IntArray, request: RetrainRequest) -> list[GateCheck]:
-    """On windows that the models in production have labelled; the newest of each device."""
+    """On windows that the models in production have labelled; the newest of them."""
     from disc_stream.training.plus.fitting import carry_over_of
 
     known = np.flatnonzero(replay.ids >= 0)
@@ -106,10 +138,14 @@ def _shadow(
     """Label the last windows in the spool as the candidate would have."""
     model = provisional(candidate, alignment, wishes, base.registry)
     ready = recent.inputs(model.manifest.window.input_samples)
+    before = {
+        (one.device, one.boot, one.window): wishes.public(label)
+        for one, label in zip(ready, recent.label.tolist(), strict=True)
+    }
     labels = [one.label for one in Pipeline(model).label(ready)]
-    published = np.array([wishes.public(one) for one in recent.published.tolist()], dtype=np.int64)
+    published = np.array([before[one.device, one.boot, one.window] for one in labels], dtype=np.int64)
     named = {one.id: one.name for one in base.clusters if one.name}
-    return gate.Shadow(published, labels, named)
+    return gate.Shadow(len(ready), published, labels, named)
 
 
 def window_set(replay: ReplaySet, spec: StreamSpec) -> WindowSet:

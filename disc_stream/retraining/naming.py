@@ -51,11 +51,9 @@ def wishes_of(clusters: Sequence[Cluster], live: Sequence[int]) -> Wishes:
     )
 
 
-def align_candidate(candidate: Model, anchors: AnchorSet, wishes: Wishes) -> Alignment:
-    """Ids for the rows of a candidate, by where it puts the anchors."""
-    rows, _ = rows_of(candidate, anchors.windows)
-    evidence = Evidence(anchors.ids, rows, len(candidate.catalogue), weights=anchors.weights)
-    return align(evidence, wishes)
+def align_candidate(candidate: Model, anchors: AnchorSet, rows: IntArray, wishes: Wishes) -> Alignment:
+    """Ids for the rows of a candidate, by where it puts the anchors: ``rows``, (n,)."""
+    return align(Evidence(anchors.ids, rows, len(candidate.catalogue), weights=anchors.weights), wishes)
 
 
 def proposal_of(alignment: Alignment | None, described: Sequence[Described], based_on: str | None) -> RowIds:

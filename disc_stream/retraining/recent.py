@@ -1,9 +1,14 @@
-"""The last windows in the spool, one after the other, with what they were labelled: for the shadow run."""
+"""The last windows that were labelled, with what was published for them: for the shadow run.
+
+Ids go on from version to version, so labels of all that were in production count: right after a promotion
+there are hardly any of the newest. Labels with an id that is gone say nothing of a candidate; they are left
+out.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,6 +20,7 @@ from disc_stream.types import Float32Array, IntArray
 from disc_stream_server.dataset.replay import LabelledWindow
 
 MAX_RECENT = 4_096
+MAX_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,9 @@ class Recent:
         segment: (n,) see ``ReadyInput``.
         t0_us: (n,) device time.
         label: (n,) public id that was published for it after smoothing.
-        own_row: (n,) 1 where the model in production labelled it, 0 elsewhere.
     """
 
-    ARRAYS: ClassVar[tuple[str, ...]] = ("x", "boots", "window", "segment", "t0_us", "label", "own_row")
+    ARRAYS: ClassVar[tuple[str, ...]] = ("x", "boots", "window", "segment", "t0_us", "label")
 
     x: Float32Array = field(repr=False)
     devices: npt.NDArray[np.str_] = field(repr=False)
@@ -41,44 +46,48 @@ class Recent:
     segment: IntArray = field(repr=False)
     t0_us: IntArray = field(repr=False)
     label: IntArray = field(repr=False)
-    own_row: IntArray = field(repr=False)
 
     def inputs(self, n_input: int) -> list[ReadyInput]:
-        """Those that the model in production has labelled, as the encoder takes them."""
-        rows = np.flatnonzero(self.own_row)
+        """As an encoder takes them that reads so many samples."""
         return [
             ReadyInput(
                 str(self.devices[i]), int(self.boots[i]), int(self.window[i]), int(self.t0_us[i]), 0,
                 int(self.segment[i]), self.x[i, :n_input],
             )
-            for i in rows
+            for i in range(len(self.x))
         ]  # fmt: skip
-
-    @property
-    def published(self) -> IntArray:
-        """(m,) what was published for them."""
-        return self.label[self.own_row > 0]
 
 
 class RecentWindows:
-    """Keeps the last ones that pass by.
+    """Keeps the last ones that pass by; long windows fewer of them.
 
     Args:
-        model: version in production, "" for none.
+        models: versions that are or were in production.
+        ids: public ids that are in use.
         most: how many are kept.
+        most_bytes: of samples.
     """
 
-    def __init__(self, model: str, most: int = MAX_RECENT) -> None:
-        self._model = model
-        self._kept: deque[tuple[ReadyInput, int, int]] = deque(maxlen=most)
+    def __init__(
+        self,
+        models: Collection[str],
+        ids: Collection[int],
+        most: int = MAX_RECENT,
+        most_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._models, self._ids = frozenset(models), frozenset(ids)
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: deque[tuple[ReadyInput, int]] = deque()
 
     def watch(self, windows: Iterator[LabelledWindow]) -> Iterator[LabelledWindow]:
         """The same windows, of which the last are kept."""
         for one in windows:
             label = one.label
-            if label is not None:
+            if label is not None and label.model in self._models and label.smoothed in self._ids:
                 ready = one.window._replace(samples=one.window.samples.astype(np.float32, copy=True))
-                self._kept.append((ready, label.smoothed, int(label.model == self._model)))
+                self._kept.append((ready, label.smoothed))
+                if len(self._kept) > min(self._most, max(1, self._most_bytes // ready.samples.nbytes)):
+                    self._kept.popleft()
             yield one
 
     def result(self) -> Recent:
@@ -93,5 +102,4 @@ class RecentWindows:
             segment=np.array([one.segment for one in ready], dtype=np.int64),
             t0_us=np.array([one.t0_us for one in ready], dtype=np.int64),
             label=np.array([one[1] for one in self._kept], dtype=np.int64),
-            own_row=np.array([one[2] for one in self._kept], dtype=np.int64),
         )

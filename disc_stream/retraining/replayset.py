@@ -2,14 +2,15 @@
 
 The rule. Windows are chosen in stretches of consecutive ones, so that what lasts is seen to last. A stretch
 belongs to the device that it comes from and to the cluster that most of its windows were labelled with. Every
-pair of device and cluster may keep an equal share of the windows; what a pair does not fill goes to others.
-Within a pair the stretches with the highest priority are kept,
+pair of device and cluster may keep an equal share of the windows; what a pair does not fill goes to others,
+and of what cannot be shared evenly each pair with one of the best stretches gets a window. Within a pair the
+stretches with the highest priority are kept, the last of them in part if its share ends there,
 
     priority = t · ln 2 / half-life + g,    g a Gumbel variate of (seed, device, boot, window),
 
 which draws without replacement, a stretch that is a half-life older with half the odds (Efraimidis and
 Spirakis 2006, doi:10.1016/j.ipl.2005.11.003, in the form of the Gumbel-max trick). The same spool, rules and
-seed give the same choice.
+seed give the same choice; that it is made while windows pass by changes nothing, for a share never grows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.clustering.anchors import share_out
 from disc_stream.errors import ConfigError
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Float32Array, IntArray
@@ -112,7 +112,7 @@ class _Stretch:
         return int(ids[counts.argmax()])
 
 
-_Kept = tuple[float, str, int, int, _Stretch]  # priority, then what tells equals apart
+_Kept = tuple[float, int, _Stretch]  # priority, its number to tell equals apart
 
 
 class ReplayChooser:
@@ -127,16 +127,21 @@ class ReplayChooser:
         self._rule, self._own_id = rule, own_id
         self._open: OrderedDict[str, _Stretch] = OrderedDict()
         self._groups: dict[tuple[str, int], list[_Kept]] = {}
-        self._n_kept = self._n_open = self._seen = 0
+        self._n_kept = self._n_open = self._n_closed = self._seen = 0
+
+    @property
+    def held(self) -> int:
+        """Windows in memory."""
+        return self._n_kept + self._n_open
 
     def take(self, windows: Iterable[LabelledWindow]) -> None:
         """Look at windows; those of a device come in order."""
         for one in windows:
             self._add(one)
-            if self._n_open > self._rule.windows:
+            if self._n_open > self._rule.windows // 2:
                 self._close(next(iter(self._open)))
-            if self._n_kept > self._rule.windows:
-                self._shrink(self._rule.windows * 3 // 4)
+            if self.held > 2 * self._rule.windows:
+                self._shrink()
 
     def _add(self, one: LabelledWindow) -> None:
         ready = one.window
@@ -159,11 +164,10 @@ class ReplayChooser:
 
     def _close(self, device: str) -> None:
         stretch = self._open.pop(device)
-        n = len(stretch.windows)
-        self._n_open -= n
-        self._n_kept += n
-        first = stretch.first
-        kept = (self._priority(stretch), device, first.boot, first.window, stretch)
+        self._n_open -= len(stretch.windows)
+        self._n_kept += len(stretch.windows)
+        self._n_closed += 1
+        kept = (self._priority(stretch), self._n_closed, stretch)
         heapq.heappush(self._groups.setdefault((device, stretch.cluster), []), kept)
 
     def _priority(self, stretch: _Stretch) -> float:
@@ -173,17 +177,15 @@ class ReplayChooser:
         gumbel = -math.log(-math.log((number + 0.5) / 2**64))
         return when_us / 1e6 * math.log(2) / self._rule.half_life_s + gumbel
 
-    def _shrink(self, wanted: int) -> None:
-        """Drop what is of the lowest priority until about so many windows are left."""
-        keys = sorted(self._groups)
+    def _shrink(self) -> None:
+        """Drop what is of the lowest priority until as many windows are left as are wanted."""
+        keys = list(self._groups)
         sizes = [sum(len(kept[-1].windows) for kept in self._groups[key]) for key in keys]
-        shares = share_out(wanted, sizes, np.random.default_rng(self._rule.seed))
-        for key, size, share in zip(keys, sizes, shares, strict=True):
-            heap, left = self._groups[key], size
-            while left > share and heap:
-                left -= len(heapq.heappop(heap)[-1].windows)
-            self._n_kept -= size - left
-            if not heap:
+        best = [max(self._groups[key])[:2] for key in keys]
+        for key, size, share in zip(keys, sizes, _shares(self._rule.windows, sizes, best), strict=True):
+            _cut(self._groups[key], size - share)
+            self._n_kept -= size - share
+            if not share:
                 del self._groups[key]
 
     def result(self) -> ReplaySet:
@@ -191,10 +193,47 @@ class ReplayChooser:
         for device in list(self._open):
             self._close(device)
         if self._n_kept > self._rule.windows:
-            self._shrink(self._rule.windows)
+            self._shrink()
         stretches = [kept[-1] for heap in self._groups.values() for kept in heap]
         stretches.sort(key=lambda one: (one.first.device, one.facts[0][2], one.first.boot, one.first.window))
         return _joined(stretches, self._seen)
+
+
+def _shares(wanted: int, sizes: list[int], best: list[tuple[float, int]]) -> list[int]:
+    """How many windows each pair keeps: as even as the sizes allow.
+
+    Args:
+        wanted: in all; fewer than the sizes together.
+        sizes: of the pairs.
+        best: highest priority of each pair; of what cannot be shared evenly, the highest get one more.
+
+    Example:
+        >>> _shares(10, [1, 9, 9], [(0.0, 1), (0.5, 2), (0.7, 3)])
+        [1, 4, 5]
+    """
+    level, left, n = 0, wanted, len(sizes)
+    for i, size in enumerate(sorted(sizes)):
+        if left < (size - level) * (n - i):
+            level += left // (n - i)
+            break
+        left -= (size - level) * (n - i)
+        level = size
+    shares = [min(size, level) for size in sizes]
+    hungry = sorted((i for i in range(n) if sizes[i] > level), key=lambda i: best[i], reverse=True)
+    for i in hungry[: wanted - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _cut(heap: list[_Kept], n: int) -> None:
+    """Drop the n windows of the lowest priority; of a stretch that stays in part, the last ones."""
+    while n:
+        stretch = heap[0][-1]
+        if len(stretch.windows) > n:
+            del stretch.windows[-n:], stretch.facts[-n:]
+            return
+        n -= len(stretch.windows)
+        heapq.heappop(heap)
 
 
 _NO_SAMPLES = np.empty((0, 0), dtype=np.float32)

@@ -8,6 +8,8 @@
       replay.npz      the windows to learn from
       run/            the training, with its checkpoints
       bundle/         the export
+      next.npz        the anchors, to be kept if it comes to an end
+      anchors.npz     windows with the ids that they were published under, also when the spool has lost them
       runs/VERSION/   runs of the versions in production, which the next retraining goes on from
 
 All of it holds or comes from recorded motion: ``data forget`` removes it as a whole.
@@ -16,6 +18,7 @@ All of it holds or comes from recorded motion: ``data forget`` removes it as a w
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection
@@ -27,14 +30,19 @@ from pydantic import Field
 
 from disc_stream.artifacts.manifest import ChannelInfo
 from disc_stream.artifacts.run import RUN_FILE
+from disc_stream.clustering.anchors import AnchorSet
+from disc_stream.data.anchorfile import read_anchors, write_anchors
 from disc_stream.data.archive import ArchiveHeader, read_archive, write_archive
-from disc_stream.errors import ConfigError, DataError, StorageError
+from disc_stream.errors import ConfigError, DataError, InputNotFoundError, StorageError
 from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream.types import Channel, WindowSpec
+from disc_stream_server.janitor import SPOOL
 from disc_stream_server.storage.forget import RETRAINING
 from disc_stream_server.storage.lock import FolderLock
+
+log = logging.getLogger(__name__)
 
 _SCHEMA, _VERSION = "disc-stream.replay", 1
 _ARRAYS = ("x", "ids", "boots", "t0_us", "when_us", "distance")
@@ -60,10 +68,16 @@ class Work:
         state: the state folder.
 
     Raises:
+        InputNotFoundError: if there is no state folder.
         StorageError: if another retraining holds it, or it cannot be used.
     """
 
     def __init__(self, state: Path) -> None:
+        if not (state / SPOOL).is_dir():
+            raise InputNotFoundError(
+                f"{str(state)!r} is no state folder of a server: it has no spool",
+                remedy="Give the server's --state",
+            )
         self.path = state / RETRAINING
         try:
             self._lock = FolderLock(self.path)
@@ -117,32 +131,75 @@ class Work:
         """Check that nobody has erased a device, and with it what is on its way.
 
         Raises:
-            ConfigError: if so.
+            ConfigError: if so; what was written since is removed, too.
         """
-        if self.plan() is None:
+        if not (self.path / "plan.json").exists():
+            self.discard()
             raise ConfigError(
                 "a device was erased during the retraining, and with it what it was learning from",
                 remedy="Run the same command again; the device is not in the next one",
             )
 
+    @property
+    def has_begun_well(self) -> bool:
+        """Whether there is anything of an unfinished retraining that would be lost."""
+        return (self.path / "replay.npz").exists()
+
     def discard(self) -> None:
         """Remove what is on its way."""
         (self.path / "plan.json").unlink(missing_ok=True)  # first: the rest is nothing without it
-        (self.path / "replay.npz").unlink(missing_ok=True)
+        for name in ("replay.npz", "next.npz"):
+            (self.path / name).unlink(missing_ok=True)
+        for part in self.path.glob("*.part"):  # of whoever was killed while writing
+            part.unlink(missing_ok=True)
         for folder in (self.run, self.bundle):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def keep_run(self, version: str, still: Collection[str]) -> None:
-        """The training has become a version: keep its run, and those of a few others."""
+    def finish(self, version: str, still: Collection[str]) -> None:
+        """The training has become a version: keep its run, those of a few others, and the anchors.
+
+        Args:
+            version: its content hash.
+            still: other versions whose runs are kept.
+        """
+        self.require_begun()
         runs = self.path / "runs"
         runs.mkdir(mode=0o700, exist_ok=True)
-        target = runs / version
-        shutil.rmtree(target, ignore_errors=True)
-        if self.run.is_dir():
-            self.run.replace(target)
+        if self.run.is_dir():  # else it was moved before we were killed
+            shutil.rmtree(runs / version, ignore_errors=True)
+            self.run.replace(runs / version)
         for other in runs.iterdir():
             if other.name != version and other.name not in still:
                 shutil.rmtree(other, ignore_errors=True)
+        if (self.path / "next.npz").exists():
+            (self.path / "next.npz").replace(self.path / "anchors.npz")
+        self.discard()
+
+    # -- the anchors --------------------------------------------------------------------------------------
+
+    def save_anchors(self, anchors: AnchorSet, spec: StreamSpec) -> None:
+        """Keep the anchors for the retrainings to come, once this one has come to an end.
+
+        Raises:
+            DataError: if the disk does not take them.
+        """
+        write_anchors(self.path / "next.npz", anchors, fs=spec.fs, channels=_channels(spec))
+
+    def load_anchors(self, spec: StreamSpec) -> AnchorSet | None:
+        """What an earlier retraining has kept; None if there is nothing that fits these windows."""
+        try:
+            anchors, header = read_anchors(self.path / "anchors.npz")
+        except InputNotFoundError:
+            return None
+        except DataError as error:
+            log.warning("the anchors of earlier retrainings are not used: %s", error)
+            return None
+        fits = (
+            header.fs == spec.fs
+            and header.channels == _channels(spec)
+            and anchors.windows.shape[1] == spec.window.samples
+        )
+        return anchors if fits else None
 
     # -- the replay set -----------------------------------------------------------------------------------
 
@@ -156,7 +213,7 @@ class Work:
         others, other = np.unique(recent.devices, return_inverse=True)
         header = ReplayHeader(
             fs=spec.fs,
-            channels=[ChannelInfo(name=c.name, unit=c.unit) for c in spec.channels],
+            channels=_channels(spec),
             hop=spec.window.hop,
             devices=devices.tolist(),
             recent_devices=others.tolist(),
@@ -196,6 +253,10 @@ class Work:
         channels = tuple(Channel(c.name, c.unit) for c in header.channels)
         samples = replay.x.shape[1]
         return replay, recent, StreamSpec(channels, header.fs, WindowSpec(samples, header.hop, samples))
+
+
+def _channels(spec: StreamSpec) -> list[ChannelInfo]:
+    return [ChannelInfo(name=c.name, unit=c.unit) for c in spec.channels]
 
 
 def _written(path: Path, text: str) -> None:

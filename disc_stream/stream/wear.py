@@ -120,14 +120,14 @@ class WearDetector:
         return bool(self._acc)
 
     def still(self, samples: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Which of many windows (n, T, C) are still; those that are not all finite count as still.
-
-        A window that is not still ends what is known of its device; the others are for ``update``.
-        """
-        moves = (samples[:, :, self._acc].std(1, dtype=np.float64) * self._to_mg >= self._rule.sd_mg).any(1)
+        """Which of many windows (n, T, C) are still: (n,); one that is not finite is not."""
+        acc = samples[:, :, self._acc].std(1, dtype=np.float64) * self._to_mg
         rates = samples[:, :, self._rate].std(1, dtype=np.float64) * self._to_rad
-        moves |= (rates >= self._rule.rate_sd).any(1)
-        return np.asarray(~moves | ~np.isfinite(samples).all((1, 2)))
+        return np.asarray((acc < self._rule.sd_mg).all(1) & (rates < self._rule.rate_sd).all(1))
+
+    def levels(self, samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Mean of each axis of acceleration of many windows, (n, T, C) -> (n, axes), mg."""
+        return np.asarray(samples[:, :, self._acc].mean(1, dtype=np.float64) * self._to_mg)
 
     def update(
         self, state: WearState | None, boot: int, t0_us: int, samples: npt.NDArray[np.floating]
@@ -146,11 +146,21 @@ class WearDetector:
         """
         if not self._acc or not np.isfinite(samples).all():
             return state or self._new(boot, t0_us)
-        before = self._continued(state, boot, t0_us)
-        acc = samples[:, self._acc].astype(np.float64) * self._to_mg
-        if not self._is_still(acc, samples):
+        if not self.still(samples[None])[0]:
+            before = self._continued(state, boot, t0_us)
             return self._with(before, t0_us, tuple(Stretch() for _ in self._rule.ways), worn=True)
-        level = acc.mean(0)
+        return self.rest(state, boot, t0_us, tuple(self.levels(samples[None])[0].tolist()))
+
+    def rest(self, state: WearState | None, boot: int, t0_us: int, level: Levels) -> WearState:
+        """The state after one more window that is still and finite; ``update`` says what the others are.
+
+        Args:
+            state: as in ``update``.
+            boot: as there.
+            t0_us: as there.
+            level: mean of each axis of acceleration, mg; see ``levels``.
+        """
+        before = self._continued(state, boot, t0_us)
         step = t0_us - before.t0_us
         counted = step if 0 < step <= 1.5 * self._hop_us else self._hop_us
         stretches = tuple(
@@ -169,12 +179,6 @@ class WearDetector:
             for stretch, way in zip(stretches, self._rule.ways, strict=True)
         ) or (not before.worn and stretches[-1].still_us > before.stretches[-1].still_us > 0)
 
-    def _is_still(self, acc: npt.NDArray[np.float64], samples: npt.NDArray[np.floating]) -> bool:
-        if (acc.std(0) >= self._rule.sd_mg).any():
-            return False
-        rate = samples[:, self._rate].astype(np.float64) * self._to_rad
-        return not (rate.std(0) >= self._rule.rate_sd).any()
-
     def _continued(self, state: WearState | None, boot: int, t0_us: int) -> WearState:
         """The state to go on from: the old one, or a new one behind a boot or a gap."""
         if state is None or state.boot != boot or len(state.stretches) != len(self._rule.ways):
@@ -190,14 +194,11 @@ class WearDetector:
         return WearState(before.boot, t0_us, worn, since_us, stretches)
 
 
-def _grown(
-    stretch: Stretch, level: npt.NDArray[np.float64], range_mg: float, counted_us: int, hop_us: int
-) -> Stretch:
+def _grown(stretch: Stretch, level: Levels, range_mg: float, counted_us: int, hop_us: int) -> Stretch:
     """The stretch with one more still window, or a new one that begins with it."""
-    alone = tuple(level.tolist())
     if not stretch.low:
-        return Stretch(hop_us, alone, alone)
-    low, high = np.minimum(stretch.low, level), np.maximum(stretch.high, level)
-    if (high - low >= range_mg).any():
-        return Stretch(hop_us, alone, alone)
-    return Stretch(stretch.still_us + counted_us, tuple(low.tolist()), tuple(high.tolist()))
+        return Stretch(hop_us, level, level)
+    low, high = tuple(map(min, stretch.low, level)), tuple(map(max, stretch.high, level))
+    if any(top - bottom >= range_mg for bottom, top in zip(low, high, strict=True)):
+        return Stretch(hop_us, level, level)
+    return Stretch(stretch.still_us + counted_us, low, high)

@@ -34,16 +34,28 @@ class WearStage:
         """Whether each window is of a device that is not worn; windows of a device come in order."""
         if not ready or not self._detector.can_tell:
             return [False] * len(ready)
-        still = self._detector.still(np.stack([one.samples for one in ready]))
-        return [self._follow(one, is_still) for one, is_still in zip(ready, still.tolist(), strict=True)]
+        samples = np.stack([one.samples for one in ready])
+        still = self._detector.still(samples)
+        finite = np.asarray(np.isfinite(samples).all(axis=(1, 2)))
+        levels = self._detector.levels(samples)
+        seen = zip(ready, still.tolist(), finite.tolist(), levels.tolist(), strict=True)
+        return [
+            self._follow(one, tuple(level), is_still) if usable else self._is_off(one.device)
+            for one, is_still, usable, level in seen
+        ]
 
-    def _follow(self, ready: ReadyInput, is_still: bool) -> bool:
+    def _is_off(self, device: str) -> bool:
+        """What was known before a window that cannot be used, and so is passed over."""
+        state = self._states.get(device)
+        return state is not None and not state.worn
+
+    def _follow(self, ready: ReadyInput, level: tuple[float, ...], is_still: bool) -> bool:
         device = ready.device
         if not is_still:
             if self._states.pop(device, None) is not None:
                 self._changed.add(device)
             return False
-        state = self._detector.update(self._states.get(device), ready.boot, ready.t0_us, ready.samples)
+        state = self._detector.rest(self._states.get(device), ready.boot, ready.t0_us, level)
         self._states[device] = state
         self._changed.add(device)
         return not state.worn

@@ -54,6 +54,7 @@ class TrainingRequest:
         device: ``auto``, ``cpu`` or ``cuda``.
         resume: go on with an unfinished run in ``out``.
         warm_start: run folder of a model to go on from; None to start from scratch.
+        hop: samples from one window to the next; None to find it from the windows' starts.
     """
 
     dataset: str
@@ -67,6 +68,7 @@ class TrainingRequest:
     device: str = "auto"
     resume: bool = False
     warm_start: Path | None = None
+    hop: int | None = None
 
 
 def train_run(split: Split, request: TrainingRequest, callback: Callback = ignore) -> RunInfo:
@@ -266,7 +268,7 @@ def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRe
         seed=request.seed,
         fs=train.fs,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in train.channels],
-        window=WindowInfo(samples=n_samples, hop=_hop(train), input_samples=learned.n_input),
+        window=WindowInfo(samples=n_samples, hop=request.hop or _hop(train), input_samples=learned.n_input),
         scaler=learned.scaler,
         n_clusters=n_clusters,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),

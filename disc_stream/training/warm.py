@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = 512  # places that a new centroid is tried at
 _SAMPLE = 8192  # windows that they are tried on
+_MOMENTUM = 0.01  # of running batch statistics
 _ENOUGH_UNKNOWN = 0.01  # of the windows; fewer are the tail of what is known
 
 Points = npt.NDArray[np.float64]
@@ -76,7 +77,10 @@ class WarmStart:
         return digest.hexdigest()
 
     def load_into(self, autoencoder: nn.Module) -> None:
-        """Give an autoencoder these weights.
+        """Give an autoencoder these weights, and let its batch statistics follow slowly.
+
+        Running means and variances follow the batches whatever the learning rate is. At torch's momentum of
+        0.1 they would soon be those of the last ten batches alone, and all embeddings would move with them.
 
         Raises:
             ConfigError: if it has another shape.
@@ -89,6 +93,9 @@ class WarmStart:
                 + str(error).splitlines()[-1].strip(),
                 remedy="Use the settings, window and channels of that model, or start from scratch",
             ) from error
+        for module in autoencoder.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.momentum is not None:
+                module.momentum = min(module.momentum, _MOMENTUM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ _CONTENT_TYPE = 0x03  # MQTT 5, 3.3.2.3.9
 _QOS1 = 0x02
 
 OnAck = Callable[[int, int], bool]
-OnPlain = Callable[[bytes, bytes, bytes, bool, int], None]
+OnPlain = Callable[[bytes, bytes, bytes, bool, int, int], None]
+Wants = Callable[[bytes, int], bool]
 
 
 class Client(paho.Client):
@@ -37,7 +38,9 @@ class Client(paho.Client):
     on_foreign_ack: OnAck | None = None
     """Told of a confirmation (message id, reason code); returns whether it was for a message of ours."""
     on_plain: OnPlain | None = None
-    """Told of a plain message with QoS 1: topic, payload, content type, retained, message id."""
+    """Told of a plain message with QoS 1, see ``disc_stream.wire.inbox.OnPlain``."""
+    wants: Wants | None = None
+    """Asked before a large payload is read, see ``disc_stream.wire.inbox.Wants``."""
 
     def _create_socket(self) -> socket.socket:
         connection, self.ready = self.ready, None
@@ -56,7 +59,7 @@ class Client(paho.Client):
             return super()._handle_publish()
         payload = bytes(body[end + 3 + (len(content_type) + 3 if content_type else 0) :])
         mid = body[end] << 8 | body[end + 1]
-        self.on_plain(bytes(body[2:end]), payload, content_type, bool(flags & 1), mid)
+        self.on_plain(bytes(body[2:end]), payload, content_type, bool(flags & 1), mid, 0)
         return MQTTErrorCode.MQTT_ERR_SUCCESS if self._manual_ack else self._send_puback(mid)
 
     @property
@@ -64,11 +67,13 @@ class Client(paho.Client):
         """Whether what is received next begins a packet, which may be taken apart directly."""
         return not self._in_packet["command"] and self.on_plain is not None and self._protocol == paho.MQTTv5
 
-    def take_plain(self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int) -> None:
+    def take_plain(
+        self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int, dropped: int
+    ) -> None:
         """A plain message was received and taken apart."""
         self._last_msg_in = paho.time_func()
         if self.on_plain is not None:
-            self.on_plain(topic, payload, content_type, retained, mid)
+            self.on_plain(topic, payload, content_type, retained, mid, dropped)
         if not self._manual_ack:
             self._send_puback(mid)
 

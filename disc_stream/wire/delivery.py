@@ -41,6 +41,7 @@ class Message(NamedTuple):
         retained: whether the broker kept it from before the subscription.
         mid: message id, for the acknowledgement.
         origin: the connection it came over.
+        dropped: bytes of a payload that the listener did not want (``LinkListener.wants``); it is empty then.
     """
 
     topic: str
@@ -50,6 +51,7 @@ class Message(NamedTuple):
     retained: bool
     mid: int
     origin: Origin
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class LinkListener:
         on_burst: called whenever all that had arrived was handed to ``on_message``, when the link is woken,
             and once a second, connected or not; it may return in how many seconds it wants to be called
             again.
+        wants: asked with topic and size before a large payload is read (those of ``inbox.LARGE`` bytes and
+            more, QoS 1); if it is not wanted it is read over, and ``on_message`` gets the message without it.
     """
 
     on_message: Callable[[Message], None] | None = None
@@ -80,6 +84,7 @@ class LinkListener:
     on_down: Callable[[str], None] | None = None
     on_fatal: Callable[[BrokerError], None] | None = None
     on_burst: Callable[[], float | None] | None = None
+    wants: Callable[[str, int], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 paho reads a packet in three calls and hands it through a dozen functions, which takes 20 µs. A flood of
 messages that are to be refused would so take all the time there is; taken apart where they lie they cost two.
+A large payload that is not wanted is not even copied: its bytes are read over into one buffer, which stays.
 Whatever is not an ordinary message is left to paho.
 """
 
@@ -14,11 +15,17 @@ from typing import Any
 
 from disc_stream.wire.client import plain_properties
 
-OnPlain = Callable[[bytes, bytes, bytes, bool, int], None]
-"""Topic, payload, content type, whether it was retained, message id."""
+OnPlain = Callable[[bytes, bytes, bytes, bool, int, int], None]
+"""Topic, payload, content type, retained, message id, bytes of the payload that were read over."""
+_Plain = tuple[bytes, bytes, bytes, bool, int, int]
+Wants = Callable[[bytes, int], bool]
+"""Topic and bytes of a large payload: whether it is to be read; asked again as more of the message comes."""
 
+LARGE = 2**14  # bytes of payload
 _PIECE, _LARGEST_PIECE = 2**16, 2**20  # bytes read at once
+_SCRATCH = 2**18
 _LONGEST = 2**21  # bytes of a packet; what is longer is paho's
+_HEAD = 2 + 1 + 127  # bytes between topic and payload at most: message id, properties of an ordinary message
 _PUBLISH_QOS1, _KIND = 0x32, 0xF6  # MQTT 5, 3.3.1: whether it is a repetition, or retained, does not matter
 _EMPTY = (BlockingIOError, ssl.SSLWantReadError)
 
@@ -35,6 +42,9 @@ class Inbox:
         self._data, self._at = b"", 0
         self._piece = _PIECE
         self._lacks = False  # whether the rest of a message must come before anything can be done
+        self._unwanted: _Plain | None = None  # a message whose payload is being read over
+        self._left = 0  # bytes of it that have to come
+        self._scratch: memoryview | None = None  # where they go
         self.received = 0
         """Bytes read from the socket."""
         self.ended = False
@@ -56,52 +66,90 @@ class Inbox:
         """Bytes that can be worked on, though no poll would tell of them."""
         return (0 if self._lacks else len(self._data) - self._at) or self._of_tls()
 
-    def take(self, handle: OnPlain) -> bool:
+    def take(self, handle: OnPlain, wants: Wants | None = None) -> bool:
         """Hand over the messages that are here, from a border between packets on.
 
         Returns:
             Whether what follows is paho's; if not, there is nothing more, or a message without its end.
         """
-        self._take_complete(handle)
-        if not self._lacks and self._at < len(self._data):
-            return True
+        if self._unwanted is None:
+            self._take_complete(handle, wants)
+            if not self._lacks and self._at < len(self._data):
+                return True
         try:
+            if self._unwanted is not None:
+                self._read_over()
+                if not self._left:
+                    unwanted, self._unwanted = self._unwanted, None
+                    handle(*unwanted)
+                return False
             piece = self._read()
         except _EMPTY:
             return False
         except OSError:
             piece = b""
         if not piece:  # the end of the connection is for paho to see
-            self._lacks = False
+            self._lacks, self._unwanted = False, None
             return True
         self._data, self._at = self._data[self._at :] + piece, 0
-        self._take_complete(handle)
-        return not self._lacks and self._at < len(self._data)
+        self._take_complete(handle, wants)
+        return self._unwanted is None and not self._lacks and self._at < len(self._data)
 
-    def _take_complete(self, handle: OnPlain) -> None:
+    def _take_complete(self, handle: OnPlain, wants: Wants | None) -> None:
         data, at, n = self._data, self._at, len(self._data)
         self._lacks = False
         while at < n and data[at] & _KIND == _PUBLISH_QOS1:
             body, length = _length(data, at + 1)
-            if body < 0 or (length <= _LONGEST and body + length > n):
+            end = body + length
+            if body < 0 or (length <= _LONGEST and end > n):
                 self._lacks = True
+                if length >= LARGE and wants is not None:
+                    self._begin_to_read_over(body, end, wants)
                 break
-            if length > _LONGEST or length < 5:
+            head = _head(data, body, end) if length <= _LONGEST else None
+            if head is None:
                 break
-            end, name = body + length, body + 2
-            mid = name + (data[body] << 8 | data[body + 1])
-            if mid + 3 > end:
-                break
-            content_type = plain_properties(data, mid + 2)
-            if content_type is None:
-                break
-            begin = mid + 3 + (len(content_type) + 3 if content_type else 0)
-            if begin > end:
-                break
-            self._at = end  # also where the handler fails
-            retained = bool(data[at] & 1)
-            handle(data[name:mid], data[begin:end], content_type, retained, data[mid] << 8 | data[mid + 1])
-            at = end
+            mid, content_type, begin = head
+            topic, retained, number = data[body + 2 : mid], bool(data[at] & 1), data[mid] << 8 | data[mid + 1]
+            self._at = at = end  # also where the handler fails
+            if end - begin < LARGE or wants is None or wants(topic, end - begin):
+                handle(topic, data[begin:end], content_type, retained, number, 0)
+            else:
+                handle(topic, b"", content_type, retained, number, end - begin)
+
+    def _begin_to_read_over(self, body: int, end: int, wants: Wants) -> None:
+        """The end of a large message is not here yet: if it is not wanted, it never will be."""
+        data, n = self._data, len(self._data)
+        if body + 2 > n or body + 2 + (data[body] << 8 | data[body + 1]) + _HEAD > n:
+            return  # too little of it to tell
+        head = _head(data, body, end)
+        if head is None:
+            return
+        mid, content_type, begin = head
+        topic, size = data[body + 2 : mid], end - begin
+        if size < LARGE or wants(topic, size):
+            return
+        retained, number = bool(data[self._at] & 1), data[mid] << 8 | data[mid + 1]
+        self._unwanted = topic, b"", content_type, retained, number, size
+        self._left = end - n
+        self._data, self._at, self._piece, self._lacks = b"", 0, _PIECE, False
+
+    def _read_over(self) -> None:
+        """Read on in a payload that is not wanted.
+
+        Raises:
+            BlockingIOError: if there is nothing.
+            SSLWantReadError: likewise.
+            ConnectionError: if the other side has closed the connection.
+        """
+        if self._scratch is None:
+            self._scratch = memoryview(bytearray(_SCRATCH))
+        n = self._connection.recv_into(self._scratch, min(self._left, _SCRATCH))
+        self.received += n
+        self.ended = not n
+        if self.ended:
+            raise ConnectionError("the connection was closed within a message")
+        self._left -= n
 
     def _read(self) -> bytes:
         """What the socket has; pieces grow while there is more.
@@ -118,6 +166,23 @@ class Inbox:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+
+def _head(data: bytes, body: int, end: int) -> tuple[int, bytes, int] | None:
+    """Of a PUBLISH between two places: where its message id is, its content type, where its payload is.
+
+    None if it is paho's to judge.
+    """
+    if end - body < 5:
+        return None
+    mid = body + 2 + (data[body] << 8 | data[body + 1])
+    if mid + 3 > end:
+        return None
+    content_type = plain_properties(data, mid + 2)
+    if content_type is None:
+        return None
+    begin = mid + 3 + (len(content_type) + 3 if content_type else 0)
+    return None if begin > end else (mid, content_type, begin)
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

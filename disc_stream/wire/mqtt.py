@@ -123,6 +123,7 @@ class MqttLink:
         client.on_subscribe = self._handle_subscribe
         client.on_foreign_ack = self._handle_ack
         client.on_plain = self._handle_plain
+        client.wants = None if self._listener.wants is None else self._handle_wants
         return client
 
     # -- life ---------------------------------------------------------------------------------------
@@ -381,12 +382,16 @@ class MqttLink:
         except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
             self._log.error("", "on_message", _HANDLER_FAILED, exc_info=True)
 
+    def _handle_wants(self, topic: bytes, size: int) -> bool:
+        wants = self._listener.wants
+        return wants is None or wants(topic.decode("utf-8", "replace"), size)
+
     def _handle_plain(
-        self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int
+        self, topic: bytes, payload: bytes, content_type: bytes, retained: bool, mid: int, dropped: int
     ) -> None:
         try:
             name, kind = topic.decode("utf-8", "replace"), content_type.decode("utf-8", "replace")
-            self._pass_on(Message(name, payload, kind, 1, retained, mid, self._origin))
+            self._pass_on(Message(name, payload, kind, 1, retained, mid, self._origin, dropped))
         except Exception:  # noqa: BLE001 - it is logged, and a flood of them is not
             self._log.error("", "on_message", _HANDLER_FAILED, exc_info=True)
 

@@ -264,7 +264,9 @@ class NetworkLoop:
         first = getattr(client.socket(), "received", 0)
         for _ in range(_READS):
             inbox = client.socket()
-            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(client.take_plain):
+            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(
+                client.take_plain, client.wants
+            ):
                 client.loop_read()
             connection = client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):

@@ -62,6 +62,8 @@ class ServerStatus:
         limited: devices that send more than they may, with what the server does about it: messages and bytes
             that wait, messages that had to wait and that were refused since the start, and whether it is
             held back entirely for the moment (1).
+        retraining: where the retraining beside the server is: ``phase``, ``words``, ``last`` (texts),
+            ``done``, ``total``, ``due``, ``windows``, ``devices`` (numbers); empty if there is none.
     """
 
     state: State
@@ -72,6 +74,7 @@ class ServerStatus:
     provider: str = ""
     updated_us: int | None = None
     limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    retraining: Mapping[str, int | str] = field(default_factory=dict)
 
 
 class DeviceStatusMessage(msgspec.Struct, frozen=True):
@@ -95,6 +98,7 @@ class ServerStatusMessage(msgspec.Struct, frozen=True):
     counters: dict[str, _Time] = {}
     rejected: dict[str, _Time] = {}
     limited: dict[str, dict[str, _Time]] | msgspec.UnsetType = msgspec.UNSET
+    retraining: dict[str, _Time | str] | msgspec.UnsetType = msgspec.UNSET
 
 
 _SERVER_DECODER = msgspec.json.Decoder(ServerStatusMessage)
@@ -120,6 +124,7 @@ def _server_message(status: ServerStatus) -> ServerStatusMessage:
         SERVER_SCHEMA, status.state, status.since_us, status.updated_us, status.model, status.provider,
         dict(status.counters), dict(status.rejected),
         {device: dict(facts) for device, facts in status.limited.items()} or msgspec.UNSET,
+        dict(status.retraining) or msgspec.UNSET,
     )  # fmt: skip
 
 
@@ -143,5 +148,5 @@ def decode_server_status(payload: bytes) -> ServerStatus:
     message = read(_SERVER_DECODER, payload, "server's status")
     return ServerStatus(
         message.state, message.since, message.model, message.counters, message.rejected, message.provider,
-        message.updated, message.limited or {},
+        message.updated, message.limited or {}, message.retraining or {},
     )  # fmt: skip

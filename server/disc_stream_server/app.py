@@ -27,6 +27,7 @@ from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
 from disc_stream_server.openfiles import raise_file_limit
+from disc_stream_server.retraining.supervisor import Supervisor, require_retraining
 from disc_stream_server.service import Service
 from disc_stream_server.storage.queries import FILE, StateReader
 
@@ -44,7 +45,8 @@ class Server:
     Raises:
         InputNotFoundError: if the bundle is not there.
         BundleError: if it is broken or its graph does not run.
-        MissingExtraError: if onnxruntime or, with ``config.http``, the web server is not installed.
+        MissingExtraError: if onnxruntime, with ``config.http`` the web server, or with ``config.retrain``
+            what a retraining needs is not installed.
         ConfigError: if a setting cannot be used here.
     """
 
@@ -73,9 +75,19 @@ class Server:
         self._follower = None
         if config.models is not None:
             self._follower = Follower(config, self.model, self._service.offer, clock)
+        self.supervisor = self._make_supervisor(clock)
+        """Retrains beside the server; None if it is not to."""
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._stopped = self._is_starting = False
+
+    def _make_supervisor(self, clock: Clock) -> Supervisor | None:
+        if self.config.retrain is None:
+            return None
+        require_retraining(self.config.retrain)
+        supervisor = Supervisor(self.config, self._service.state, clock)
+        self._service.report_retraining(supervisor.facts)
+        return supervisor
 
     def _check_addresses(self) -> None:
         """Refuse what is quickly seen to be wrong before anything is loaded."""
@@ -126,6 +138,8 @@ class Server:
             self._is_starting = False
         if self._follower is not None:
             self._follower.start()
+        if self.supervisor is not None:
+            self.supervisor.start()
 
     def request_stop(self) -> None:
         """Let ``wait`` return, and a ``start`` that waits for the broker fail; for signal handlers, too."""
@@ -157,6 +171,8 @@ class Server:
         if self._stopped:
             return True
         self._stopped = True
+        if self.supervisor is not None:
+            self.supervisor.stop()
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)

@@ -19,6 +19,7 @@ from disc_stream.errors import ConfigError, DiscStreamError, EncoderUnavailableE
 from disc_stream.registry import Registry
 from disc_stream.stream.adapting import adapter_of
 from disc_stream.stream.pipeline import encoder_stage
+from disc_stream_server.memory import give_back_memory
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ class Follower:
         self._config, self._path, self._offer, self._clock = config, config.models, offer, clock
         self._model, self._revision = first, _NEVER
         self._retry_at = 0.0
+        self._has_exchanged = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.fault = ""
@@ -161,6 +163,9 @@ class Follower:
         """
         revision = registry.revision
         if revision == self._revision and (not self.fault or self._clock.monotonic() < self._retry_at):
+            if self._has_exchanged:
+                self._has_exchanged = False
+                give_back_memory()  # of the model before
             return
         self._revision, self._retry_at = revision, self._clock.monotonic() + _RETRY_S
         model = self._current(registry)
@@ -168,6 +173,7 @@ class Follower:
             log.warning("the model in production can be used again")
             self.fault = ""
         if model is not None and model is not self._model:
+            self._has_exchanged = self._model is not None and self._model.encoder is not model.encoder
             self._model = model
             self._offer(model)
 

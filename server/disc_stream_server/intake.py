@@ -23,6 +23,7 @@ from disc_stream_server.storage.state import DeadLetter
 
 log = logging.getLogger(__name__)
 
+_LETTER_BYTES = 1_024  # of a dead letter beside its payload, about
 _MAX_KEPT = 65_536  # bytes of a dead letter's payload
 _NO_META = "the payload describes no channels and no meta came"
 
@@ -89,6 +90,8 @@ class Intake:
         self.counts = IntakeCounts()
         self.dead_letters: list[DeadLetter] = []
         """What was refused and is not on disk yet."""
+        self.dead_bytes = 0
+        """Memory that it takes, about."""
 
     def take(self, rows: Sequence[Row]) -> list[ReadyInput]:
         """Windows that these rows complete; those of a device in order."""
@@ -108,6 +111,11 @@ class Intake:
         for device, row in self._metas.held.expired(2**63):
             self._refuse(row, device, "no-meta", _NO_META)
         return self._sessions.finish()
+
+    def take_dead_letters(self) -> list[DeadLetter]:
+        """What was refused since the last call."""
+        taken, self.dead_letters, self.dead_bytes = self.dead_letters, [], 0
+        return taken
 
     def _decode_row(self, row: Row) -> list[tuple[Row, SampleBatch]]:
         """Let time pass up to a row, then decode it."""
@@ -193,3 +201,9 @@ class Intake:
                 payload=row.payload[:_MAX_KEPT], size=len(row.payload),
             )
         )  # fmt: skip
+        self.dead_bytes += size_of(self.dead_letters[-1])
+
+
+def size_of(letter: DeadLetter) -> int:
+    """Memory that a dead letter takes, about."""
+    return len(letter.payload) + _LETTER_BYTES

@@ -1,15 +1,31 @@
-"""The memory of a process that runs for months: Python's collector and glibc's heap."""
+"""The memory of a process that runs for months: Python's collector and glibc's heap; and how much one has."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
 _YOUNG, _MIDDLE, _OLD = 20_000, 20, 100
 """Objects that may come before the youngest are looked at, and rounds before the next older are."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE = 4 * 2**20
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Resident memory of processes (Linux); 0 for one that has ended."""
+    return sum(map(_resident, pids))
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def collect_seldom() -> None:
@@ -40,3 +56,12 @@ def give_back_memory() -> None:
     """Let glibc return what is free to the system: with many sizes coming and going it keeps ever more."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def family_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it (Linux); 0 for one that has ended."""
+    children: set[int] = set()
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children |= {int(child) for child in (task / "children").read_text().split()}
+    return _resident(pid) + sum(map(family_bytes, children))

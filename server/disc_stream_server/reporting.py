@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +12,7 @@ from disc_stream.wire.mqtt import MqttLink
 from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
 from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.labeller import Labeller
+from disc_stream_server.memory import resident_bytes
 from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.receiving.rivals import End, Rivals
 
@@ -21,6 +24,7 @@ class Reporter:
         watchers: have counted what was refused, and the time of each stage.
         link: the connection that labels go out on.
         receiver: the receiving process.
+        memory_bytes: that both processes may take.
     """
 
     def __init__(
@@ -28,9 +32,12 @@ class Reporter:
         watchers: Watchers,
         link: MqttLink,
         receiver: ReceiverProcess,
+        memory_bytes: int,
     ) -> None:
+        self._memory_bytes = memory_bytes
         self._watchers, self._link, self._receiver = watchers, link, receiver
         self._labeller: Labeller | None = None
+        self._retraining: Callable[[], Mapping[str, int | str]] = dict
         self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
@@ -38,6 +45,10 @@ class Reporter:
     def watch(self, labeller: Labeller) -> None:
         """Report of this labeller, too, which labels what is received from now on."""
         self._labeller = labeller
+
+    def watch_retraining(self, facts: Callable[[], Mapping[str, int | str]]) -> None:
+        """Report of the retraining, too, what this function tells from any thread."""
+        self._retraining = facts
 
     def waits_for(self) -> str | None:
         """What is missing for messages to become labels; None if nothing is."""
@@ -70,6 +81,7 @@ class Reporter:
             counters=self._counters(),
             rejected=self._rejected(),
             limited=self._receiver.limited,
+            retraining=self._retraining(),
         )
 
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
@@ -109,6 +121,8 @@ class Reporter:
             "spooled": self._receiver.head,
             "queue": 0 if self._labeller is None else max(0, self._receiver.head - self._labeller.position),
             "receiver_restarts": self._receiver.restarts,
+            "memory_bytes": resident_bytes(filter(None, (os.getpid(), self._receiver.pid))),
+            "memory_limit_bytes": self._memory_bytes,
         }
 
 

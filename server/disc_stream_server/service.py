@@ -13,6 +13,7 @@ the server collects: it receives and spools, and labels nothing.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
@@ -21,6 +22,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, MqttLink, Session
 from disc_stream.wire.status import State
 from disc_stream.wire.topics import Kind, Topics
+from disc_stream_server.budget import bounds
 from disc_stream_server.intake import Watchers
 from disc_stream_server.janitor import Janitor
 from disc_stream_server.labeller.labeller import Labeller
@@ -68,6 +70,7 @@ class Service:
         clock: Clock,
         on_failure: OnFailure,
     ) -> None:
+        limits = bounds(config)
         self._clock = clock
         self._topics = Topics(config.prefix)
         self._folder = StateFolder(config)
@@ -81,12 +84,12 @@ class Service:
         outbox = Outbox(self._link, self._topics)
         watchers = Watchers(Rejections(clock), observers, Stages())
         around = Surroundings(self._folder.store, self._folder.reader, outbox, watchers, clock)
-        settings = labeller_settings(config, self._topics)
+        settings = labeller_settings(config, self._topics, limits)
         self._receiver = ReceiverProcess(
-            receiver_settings(config, self.state, self._folder.store.position),
+            receiver_settings(config, self.state, self._folder.store.position, limits),
             on_head=self._wake,
         )
-        self._reporter = Reporter(watchers, self._link, self._receiver)
+        self._reporter = Reporter(watchers, self._link, self._receiver, config.memory_mb * 2**20)
         self._heartbeat = Heartbeat(clock, config.status_interval_s)
         self._reading = ReadingProbe(clock, outbox.reading_probe, self._topics.all_of(Kind.RAW))
         self._worker = Worker(
@@ -119,6 +122,10 @@ class Service:
     def offer(self, model: Model) -> None:
         """Let another model, or the same with another catalogue, take over; see ``Worker.offer``."""
         self._worker.offer(model)
+
+    def report_retraining(self, facts: Callable[[], Mapping[str, int | str]]) -> None:
+        """Let the status say where the retraining is, too."""
+        self._reporter.watch_retraining(facts)
 
     def break_off(self) -> None:
         """Make a ``start`` fail that waits for the broker; from another thread."""

@@ -9,10 +9,11 @@ from disc_stream.config import ServeConfig, default_state
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.wire.topics import Topics
+from disc_stream_server.budget import Bounds
 from disc_stream_server.janitor import SPOOL
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
-from disc_stream_server.labeller.settings import ROWS, LabellerSettings
+from disc_stream_server.labeller.settings import ROWS, LabellerSettings, LabelRoom
 from disc_stream_server.metas import HOLD_US
 from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.receiving.settings import ReceiverSettings
@@ -54,16 +55,16 @@ def stream_rules(config: ServeConfig) -> Rules:
     return Rules(config.reorder, config.reorder_s, config.bridge_s, config.idle_s)
 
 
-def labeller_settings(config: ServeConfig, topics: Topics) -> LabellerSettings:
-    """How windows are labelled."""
+def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> LabellerSettings:
+    """How windows are labelled, within the bounds of memory."""
     lanes = LaneSettings(
         topics,
         stream_rules(config),
         config.stay,
-        config.max_devices,
+        bounds.max_devices,
         config.max_payload_bytes,
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
-        max_waiting_bytes=config.queue_bytes,
+        max_waiting_bytes=bounds.queue_bytes,
         adaptation=AdaptationRule() if config.adapt else None,
     )
     return LabellerSettings(
@@ -71,23 +72,25 @@ def labeller_settings(config: ServeConfig, topics: Topics) -> LabellerSettings:
         LabelOptions(config.top_k, config.stay, config.max_batch),
         OverloadRules(round(config.stale_s * 1e6), 4 * max(ROWS, config.max_batch)),
         config.checkpoint_s,
+        room=LabelRoom(bounds.unconfirmed, bounds.unwritten, bounds.letter_bytes),
     )
 
 
-def receiver_settings(config: ServeConfig, state: Path, floor: int) -> ReceiverSettings:
+def receiver_settings(config: ServeConfig, state: Path, floor: int, bounds: Bounds) -> ReceiverSettings:
     """How messages are received.
 
     Args:
         config: of the server.
         state: the state folder.
         floor: position that is known to have been given away.
+        bounds: of memory.
     """
     return ReceiverSettings(
         broker=config.broker,
         prefix=config.prefix,
         client_id=config.client_id,
         session_expiry_s=config.session_expiry_s,
-        receive_maximum=config.receive_maximum,
+        receive_maximum=bounds.receive_maximum,
         spool=str(Path(state / SPOOL).absolute()),
         max_file_bytes=config.spool_file_bytes,
         max_delay_s=config.max_delay_ms / 1000,

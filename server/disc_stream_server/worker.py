@@ -205,9 +205,11 @@ class Worker:
         return max(0.0, self._give_up_at - self._clock.monotonic())
 
     def _patience(self) -> float:
-        """How long to sleep when nothing is to do: a checkpoint on its way is looked after soon."""
-        hurry = self._labeller is not None and self._labeller.checkpoints.is_on_its_way
-        return _SOON_S if hurry else _IDLE_S
+        """How long to sleep when nothing is to do: what waits for the broker is looked after soon."""
+        labeller = self._labeller
+        if labeller is None or labeller.encoder_fault:
+            return _IDLE_S
+        return _SOON_S if labeller.checkpoints.is_on_its_way or labeller.waiting else _IDLE_S
 
     def _housekeep(self) -> None:
         if self._labeller is not None:

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from disc_stream.types import Channel, Label, Problem, SampleBatch, SoftLabel
+from disc_stream.types import NOT_WORN, UNKNOWN, Channel, Label, Problem, SampleBatch, SoftLabel
 from disc_stream_server.dashboard import Dashboard, PageAccess
 from tests.browser.webdriver import Browser
 
@@ -191,6 +192,30 @@ def test_why_a_device_has_no_labels_is_said_and_goes_when_it_is_over(
     browser.run("document.querySelector('#unlabelled').click()")
     wait_for_cards(browser, {"fast": "no label yet", "good": "cluster-1"})
     assert browser.run(f"return {problem}.hidden")
+    assert browser.errors() == []
+
+
+def test_the_two_states_are_told_from_clusters(page: Dashboard, browser: Browser) -> None:
+    page.on_status(ONLINE)
+    states = {"table": SoftLabel(NOT_WORN, "not worn", 1.0), "new": SoftLabel(UNKNOWN, "unknown", 0.6)}
+    for device, state in states.items():
+        page.on_batch(batch(device, 0))
+        for window in range(12):
+            shown = label(device, window, 3)
+            if window > 5:
+                shown = msgspec.structs.replace(shown, best=state, smoothed=state)
+            page.on_label(shown)
+    browser.open(page.url)
+    wait_for_cards(browser, {"new": "unknown", "table": "not worn"})
+    text = browser.run("return document.querySelector('#grid').innerText")
+    assert text.count("nearest: cluster-3 75") == 2
+    said = "return [...document.querySelectorAll('#grid .strip')].map(s => s.getAttribute('aria-label'))"
+    assert browser.run(said) == [
+        "recent labels, newest first: unknown for 6 windows, then cluster 3 for 6 windows",
+        "recent labels, newest first: not worn for 6 windows, then cluster 3 for 6 windows",
+    ]
+    badges = "return [...document.querySelectorAll('#grid .badge')].map(b => b.textContent)"
+    assert browser.run(badges) == ["?", "–"]
     assert browser.errors() == []
 
 

@@ -56,6 +56,7 @@ USED_BY = {
     "export/disc_stream_export": ["export"],
     "server/disc_stream_server/brokerconfig": ["broker config", "broker add-device"],
     "server/disc_stream_server/doctor": ["doctor"],
+    "server/disc_stream_server/retraining": ["retrain", "serve"],
     "server/disc_stream_server/storage": ["serve", "data export", "deadletter list"],
     "server/disc_stream_server/dataset": ["data export"],
     "server/disc_stream_server": ["serve"],
@@ -70,6 +71,7 @@ HELPERS = {
     "labelfile": "label",
     "training_progress": "train",
     "benchmark_progress": "benchmark",
+    "retrain_dryrun": "retrain",
 }
 
 

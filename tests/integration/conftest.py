@@ -1,9 +1,11 @@
-"""A real broker, a listener on it, and a tiny bundle."""
+"""A real broker, a listener on it, a tiny bundle; places where a retraining can be made."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,9 @@ from tests.support.broker import Mosquitto
 from tests.support.device import Sender
 from tests.support.listener import Listener
 from tests.support.tiny_bundle import write_tiny_bundle
+
+if TYPE_CHECKING:
+    from tests.support.places import Place
 
 
 @pytest.fixture
@@ -73,3 +78,35 @@ def sender(mosquitto: Mosquitto) -> Iterator[Sender]:
     sender = Sender(mosquitto.url)
     yield sender
     sender.link.close()
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server without a model has collected."""
+    from tests.support.places import write_collected  # loads torch, which most tests here do without
+
+    return write_collected(tmp_path_factory.mktemp("collected"))
+
+
+@pytest.fixture(scope="session")
+def grown(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A first model is in production, its clusters have names, and more was received since."""
+    from tests.support.places import write_grown  # loads torch, which most tests here do without
+
+    return write_grown(collected, tmp_path_factory.mktemp("grown"))
+
+
+@pytest.fixture
+def new(collected: Path, tmp_path: Path) -> Place:
+    """A copy of the collected one."""
+    from tests.support.places import Place
+
+    return Place(Path(shutil.copytree(collected, tmp_path / "place")))
+
+
+@pytest.fixture
+def place(grown: Path, tmp_path: Path) -> Place:
+    """A copy of the grown one."""
+    from tests.support.places import Place
+
+    return Place(Path(shutil.copytree(grown, tmp_path / "place")))

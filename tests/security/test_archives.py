@@ -131,6 +131,30 @@ def npz(tmp_path: Path) -> Path:
     return tmp_path / "mine.npz"
 
 
+HEADERS = [
+    b"{b'descr': '<f8', 'fortran_order': False, 'shape': (1,)}",
+    b"{1: '<f8', 'fortran_order': False, 'shape': (1,)}",
+    b"{'descr': '<f8', 'fortran_order': False, 'shape': ([],)}",
+    b"{'descr': {}, 'fortran_order': False, 'shape': (1,)}",
+    b"{'descr': [('a',)], 'fortran_order': False, 'shape': (1,)}",
+    b"(" * 200,
+    b"-" * 9000 + b"1",
+    b"[1, 2",
+    b"",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_a_header_that_is_no_description_of_an_array_is_refused(header: bytes, npz: Path) -> None:
+    """numpy reads it as an expression of Python, and raises whatever Python does."""
+    with zipfile.ZipFile(npz, "w") as archive:
+        text = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + b"12345678"
+        archive.writestr("header.npy", text)
+    for read in READ_NPZ:
+        with pytest.raises(DataError, match=r"^'[^\n]*mine\.npz' is not a readable npz[^\n]*$"):
+            read(npz)
+
+
 def npy(shape: str, data: bytes = b"", descr: str = "<f8") -> bytes:
     """An array that claims a shape."""
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()

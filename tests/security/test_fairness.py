@@ -164,6 +164,25 @@ def test_a_turn_has_one_window_of_each_device_and_shares_what_is_left() -> None:
     assert len(queue) == 201 + 10 - 11 - 12, "three turns were enough for everybody"
 
 
+def test_while_the_broker_is_behind_a_long_queue_waits_and_the_others_do_not(
+    tmp_path: Path, model: Model
+) -> None:
+    write_spool(tmp_path, flood(1))
+    bench = Bench(tmp_path, model)
+    bench.outbox.unconfirmed = 10_000
+    bench.run(3)
+    assert [label.device for label in bench.outbox.sent] == ["good"], (
+        "no label stands before it at the broker"
+    )
+    bench.outbox.unconfirmed = 0
+    bench.run(1)
+    assert 0 < len(bench.outbox.sent) <= 33, "a few at once"
+    bench.run()
+    windows = [label.window for label in bench.outbox.sent if label.device == "attacker"]
+    assert windows == list(range(ROWS // 8)), "all of them, in order"
+    bench.close()
+
+
 def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> None:
     queue = WaitingWindows("model", (8, 3), 1_000 * (8 * 3 * 4 + 400))
     queue.add(ready("good", n) for n in range(40))
@@ -220,6 +239,14 @@ def test_huge_batches_that_wait_for_one_before_them_are_few(tmp_path: Path, mode
     bench.close()
 
 
+def test_the_windows_of_two_floods_share_what_the_broker_takes(tmp_path: Path, model: Model) -> None:
+    queue = WaitingWindows("model", (8, 3), 2**30)
+    queue.add(ready("a", n) for n in range(100))
+    queue.add([ready("b", 0)])
+    assert [one.device for one in queue.choose(0, 256)] == ["b"], "no room: the long queue is passed over"
+    assert {one.device for one in queue.choose(1, 256)} == {"a", "b"}
+
+
 # -- the rate limiter ---------------------------------------------------------------------------------------
 
 
@@ -244,11 +271,69 @@ def test_what_exceeds_a_rate_waits_and_what_exceeds_the_room_is_refused() -> Non
     limiter.begin()
     time.now = 1.0
     assert limiter.judge("a", 1) is Fate.WAITS, "in the order in which they came"
-    assert limiter.may_enter("a") == 10
+    assert limiter.may_enter("a") == (10, 2_000)
     limiter.held = frozenset({"a"})
-    assert limiter.may_enter("a") == 0
+    assert limiter.may_enter("a") == (0, 0)
     time.now = 60.0
     assert list(limiter.limited()) == ["a"], "it still has messages that wait; the others are forgiven"
+
+
+def test_a_message_that_will_be_refused_is_told_before_it_is_read() -> None:
+    time, waiting = Time(), dict[str, Tally]()
+    limiter = RateLimiter(DeviceLimits(1, 1_000, burst_s=1, waiting_bytes=100_000), waiting, time)
+    assert not limiter.refuses("a", 90_000), "nobody knows it yet"
+    assert [limiter.judge("a", 90_000), limiter.judge("a", 90_000)] == [Fate.ADMITTED, Fate.WAITS]
+    waiting["a"] = Tally(1, 90_000 + ROW_BYTES)
+    limiter.begin()
+    assert limiter.refuses("a", 20_000)
+    assert not limiter.refuses("a", 5_000)
+    assert not limiter.refuses("b", 90_000)
+    assert limiter.limited()["a"]["refused"] == 0, "asking decides nothing"
+    limiter.refuse("a")
+    assert limiter.limited()["a"]["refused"] == 1
+    assert limiter.judge("a", 5_000) is Fate.REFUSED, "nine tenths, once it was full"
+
+
+def test_the_overflow_queue_is_read_by_bytes_and_left_in_one_go(tmp_path: Path) -> None:
+    overflow = OverflowQueue(tmp_path)
+    for device in ("a", "b"):
+        overflow.put([(device, Arrival(n, f"ds/v1/{device}/raw", "", bytes(1_000))) for n in range(10)])
+    assert len(overflow.next_of("a", 99, 2_500)) == 3
+    assert len(overflow.next_of("a", 99, 1)) == 1, "one at least"
+    assert len(overflow.next_of("a", 2)) == 2
+    overflow.remove({"a": overflow.next_of("a", 3), "b": overflow.next_of("b", 99)})
+    assert list(overflow.devices) == ["a"]
+    assert [arrival.received_us for _, arrival in overflow.next_of("a", 99)] == list(range(3, 10))
+    overflow.close()
+    again = OverflowQueue(tmp_path)
+    assert again.devices["a"].messages == 7, "it is so on the disk"
+    again.close()
+
+
+def test_the_feeder_reads_little_at_once_and_serves_everybody_in_turn(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path, DeviceLimits(1e-3, 1e9, burst_s=1e3))  # one message each, then none
+    names = [f"d{n}" for n in range(6)]
+    for name in names:
+        messages(receiver, name, 4, size=300_000)
+    let_go(receiver)
+    receiver = receiver_of(tmp_path, DeviceLimits(1e6, 1e9))
+    entered: list[int] = []
+    for _ in range(20):
+        head = receiver.committer.spool.head
+        more = receiver.committer.feeder.feed()
+        entered.append(receiver.committer.spool.head - head)
+        if not more:
+            break
+    assert sum(entered) == 6 * 3
+    assert max(entered) <= 4, "a MiB, and a message more"
+    let_go(receiver)
+    reader = SpoolReader(tmp_path)
+    rows = [row.payload[:7].decode() for row in reader.read(0, 99)]
+    reader.close()
+    assert all(
+        [row for row in rows if row.startswith(f"{name}-")] == [f"{name}-{n:04d}" for n in range(4)]
+        for name in names
+    )
 
 
 def messages(receiver: Receiver, device: str, n: int, size: int = 20) -> None:
@@ -257,7 +342,7 @@ def messages(receiver: Receiver, device: str, n: int, size: int = 20) -> None:
         receiver._arrive(
             Message(f"ds/v1/{device}/raw", payload.ljust(size, b"."), "", 1, False, 1, Origin(0, 0))
         )
-    receiver._commit()
+    receiver.committer.commit()
 
 
 def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
@@ -269,8 +354,7 @@ def receiver_of(folder: Path, limits: DeviceLimits) -> Receiver:
 
 def let_go(receiver: Receiver) -> None:
     receiver._link.close()
-    receiver._overflow.close()
-    receiver._spool.close()
+    receiver.committer.close()
 
 
 def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_crash(tmp_path: Path) -> None:
@@ -278,14 +362,14 @@ def test_what_waits_is_durable_and_enters_the_spool_in_its_order_also_after_a_cr
     receiver = receiver_of(tmp_path, limits)
     messages(receiver, "attacker", 9)
     messages(receiver, "good", 5)
-    assert receiver._overflow.devices["attacker"].messages == 4
+    assert receiver.committer.overflow.devices["attacker"].messages == 4
     let_go(receiver)
 
     receiver = receiver_of(tmp_path, DeviceLimits())
     messages(receiver, "attacker", 1)
-    assert receiver._overflow.devices["attacker"].messages == 5, "nobody overtakes"
-    receiver._feeder.feed()
-    assert not receiver._overflow.devices
+    assert receiver.committer.overflow.devices["attacker"].messages == 5, "nobody overtakes"
+    receiver.committer.feeder.feed()
+    assert not receiver.committer.overflow.devices
     let_go(receiver)
     reader = SpoolReader(tmp_path)
     rows = [row.payload.rstrip(b".") for row in reader.read(0, 99)]
@@ -359,14 +443,15 @@ def test_a_device_that_sends_too_fast_waits_is_named_and_loses_nothing(
 
 @pytest.mark.broker
 def test_the_benchmark_in_short(mosquitto: Mosquitto) -> None:
-    plan = FairnessPlan(minutes=0.1, settings={"device_waiting_bytes": 2**20})
+    plan = FairnessPlan(minutes=0.1, settings={"device_waiting_bytes": 2**20, "memory_mb": 320})
     report = run(Load(devices=10), plan, mosquitto.url, lambda _what: None)
     fleet, attacker = report["fleet"], report["attacker"]
     assert fleet["labels"] == fleet["labels_expected"] > 0, "the others have all of theirs"
     assert report["others_limited"] == []
     assert attacker["in_status"]["refused"] > 0
     assert {"rate-limited", "over-quota"} & attacker["told"].keys()
-    assert report["rss_growth_mib"] < 300
+    assert report["memory"]["peak_mib"] < report["memory"]["limit_mib"] == 320
+    assert report["counters"]["memory_bytes"] > 50 * 2**20, "what it takes stands in the status beside it"
     assert report["attack"]["latency_ms"]["labels"] > 0
     assert report["exit_code"] == 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
@@ -155,6 +156,19 @@ def test_what_is_not_an_export_is_named(tmp_path: Path) -> None:
     (foreign / "x.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(DataError, match=r"x\.parquet' cannot be read as Parquet"):
         read_export(foreign)
+
+
+@pytest.mark.parametrize("samples", [[{"x": 1.0}], [1.0], ["a"], [[{"x": 1.0}]], [None]], ids=str)
+def test_samples_of_another_type_are_refused(samples: list[object], tmp_path: Path) -> None:
+    folder = export(tmp_path / "out", list(windows("a", 1, motion(64, 1))))
+    table = pq.read_table(folder)
+    column = table.column_names.index("samples")
+    other = pa.array(samples * table.num_rows)
+    pq.write_table(table.set_column(column, "samples", other), folder / "part-00000.parquet")
+    with pytest.raises(
+        DataError, match=r"part-00000\.parquet' cannot be read as Parquet: .*\. Export again$"
+    ):
+        read_export(folder)
 
 
 def test_files_of_different_exports_are_not_mixed(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ def test_a_description_is_stored_again_only_if_it_is_another_than_the_last(tmp_p
     ]
     for payload, retained in arrivals:
         receiver._arrive(Message("ds/v1/watch/meta", payload, "", 1, retained, 1, Origin(0, 0)))
-        receiver._commit()
+        receiver.committer.commit()
     receiver._link.close()
-    receiver._spool.close()
+    receiver.committer.close()
     reader = SpoolReader(tmp_path)
     assert [row.payload for row in reader.read(0, 10)] == [b"A", b"B", b"A", b"A"]
     reader.close()

@@ -15,6 +15,7 @@ from typing import Protocol
 from disc_stream.clock import Clock
 from disc_stream.errors import StateDamagedError, StorageError
 from disc_stream.stream.values import Labelled
+from disc_stream_server.intake import size_of
 from disc_stream_server.labeller.lane import LaneStream
 from disc_stream_server.outbox import Outbox
 from disc_stream_server.storage.state import BRIDGED, DEFERRED, Commit, DeadLetter, StateStore, StoredLabel
@@ -70,6 +71,7 @@ class Checkpoints:
         self._interval_s, self._clock = interval_s, clock
         self._labels: list[StoredLabel] = []
         self._letters: list[DeadLetter] = []
+        self._letter_bytes = self._taken_letter_bytes = 0
         self._taken: Commit | None = None
         self._barrier = 0
         self._due = clock.monotonic() + interval_s
@@ -87,6 +89,12 @@ class Checkpoints:
         return len(self._labels) + (0 if self._taken is None else len(self._taken.labels))
 
     @property
+    def letter_bytes(self) -> int:
+        """Memory of dead letters that wait to be written, about."""
+        taken = self._taken_letter_bytes
+        return self._letter_bytes + taken + sum(lane.intake.dead_bytes for lane in self._source.lanes())
+
+    @property
     def is_on_its_way(self) -> bool:
         """Whether one was taken and is not written yet."""
         return self._taken is not None
@@ -97,7 +105,9 @@ class Checkpoints:
 
     def add_letters(self, letters: Iterable[DeadLetter]) -> None:
         """Messages and windows that could not be used."""
-        self._letters += letters
+        for letter in letters:
+            self._letters.append(letter)
+            self._letter_bytes += size_of(letter)
 
     def step(self, *, now: bool = False) -> bool:
         """Take a checkpoint if one is due, and write the one taken if its labels are confirmed.
@@ -131,9 +141,9 @@ class Checkpoints:
         letters, self._letters = self._letters, []
         change = self._source.take_change()
         lanes = self._source.lanes()
+        self._taken_letter_bytes, self._letter_bytes = self.letter_bytes, 0
         for lane in lanes:
-            letters += lane.intake.dead_letters
-            lane.intake.dead_letters = []
+            letters += lane.intake.take_dead_letters()
         self._taken = Commit(
             [lane.capture() for lane in lanes], labels, letters,
             change.opens, change.closes, change.ended, change.windows, change.facts,
@@ -161,6 +171,7 @@ class Checkpoints:
             if lane.number in states:
                 lane.committed(states[lane.number])
         self.position, self._taken = taken.lanes[0].position, None
+        self._taken_letter_bytes = 0
         self.written += 1
         self._due = self._clock.monotonic() + self._interval_s
 

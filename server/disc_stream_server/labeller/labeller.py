@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 _TURN_BYTES = 2**18  # payloads read at once, but one row at least
 _BACKFILL_ROWS = 256
-_MAX_UNCONFIRMED = 20_000  # labels on their way to the broker, from which on no rows are read
-_MAX_UNWRITTEN = 100_000  # labels that wait for a checkpoint, likewise
 _RETRY_S = 1.0
+# Labels on their way to the broker, from which on a device with many windows waits: the broker takes them one
+# by one in between the messages of everybody, and those of the other devices would stand behind them.
+_AHEAD, _AHEAD_EACH = 32, 16  # at least, and for each device that has windows
 
 
 class Labeller:
@@ -151,12 +152,23 @@ class Labeller:
         """Whether something else must come first: the encoder, the broker, the disk."""
         if self.encoder_fault and self._clock.monotonic() < self._retry_at:
             return True
-        if self._outbox.unconfirmed > _MAX_UNCONFIRMED or self.checkpoints.backlog > _MAX_UNWRITTEN:
+        if self._is_behind():
             return True
         if self.checkpoints.written < self.switch_at:
             self.checkpoints.step(now=True)
             return True
         return False
+
+    def _is_behind(self) -> bool:
+        """Whether so much waits to leave the labeller that no rows are to be taken."""
+        room, checkpoints = self._settings.room, self.checkpoints
+        if checkpoints.letter_bytes > room.letter_bytes:
+            self.step(now=True)
+        return (
+            self._outbox.unconfirmed > room.unconfirmed
+            or checkpoints.backlog > room.unwritten
+            or checkpoints.letter_bytes > room.letter_bytes
+        )
 
     def _take(self, head: int) -> bool | None:
         """Take rows if there is room for their windows; whether there were any, None to come back later."""
@@ -205,7 +217,8 @@ class Labeller:
 
         If the encoder does not work they wait.
         """
-        chosen = lane.waiting.choose(self._pace.windows, self._settings.options.max_batch)
+        room = max(_AHEAD, _AHEAD_EACH * lane.waiting.devices) - self._outbox.unconfirmed
+        chosen = lane.waiting.choose(min(self._pace.windows, room), self._settings.options.max_batch)
         if not chosen:
             return False
         began = self._clock.monotonic()
@@ -329,12 +342,14 @@ class Labeller:
         if backfill is None:
             return False
         last, lane = backfill.stretch.last or 0, backfill.stream
-        if not lane.waiting.is_full and lane.position < last and not self.encoder_fault:
+        takes = not lane.waiting.is_full and lane.position < last and not self.encoder_fault
+        if takes:
             self._take_deferred(lane, last)
-        self._label_waiting(lane, deferred=True)
+        labelled = self._label_waiting(lane, deferred=True)
         if not lane.waiting and lane.position >= last:
             self.deferral.finish_backfill()
-        return not self.encoder_fault
+            return not self.encoder_fault
+        return (takes or labelled) and not self.encoder_fault
 
     def _take_deferred(self, lane: LaneStream, last: int) -> None:
         """Take the next rows of a stretch."""

@@ -18,6 +18,21 @@ ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRoom:
+    """What may wait to leave the labeller; beyond it no rows are read.
+
+    Args:
+        unconfirmed: labels on their way to the broker.
+        unwritten: labels that wait for a checkpoint.
+        letter_bytes: of dead letters that wait for a checkpoint.
+    """
+
+    unconfirmed: int = 20_000
+    unwritten: int = 100_000
+    letter_bytes: int = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
 class LabellerSettings:
     """How the labeller works.
 
@@ -27,6 +42,7 @@ class LabellerSettings:
         overload: when windows are deferred.
         checkpoint_s: between two checkpoints.
         rows: rows read at once; the labels do not depend on it.
+        room: what may wait to leave it.
     """
 
     lanes: LaneSettings
@@ -34,6 +50,7 @@ class LabellerSettings:
     overload: OverloadRules
     checkpoint_s: float
     rows: int = ROWS
+    room: LabelRoom = LabelRoom()
 
 
 @dataclass(frozen=True, slots=True)

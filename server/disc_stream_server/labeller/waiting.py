@@ -51,6 +51,11 @@ class WaitingWindows:
         return self._count
 
     @property
+    def devices(self) -> int:
+        """Devices that have any."""
+        return len(self._queues)
+
+    @property
     def size(self) -> int:
         """Memory that they take, about."""
         return self._count * self._window_bytes
@@ -76,14 +81,16 @@ class WaitingWindows:
         """The windows of the next turn; they stay in their queues until ``done``.
 
         Args:
-            quantum: windows that there is time for, however few devices have any.
+            quantum: windows that there is time and room for, however few devices have any; if there is none,
+                devices of which many wait are passed over, so the others need not wait for them.
             limit: windows of a turn at most.
         """
         shares: dict[str, int] = {}
         for device in self._queues:
             if len(shares) >= limit:
                 break
-            shares[device] = 1
+            if quantum > 0 or device not in self._many:
+                shares[device] = 1
         left = min(quantum, limit) - len(shares)
         while left > 0:
             more = [device for device in shares if len(self._queues[device]) > shares[device]]

@@ -24,6 +24,9 @@ from disc_stream_server.receiving.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 
+_SWITCH_S = 0.0002
+"""For which one thread may keep another one waiting: each step of a commit would wait for 5 ms by default."""
+
 
 def main() -> int:
     """Run until told to stop; 0 if that went well."""
@@ -45,6 +48,7 @@ def main() -> int:
         receiver = Receiver(ReceiverSettings(**told), report)
         threading.Thread(target=_listen, args=(receiver,), daemon=True).start()
         collect_seldom()
+        sys.setswitchinterval(_SWITCH_S)
         reuse_large_buffers()
         receiver.run()
     except BrokenPipeError:

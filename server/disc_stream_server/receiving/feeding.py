@@ -9,14 +9,15 @@ from disc_stream_server.receiving.ratelimiter import RateLimiter
 from disc_stream_server.storage.overflow import OverflowQueue
 from disc_stream_server.storage.rows import Arrival
 
-_ROWS, _BYTES = 256, 2**20  # of a device, taken at once
+_ROWS = 256  # of a device, taken at once
+_BYTES = 2**20  # of all devices, taken at once: so much may be read into memory, and one message more
 
 Enter = Callable[[Sequence[Arrival]], bool]
 """Makes messages durable in the spool; False if there is no space at the moment."""
 
 
 class Feeder:
-    """Lets messages that wait into the spool, device by device.
+    """Lets messages that wait into the spool, in turn from each device.
 
     Args:
         overflow: where they wait.
@@ -30,30 +31,31 @@ class Feeder:
     ) -> None:
         self._overflow, self._limiter, self._enter, self._clock = overflow, limiter, enter, clock
 
-    def feed(self) -> None:
-        """Let in what may enter now.
+    def feed(self) -> bool:
+        """Let in what may enter now: of all devices together, for each commit costs a sync.
+
+        A device whose turn does not come stands first the next time.
+
+        Returns:
+            Whether more might have entered, had it not been too much at once.
 
         Raises:
             StorageError: if the overflow queue cannot be read or changed.
         """
+        now, left = self._clock.unix_us(), float(_BYTES)
+        taken: dict[str, list[tuple[int, Arrival]]] = {}
         for device in list(self._overflow.devices):
-            limit = min(_ROWS, self._limiter.may_enter(device))
-            if limit and not self._let_in(device, self._overflow.next_of(device, limit)):
-                return
-
-    def _let_in(self, device: str, found: list[tuple[int, Arrival]]) -> bool:
-        """Move the first of these messages into the spool; False if there is no space at the moment."""
-        now, size = self._clock.unix_us(), 0
-        taken: list[tuple[int, Arrival]] = []
-        for number, arrival in found:
-            if size >= _BYTES or not self._limiter.has_room(device):
+            if left <= 0:
                 break
-            self._limiter.taken(device, len(arrival.payload))
-            size += len(arrival.payload)
-            taken.append((number, arrival._replace(received_us=now)))
-        if not taken:
-            return True
-        if not self._enter([arrival for _, arrival in taken]):
-            return False
-        self._overflow.remove(device, taken)
-        return True
+            messages, size = self._limiter.may_enter(device)
+            if not messages:
+                continue
+            found = self._overflow.next_of(device, min(_ROWS, messages), min(left, size))
+            if found:
+                taken[device] = [(number, arrival._replace(received_us=now)) for number, arrival in found]
+                left -= sum(len(arrival.payload) for _, arrival in found)
+        if taken and self._enter([arrival for some in taken.values() for _, arrival in some]):
+            for device, some in taken.items():
+                self._limiter.taken(device, len(some), sum(len(arrival.payload) for _, arrival in some))
+            self._overflow.remove(taken)
+        return left <= 0

@@ -115,17 +115,8 @@ class RateLimiter:
             bucket.messages -= 1
             bucket.bytes -= size
             return Fate.ADMITTED
-        limited = self._limited.get(device)
-        if limited is None:
-            limited = self._limited[device] = Limited()
-            if len(self._limited) > _MOST_LIMITED:
-                self._limited.popitem(last=False)
-        self._limited.move_to_end(device)
-        limited.at = now
-        tally = self._waiting.get(device)
-        used = self._coming.get(device, 0) + (0 if tally is None else tally.bytes)
-        most = self._limits.waiting_bytes * (_AGAIN if limited.full else 1.0)
-        limited.full = used + size + ROW_BYTES > most
+        limited = self._limit(device, now)
+        limited.full = self._is_full(device, size, limited)
         if limited.full:
             limited.refused += 1
             return Fate.REFUSED
@@ -133,21 +124,50 @@ class RateLimiter:
         limited.waited += 1
         return Fate.WAITS
 
-    def may_enter(self, device: str) -> int:
-        """How many of a device's messages that wait may go into the spool now, by their number."""
+    def refuses(self, device: str, size: int) -> bool:
+        """Whether a message that is on its way will be refused; if so, ``refuse`` counts it.
+
+        It tells before the payload is read, and decides nothing: False may turn out to be a refusal.
+        """
+        return device in self._waiting and self._is_full(device, size, self._limited.get(device))
+
+    def refuse(self, device: str) -> None:
+        """A message was not read, for ``refuses`` said so."""
+        limited = self._limit(device, self._now())
+        limited.full = True
+        limited.refused += 1
+
+    def _limit(self, device: str, now: float) -> Limited:
+        """What is counted of a device that exceeds what it may."""
+        limited = self._limited.get(device)
+        if limited is None:
+            limited = self._limited[device] = Limited()
+            if len(self._limited) > _MOST_LIMITED:
+                self._limited.popitem(last=False)
+        self._limited.move_to_end(device)
+        limited.at = now
+        return limited
+
+    def _is_full(self, device: str, size: int, limited: Limited | None) -> bool:
+        tally = self._waiting.get(device)
+        used = self._coming.get(device, 0) + (0 if tally is None else tally.bytes)
+        most = self._limits.waiting_bytes * (_AGAIN if limited is not None and limited.full else 1.0)
+        return used + size + ROW_BYTES > most
+
+    def may_enter(self, device: str) -> tuple[int, float]:
+        """How many of a device's messages that wait may go into the spool now, and how many bytes.
+
+        The message that goes beyond the bytes may, too: it is paid for afterwards.
+        """
         if device in self.held:
-            return 0
+            return 0, 0.0
         bucket = self._bucket(device, self._now())
-        return int(bucket.messages) if bucket.has_room else 0
+        return (int(bucket.messages), bucket.bytes) if bucket.has_room else (0, 0.0)
 
-    def has_room(self, device: str) -> bool:
-        """Whether one more of them may, by what was ``taken`` so far."""
-        return self._bucket(device, self._now()).has_room
-
-    def taken(self, device: str, size: int) -> None:
-        """One of them did."""
+    def taken(self, device: str, messages: int, size: int) -> None:
+        """So many of them did, with so many bytes of payload."""
         bucket = self._bucket(device, self._now())
-        bucket.messages -= 1
+        bucket.messages -= messages
         bucket.bytes -= size
 
     def limited(self) -> dict[str, dict[str, int]]:

@@ -44,6 +44,9 @@ _LOOK_S = 0.1  # between two looks whether the server has heard of it
 RETRAINING = "retraining"
 """Folder, within the state folder, of what retrainings keep; see ``disc_stream.retraining.work``."""
 
+DECISIONS = "decisions.jsonl"
+"""File in there that says when retrainings were begun, and why; it names no device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Erased:
@@ -110,12 +113,13 @@ def _forget_retraining(folder: Path) -> int:
     """
     if not folder.is_dir():
         return 0
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    stays = {"lock", DECISIONS}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in stays]
     (folder / "plan.json").unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name != "lock":
+        elif path.name not in stays:
             path.unlink(missing_ok=True)
     return len(files)
 

@@ -8,10 +8,12 @@ twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from disc_stream_server.storage.rows import Arrival
@@ -50,6 +52,7 @@ _INSERT = "INSERT INTO waiting (device, received_us, topic, content_type, payloa
 _NEXT = (
     "SELECT id, received_us, topic, content_type, payload FROM waiting WHERE device = ? ORDER BY id LIMIT ?"
 )
+_REMOVE = "DELETE FROM waiting WHERE device = ? AND id <= ?"
 _TALLY = "SELECT device, count(*), sum(length(payload) + ?) FROM waiting GROUP BY device ORDER BY min(id)"
 _SHRINK_PAGES = 256  # an empty file of more pages is written anew
 
@@ -115,24 +118,36 @@ class OverflowQueue:
             tally.messages += 1
             tally.bytes += len(arrival.payload) + ROW_BYTES
 
-    def next_of(self, device: str, limit: int) -> list[tuple[int, Arrival]]:
+    def next_of(self, device: str, limit: int, size: float = math.inf) -> list[tuple[int, Arrival]]:
         """The first messages of a device, each with the number under which it is kept.
+
+        Args:
+            device: whose.
+            limit: messages at most.
+            size: bytes of payload after which no further message is read; the one that goes beyond is given.
 
         Raises:
             StorageError: if they cannot be read.
         """
         if self._connection is None:
             return []
+        found: list[tuple[int, Arrival]] = []
         try:
-            rows = self._connection.execute(_NEXT, (device, limit)).fetchall()
+            with contextlib.closing(self._connection.execute(_NEXT, (device, limit))) as rows:
+                for number, *columns in rows:
+                    arrival = Arrival(*columns)
+                    found.append((number, arrival))
+                    size -= len(arrival.payload)
+                    if size <= 0:
+                        break
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
-        if not rows:  # they were erased
+        if not found:  # they were erased
             self.devices.pop(device, None)
-        return [(row[0], Arrival(*row[1:])) for row in rows]
+        return found
 
-    def remove(self, device: str, taken: Sequence[tuple[int, Arrival]]) -> None:
-        """The first messages of a device are in the spool.
+    def remove(self, taken: Mapping[str, Sequence[tuple[int, Arrival]]]) -> None:
+        """The first messages of these devices are in the spool; one transaction.
 
         Raises:
             StorageError: if they cannot be removed.
@@ -140,22 +155,27 @@ class OverflowQueue:
         assert self._connection is not None  # noqa: S101 - they came from there
         try:
             self._connection.execute("PRAGMA synchronous=NORMAL")  # undone by a power cut they come twice
-            self._connection.execute(
-                "DELETE FROM waiting WHERE device = ? AND id <= ?", (device, taken[-1][0])
-            )
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_REMOVE, [(device, some[-1][0]) for device, some in taken.items()])
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self._undo()
             raise translate(error, self._path) from error
+        for device, some in taken.items():
+            self._count_removed(device, [arrival for _, arrival in some])
+        if not self.devices:
+            self._shrink()
+
+    def _count_removed(self, device: str, arrivals: Sequence[Arrival]) -> None:
         tally = self.devices.get(device)
         if tally is None:
             return
-        tally.messages -= len(taken)
-        tally.bytes -= sum(len(arrival.payload) + ROW_BYTES for _, arrival in taken)
+        tally.messages -= len(arrivals)
+        tally.bytes -= sum(len(arrival.payload) + ROW_BYTES for arrival in arrivals)
         if tally.messages > 0:
             self.devices.move_to_end(device)
-            return
-        del self.devices[device]
-        if not self.devices:
-            self._shrink()
+        else:
+            del self.devices[device]
 
     def close(self) -> None:
         """Close the file."""

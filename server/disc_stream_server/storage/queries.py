@@ -73,6 +73,42 @@ class StateQueries:
         """All small named values."""
         return dict(self._rows("SELECT name, value FROM facts"))
 
+    # -- what the retraining beside it counts ---------------------------------------------------------
+
+    def position_labelled_at(self, unix_us: int) -> int:
+        """Position of about the last row whose windows were labelled by then; 0 if there is none.
+
+        A bisection of the positions; windows that were deferred, and labelled later, mislead it a little.
+        """
+        query = "SELECT position, labelled_us FROM labels WHERE position > ? ORDER BY position LIMIT 1"
+        low, high = 0, self.last_labelled
+        while low < high:
+            middle = (low + high) // 2
+            position, labelled_us = next(self._rows(query, middle))
+            low, high = (position, high) if labelled_us <= unix_us else (low, middle)
+        return low
+
+    @property
+    def last_labelled(self) -> int:
+        """Position of the last row that has completed a window; 0 if none has."""
+        return int(self._value("SELECT coalesce(max(position), 0) FROM labels"))
+
+    def labels_by_device(self, after: int, upto: int) -> dict[str, int]:
+        """How many labels each device has from positions after one up to another."""
+        query = "SELECT device, count(*) FROM labels WHERE position > ? AND position <= ? GROUP BY device"
+        return dict(self._rows(query, after, upto))
+
+    def novelties(self, model: str, after: int, upto: int) -> list[tuple[str, int, float, int]]:
+        """Device, public id, novelty and time of the labels of a model after a position and up to another.
+
+        The time is that of labelling, in Unix microseconds; labels without a novelty are left out.
+        """
+        query = (
+            "SELECT device, label, novelty, labelled_us FROM labels WHERE position > ? AND position <= ? "
+            "AND model = ? AND novelty IS NOT NULL ORDER BY position, window"
+        )
+        return list(self._rows(query, after, upto, model))
+
     # -- what people read -----------------------------------------------------------------------------
 
     def labels(self, *, device: str | None = None, after: int = 0, limit: int) -> list[StoredLabel]:

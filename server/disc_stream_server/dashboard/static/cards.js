@@ -100,14 +100,13 @@ class Card {
     const now = soft.find((s) => s.label === smoothed.label);
     const state = isState(smoothed.label);
     const share = state ? smoothed.confidence : now ? now.confidence : soft.at(-1).confidence;
-    percent.hidden = state;
+    percent.hidden = meter.hidden = state;
     setText(percent, `${now ? "" : "below "}${inPercent(share)}`);
     meter.firstElementChild.style.width = `${share * 100}%`;
     meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
-    const nearest = `nearest: ${soft[0].name} ${inPercent(soft[0].confidence)}`;
-    const last = isState(best.label) ? `${best.name} (${nearest}` : `${best.name} ${inPercent(best.confidence)}`;
-    setText(window, `last window: ${last}${others.join("")}${isState(best.label) ? ")" : ""}`);
+    const first = isState(best.label) ? `nearest: ${soft[0].name} ${inPercent(soft[0].confidence)}` : `last window: ${best.name} ${inPercent(best.confidence)}`;
+    setText(window, `${first}${others.join("")}`);
     const unusual = this.label.novelty > 1;
     novelty.hidden = !unusual;
     this.item.classList.toggle("unusual", unusual);

@@ -30,9 +30,17 @@ function showServer(server) {
   const backlog = status.backlog || 0;
   $("fact-backlog").textContent = String(backlog);
   $("fact-backlog").title = `${counters.deferred ?? 0} deferred windows are labelled later`;
+  showRetraining(status.retraining);
   const trouble = troubleOf(server, backlog, counters.deferred || 0);
   $("trouble").hidden = trouble === "";
   if ($("trouble").textContent !== trouble) $("trouble").textContent = trouble;
+}
+
+function showRetraining(now) {
+  $("retraining").hidden = now === undefined;
+  if (now === undefined) return;
+  $("fact-retraining").textContent = now.total > 0 ? `${now.phase} ${now.done}/${now.total}` : now.phase;
+  $("fact-retraining").title = now.words;
 }
 
 // What a watcher must know, worst first; "" if all is well.
