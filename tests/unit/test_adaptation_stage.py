@@ -23,6 +23,7 @@ from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import UNKNOWN, Float32Array, Label, SampleBatch
 from disc_stream.wire.topics import Topics
+from disc_stream_server.budget import bounds
 from disc_stream_server.following import first_model, open_model
 from disc_stream_server.storage.forget import forget
 from disc_stream_server.wiring import labeller_settings
@@ -249,7 +250,7 @@ class TestCentroids:
     def test_it_is_off_unless_asked_for(self, bundle: Path) -> None:
         for adapt, rule in ((None, None), (True, AdaptationRule())):
             config = load_serve_config(None, {"bundle": bundle} | ({"adapt": adapt} if adapt else {}))
-            assert labeller_settings(config, Topics()).lanes.adaptation == rule
+            assert labeller_settings(config, Topics(), bounds(config)).lanes.adaptation == rule
 
     def test_serve_refuses_a_graph_that_measures_from_elsewhere(
         self, bundle: Path, monkeypatch: pytest.MonkeyPatch
