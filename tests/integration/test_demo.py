@@ -116,6 +116,40 @@ def test_recordings_are_replayed_again_and_again(tmp_path: Path, cache: Path) ->
 
 
 @pytest.mark.broker
+@pytest.mark.long
+def test_a_new_activity_is_unknown_and_gets_an_id_of_its_own(tmp_path: Path) -> None:
+    summary, said = demo(
+        tmp_path, "--devices", "8", "--minutes", "4", "--clusters", "7", "--new-activity", "lying",
+        "--duration", "100", "--speed", "3",
+    )  # fmt: skip
+    require_complete(summary, devices=8)
+    act = summary["new_activity"]
+    assert act["before"]["unknown"] > 0.5
+    assert act["before"]["others_unknown"] < 0.2
+    assert act["retraining"]["promoted"]
+    assert act["after"]["with_own_id"] > 0.5
+    assert act["after"]["others_with_own_id"] < 0.05
+    assert act["after"]["others_changed"] < 0.02
+    assert act["named"]["kept"]
+    assert "passed the gate" in said
+
+
+def test_a_new_activity_that_nobody_can_do_is_one_line() -> None:
+    for options, words in (
+        (("--new-activity", "swimming"), "walking, stairs up"),
+        (("--new-activity", "lying", "--replay", "hapt:user01"), "simulated wearables"),
+        (("--new-activity", "lying", "--train-epochs", "3"), "disc-plus"),
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", "disc_stream", "demo", *options],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert result.returncode == 2
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.broker
 def test_until_a_signal_with_page_and_lines_and_then_nothing_is_left(cache: Path) -> None:
     page, broker = free_port(), free_port()
     command = [sys.executable, "-m", "disc_stream", "demo", *SMALL, "--cache", str(cache)]
