@@ -255,8 +255,9 @@ def _print_new_activity(act: dict[str, Any]) -> None:
     if act["own_id"] is None or act["seconds_to_own_id"] is None:
         say(f"{act['activity']} got no id of its own: it takes two minutes or so, and is not found each time")
         return
+    share, changed = after["with_own_id"] or 0, after["others_changed"] or 0
     say(
         f"{act['activity']}: {before['unknown'] or 0:.0%} of its windows were unknown; cluster "
-        f"{act['own_id']} after {act['seconds_to_own_id']:.0f} s, with {after['with_own_id']:.0%} of its windows "
-        f"since; {after['others_changed'] or 0:.1%} of the other windows changed their id"
+        f"{act['own_id']} after {act['seconds_to_own_id']:.0f} s, with {share:.0%} of its windows since; "
+        f"{changed:.1%} of the other windows changed their id"
     )
