@@ -28,12 +28,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def demo(cache: Path, *options: str) -> tuple[dict[str, Any], str]:
+def demo(cache: Path, *options: str, small: tuple[str, ...] = SMALL) -> tuple[dict[str, Any], str]:
     """Run a demo to its end; its summary and what it said."""
     broker_port = free_port()
     result = subprocess.run(
         [
-            sys.executable, "-m", "disc_stream", "demo", *SMALL, "--json",
+            sys.executable, "-m", "disc_stream", "demo", *small, "--json",
             "--cache", str(cache), "--broker-port", str(broker_port), *options,
         ],
         capture_output=True, text=True, timeout=280, check=False,
@@ -120,7 +120,7 @@ def test_recordings_are_replayed_again_and_again(tmp_path: Path, cache: Path) ->
 def test_a_new_activity_is_unknown_and_gets_an_id_of_its_own(tmp_path: Path) -> None:
     summary, said = demo(
         tmp_path, "--devices", "8", "--minutes", "4", "--clusters", "7", "--new-activity", "lying",
-        "--duration", "100", "--speed", "3",
+        "--duration", "100", "--speed", "3", small=(),
     )  # fmt: skip
     require_complete(summary, devices=8)
     act = summary["new_activity"]
