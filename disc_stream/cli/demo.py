@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from disc_stream.cli.common import (
     setup_logging,
 )
 from disc_stream.errors import ConfigError, DiscStreamError
+
+if TYPE_CHECKING:
+    from disc_stream.data.synthetic import Activity
 
 PAGE_PORT = 8765
 _ALL_MINUTES = 64
@@ -42,6 +45,15 @@ def demo(
     speed: Annotated[
         float, typer.Option("--speed", min=0.1, max=1000.0, help="1 is real time, 10 ten times as fast.")
     ] = 1.0,
+    new_activity: Annotated[
+        str | None,
+        typer.Option(
+            "--new-activity",
+            metavar="NAME",
+            help="Nobody does this at first, such as lying. It appears while labels come, is unknown, and "
+            "gets an id of its own by a retraining. Learns by disc-plus.",
+        ),
+    ] = None,
     json: JsonOption = False,
     seed: SeedOption = 0,
     retrain: Annotated[
@@ -157,6 +169,7 @@ def demo(
         broker_port=broker_port,
         embedded=embedded_broker,
         quiet=json,
+        new_activity=_new_activity(new_activity, replay, train_epochs),
     )
     with stop_on_signals() as stop:
         summary = run_demo(options, stop, Reporter())
@@ -165,6 +178,26 @@ def demo(
     else:
         _print_text(summary)
     _require_complete(summary)
+
+
+def _new_activity(name: str | None, replay: list[str] | None, epochs: int | None) -> Activity | None:
+    from disc_stream.data.synthetic import LABEL_NAMES, Activity
+
+    if name is None:
+        return None
+    if replay:
+        raise ConfigError("--new-activity is for simulated wearables", remedy="Leave out --replay")
+    if epochs is not None:
+        raise ConfigError(
+            "with --new-activity the demo learns by disc-plus, which has no epochs",
+            remedy="Leave out --train-epochs",
+        )
+    if name not in LABEL_NAMES:
+        raise ConfigError(
+            f"--new-activity {name!r} is no activity of the simulated wearables",
+            remedy=f"Use one of: {', '.join(LABEL_NAMES)}",
+        )
+    return Activity(LABEL_NAMES.index(name))
 
 
 def _page_port(port: int | None, *, no_page: bool, headless: bool) -> int | None:
@@ -205,6 +238,8 @@ def _print_text(summary: dict[str, Any]) -> None:
             f"from publishing to label: {latency['p50']:.0f} ms (median), {latency['p99']:.0f} ms (p99), "
             f"{latency['max']:.0f} ms (longest)"
         )
+    if (act := summary["new_activity"]) is not None:
+        _print_new_activity(act)
     if agreement is not None:
         raw, smoothed = agreement["raw"], agreement["smoothed"]
         say(
@@ -213,3 +248,16 @@ def _print_text(summary: dict[str, Any]) -> None:
             f"NMI {smoothed['nmi']:.0%}"
         )
     say(f"model {model['version']} of {model['windows']} unlabelled windows: {model['bundle']}")
+
+
+def _print_new_activity(act: dict[str, Any]) -> None:
+    before, after = act["before"], act["after"]
+    if act["own_id"] is None or act["seconds_to_own_id"] is None:
+        say(f"{act['activity']} got no id of its own: it takes two minutes or so, and is not found each time")
+        return
+    share, changed = after["with_own_id"] or 0, after["others_changed"] or 0
+    say(
+        f"{act['activity']}: {before['unknown'] or 0:.0%} of its windows were unknown; cluster "
+        f"{act['own_id']} after {act['seconds_to_own_id']:.0f} s, with {share:.0%} of its windows since; "
+        f"{changed:.1%} of the other windows changed their id"
+    )

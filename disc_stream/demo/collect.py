@@ -36,10 +36,10 @@ class Collected:
     seconds: float
 
 
-def window_spec(fs: float) -> WindowSpec:
-    """Windows of 2.56 s that overlap by half; the first half is encoded."""
+def window_spec(fs: float, *, whole: bool = False) -> WindowSpec:
+    """Windows of 2.56 s that overlap by half; the first half is encoded, or with ``whole`` all of it."""
     half = max(2, round(WINDOW_S * fs / 2))
-    return WindowSpec(2 * half, half, half)
+    return WindowSpec(2 * half, half, 2 * half if whole else half)
 
 
 def collect(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from disc_stream.data.synthetic import CHANNELS, LABEL_NAMES, SyntheticWearable, device_names
+from disc_stream.data.synthetic import CHANNELS, LABEL_NAMES, Activity, SyntheticWearable, device_names
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.demo.truth import RecordedTruth, Truth, TruthTape
 from disc_stream.errors import DataError
@@ -63,23 +63,41 @@ class SyntheticFleet:
     Args:
         n: number of devices.
         seed: same seed, same people and same days.
+        held_back: an activity that nobody does until ``begin`` is called; None for none.
     """
 
     fs = _FS
     channels = CHANNELS
     label_names = LABEL_NAMES
-    n_clusters = len(LABEL_NAMES)
     truth_of = "simulator"
 
-    def __init__(self, n: int, seed: int) -> None:
+    def __init__(self, n: int, seed: int, held_back: Activity | None = None) -> None:
         self.devices = device_names(n)
         self.what = f"{n} simulated wearable{'s' if n > 1 else ''}"
         self.identity: dict[str, object] = {"devices": n, "seed": seed}
-        self._people = [_LabelledWearable(name, seed, fs=_FS) for name in self.devices]
+        self.n_clusters = len(LABEL_NAMES)
+        if held_back is not None:
+            self.identity["without"] = held_back.name
+            self.n_clusters -= 1
+        self.held_back = held_back
+        self._people = [_LabelledWearable(name, seed, fs=_FS, without=held_back) for name in self.devices]
 
     def training_sources(self, seconds: float) -> list[Source]:
         """The first ``seconds`` of each."""
         return self._streams(boot=1, start_us=0, seconds=seconds)
+
+    def begin(self) -> int:
+        """Every second one begins with the activity that was held back; from any thread.
+
+        Returns:
+            How many do.
+        """
+        if self.held_back is None:
+            return 0
+        some = self._people[::2]
+        for person in some:
+            person.start(self.held_back)
+        return len(some)
 
     def sources(self, *, boot: int, start_us: int) -> list[Source]:
         """Endless streams from where the training streams ended."""

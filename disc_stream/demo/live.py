@@ -17,6 +17,7 @@ from rich.live import Live
 
 from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.fleet import Fleet
+from disc_stream.demo.newcomer import NewActivity
 from disc_stream.demo.notes import TruthNotes
 from disc_stream.demo.service import DemoService
 from disc_stream.demo.truth import TruthComparison
@@ -55,11 +56,21 @@ class LiveDemo:
         fleet: who publishes.
         records: are kept up to date.
         speed: 1 is real time.
+        follow: is told of each live label, and asked now and then what is due; None for nobody.
     """
 
-    def __init__(self, service: DemoService, fleet: Fleet, records: Records, *, speed: float) -> None:
+    def __init__(
+        self,
+        service: DemoService,
+        fleet: Fleet,
+        records: Records,
+        *,
+        speed: float,
+        follow: NewActivity | None = None,
+    ) -> None:
         self._service, self._fleet, self._speed = service, fleet, speed
         self._counts, self._comparison, self._notes = records.counts, records.comparison, records.notes
+        self._follow = follow
         self._topics = Topics(DEFAULT_PREFIX)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._link = MqttLink(
@@ -142,6 +153,8 @@ class LiveDemo:
         with live:
             while not stop.is_set() and (end is None or time.monotonic() < end):
                 self._check()
+                if self._follow is not None:
+                    self._follow.step()
                 left = _SLICE_S if end is None else min(_SLICE_S, max(0.0, end - time.monotonic()))
                 self._take(left, state, lines)
             self._drain(state, lines)
@@ -152,6 +165,8 @@ class LiveDemo:
         except queue.Empty:
             return
         if isinstance(event, LabelSeen):
+            if self._follow is not None:
+                self._follow.label(event.label)
             self._comparison.add(event.label)
             self._notes.add(event.label)
         if state.take(event) and lines is not None:

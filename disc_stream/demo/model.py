@@ -52,12 +52,14 @@ class Plan:
         epochs: of autoencoder training; None for as many as make about six hundred updates.
         clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
+        method: recipe: ``disc``, or ``disc-plus``, whose embedding shows what is new (see ``newcomer.py``).
     """
 
     seconds: float
     epochs: int | None
     clusters: int | None
     seed: int
+    method: str = "disc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,14 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY]
 
 
+def settings_of(plan: Plan, windows: int) -> dict[str, Any]:
+    """Settings of the recipe, given how many windows there are to learn from."""
+    if plan.method != "disc":
+        return {}
+    epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
+    return {**SETTINGS, "epochs": epochs}
+
+
 def minutes(seconds: float) -> str:
     """A duration in words."""
     whole = round(seconds / 60)
@@ -180,11 +190,11 @@ def _learn(
     began = time.monotonic()
     service = bench.service
     windows = min(collected.windows, MAX_WINDOWS)
-    epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
     request = RetrainRequest(
         models=service.models,
         state=service.state,
-        settings={**SETTINGS, "epochs": epochs},
+        method=plan.method,
+        settings=settings_of(plan, windows),
         clusters=plan.clusters or bench.fleet.n_clusters,
         seed=plan.seed,
         windows=MAX_WINDOWS,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
+from disc_stream.data.synthetic import Activity
 from disc_stream.demo.collect import window_spec
 from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.fleet import Fleet, ReplayFleet, SyntheticFleet
 from disc_stream.demo.kept import KeptModels, default_cache
 from disc_stream.demo.live import LiveDemo, Records
 from disc_stream.demo.model import Bench, Model, Plan, prepare_model
+from disc_stream.demo.newcomer import NOTICES_NEW, NewActivity
 from disc_stream.demo.notes import TruthNotes
 from disc_stream.demo.progress import Reporter
 from disc_stream.demo.service import DemoService
@@ -50,6 +52,8 @@ class DemoOptions:
         broker_port: of the broker; None for a free one.
         embedded: use the embedded broker even where there is Mosquitto.
         quiet: show no labels in the terminal.
+        new_activity: of the simulated wearables, appears only when they have been live for a while; None for
+            no such thing.
     """
 
     devices: int
@@ -67,6 +71,7 @@ class DemoOptions:
     broker_port: int | None
     embedded: bool
     quiet: bool
+    new_activity: Activity | None = None
 
 
 def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
         folder = stack.enter_context(
             TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True)
         )
-        records = _records(fleet)
+        records = _records(fleet, _plan(options))
         observers: list[Any] = [records.counts]
         if page is not None:
             page.notes = records.notes
@@ -105,13 +110,17 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
         service = DemoService(local, Path(folder), observers)
         stack.callback(service.stop)
         service.start()
-        plan = Plan(options.minutes * 60, options.epochs, options.clusters, options.seed)
-        model = prepare_model(Bench(service, fleet, reporter, stop), plan, kept)
+        model = prepare_model(Bench(service, fleet, reporter, stop), _plan(options), kept)
         return _serve(_Prepared(options, fleet, local, service, model, records, page), reporter, stop)
 
 
-def _records(fleet: Fleet) -> Records:
-    spec = window_spec(fleet.fs)
+def _plan(options: DemoOptions) -> Plan:
+    method = "disc" if options.new_activity is None else NOTICES_NEW
+    return Plan(options.minutes * 60, options.epochs, options.clusters, options.seed, method)
+
+
+def _records(fleet: Fleet, plan: Plan) -> Records:
+    spec = window_spec(fleet.fs, whole=plan.method == NOTICES_NEW)
     comparison = TruthComparison(n_activities=len(fleet.label_names), window=spec.samples)
     notes = TruthNotes(comparison, fleet.label_names, fleet.truth_of, spec.input_samples)
     return Records(DeliveryCounts(spec), comparison, notes)
@@ -131,7 +140,7 @@ class _Page:
 def _fleet(options: DemoOptions) -> Fleet:
     if options.replay:
         return ReplayFleet(options.replay, options.data)
-    return SyntheticFleet(options.devices, options.seed)
+    return SyntheticFleet(options.devices, options.seed, options.new_activity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +161,14 @@ def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event) -> dict[
     options, fleet, local, page, records = (
         ready.options, ready.fleet, ready.local, ready.page, ready.records
     )  # fmt: skip
-    with LiveDemo(ready.service, fleet, records, speed=options.speed) as live:
+    act = None
+    if isinstance(fleet, SyntheticFleet) and fleet.held_back is not None:
+        act = NewActivity(ready.service, fleet, _plan(options), reporter.say)
+        records.comparison.tell = act.compared
+    with (
+        closing(act) if act else nullcontext(),
+        LiveDemo(ready.service, fleet, records, speed=options.speed, follow=act) as live,
+    ):
         where = "" if page is None else f"; live page at {page.dashboard.url}"
         end = f"for {options.duration_s:g} s" if options.duration_s is not None else "until Ctrl-C"
         reporter.say(f"Labelling {fleet.what} {end}{where}")
@@ -165,6 +181,7 @@ def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event) -> dict[
         **records.counts.summary(live.published_s),
         "model": _model_facts(ready.model),
         "agreement": {"truth": fleet.truth_of, **scores} if scores else None,
+        "new_activity": None if act is None else act.summary(),
     }
 
 

@@ -127,11 +127,12 @@ class TruthComparison:
     Args:
         n_activities: number of true activities.
         window: samples of a window.
-        tell: is told of each window that was compared.
     """
 
-    def __init__(self, *, n_activities: int, window: int, tell: Compared | None = None) -> None:
-        self._window, self._tell = window, tell
+    def __init__(self, *, n_activities: int, window: int) -> None:
+        self._window = window
+        self.tell: Compared | None = None
+        """Is told of each window that was compared."""
         self._truths: Mapping[str, Truth] = {}
         self._waiting: dict[str, deque[Label]] = defaultdict(deque)
         self.raw, self.smoothed = ByLabel(n_activities), ByLabel(n_activities)
@@ -157,8 +158,8 @@ class TruthComparison:
             if truth != UNLABELLED:
                 self.raw.add(truth, complete.best.label)
                 self.smoothed.add(truth, complete.smoothed.label)
-                if self._tell is not None:
-                    self._tell(truth, complete)
+                if self.tell is not None:
+                    self.tell(truth, complete)
 
     def summary(self) -> dict[str, Any] | None:
         """ACC, NMI and ARI of both kinds of labels; None if nothing could be compared."""

@@ -63,7 +63,11 @@ class WarmStart:
         from disc_stream.training.runs import load_run
 
         run = load_run(path)
-        return cls.of(run.autoencoder, run.net.centroids, run.info.scaler)
+        radius = None
+        if run.info.unknown_above:
+            limits = [np.inf if one is None else one for one in run.info.unknown_above]
+            radius = np.array(limits, dtype=np.float32)
+        return cls.of(run.autoencoder, run.net.centroids, run.info.scaler, radius)
 
     @property
     def digest(self) -> str:

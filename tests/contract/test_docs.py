@@ -41,7 +41,7 @@ USED_BY = {
     "disc_stream/benchmarks/adapt.py": ["benchmark adapt"],
     "disc_stream/config.py": ["serve"],
     "disc_stream/data": ["data import", "data windows", "train"],
-    "disc_stream/demo": ["demo"],
+    "disc_stream/demo": ["demo", "retrain"],
     "disc_stream/load": ["benchmark ingest", "benchmark soak"],
     "disc_stream/localbroker": ["demo"],
     "disc_stream/plots": ["plot confusion"],

@@ -28,12 +28,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def demo(cache: Path, *options: str) -> tuple[dict[str, Any], str]:
+def demo(cache: Path, *options: str, small: tuple[str, ...] = SMALL) -> tuple[dict[str, Any], str]:
     """Run a demo to its end; its summary and what it said."""
     broker_port = free_port()
     result = subprocess.run(
         [
-            sys.executable, "-m", "disc_stream", "demo", *SMALL, "--json",
+            sys.executable, "-m", "disc_stream", "demo", *small, "--json",
             "--cache", str(cache), "--broker-port", str(broker_port), *options,
         ],
         capture_output=True, text=True, timeout=280, check=False,
@@ -113,6 +113,40 @@ def test_recordings_are_replayed_again_and_again(tmp_path: Path, cache: Path) ->
     assert summary["agreement"] is None  # the files know no activities
     # Thirty seconds each at twentyfold speed last one and a half: they began again.
     assert summary["messages"]["sent"] > 2 * 60
+
+
+@pytest.mark.broker
+@pytest.mark.long
+def test_a_new_activity_is_unknown_and_gets_an_id_of_its_own(tmp_path: Path) -> None:
+    summary, said = demo(
+        tmp_path, "--devices", "8", "--minutes", "4", "--clusters", "7", "--new-activity", "lying",
+        "--duration", "100", "--speed", "3", small=(),
+    )  # fmt: skip
+    require_complete(summary, devices=8)
+    act = summary["new_activity"]
+    assert act["before"]["unknown"] > 0.5
+    assert act["before"]["others_unknown"] < 0.2
+    assert act["retraining"]["promoted"]
+    assert act["after"]["with_own_id"] > 0.5
+    assert act["after"]["others_with_own_id"] < 0.05
+    assert act["after"]["others_changed"] < 0.02
+    assert act["named"]["kept"]
+    assert "passed the gate" in said
+
+
+def test_a_new_activity_that_nobody_can_do_is_one_line() -> None:
+    for options, words in (
+        (("--new-activity", "swimming"), "walking, stairs up"),
+        (("--new-activity", "lying", "--replay", "hapt:user01"), "simulated wearables"),
+        (("--new-activity", "lying", "--train-epochs", "3"), "disc-plus"),
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", "disc_stream", "demo", *options],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert result.returncode == 2
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.broker

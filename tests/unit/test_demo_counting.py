@@ -175,9 +175,8 @@ class TestTruthComparison:
 
     def test_who_wants_it_is_told_of_each_window_once_it_was_compared(self) -> None:
         told: list[tuple[int, int]] = []
-        comparison = TruthComparison(
-            n_activities=3, window=8, tell=lambda truth, label: told.append((truth, label.window))
-        )
+        comparison = TruthComparison(n_activities=3, window=8)
+        comparison.tell = lambda truth, label: told.append((truth, label.window))
         tape = TruthTape(start_us=0, fs=1.0)
         comparison.follow({"d1": tape})
         comparison.add(label(0, t0_us=0))

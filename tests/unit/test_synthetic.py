@@ -233,3 +233,14 @@ def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
 def test_impossible_losses_are_refused(rate: float, burst: float) -> None:
     with pytest.raises(ValueError, match="rate must be"):
         MessageLoss(rate, burst=burst)
+
+
+def test_an_activity_that_is_held_back_is_not_done_until_it_is_started() -> None:
+    wearable = SyntheticWearable("wearable-001", seed=4, without=Activity.CYCLING)
+    assert Activity.CYCLING not in wearable.read(50 * 900)[1]
+    wearable.start(Activity.CYCLING)
+    labels = wearable.read(50 * 1_800)[1]
+    first = int((labels == Activity.CYCLING).argmax())
+    assert 0 < first < 50 * 10
+    begins = np.flatnonzero(np.diff((labels == Activity.CYCLING).astype(int)) == 1)
+    assert len(begins) > 1  # and again later, of itself

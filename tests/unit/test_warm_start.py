@@ -80,7 +80,7 @@ def test_a_model_of_another_shape_is_told(first: Learned) -> None:
         trained(Task(X, 4, warm=warm(first)), hidden=6)
 
 
-@pytest.mark.parametrize("method", ["disc-plus", "bdec"])
+@pytest.mark.parametrize("method", ["bdec"])
 def test_methods_that_cannot_go_on_say_so(first: Learned, method: str) -> None:
     recipe = RECIPES[method]
     preset = recipe.presets[0] if recipe.presets else ""
@@ -123,3 +123,27 @@ class TestCarriedClusters:
         born = carried(before, means, np.arange(205) >= 200).centroids(z, 2, seed=0)
         assert anywhere.ravel()[1] < 20.0  # cutting the large cluster in two takes off more
         assert born.ravel()[1] == pytest.approx(20.0)
+
+
+def test_disc_plus_keeps_its_map_and_gives_what_it_does_not_know_a_cluster() -> None:
+    recipe = RECIPES["disc-plus"]
+    config = recipe.resolve("small", {})
+    devices = np.repeat(np.arange(3), len(X) // 3 + 1)[: len(X)]
+    before = recipe.fit(Task(X, 4, seed=1, devices=devices), config, FitOptions("cpu"))
+    shaken = np.random.default_rng(0).normal(0, 8 * X.std(), (len(X) // 10, *X.shape[1:])).astype(np.float32)
+    more = np.concatenate([X, shaken])
+    radius = np.full(4, np.square(infer(before.net, X)[2].min(1)).max() + 1, dtype=np.float32)
+    start = WarmStart.of(before.module, before.centroids, before.scaler, radius)
+    task = Task(
+        more, 5, seed=2, devices=np.concatenate([devices, np.zeros(len(shaken), dtype=int)]), warm=start
+    )
+    grown = recipe.fit(task, config, FitOptions("cpu"))
+    new = infer(grown.net, more)[1].argmax(1)
+    assert (new[len(X) :] == 4).mean() > 0.95
+    assert (new[: len(X)] == infer(before.net, X)[1].argmax(1)).mean() > 0.98
+
+
+def test_disc_plus_does_not_go_on_from_another_method(first: Learned) -> None:
+    task = Task(X, 4, seed=1, warm=warm(first))
+    with pytest.raises(ConfigError, match="another shape or method"):
+        RECIPES["disc-plus"].fit(task, RECIPES["disc-plus"].resolve("small", {}), FitOptions("cpu"))

@@ -62,7 +62,7 @@ class Schedule:
     Args:
         rng: source of randomness, used for nothing else.
         person: who moves.
-        movements: the placement's table.
+        movements: the placement's table; an activity that is not in it is never done.
         fs: samples per second.
         dwell: factor on how long activities last.
     """
@@ -77,10 +77,17 @@ class Schedule:
     ) -> None:
         self._rng, self._person, self._movements = rng, person, movements
         self._fs, self._dwell = fs, dwell
+        self._wanted: Activity | None = None
         self._passage = max(1, round(PASSAGE_S * fs))
-        self._bout = self._draw_bout(Activity(int(rng.integers(len(Activity)))))
+        done = list(movements)
+        self._bout = self._draw_bout(done[int(rng.integers(len(done)))])
         self._before = self._bout
         self._position = self._passage  # the first bout has no passage into it
+
+    def start(self, activity: Activity, movement: Movement) -> None:
+        """Go over to this activity soon, and do it now and then from there on; from any thread."""
+        self._movements = {**self._movements, activity: movement}
+        self._wanted = activity
 
     def block(self, n: int) -> tuple[Floats, npt.NDArray[np.int16]]:
         """The next ``n`` samples: (n, n_columns) of movement and (n,) of labels."""
@@ -88,7 +95,7 @@ class Schedule:
         labels = np.empty(n, dtype=np.int16)
         done = 0
         while done < n:
-            if self._position >= self._bout.samples:
+            if self._position >= (self._bout.samples if self._wanted is None else self._passage):
                 self._before, self._bout = self._bout, self._draw_bout(self._draw_next())
                 self._position = 0
             step = min(n - done, self._bout.samples - self._position)
@@ -105,7 +112,10 @@ class Schedule:
         return movement, labels
 
     def _draw_next(self) -> Activity:
-        options = _NEXT[self._bout.activity]
+        if self._wanted is not None:
+            wanted, self._wanted = self._wanted, None
+            return wanted
+        options = {one: p for one, p in _NEXT[self._bout.activity].items() if one in self._movements}
         weights = np.array(list(options.values()))
         return list(options)[int(self._rng.choice(len(options), p=weights / weights.sum()))]
 

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from disc_stream.data.synthetic.motion import Motion, Trajectory
-from disc_stream.data.synthetic.movements import LABEL_NAMES, LEVER_M, MOVEMENTS, Placement
+from disc_stream.data.synthetic.movements import LABEL_NAMES, LEVER_M, MOVEMENTS, Activity, Placement
 from disc_stream.data.synthetic.person import Person
 from disc_stream.data.synthetic.schedule import Schedule
 from disc_stream.data.synthetic.sensor import CHANNELS, Sensor, SensorModel, ideal_samples
@@ -28,6 +28,7 @@ class SyntheticWearable:
         placement: where it is worn.
         dwell: factor on how long activities last (about 20 to 45 s each at 1).
         sensor: kind of sensor.
+        without: an activity that is not done until ``start`` is called with it.
 
     Raises:
         ValueError: if ``fs`` or ``dwell`` is out of range.
@@ -45,6 +46,7 @@ class SyntheticWearable:
         placement: Placement | str = Placement.WAIST,
         dwell: float = 1.0,
         sensor: SensorModel | None = None,
+        without: Activity | None = None,
     ) -> None:
         if not 20.0 <= fs <= 10_000.0 or not dwell > 0:
             raise ValueError(f"fs must be 20 to 10000 Hz and dwell above 0, got {fs} and {dwell}")
@@ -52,7 +54,8 @@ class SyntheticWearable:
         rng = np.random.default_rng([seed, zlib.crc32(device.encode())])
         person_rng, schedule_rng, motion_rng, sensor_rng = rng.spawn(4)
         self.person = Person.draw(person_rng, self.placement)
-        self._schedule = Schedule(schedule_rng, self.person, MOVEMENTS[self.placement], self.fs, dwell)
+        movements = {one: move for one, move in MOVEMENTS[self.placement].items() if one is not without}
+        self._schedule = Schedule(schedule_rng, self.person, movements, self.fs, dwell)
         self._motion = Motion(motion_rng, self.person, self.fs)
         self._sensor = Sensor(sensor_rng, sensor or SensorModel())
         # The last two moments of the trajectory: a sample needs the moments before and after it.
@@ -76,6 +79,10 @@ class SyntheticWearable:
         all_samples, all_labels = np.concatenate(samples), np.concatenate(labels)
         self._samples, self._labels = all_samples[n:], all_labels[n:]
         return all_samples[:n], all_labels[:n]
+
+    def start(self, activity: Activity) -> None:
+        """Go over to this activity within seconds, and do it now and then from there on; from any thread."""
+        self._schedule.start(activity, MOVEMENTS[self.placement][activity])
 
     def _compute_block(self) -> tuple[Float32Array, LabelArray]:
         movement, labels = self._schedule.block(_BLOCK)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
-from disc_stream.errors import ConfigError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.checkpoint import State
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
 from disc_stream.training.plus.fitting import fit_plus
+from disc_stream.training.plus.growing import grow_plus
 from disc_stream.training.recipes.base import Learned, tensors_of
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.types import IntArray
@@ -53,17 +53,18 @@ class PlusRecipe:
         return resolve_plus(settings)
 
     def fit(self, task: Task, config: PlusConfig, options: FitOptions) -> LearnedPlus:
-        """Learn; see ``Recipe``. There is no going on from a model: its descriptors are fixed.
+        """Learn; see ``Recipe``.
 
         Raises:
-            ConfigError: also if the task has a model to go on from.
+            ConfigError: also if the task has a model to go on from that is no disc-plus of this shape.
         """
-        if task.warm is not None:
-            raise ConfigError("disc-plus cannot go on from a trained model", remedy="Start from scratch")
         n = len(task.windows)
         order = np.arange(n) if task.order is None else task.order
         devices = np.zeros(n, dtype=np.int64) if task.devices is None else task.devices
-        plus = fit_plus(task.windows[order], devices[order], task, config, options)
+        if task.warm is not None:
+            plus = grow_plus(task.windows[order], task, config, task.warm)
+        else:
+            plus = fit_plus(task.windows[order], devices[order], task, config, options)
         net = plus.net
         return LearnedPlus(
             module=net,
