@@ -193,7 +193,7 @@ def _teller(as_json: bool) -> Callable[[Progress], None]:
             _print_line({"event": "progress", **progress._asdict()})
             return
         of = "" if progress.total is None else f" {progress.done:,} of {progress.total:,}"
-        typer.echo(f"{progress.phase:8}{of} {progress.words}", err=True)
+        say(f"{progress.phase:8}{of} {progress.words}", err=True)
 
     return tell
 

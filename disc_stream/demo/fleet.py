@@ -80,7 +80,10 @@ class SyntheticFleet:
             self.identity["without"] = held_back.name
             self.n_clusters -= 1
         self.held_back = held_back
-        self._people = [_LabelledWearable(name, seed, fs=_FS, without=held_back) for name in self.devices]
+        self._people = [_LabelledWearable(name, seed, fs=_FS) for name in self.devices]
+        if held_back is not None:
+            for person in self._people:
+                person.leave_out(held_back)
 
     def training_sources(self, seconds: float) -> list[Source]:
         """The first ``seconds`` of each."""

@@ -13,6 +13,7 @@ UNKNOWN_RATE = 0.02
 """Share of known motion of people never trained on that is called unknown, as aimed at."""
 
 _FOLDS = 4
+_FEWEST_DEVICES = 6  # with fewer, nobody can say how far new people are
 _MAX_WINDOWS = 20_000
 
 
@@ -37,9 +38,11 @@ def unknown_above(
         seed: of the sample where there are many windows.
 
     Returns:
-        K thresholds; None where a cluster has no window.
+        K thresholds; None where a cluster has no window, and for all with fewer than six devices.
     """
     n, k = distance.shape
+    if len(np.unique(devices)) < _FEWEST_DEVICES:
+        return [None] * k
     if n > _MAX_WINDOWS:
         chosen = np.sort(np.random.default_rng(seed).permutation(n)[:_MAX_WINDOWS])
         z, labels, distance, devices = z[chosen], labels[chosen], distance[chosen], devices[chosen]
@@ -50,7 +53,7 @@ def unknown_above(
 
 
 def _widening(z: Float32Array, labels: IntArray, devices: npt.NDArray[np.integer], k: int) -> float:
-    """Mean over folds of devices; 1 where one device cannot be told from the rest."""
+    """The largest of the folds of devices: to call known motion unknown is worse than the other way round."""
     people = np.unique(devices)
     factors = []
     for fold in range(min(_FOLDS, len(people))):
@@ -60,7 +63,7 @@ def _widening(z: Float32Array, labels: IntArray, devices: npt.NDArray[np.integer
         means = _means(z[~out], labels[~out], k)
         parts = [_assign(z[part], means) for part in (~out, out)]
         factors.append(optimism(parts[0], parts[1], (devices[~out], devices[out]), UNKNOWN_RATE))
-    return float(np.mean(factors)) if factors else 1.0
+    return max(factors, default=1.0)
 
 
 def _means(z: Float32Array, labels: IntArray, k: int) -> Float32Array:

@@ -34,6 +34,13 @@ SETTINGS = {**TINY_SETTINGS, "epochs": 4, "refine_epochs": 2}
 MOST_KILLS = 4  # of one retraining, before it may come to its end
 
 
+# What passes the gate is the gate's matter: so small a training passes on one machine and not on another.
+ANYTHING_GOES = {
+    "largest": 1.0, "effective": 0.0, "coverage": 0.0, "continuity": 0.0, "kept": 0.0, "carry_over": 10.0,
+    "flips": 1.0, "moved": 1.0, "moved_of_one": 1.0, "latency_s": 60.0, "anchors": 0,
+}  # fmt: skip
+
+
 class World:
     """A server's state folder and registry, with a model in production whose clusters have names."""
 
@@ -64,7 +71,7 @@ class World:
     def start(self, place: Path, settings: dict[str, Any] = SETTINGS) -> None:
         request = {
             "models": str(place / "models"), "state": str(place / "state"), "settings": settings,
-            "window_s": WINDOW_S, "clusters": 3, "threads": 1, "device": "cpu",
+            "window_s": WINDOW_S, "clusters": 3, "threads": 1, "device": "cpu", "limits": ANYTHING_GOES,
         }  # fmt: skip
         self.retrainer.start(request)
 

@@ -105,7 +105,10 @@ class Receiver:
                 return
         raise AssertionError("it goes round and round")
 
-    def _plain(self, topic: bytes, payload: bytes, kind: bytes, retained: bool, mid: int) -> None:
+    def _plain(
+        self, topic: bytes, payload: bytes, kind: bytes, retained: bool, mid: int, dropped: int
+    ) -> None:
+        assert dropped == 0, "everything is wanted here"
         self.found.append((topic, payload, content_type(kind) if kind else b"", retained, mid))
 
     def _read_packet(self) -> None:
@@ -160,7 +163,7 @@ def test_a_damaged_stream_is_an_error_of_nobody(
     data[place % len(data)] = byte
     with connected() as (far, receiver):
 
-        def handle(topic: bytes, payload: bytes, kind: bytes, retained: bool, mid: int) -> None:
+        def handle(topic: bytes, payload: bytes, kind: bytes, retained: bool, mid: int, dropped: int) -> None:
             assert len(topic) + len(payload) + len(kind) <= len(data)
 
         receiver._plain = handle  # type: ignore[method-assign]

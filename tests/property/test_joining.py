@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 import numpy as np
@@ -53,11 +53,11 @@ def end_us(batch: SampleBatch) -> int:
 def deliver(
     joiner: Joiner, *parts: list[SampleBatch], lags_us: tuple[int, ...] = (0, 0)
 ) -> list[SampleBatch]:
-    """Push each part's batches when they are complete, plus the part's lag."""
+    """Push each part's batches when they are complete, plus the part's lag; those of a part in order."""
     arrivals = [
-        (end_us(batch) + lag, number, place, batch)
+        (came + lag, number, place, batch)
         for number, (part, lag) in enumerate(zip(parts, lags_us, strict=True))
-        for place, batch in enumerate(part)
+        for place, (came, batch) in enumerate(zip(accumulate(map(end_us, part), max), part, strict=True))
     ]
     start = min(arrivals)[0]
     joined = []

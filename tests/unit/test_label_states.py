@@ -87,12 +87,14 @@ def test_thresholds_let_known_motion_of_new_people_pass_at_about_the_stated_rate
     assert limits == unknown_above(z, labels, distance, people), "the same again"
 
 
-def test_a_cluster_without_windows_has_no_threshold_and_one_device_is_enough() -> None:
-    z = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
-    distance = np.stack([np.square(z).sum(1), np.full(50, 1e6)], axis=1).astype(np.float32)
-    limits = unknown_above(z, np.zeros(50, dtype=np.int64), distance, np.zeros(50, dtype=np.int64))
+def test_a_cluster_without_windows_has_no_threshold_and_few_devices_have_none() -> None:
+    z = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    distance = np.stack([np.square(z).sum(1), np.full(60, 1e6)], axis=1).astype(np.float32)
+    labels, devices = np.zeros(60, dtype=np.int64), np.arange(60) % 6
+    limits = unknown_above(z, labels, distance, devices)
     assert limits[0] is not None
     assert limits[1] is None
+    assert unknown_above(z, labels, distance, devices % 5) == [None, None]
 
 
 # ── Not worn ──────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from disc_stream.training.centroids import initial_centroids
 from disc_stream.training.estimators import DISC
 from disc_stream.training.grouping import group
 from disc_stream.training.plus.config import PlusConfig
-from disc_stream.training.plus.fitting import _describe
+from disc_stream.training.plus.fitting import describe_windows
 from disc_stream.training.recipes.stacked import balanced_subset
 from disc_stream.types import Float32Array
 from tests.support.lastbits import PlaceDependentLastBits
@@ -109,7 +109,7 @@ def test_descriptors_that_are_alike_but_for_rounding_carry_nothing() -> None:
     x, _, _ = people()
     pressure = np.full((*x.shape[:2], 1), 101325.3, dtype=np.float32)
     with PlaceDependentLastBits():
-        _, described, _ = _describe(np.concatenate([x, pressure], axis=2), PlusConfig())
+        _, described, _ = describe_windows(np.concatenate([x, pressure], axis=2), PlusConfig())
     levels = described.std(0)[:4]  # of each channel; what tells windows apart has deviation 1
     np.testing.assert_allclose(levels[:3], 1.0, rtol=1e-6)
     assert levels[3] < 0.1

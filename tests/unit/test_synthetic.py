@@ -236,7 +236,8 @@ def test_impossible_losses_are_refused(rate: float, burst: float) -> None:
 
 
 def test_an_activity_that_is_held_back_is_not_done_until_it_is_started() -> None:
-    wearable = SyntheticWearable("wearable-001", seed=4, without=Activity.CYCLING)
+    wearable = SyntheticWearable("wearable-001", seed=4)
+    wearable.leave_out(Activity.CYCLING)
     assert Activity.CYCLING not in wearable.read(50 * 900)[1]
     wearable.start(Activity.CYCLING)
     labels = wearable.read(50 * 1_800)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -28,7 +29,6 @@ class SyntheticWearable:
         placement: where it is worn.
         dwell: factor on how long activities last (about 20 to 45 s each at 1).
         sensor: kind of sensor.
-        without: an activity that is not done until ``start`` is called with it.
 
     Raises:
         ValueError: if ``fs`` or ``dwell`` is out of range.
@@ -46,7 +46,6 @@ class SyntheticWearable:
         placement: Placement | str = Placement.WAIST,
         dwell: float = 1.0,
         sensor: SensorModel | None = None,
-        without: Activity | None = None,
     ) -> None:
         if not 20.0 <= fs <= 10_000.0 or not dwell > 0:
             raise ValueError(f"fs must be 20 to 10000 Hz and dwell above 0, got {fs} and {dwell}")
@@ -54,8 +53,8 @@ class SyntheticWearable:
         rng = np.random.default_rng([seed, zlib.crc32(device.encode())])
         person_rng, schedule_rng, motion_rng, sensor_rng = rng.spawn(4)
         self.person = Person.draw(person_rng, self.placement)
-        movements = {one: move for one, move in MOVEMENTS[self.placement].items() if one is not without}
-        self._schedule = Schedule(schedule_rng, self.person, movements, self.fs, dwell)
+        self._movements = dict(MOVEMENTS[self.placement])
+        self._make_schedule = partial(Schedule, schedule_rng, self.person, self._movements, self.fs, dwell)
         self._motion = Motion(motion_rng, self.person, self.fs)
         self._sensor = Sensor(sensor_rng, sensor or SensorModel())
         # The last two moments of the trajectory: a sample needs the moments before and after it.
@@ -79,6 +78,20 @@ class SyntheticWearable:
         all_samples, all_labels = np.concatenate(samples), np.concatenate(labels)
         self._samples, self._labels = all_samples[n:], all_labels[n:]
         return all_samples[:n], all_labels[:n]
+
+    def leave_out(self, activity: Activity) -> None:
+        """Do not do this activity until ``start`` is called with it; to be called before the first ``read``.
+
+        Raises:
+            ValueError: if something was read.
+        """
+        if "_schedule" in self.__dict__:
+            raise ValueError("the stream has begun")
+        self._movements.pop(activity, None)
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        return self._make_schedule()
 
     def start(self, activity: Activity) -> None:
         """Go over to this activity within seconds, and do it now and then from there on; from any thread."""
