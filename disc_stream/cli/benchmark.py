@@ -12,6 +12,7 @@ from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
+from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
@@ -38,6 +39,7 @@ app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)
 app.command()(swap)
+app.command()(retrain)
 app.command()(names)
 app.command()(states)
 

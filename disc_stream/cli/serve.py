@@ -147,7 +147,7 @@ def serve(
 
     With an option such as --retrain-every-h, or `retrain` in the --config file, it
     learns by itself: a first model as soon as there are enough windows, and new
-    versions from then on, in a process of their own that is as polite as can be.
+    versions from then on, in a process of their own with the lowest priority.
 
     With --collect it needs no model: what it keeps is a first model's training
     data (`disc-stream data export`), and is labelled later, from its beginning,

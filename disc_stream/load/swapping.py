@@ -57,7 +57,7 @@ class SwapPlan:
 
 
 @dataclass(slots=True)
-class _Heard:
+class Heard:
     """Labels as a subscriber hears them."""
 
     times: Counter[tuple[str, int, int]] = field(default_factory=Counter)
@@ -66,7 +66,7 @@ class _Heard:
     serving: str = ""
 
 
-class _Listener:
+class LabelListener:
     """Hears all labels, and which model serves.
 
     Latency is from the moment a batch is complete on its device to the label, in milliseconds.
@@ -74,7 +74,7 @@ class _Listener:
 
     def __init__(self, broker: str, prefix: str, load: Load) -> None:
         self._step_us, self._hop_us = load.samples * 1e6 / load.fs, WINDOW.hop * 1e6 / load.fs
-        self.heard = _Heard()
+        self.heard = Heard()
         self._changed = threading.Condition()
         name = f"{prefix.replace('/', '-')}-swap"
         self.link = MqttLink(Broker.parse(broker), name, LinkListener(on_message=self._take))
@@ -124,18 +124,18 @@ def run(load: Load, plan: SwapPlan, broker: str | None, say: Say) -> dict[str, A
     with broker_of(broker) as url, tempfile.TemporaryDirectory(prefix="disc-stream-swap-") as name:
         folder, prefix = Path(name), f"ds/swap-{int(time.time())}"
         with Registry.create(folder / "models") as registry:
-            _fill(registry, plan.bundles or _trivial(folder, load))
+            fill_registry(registry, plan.bundles or trivial_bundles(folder, load))
             settings = {"bundle": None, "models": str(registry.path), "follow_s": 0.05}
             server = Server(url, prefix, load, folder, settings)
-            listener = _Listener(url, prefix, load)
+            listener = LabelListener(url, prefix, load)
             order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s=0.0)
             fleet = spawn("disc_stream.load.steady", asdict(order))
             try:
                 read_line(fleet)
                 report = _phases(registry, server, listener, plan, say)
                 sent = json.loads(fleet.communicate(timeout=_PATIENCE_S)[0])
-                expected = _expected(sent["confirmed"], load)
-                _wait_for(lambda: len(listener.heard.times) >= expected)
+                expected = expected_labels(sent["confirmed"], load)
+                wait_for(lambda: len(listener.heard.times) >= expected)
             finally:
                 fleet.kill()
                 code = server.stop()
@@ -155,7 +155,7 @@ def run(load: Load, plan: SwapPlan, broker: str | None, say: Say) -> dict[str, A
     }
 
 
-def _fill(registry: Registry, bundles: Sequence[Path]) -> None:
+def fill_registry(registry: Registry, bundles: Sequence[Path]) -> None:
     """Two versions that have both been in production, so that their ids stand; the first one is."""
     numbers: list[int] = []
     for path in bundles:
@@ -168,7 +168,7 @@ def _fill(registry: Registry, bundles: Sequence[Path]) -> None:
     registry.promote(numbers[0], "benchmark", "the beginning")
 
 
-def _trivial(folder: Path, load: Load) -> list[Path]:
+def trivial_bundles(folder: Path, load: Load) -> list[Path]:
     """Two models of the same six places in different orders."""
     centroids = np.random.default_rng(0).normal(size=(_K, len(CHANNELS))).astype(np.float32)
     clusters = [ClusterInfo(id=k, name=f"cluster-{k}", size=1, distance_q95=1.0) for k in range(_K)]
@@ -179,7 +179,7 @@ def _trivial(folder: Path, load: Load) -> list[Path]:
 
 
 def _phases(
-    registry: Registry, server: Server, listener: _Listener, plan: SwapPlan, say: Say
+    registry: Registry, server: Server, listener: LabelListener, plan: SwapPlan, say: Say
 ) -> dict[str, Any]:
     say("undisturbed")
     time.sleep(_SETTLE_S)
@@ -200,9 +200,9 @@ def _phases(
     swapping = listener.take_latencies()
     tenth = rss[min(10, plan.swaps)]
     return {
-        "undisturbed_ms": _quantiles(calm),
-        "swapping_ms": _quantiles(swapping),
-        "ratio_p99": round(_quantiles(swapping)["p99"] / _quantiles(calm)["p99"], 2),
+        "undisturbed_ms": quantiles(calm),
+        "swapping_ms": quantiles(swapping),
+        "ratio_p99": round(quantiles(swapping)["p99"] / quantiles(calm)["p99"], 2),
         "swaps": plan.swaps,
         "swap_s": {"median": round(float(np.median(took)), 3), "max": round(max(took), 3)},
         "rss_mib": {
@@ -215,19 +215,21 @@ def _phases(
     }
 
 
-def _quantiles(ms: list[float]) -> dict[str, float]:
+def quantiles(ms: list[float]) -> dict[str, float]:
+    """Median, 99th percentile and maximum of latencies in milliseconds."""
     at = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
     return {name: round(float(np.quantile(np.array(ms or [np.nan]), q)), 1) for name, q in at}
 
 
-def _expected(confirmed: int, load: Load) -> int:
+def expected_labels(confirmed: int, load: Load) -> int:
     """Labels of the fleet: devices take turns, so the first ones may have sent one message more."""
     each, more = divmod(confirmed, load.devices)
     counts = [each + (number < more) for number in range(load.devices)]
     return sum(max(0, (n * load.samples - WINDOW.input_samples) // WINDOW.hop + 1) for n in counts)
 
 
-def _wait_for(done: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_for(done: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until something holds, or time is over."""
     deadline = time.monotonic() + timeout_s
     while not done() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -62,7 +62,7 @@ USED_BY = {
     "server/disc_stream_server": ["serve"],
 }
 # Options of programs that the code starts, given as words of a command line.
-STARTED = {"disc_stream/load": {"--config", "--json"}}
+STARTED = {"disc_stream/load": {"--config", "--json", *options("retrain")}}
 # Words that follow "disc-stream" where no command is meant.
 _NO_COMMANDS = {"and", "authority", "here"}
 # Helpers of one command, in files of their own.
