@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from disc_stream.demo.model import MAX_WINDOWS, WHO, Plan
+from disc_stream.interpreter import python_module
 
 _STOP_S = 5.0
 _REJECTED = 3  # exit code of `disc-stream retrain`
@@ -34,12 +34,12 @@ class Retrainer:
     """
 
     def __init__(self, folders: Folders, plan: Plan, clusters: int) -> None:
-        self._command = [
-            sys.executable, "-m", "disc_stream", "retrain", "--json", "--models", str(folders.models),
+        self._command = python_module(
+            "disc_stream", "retrain", "--json", "--models", str(folders.models),
             "--state", str(folders.state), "--clusters", str(clusters), "--seed", str(plan.seed),
             "--windows", str(MAX_WINDOWS), "--device", "cpu", "--threads", "1", "--nice", "19",
             "--who", WHO, "--why", "unknown motion", "--method", plan.method,
-        ]  # fmt: skip
+        )  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._files = ExitStack()
         self._out = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - until ``stop``
