@@ -165,7 +165,8 @@ def fill_registry(registry: Registry, bundles: Sequence[Path]) -> None:
         version = registry.add(path, Lineage.of_bundle(bundle, created_us=0), proposal)
         registry.promote(version.number, "benchmark", "the beginning")
         numbers.append(version.number)
-    registry.promote(numbers[0], "benchmark", "the beginning")
+    if len(numbers) > 1:
+        registry.promote(numbers[0], "benchmark", "the beginning")
 
 
 def trivial_bundles(folder: Path, load: Load) -> list[Path]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -96,6 +97,20 @@ class WearState(msgspec.Struct, array_like=True, frozen=True):
     stretches: tuple[Stretch, ...] = ()
 
 
+class Looks(NamedTuple):
+    """What is seen of n windows.
+
+    Args:
+        still: whether nothing moves in it.
+        finite: whether it can be used.
+        level: mean of each axis of acceleration, mg.
+    """
+
+    still: list[bool]
+    finite: list[bool]
+    level: list[list[float]]
+
+
 class WearDetector:
     """Follows devices of one layout of channels; the state of a device is the caller's.
 
@@ -112,22 +127,26 @@ class WearDetector:
         self._acc = [k for k, channel in enumerate(channels) if channel.unit in _ACCELERATION]
         self._rate = [k for k, channel in enumerate(channels) if channel.unit in _RATE]
         self._to_mg = np.array([conversion_factor(channels[k].unit, "m/s2") * _MG for k in self._acc])
-        self._to_rad = np.array([conversion_factor(channels[k].unit, "rad/s") for k in self._rate])
+        self._max_variance = np.full(len(channels), np.inf)  # in the channels' own units
+        for k, factor in zip(self._acc, self._to_mg, strict=True):
+            self._max_variance[k] = (self._rule.sd_mg / factor) ** 2
+        for k in self._rate:
+            self._max_variance[k] = (self._rule.rate_sd / conversion_factor(channels[k].unit, "rad/s")) ** 2
 
     @property
     def can_tell(self) -> bool:
         """Whether there is acceleration in a known unit; without, every device counts as worn."""
         return bool(self._acc)
 
-    def still(self, samples: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Which of many windows (n, T, C) are still: (n,); one that is not finite is not."""
-        acc = samples[:, :, self._acc].std(1, dtype=np.float64) * self._to_mg
-        rates = samples[:, :, self._rate].std(1, dtype=np.float64) * self._to_rad
-        return np.asarray((acc < self._rule.sd_mg).all(1) & (rates < self._rule.rate_sd).all(1))
-
-    def levels(self, samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Mean of each axis of acceleration of many windows, (n, T, C) -> (n, axes), mg."""
-        return np.asarray(samples[:, :, self._acc].mean(1, dtype=np.float64) * self._to_mg)
+    def look(self, samples: npt.NDArray[np.floating]) -> Looks:
+        """Deviation and level of many windows (n, T, C), in few passes: this is done for every window."""
+        first = samples[:, :1]
+        offset = samples - first  # small numbers, so that squares lose nothing that counts here
+        mean = np.einsum("ntc->nc", offset) / samples.shape[1]
+        variance = np.einsum("ntc,ntc->nc", offset, offset) / samples.shape[1] - np.square(mean)
+        level = (first[:, 0] + mean)[:, self._acc].astype(np.float64) * self._to_mg
+        still = (variance < self._max_variance).all(axis=1)
+        return Looks(still.tolist(), np.isfinite(variance).all(axis=1).tolist(), level.tolist())
 
     def update(
         self, state: WearState | None, boot: int, t0_us: int, samples: npt.NDArray[np.floating]
@@ -144,12 +163,13 @@ class WearDetector:
             samples: (T, C), what the encoder reads, in the channels' units; if not all are finite, the window
                 is passed over.
         """
-        if not self._acc or not np.isfinite(samples).all():
+        looks = self.look(samples[None]) if self._acc else None
+        if looks is None or not looks.finite[0]:
             return state or self._new(boot, t0_us)
-        if not self.still(samples[None])[0]:
+        if not looks.still[0]:
             before = self._continued(state, boot, t0_us)
             return self._with(before, t0_us, tuple(Stretch() for _ in self._rule.ways), worn=True)
-        return self.rest(state, boot, t0_us, tuple(self.levels(samples[None])[0].tolist()))
+        return self.rest(state, boot, t0_us, tuple(looks.level[0]))
 
     def rest(self, state: WearState | None, boot: int, t0_us: int, level: Levels) -> WearState:
         """The state after one more window that is still and finite; ``update`` says what the others are.
@@ -158,7 +178,7 @@ class WearDetector:
             state: as in ``update``.
             boot: as there.
             t0_us: as there.
-            level: mean of each axis of acceleration, mg; see ``levels``.
+            level: mean of each axis of acceleration, mg; see ``look``.
         """
         before = self._continued(state, boot, t0_us)
         step = t0_us - before.t0_us

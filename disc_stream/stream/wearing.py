@@ -34,13 +34,9 @@ class WearStage:
         """Whether each window is of a device that is not worn; windows of a device come in order."""
         if not ready or not self._detector.can_tell:
             return [False] * len(ready)
-        samples = np.stack([one.samples for one in ready])
-        still = self._detector.still(samples)
-        finite = np.asarray(np.isfinite(samples).all(axis=(1, 2)))
-        levels = self._detector.levels(samples)
-        seen = zip(ready, still.tolist(), finite.tolist(), levels.tolist(), strict=True)
+        seen = zip(ready, *self._detector.look(np.stack([one.samples for one in ready])), strict=True)
         return [
-            self._follow(one, tuple(level), is_still) if usable else self._is_off(one.device)
+            self._follow(one, level, is_still) if usable else self._is_off(one.device)
             for one, is_still, usable, level in seen
         ]
 
@@ -49,13 +45,13 @@ class WearStage:
         state = self._states.get(device)
         return state is not None and not state.worn
 
-    def _follow(self, ready: ReadyInput, level: tuple[float, ...], is_still: bool) -> bool:
+    def _follow(self, ready: ReadyInput, level: list[float], is_still: bool) -> bool:
         device = ready.device
         if not is_still:
             if self._states.pop(device, None) is not None:
                 self._changed.add(device)
             return False
-        state = self._detector.rest(self._states.get(device), ready.boot, ready.t0_us, level)
+        state = self._detector.rest(self._states.get(device), ready.boot, ready.t0_us, tuple(level))
         self._states[device] = state
         self._changed.add(device)
         return not state.worn

@@ -99,7 +99,7 @@ def test_rotation_alone_is_motion() -> None:
     turning[:, :, 3] += 0.1 * np.sin(np.arange(64) / 5)
 
     assert all(state.worn for state in follow(turning))
-    assert not follow(turning, channels=CHANNELS[:3])[-1].worn
+    assert not follow(turning[:, :, :3], channels=CHANNELS[:3])[-1].worn
 
 
 def test_a_boot_and_a_long_gap_begin_anew_and_a_short_gap_is_not_counted() -> None:
