@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 DATASET = "spool"
 FIRST_CLUSTERS = 6
+_OF_THE_WEIGHTS = ("network", "bands", "axes")  # settings that decide the shape of what is gone on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,17 +278,17 @@ def _start_of(request: RetrainRequest, base: Base, work: Work, windows: WindowSe
     from disc_stream.training.runs import read_info
 
     recipe = RECIPES[request.method]
-    if base.version is None or request.from_scratch or not recipe.family:
+    if base.version is None or request.from_scratch:
         return None
     run = work.kept_run(base.version)
     if run is None:
         tell(Progress("train", 0, None, f"the weights of {base.version} are not here: from scratch"))
         return None
-    info = read_info(run)
+    info, before = read_info(run), recipe_of_run(read_info(run).method)
     config = recipe.resolve(request.preset, request.settings).to_dict()
     same = (
-        recipe_of_run(info.method).family == recipe.family
-        and info.config["network"] == config["network"]
+        (before.family, before.family or before.name) == (recipe.family, recipe.family or recipe.name)
+        and all(info.config.get(name) == config.get(name) for name in _OF_THE_WEIGHTS)
         and [(c.name, c.unit) for c in info.channels] == [(c.name, c.unit) for c in windows.channels]
         and info.window.samples == windows.x.shape[1]
     )

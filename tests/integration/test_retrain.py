@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import ClusterInfo
@@ -294,10 +295,24 @@ def test_windows_keep_their_hop_though_few_of_them_follow_one_another(place: Pla
     assert Bundle.open(outcome.version.path).manifest.window.hop == 8
 
 
-def test_a_method_that_cannot_go_on_from_weights_begins_anew(place: Place) -> None:
+def test_a_method_that_cannot_go_on_from_the_weights_of_another_begins_anew(place: Place) -> None:
     outcome = place.retrain(method="disc-plus", settings={})
     assert outcome.version.lineage.method == "disc-plus"
     assert Bundle.open(outcome.version.path).manifest.window.hop == 8
+
+
+def test_disc_plus_goes_on_from_disc_plus_and_keeps_its_map(new: Place) -> None:
+    first = new.retrain(method="disc-plus", settings={}).version.version
+    new.grow(12, BATCHES)
+    more = new.retrain(method="disc-plus", settings={}, clusters=4).version.version
+    maps = [
+        load_file(new.work / "runs" / version / "model.safetensors")["autoencoder.project"]
+        for version in (first, more)
+    ]
+    assert first != more
+    np.testing.assert_array_equal(*maps)
+    anew = new.retrain(method="disc-plus", settings={}, clusters=4, from_scratch=True, promote=False)
+    assert anew.version.version not in {first, more}
 
 
 def test_a_key_that_nobody_trusts_is_noticed_before_anything_is_read(new: Place, tmp_path: Path) -> None:
