@@ -98,7 +98,8 @@ def test_a_killed_writer_leaves_a_registry_that_is_whole(writers: Writers, tmp_p
     counts: dict[str, int] = {}
     leftovers = 0
     for number in range(8 * ROUNDS):  # where the machine is busy, less gets done in a round
-        if number >= ROUNDS and counts.get("add", 0) > ROUNDS // 4:
+        enough = counts.get("add", 0) > ROUNDS // 4 and counts.get("promote", 0) > ROUNDS // 8
+        if number >= ROUNDS and enough and leftovers:
             break
         done = writers.live_for(chance.uniform(0.0, longest_s))
         assert not [one for one in done if one[0] == "error"]
