@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from disc_stream.errors import InputNotFoundError, StateDamagedError, StorageError
+from disc_stream_server.storage import forget as forgetting
 from disc_stream_server.storage import state as module
 from disc_stream_server.storage.forget import forget
 from disc_stream_server.storage.lock import FolderLock, holder
@@ -317,6 +318,35 @@ def test_erasing_beside_a_writer_touches_nothing_of_the_others(tmp_path: Path) -
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
         ((upto,),) = connection.execute("SELECT upto FROM forgotten")
     assert min(row.position for row in left) > upto, "what is never labelled is not kept either"
+
+
+def test_what_came_into_a_file_after_it_was_searched_and_before_the_next_one_is_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer goes on in the file that was just searched, and only then begins another."""
+    StateStore(tmp_path).close()
+    writer = SpoolWriter(tmp_path / "spool", max_file_bytes=200_000)
+    rows = [Arrival(1, f"ds/v1/d{n % 2}/raw", "", b"%08d" % n * 50) for n in range(20)]
+    writer.append(rows)
+    search, searched = forgetting._forget_messages, []
+
+    def and_then_more_comes(path: Path, topics: str, upto: int = 2**62, **how: bool) -> int:
+        found = search(path, topics, upto, **how)
+        if not searched:
+            before = list_segments(tmp_path / "spool")
+            while list_segments(tmp_path / "spool") == before:
+                writer.append(rows)
+        searched.append(path)
+        return found
+
+    monkeypatch.setattr(forgetting, "_forget_messages", and_then_more_comes)
+    forget(tmp_path, "d0", "ds/v1")
+    writer.close()
+    assert len(set(searched)) == 2
+    reader = SpoolReader(tmp_path / "spool")
+    left = reader.read(0, 100_000)
+    reader.close()
+    assert {row.topic for row in left} == {"ds/v1/d1/raw"}
 
 
 def test_retention_goes_on_past_a_damaged_file_and_removes_it_in_its_turn(tmp_path: Path) -> None:

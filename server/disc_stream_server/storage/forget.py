@@ -174,6 +174,8 @@ def _forget_spool(spool: Path, topics: str, receipt: dict[str, int]) -> int:
         receipt[name] = receipt.get(name, 0) + _forget_messages(segment_path(spool, first), topics, upto)
 
     with maintenance(spool):
+        # Only the newest file is written to; from here on that is this one, or one that comes after it.
+        open_from = max(list_segments(spool), default=0)
         done: set[int] = set()
         while todo := [first for first in list_segments(spool) if first not in done]:  # new ones may come
             for first in todo:
@@ -181,8 +183,7 @@ def _forget_spool(spool: Path, topics: str, receipt: dict[str, int]) -> int:
                 erase(first)
             done.update(todo)
         upto = _head(spool)
-        newest = max(done, default=0)
-        for first in [one for one in list_segments(spool) if one >= newest]:  # what came meanwhile
+        for first in [one for one in list_segments(spool) if one >= open_from]:  # what came meanwhile
             erase(first, upto)
     return upto
 
