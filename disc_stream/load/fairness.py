@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from disc_stream.load.ingest import Say
 from disc_stream.load.plan import WINDOW, Load
 from disc_stream.load.processes import broker_of, read_line, spawn
 from disc_stream.load.publisher import CHANNELS, FIRST_SEQ
+from disc_stream.load.scene import expected_labels, quantiles, wait_for
 from disc_stream.load.server import Server
 from disc_stream.load.steady import SteadyOrder
 from disc_stream.load.trivial import write_trivial_bundle
@@ -126,17 +127,12 @@ class _Fleet:
     def latency(self) -> dict[str, float | int]:
         """From the moment a batch is complete on its device to the label, in milliseconds."""
         with self._lock:
-            return {"labels": len(self.ms), **_quantiles(self.ms)}
+            return {"labels": len(self.ms), **quantiles(self.ms)}
 
     def broker_latency(self) -> dict[str, float]:
         """The same to the batch itself at a subscriber: what broker and machine take, without our server."""
         with self._lock:
-            return _quantiles(self._raw_ms)
-
-
-def _quantiles(ms: list[float]) -> dict[str, float]:
-    at = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-    return {name: round(float(np.quantile(np.array(ms or [np.nan]), q)), 1) for name, q in at}
+            return quantiles(self._raw_ms)
 
 
 @dataclass(slots=True)
@@ -173,8 +169,8 @@ def run(load: Load, plan: FairnessPlan, broker: str | None, say: Say) -> dict[st
             read_line(fleet)
             report = _phases(load, plan, _Scene(url, prefix, server, heard, fleet), say)
             sent = json.loads(fleet.communicate(timeout=_PATIENCE_S)[0])
-            expected = _expected(sent["confirmed"], load)
-            _wait_for(lambda: len(heard.labels) >= expected)
+            expected = expected_labels(sent["confirmed"], load)
+            wait_for(lambda: len(heard.labels) >= expected)
         finally:
             fleet.kill()
             code = server.stop()
@@ -264,22 +260,9 @@ def _watch(scene: _Scene, seconds: float, say: Say, what: str) -> _Watch:
     return watch
 
 
-def _expected(confirmed: int, load: Load) -> int:
-    """Labels of the fleet: devices take turns, so the first ones may have sent one message more."""
-    each, more = divmod(confirmed, load.devices)
-    counts = [each + (number < more) for number in range(load.devices)]
-    return sum(max(0, (n * load.samples - WINDOW.input_samples) // WINDOW.hop + 1) for n in counts)
-
-
 def _pieces(at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.arange(0.0, at.max() if len(at) else 0.0, _PIECE_S)
 
 
 def _mib(size: int) -> float:
     return round(size / 2**20, 1)
-
-
-def _wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.1)

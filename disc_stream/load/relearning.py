@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,8 @@ from disc_stream.errors import BrokerError
 from disc_stream.interpreter import python_module
 from disc_stream.load.ingest import Say
 from disc_stream.load.plan import Load
-from disc_stream.load.processes import broker_of, read_line, spawn
-from disc_stream.load.server import Server
-from disc_stream.load.steady import SteadyOrder
-from disc_stream.load.swapping import (
-    LabelListener,
-    expected_labels,
-    fill_registry,
-    quantiles,
-    trivial_bundles,
-    wait_for,
-)
-from disc_stream.registry import Registry
+from disc_stream.load.scene import Scene, play, quantiles
 
-SCHEMA = "disc-stream.retrain/1"
 _SETTLE_S = 5.0
 _PATIENCE_S = 60.0
 _ENDLESS = 100_000  # epochs: it is stopped when the phase is over
@@ -62,53 +49,20 @@ def run(load: Load, plan: RelearningPlan, broker: str | None, say: Say) -> dict[
     Raises:
         BrokerError: if the broker cannot be used, or a process ends.
     """
-    with broker_of(broker) as url, tempfile.TemporaryDirectory(prefix="disc-stream-retrain-") as name:
-        folder, prefix = Path(name), f"ds/retrain-{int(time.time())}"
-        with Registry.create(folder / "models") as registry:
-            fill_registry(registry, plan.bundles or trivial_bundles(folder, load)[:1])
-        settings = {"bundle": None, "models": str(folder / "models")}
-        server = Server(url, prefix, load, folder, settings)
-        listener = LabelListener(url, prefix, load)
-        order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s=0.0)
-        fleet = spawn("disc_stream.load.steady", asdict(order))
-        try:
-            read_line(fleet)
-            report = _phases(folder, prefix, listener, plan, say)
-            sent = json.loads(fleet.communicate(timeout=_PATIENCE_S)[0])
-            expected = expected_labels(sent["confirmed"], load)
-            wait_for(lambda: len(listener.heard.times) >= expected)
-        finally:
-            fleet.kill()
-            code = server.stop()
-            listener.link.close()
-    times = listener.heard.times
-    return {
-        "schema": SCHEMA,
-        "load": {"devices": load.devices, "fs": load.fs, "samples": load.samples, "page": load.page},
-        "nice": plan.nice,
-        "threads": plan.threads,
-        **report,
-        "windows": {
-            "expected": expected,
-            "labelled": len(times),
-            "labelled_twice": sum(1 for count in times.values() if count > 1),
-        },
-        "exit_code": code,
-    }
+    return play("retrain", load, plan.bundles, broker, lambda scene: _phases(scene, plan, say))
 
 
-def _phases(
-    folder: Path, prefix: str, listener: LabelListener, plan: RelearningPlan, say: Say
-) -> dict[str, Any]:
+def _phases(scene: Scene, plan: RelearningPlan, say: Say) -> dict[str, Any]:
+    listener = scene.listener
     say("undisturbed")
     time.sleep(_SETTLE_S)
     listener.take_latencies()
     time.sleep(plan.calm_s)
     calm = quantiles(listener.take_latencies())
     command = python_module(
-        "disc_stream", "retrain", "--models", str(folder / "models"), "--state", str(folder / "state"),
-        "--prefix", prefix, "--from-scratch", "--no-promote", "--nice", str(plan.nice), "--threads",
-        str(plan.threads), "--set", f"epochs={_ENDLESS}", "--json",
+        "disc_stream", "retrain", "--models", str(scene.registry.path),
+        "--state", str(scene.folder / "state"), "--prefix", scene.prefix, "--from-scratch", "--no-promote",
+        "--nice", str(plan.nice), "--threads", str(plan.threads), "--set", f"epochs={_ENDLESS}", "--json",
     )  # fmt: skip
     retraining = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -122,6 +76,8 @@ def _phases(
     busy = quantiles(listener.take_latencies())
     epochs = [one["done"] for one in told if one.get("phase") == "train"]
     return {
+        "nice": plan.nice,
+        "threads": plan.threads,
         "undisturbed_ms": calm,
         "retraining_ms": busy,
         "ratio_p99": round(busy["p99"] / calm["p99"], 2),
