@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +75,10 @@ def test_enough_unknown_windows_begin_a_retraining_and_its_failure_is_one_line(f
         act.label(label(window, UNKNOWN))
     act.step()
     assert "retraining with one more cluster" in said[1]
-    deadline = time.monotonic() + 120
-    while len(said) < 3 and time.monotonic() < deadline:
-        act.step()
-        time.sleep(0.05)
+    process = act._retrainer._process
+    assert process is not None
+    process.wait(120)
+    act.step()
     assert said[2].startswith("The retraining has failed: error: ")
     act.close()
 
