@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -83,3 +84,12 @@ def real_data() -> Path:
 def command_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
     """Runs commands within this process."""
     return CommandLine(monkeypatch, capfd)
+
+
+@pytest.fixture(autouse=True)
+def _same_umask() -> Iterator[None]:
+    """`serve` and `retrain` narrow that of their process, which within a test is everybody's."""
+    before = os.umask(0)
+    os.umask(before)
+    yield
+    os.umask(before)

@@ -42,12 +42,7 @@ class CommandLine:
         self._capture.readouterr()
         with Path(os.devnull).open(encoding="utf-8") as nothing:
             self._monkeypatch.setattr(sys, "stdin", nothing)
-            umask = os.umask(0)
-            os.umask(umask)
-            try:
-                with pytest.raises(SystemExit) as ended:
-                    main()
-            finally:
-                os.umask(umask)  # `serve` narrows that of its process, which here is everybody's
+            with pytest.raises(SystemExit) as ended:
+                main()
         said = self._capture.readouterr()
         return Done(int(ended.value.code or 0), said.out, said.err)
