@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from disc_stream.errors import ConfigError
 from disc_stream.stream.values import ReadyInput
-from disc_stream.types import Float32Array, IntArray
+from disc_stream.types import NOT_WORN, STATE_NAMES, Float32Array, IntArray
 from disc_stream_server.dataset.replay import LabelledWindow
 from disc_stream_server.storage.records import StoredLabel
 
@@ -137,6 +137,8 @@ class ReplayChooser:
     def take(self, windows: Iterable[LabelledWindow]) -> None:
         """Look at windows; those of a device come in order."""
         for one in windows:
+            if one.label is not None and one.label.label == NOT_WORN:
+                continue  # nothing is to be learned from a table
             self._add(one)
             if self._n_open > self._rule.windows // 2:
                 self._close(next(iter(self._open)))
@@ -269,7 +271,7 @@ def own_ids(ids_of: Mapping[str, tuple[int, ...]]) -> OwnId:
 
     def own(label: StoredLabel) -> int | None:
         ids = ids_of.get(label.model)
-        if ids is None:
+        if ids is None or label.label in STATE_NAMES:  # what is unknown was published under no id
             return None
         return ids[int(np.frombuffer(label.q, dtype="<f4").argmax())]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from disc_stream.errors import ConfigError
 from disc_stream.retraining.recent import RecentWindows
 from disc_stream.retraining.replayset import ReplayChooser, ReplayRule, ReplaySet, own_ids
 from disc_stream.stream.values import ReadyInput
+from disc_stream.types import NOT_WORN, UNKNOWN
 from disc_stream_server.dataset.replay import LabelledWindow
 from disc_stream_server.storage.records import StoredLabel
 
@@ -209,6 +211,23 @@ def test_own_ids_are_those_of_the_version_that_labelled_whatever_they_are_merged
     assert [own(stored(row, "m2")) for row in range(3)] == [8, 11, 7]
     assert own(stored(1, "m1", smoothed=7)) == 8  # published as 7 after a merge
     assert own(stored(0, "never in production")) is None
+
+
+@pytest.mark.parametrize("state", [UNKNOWN, NOT_WORN])
+def test_a_window_of_no_cluster_is_no_anchor_of_the_nearest_one(state: int) -> None:
+    """Else the id of the nearest cluster would go to what is new, once there is more of it."""
+    assert own_ids(IDS)(stored(1)._replace(label=state)) is None
+
+
+def test_what_is_unknown_is_learned_from_and_what_is_not_worn_is_not() -> None:
+    windows = [window("d", number, 1) for number in range(24)]
+    for place, state in (8, UNKNOWN), (16, NOT_WORN):
+        for at in range(place, place + 8):
+            label = windows[at].label
+            assert label is not None
+            windows[at] = replace(windows[at], label=label._replace(label=state))
+    found = choose(windows, 100)
+    assert found.ids.tolist() == [8] * 8 + [-1] * 8
 
 
 def test_labels_of_several_versions_meet_in_one_group() -> None:
