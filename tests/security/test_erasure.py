@@ -26,7 +26,7 @@ from tests.integration.conftest import (  # noqa: F401 - fixtures
     tiny_bundle,
 )
 from tests.integration.test_forget_command import retained
-from tests.security.test_fairness import let_go, messages, receiver_of
+from tests.security.test_fairness_receiving import let_go, messages, receiver_of
 from tests.support.broker import Mosquitto
 from tests.support.commits import commit
 from tests.support.device import LEFT, Sender, constant, make_batch
