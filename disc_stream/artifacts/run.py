@@ -8,6 +8,7 @@
       samples.safetensors    a few hundred real input windows ("x"), for the parity check of exports
       history.jsonl          one line per epoch: losses, label change, seconds
       evidence.safetensors   embeddings and labels of training windows, for figures
+      known.safetensors      descriptors of a sample of training windows, by which a retraining tells what is new
       checkpoint/            state to resume from, while training is under way
 """
 
@@ -24,6 +25,7 @@ MODEL_FILE = "model.safetensors"
 SAMPLES_FILE = "samples.safetensors"
 HISTORY_FILE = "history.jsonl"
 EVIDENCE_FILE = "evidence.safetensors"
+KNOWN_FILE = "known.safetensors"
 CHECKPOINT_DIR = "checkpoint"
 
 RUN_SCHEMA_VERSION = 1

@@ -33,6 +33,7 @@ from disc_stream.clustering.continuity import Alignment, Evidence, Wishes, align
 from disc_stream.clustering.metrics import nmi
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.fitting import infer
+from disc_stream.training.known import Known
 from disc_stream.training.recipes import Learned, get_recipe
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.trainer import derived_seed
@@ -83,6 +84,8 @@ class Plan:
         schedule: lengths of the trainings.
         bounds: of the anchors.
         held_back: an activity that is not there at first.
+        grow: K stays what it was at first, but for a cluster more for every group of new motion that a
+            retraining finds.
     """
 
     method: str
@@ -95,9 +98,19 @@ class Plan:
     schedule: Schedule
     bounds: Bounds
     held_back: HeldBack | None = None
+    grow: bool = False
 
-    def clusters_of(self, stage: int) -> int:
-        """K of a training; with an activity held back, one less at first and one more from when it comes."""
+    def clusters_of(self, stage: int, now: int) -> int:
+        """K of a training; with an activity held back, one less at first and one more from when it comes.
+
+        With ``grow`` it is the least that there can be.
+
+        Args:
+            stage: 0 for the first training.
+            now: clusters of the model in use.
+        """
+        if self.grow and stage:
+            return now
         if self.held_back is not None:
             return self.n_clusters - 1 + max(0, stage + 1 - self.held_back.from_stage)
         return self.n_clusters + (K_STEPS[(stage - 1) % len(K_STEPS)] if stage else 0)
@@ -120,11 +133,13 @@ class Version:
         learned: the training's result.
         ids: own id of each row.
         radius: (K,) squared distance beyond which a window of the row is unknown.
+        known: the motion that it has clusters for.
     """
 
     learned: Learned
     ids: IntArray
     radius: Float32Array
+    known: Known
 
     def labels(self, x: Float32Array) -> Seen:
         """Label windows (n, T, C)."""
@@ -171,7 +186,7 @@ class _Trial:
         """The first training: ids and names."""
         seen = self._stream.until(0)
         learned = self._train(0, seen, None)
-        self._version = self._in_use(learned, np.arange(len(learned.centroids)), seen)
+        self._version = self._in_use(0, learned, np.arange(len(learned.centroids)), None)
         labels = self._version.labels(self._stream.windows.x[seen])
         self.names = named_by_most(labels.ids, self._activities[seen])
         self._first = labels.ids
@@ -193,7 +208,7 @@ class _Trial:
         learned = self._train(stage, seen, warm)
         alignment = self._align(anchors, learned)
         ids = self._given(alignment)
-        self._version = self._in_use(learned, ids, seen)
+        self._version = self._in_use(stage, learned, ids, version.known)
         step = self._measure(stage, version, anchors, alignment, came=came, published=published)
         renewed = self._version.labels(anchors.windows)
         self._anchors = anchors.labelled(renewed.ids, renewed.distance)
@@ -210,27 +225,37 @@ class _Trial:
             config = recipe.resolve(plan.preset, settings)
             settings["epochs"] = max(1, round(updates * config.batch_size / len(windows)))
             settings |= plan.schedule.warm_settings if warm is not None else {}
-        n_clusters = plan.clusters_of(stage)
+        n_clusters = plan.clusters_of(stage, 0 if warm is None else len(warm.centroids))
         task = Task(
             check_training_windows(windows.x, n_clusters),
             n_clusters,
             derived_seed(plan.seed, "retraining", stage),
             devices=windows.subject.astype(np.int64),
             warm=warm,
+            grow=plan.grow and warm is not None,
         )
         options = FitOptions(callback=self._callback)
         return recipe.fit(task, recipe.resolve(plan.preset, settings), options)
 
     def _warm(self) -> WarmStart:
-        learned = self._version.learned
-        return WarmStart.of(learned.module, learned.centroids, learned.scaler, self._version.radius)
+        version, learned = self._version, self._version.learned
+        return WarmStart.of(
+            learned.module, learned.centroids, learned.scaler, version.radius, version.known
+        )
 
-    def _in_use(self, learned: Learned, ids: IntArray, seen: IntArray) -> Version:
-        rows, distance = _rows(learned, self._stream.windows.x[seen])
-        return Version(learned, ids, _radius(rows, distance, len(ids)))
+    def _in_use(self, stage: int, learned: Learned, ids: IntArray, known: Known | None) -> Version:
+        windows, seen = self._stream.windows, self._stream.until(stage)
+        rows, distance = _rows(learned, windows.x[seen])
+        if self._plan.start == "scratch":
+            known = None
+        seed = derived_seed(self._plan.seed, "known", stage)
+        devices = windows.subject[seen].astype(np.int64)
+        motion = Known.of(windows.x[seen], rows, devices, n_clusters=len(ids), seed=seed, before=known)
+        return Version(learned, ids, _radius(rows, distance, len(ids)), motion)
 
     def _candidates(self, index: IntArray, labels: Seen) -> AnchorSet:
-        gives = self._stream.gives_anchors[index]
+        known = labels.distance <= self._version.radius[labels.rows]  # others are published as unknown
+        gives = self._stream.gives_anchors[index] & known
         chosen = index[gives]
         return AnchorSet.published(
             self._stream.windows.x[chosen],
@@ -284,6 +309,7 @@ class _Trial:
             },
             since_first=float((new.ids[first] == self._first).mean()),
             names=names_after(self.names, new.ids, new.rows, activities, windows.label_names),
+            fresh=sum(own is None for own in alignment.ids),
             transitions=counts_of([one.kind for one in alignment.transitions]),
             appeared=appeared,
             nmi=nmi(activities, new.rows),

@@ -62,6 +62,7 @@ class Request:
         schedule: lengths of the trainings.
         bounds: of the anchors.
         out: folder of the cells.
+        grow: retrainings find K themselves; see ``Plan``.
         force: compute cells that are there already.
     """
 
@@ -76,6 +77,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
     bounds: Bounds = field(default_factory=Bounds)
+    grow: bool = False
     force: bool = False
 
 
@@ -154,12 +156,12 @@ def _cell(
         method=key.method, start=key.start, seed=key.seed, retrainings=request.retrainings,
         n_clusters=split.n_clusters, preset=request.preset,
         settings=settings_of(key.method, request.settings),
-        schedule=request.schedule, bounds=request.bounds, held_back=held_back,
+        schedule=request.schedule, bounds=request.bounds, held_back=held_back, grow=request.grow,
     )  # fmt: skip
     marks = fingerprint(stream.windows)
     config = _config(plan)
     digest = hash_of(config, marks)
-    suffix = f"-without-{key.held_back}" if key.held_back else ""
+    suffix = ("-grow" if plan.grow else "") + (f"-without-{key.held_back}" if key.held_back else "")
     name = f"{key.method}-{key.start}{suffix}-{digest[:8]}-seed{key.seed}.json"
     path = request.out / Path(key.dataset).name / name
     if path.is_file() and not request.force:

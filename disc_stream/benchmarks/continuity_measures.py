@@ -77,6 +77,7 @@ class Step(_Frozen):
     )
     since_first: float = Field(description="windows of the first training whose id is still their first")
     names: Names
+    fresh: int = Field(description="rows that continue no id")
     transitions: dict[str, int]
     appeared: Appeared | None = None
     nmi: float

@@ -57,6 +57,13 @@ def continuity(
             "cells of its own.",
         ),
     ] = None,
+    grow: Annotated[
+        bool,
+        typer.Option(
+            "--grow",
+            help="Warm retrainings find the number of clusters: one more for every group of new motion.",
+        ),
+    ] = False,
     retrainings: Annotated[int, typer.Option(min=1, help="Retrainings after the first training.")] = 5,
     warm_rate: Annotated[
         float | None,
@@ -124,6 +131,7 @@ def continuity(
             preset=preset,
             out=out,
             settings=parse_settings(setting or []),
+            grow=grow,
             force=force,
         )
         if quick:
@@ -161,11 +169,11 @@ def _check(request: Request) -> None:
     from disc_stream.benchmarks.continuity_cells import settings_of
     from disc_stream.training.session import exportable_recipe
 
+    if request.grow and "scratch" in request.starts:
+        raise UsageError("--grow goes on from the model in use", remedy="Add --start warm")
     for name in request.methods:
         recipe = exportable_recipe(name)
         recipe.resolve(request.preset, settings_of(name, request.settings))
-        if "warm" in request.starts and not recipe.presets:
-            raise UsageError(f"{name} cannot go on from a trained model", remedy="Add --start scratch")
 
 
 def _run(request: Request, data: Path | None) -> list[ContinuityCell | Failure]:

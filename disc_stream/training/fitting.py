@@ -84,7 +84,9 @@ def fit_clusters(
     """
     windows = task.windows
     seed, n_clusters = check_seed(task.seed), int(task.n_clusters)  # torch and JSON take none of numpy's
-    identity = _identity(family, windows, config, seed) | ({"warm": task.warm.digest} if task.warm else {})
+    identity = _identity(family, windows, config, seed) | (
+        {"warm": task.warm.digest, "grow": task.grow} if task.warm else {}
+    )
     with _threads_for(config, windows.shape[2]):
         work = _set_up(family, windows, config, options, {**identity, "n_clusters": n_clusters})
         trainer, data, autoencoder, scaler = work
@@ -107,7 +109,9 @@ def fit_clusters(
         first = (
             initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
             if carried is None
-            else carried.centroids(z, n_clusters, seed=seed)
+            else carried.centroids(
+                z, n_clusters, seed=seed, new=_new_motion(task, carried), grow=task.grow
+            )
         )
         head = ClusterHead(broadcast(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
@@ -120,6 +124,15 @@ def fit_clusters(
     net = family.network_for_use(autoencoder, centroids, scaler)
     seen = None if refinement.after_first is None else as_numpy(refinement.after_first)
     return Fitted(autoencoder, centroids, net, pretrained_net, scaler, trainer.history, seen)
+
+
+def _new_motion(task: Task, carried: Carried) -> NewMotion | None:
+    """In the order of the task's windows; None where it is not known what was known."""
+    known = None if task.warm is None else task.warm.known
+    if known is None or not known.fits(task.windows) or task.devices is None:
+        return None
+    order = np.arange(len(task.windows)) if task.order is None else task.order
+    return known.new_in(task.windows[order], carried.before[order], task.devices[order]).reordered(order)
 
 
 def pretrain(

@@ -25,6 +25,7 @@ from disc_stream.training.centroids import initial_centroids, nearest
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
 from disc_stream.training.fitting import infer
+from disc_stream.training.known import Known
 from disc_stream.training.methods import METHODS
 from disc_stream.training.novelty import unknown_above
 from disc_stream.training.presets import TrainingConfig
@@ -54,6 +55,7 @@ class TrainingRequest:
         device: ``auto``, ``cpu`` or ``cuda``.
         resume: go on with an unfinished run in ``out``.
         warm_start: run folder of a model to go on from; None to start from scratch.
+        grow: with ``warm_start``: a cluster more than ``n_clusters`` for every group of new motion.
         hop: samples from one window to the next; None to find it from the windows' starts.
     """
 
@@ -68,6 +70,7 @@ class TrainingRequest:
     device: str = "auto"
     resume: bool = False
     warm_start: Path | None = None
+    grow: bool = False
     hop: int | None = None
 
 
@@ -105,6 +108,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         return info
     source = split.test if len(split.test) else split.train
     save_evidence(request.out, _evidence(learned, found, split))
+    _known(task, found.clusters["train"], len(learned.centroids)).save(request.out)
     save_run(
         request.out,
         info=info,
@@ -139,7 +143,16 @@ def _task(windows: Float32Array, train: WindowSet, n_clusters: int, request: Tra
         devices=train.subject.astype(np.int64),
         order=np.lexsort((train.start, train.group, train.subject)),
         warm=None if request.warm_start is None else WarmStart.of_run(request.warm_start),
+        grow=request.grow,
     )
+
+
+def _known(task: Task, clusters: IntArray, n_clusters: int) -> Known:
+    order = np.arange(len(clusters)) if task.order is None else task.order
+    devices = np.zeros(len(clusters), dtype=np.int64) if task.devices is None else task.devices
+    before = None if task.warm is None else task.warm.known
+    windows, rows = task.windows[order], clusters[order]
+    return Known.of(windows, rows, devices[order], n_clusters=n_clusters, seed=task.seed, before=before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +256,7 @@ def _require_same_run(
     same = (
         info.method == recipe.recorded
         and info.config == config.to_dict()
-        and info.n_clusters == n_clusters
+        and (info.n_clusters == n_clusters or (request.grow and info.n_clusters > n_clusters))
         and info.seed == request.seed
         and info.fingerprint == fingerprint(split.train)
     )

@@ -24,6 +24,7 @@ class Task:
         devices: (n,) which device each window came from; None for all from one.
         order: (n,) the windows by device and time; None if they are in that order.
         warm: a trained model of the same shape to go on from; None to start from scratch.
+        grow: with ``warm``: a cluster more for every group of new motion that is found.
     """
 
     windows: Float32Array = field(repr=False)
@@ -32,6 +33,7 @@ class Task:
     devices: IntArray | None = field(default=None, repr=False)
     order: IntArray | None = field(default=None, repr=False)
     warm: WarmStart | None = field(default=None, repr=False)
+    grow: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -12,8 +12,11 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.clustering.newmotion import NewMotion
 from disc_stream.errors import ConfigError
+from disc_stream.training.births import offset_of, untouched
 from disc_stream.training.centroids import nearest
+from disc_stream.training.known import Known
 from disc_stream.types import Float32Array, IntArray
 
 if TYPE_CHECKING:
@@ -37,20 +40,27 @@ class WarmStart:
         scaler: normalisation that the weights have learned with; it is kept.
         radius: (K,) squared distance to its centroid beyond which a window is unknown to the model; None if
             that is not known. New clusters are then looked for among all windows.
+        known: the motion that it has clusters for; None if that was not kept.
     """
 
     state: State = field(repr=False)
     centroids: Tensor = field(repr=False)
     scaler: ScalerInfo
     radius: Float32Array | None = field(default=None, repr=False)
+    known: Known | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, module: nn.Module, centroids: Tensor, scaler: ScalerInfo, radius: Float32Array | None = None
+        cls,
+        module: nn.Module,
+        centroids: Tensor,
+        scaler: ScalerInfo,
+        radius: Float32Array | None = None,
+        known: Known | None = None,
     ) -> WarmStart:
         """From a trained autoencoder and its centroids, (K, d)."""
         state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        return cls(state, centroids.detach().cpu().clone(), scaler, radius)
+        return cls(state, centroids.detach().cpu().clone(), scaler, radius, known)
 
     @classmethod
     def of_run(cls, path: Path) -> WarmStart:
@@ -67,7 +77,8 @@ class WarmStart:
         if run.info.unknown_above:
             limits = [np.inf if one is None else one for one in run.info.unknown_above]
             radius = np.array(limits, dtype=np.float32)
-        return cls.of(run.autoencoder, run.net.centroids, run.info.scaler, radius)
+        known = Known.load(path, run.info.window.samples, run.info.n_clusters)
+        return cls.of(run.autoencoder, run.net.centroids, run.info.scaler, radius, known)
 
     @property
     def digest(self) -> str:
@@ -78,6 +89,8 @@ class WarmStart:
             digest.update(np.ascontiguousarray(value.numpy()).data)
         if self.radius is not None:
             digest.update(np.ascontiguousarray(self.radius, dtype="<f4").data)
+        if self.known is not None:
+            digest.update(self.known.digest.encode())
         return digest.hexdigest()
 
     def load_into(self, autoencoder: nn.Module) -> None:
@@ -128,7 +141,9 @@ class Carried:
             unknown = np.square(z - old[before]).sum(1) > warm.radius[before]
         return cls(before, old, _means(z.astype(np.float64), before, old), unknown)
 
-    def centroids(self, z: Float32Array, n_clusters: int, *, seed: int) -> Float32Array:
+    def centroids(
+        self, z: Float32Array, n_clusters: int, *, seed: int, new: NewMotion | None = None, grow: bool = False
+    ) -> Float32Array:
         """Centroids of the old clusters in the new space, and as many more or fewer as it takes.
 
         An old centroid moves as its windows do: by the difference of their means in both spaces. (Refinement
@@ -144,9 +159,13 @@ class Carried:
             z: (n, d) embeddings by the new weights.
             n_clusters: K.
             seed: of the sample.
+            new: groups of new motion; missing centroids are at the means of those first, as far as the
+                embedding tells them from what is known (``births``).
+            grow: whether these are in addition to K, instead of a part of it.
 
         Returns:
-            (n_clusters, d); the old clusters first, in their order, but for merged ones.
+            (n_clusters, d), or more of them with ``grow``; the old clusters first, in their order, but for
+            merged ones.
         """
         points = z.astype(np.float64)
         sizes = np.bincount(self.before, minlength=len(self.old)).astype(np.float64)
@@ -154,6 +173,14 @@ class Carried:
         centroids = self.old.astype(np.float64) + drift
         while len(centroids) > n_clusters:
             centroids, sizes = _with_nearest_merged(centroids, sizes)
+        n_old = len(centroids)
+        for group in () if new is None else new.groups:
+            centroid = points[group].mean(0)
+            if (grow or len(centroids) < n_clusters) and offset_of(
+                points, centroids, centroid, group, untouched(new)
+            ) == 0.0:
+                centroids = np.vstack([centroids, centroid])
+        n_clusters += (len(centroids) - n_old) if grow else 0
         random = np.random.default_rng(seed)
         while len(centroids) < n_clusters:
             centroids = np.vstack([centroids, _most_useful(self._where_new(points), centroids, random)])

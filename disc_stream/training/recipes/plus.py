@@ -62,7 +62,7 @@ class PlusRecipe:
         order = np.arange(n) if task.order is None else task.order
         devices = np.zeros(n, dtype=np.int64) if task.devices is None else task.devices
         if task.warm is not None:
-            plus = grow_plus(task.windows[order], task, config, task.warm)
+            plus = grow_plus(task.windows[order], devices[order], task, config, task.warm)
         else:
             plus = fit_plus(task.windows[order], devices[order], task, config, options)
         net = plus.net
