@@ -48,7 +48,12 @@ class RetrainConfig(BaseModel):
     method: str = Field("disc", pattern=r"^[a-z][a-z0-9-]*$", title="disc, dsc or disc-plus")
     preset: str = Field("small", pattern=r"^[a-z][a-z0-9-]*$", title="Preset of the method")
     settings: dict[str, Any] = Field(default_factory=dict, title="Settings that replace the preset's")
-    clusters: int | None = Field(None, ge=1, le=4_096, title="How many; default: as many as in production")
+    clusters: int | None = Field(
+        None,
+        ge=1,
+        le=4_096,
+        title="How many; default: as many as in production, and one for each group of new motion",
+    )
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
     sign: Path | None = Field(None, title="Private key to sign new versions with")

@@ -8,7 +8,7 @@
       samples.safetensors    a few hundred real input windows ("x"), for the parity check of exports
       history.jsonl          one line per epoch: losses, label change, seconds
       evidence.safetensors   embeddings and labels of training windows, for figures
-      known.safetensors      descriptors of a sample of training windows, by which a retraining tells what is new
+      known.safetensors      descriptors of some training windows: by them a retraining tells what is new
       checkpoint/            state to resume from, while training is under way
 """
 

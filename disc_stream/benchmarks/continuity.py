@@ -239,9 +239,7 @@ class _Trial:
 
     def _warm(self) -> WarmStart:
         version, learned = self._version, self._version.learned
-        return WarmStart.of(
-            learned.module, learned.centroids, learned.scaler, version.radius, version.known
-        )
+        return WarmStart.of(learned.module, learned.centroids, learned.scaler, version.radius, version.known)
 
     def _in_use(self, stage: int, learned: Learned, ids: IntArray, known: Known | None) -> Version:
         windows, seen = self._stream.windows, self._stream.until(stage)

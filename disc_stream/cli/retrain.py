@@ -46,7 +46,11 @@ def retrain(
     ] = None,
     clusters: Annotated[
         int | None,
-        typer.Option("--clusters", help="How many. Default: as many as in production; 6 for a first model."),
+        typer.Option(
+            "--clusters",
+            help="How many. Default: as many as in production, and one more for every group of motion that "
+            "was not there before; 6 for a first model.",
+        ),
     ] = None,
     windows: Annotated[int, typer.Option("--windows", help="Windows to learn from, at most.")] = 20_000,
     half_life_days: Annotated[

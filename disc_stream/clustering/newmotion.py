@@ -2,17 +2,17 @@
 
 A model's own distances cannot tell. Its map was learned without the new motion, and may squeeze it into a
 cluster of something else; and a new person's walk is as far from all that is known as a new activity. So this
-looks at descriptors of the windows, and compares two distances of every window, both to windows of *other*
-devices:
+looks at descriptors of the windows, and compares two distances of every window:
 
 - to the k-th nearest window of what is known, a bounded sample of earlier motion (``KnownMotion``);
-- to the k-th nearest window of all that there is now.
+- to the k-th nearest window of *other devices* among all that there is now.
 
 Known motion has as near neighbours among the known as among all, whoever does it. New motion that several
 devices make has near neighbours in the present alone. The difference of the logarithms of the two is the
-*surplus*; without any new motion it is about 0 everywhere. It is the local form of the nearest-neighbour
-two-sample test (Schilling 1986, doi:10.1080/01621459.1986.10478337), with distances for counts, so that it does not depend on
-how large the two samples are, but for a constant of each cluster that the known windows themselves give.
+*surplus*; without any new motion it is about 0 everywhere. It is a local form of the nearest-neighbour
+two-sample test (Schilling 1986, doi:10.1080/01621459.1986.10478337) with distances for counts. How large the
+two samples are matters little; what it matters is the same for a cluster's windows, and taken from the known
+ones among them.
 
 Windows with a surplus that lasts are linked to their nearest neighbours among them; what hangs together is a
 group, if it is large enough and comes from several devices.
@@ -38,6 +38,7 @@ _PER_COMPONENT = 20  # known windows for each direction that is looked at
 _FEW = 20  # known windows of a cluster, below which it has the common constants
 _TINY = 1e-9
 _LEAST_DEVIATION = 1e-6
+_SAME = 1e-6  # squared difference of a descriptor, in variances, below which two windows are one
 _REACH = 0.99  # quantile of the known windows' own distances
 
 
@@ -69,6 +70,24 @@ class KnownMotion:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def joined(self, other: KnownMotion) -> KnownMotion:
+        """These and the others, but for those that are here already: windows of one device that are equal."""
+        deviation = self.features.std(0, dtype=np.float64)
+        factor = np.where(deviation > _LEAST_DEVIATION, 1.0 / np.maximum(deviation, _LEAST_DEVIATION), 0.0)
+        fresh = np.ones(len(other), dtype=np.bool_)
+        for device in np.intersect1d(self.devices, other.devices):
+            mine, its = self.devices == device, np.flatnonzero(other.devices == device)
+            there, here = self.features[mine] * factor, other.features[its] * factor
+            for start in range(0, len(its), _BLOCK):
+                block = slice(start, start + _BLOCK)
+                apart = _squared(here[block], there).min(1)
+                fresh[its[block]] = apart > _SAME * len(factor)
+        return KnownMotion(
+            np.concatenate([self.features, other.features[fresh]]),
+            np.concatenate([self.rows, other.rows[fresh]]),
+            np.concatenate([self.devices, other.devices[fresh]]),
+        )
 
     def reduced(self, most: int, *, seed: int) -> KnownMotion:
         """At most ``most`` of the windows, shared out evenly between all pairs of cluster and device."""
@@ -107,7 +126,9 @@ class NewMotionRule:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if min(self.neighbours, self.windows, self.devices, self.of_each) < 1 or not self.surplus > 0:
-            raise ConfigError("numbers of windows, devices and neighbours must be at least 1, surplus above 0")
+            raise ConfigError(
+                "numbers of windows, devices and neighbours must be at least 1, surplus above 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +138,7 @@ class NewMotion:
     Args:
         groups: positions of the windows of each group, the largest first.
         surplus: (n,) of every window, after what is usual in its cluster.
-        near: (n,) whether a window is as near to what is known as that is to itself, from device to device.
+        near: (n,) see ``near_to``.
     """
 
     groups: tuple[IntArray, ...]
@@ -153,7 +174,7 @@ class Whitening:
 
     @classmethod
     def of(cls, features: npt.NDArray[np.floating], rows: IntArray) -> Whitening:
-        """By the common covariance of windows (m, F) within their clusters; shrunk, so that it has an inverse."""
+        """By the common covariance of windows (m, F) within their clusters, shrunk."""
         x = np.asarray(features, dtype=np.float64)
         mean, deviation = x.mean(0), x.std(0)
         telling = deviation > np.maximum(_LEAST_DEVIATION, _LEAST_DEVIATION * np.abs(x).max(0))
@@ -202,7 +223,7 @@ def find_new_motion(
     n, k = len(features), rule.neighbours
     whiten = Whitening.of(known.features, known.rows)
     there, here = whiten(known.features), whiten(features)
-    far, _ = _neighbours(here, devices, there, known.devices, k)
+    far, _ = _neighbours(here, None, there, known.devices, k)  # what a device did before is known, too
     beside, nearest = _neighbours(here, devices, here, devices, k)
     own, _ = _neighbours(there, known.devices, there, known.devices, k)
     again, _ = _neighbours(there, known.devices, here, devices, k)
@@ -210,12 +231,29 @@ def find_new_motion(
         return NewMotion((), np.zeros(n), np.ones(n, dtype=np.bool_))
 
     usual = _by_row(_difference(own, again), known.rows, rows, 0.5)
-    reach = _by_row(own, known.rows, rows, _REACH)
     surplus = _lasting(_difference(far, beside) - usual, devices)
     new = np.flatnonzero(surplus > rule.surplus)
     groups = _linked(new, nearest, n)
     fit = [g for g in groups if len(g) >= rule.windows and _n_devices(devices[g], rule) >= rule.devices]
-    return NewMotion(tuple(sorted(fit, key=lambda g: (-len(g), g[0]))), surplus, far <= reach)
+    near = far <= _by_row(own, known.rows, rows, _REACH)
+    return NewMotion(tuple(sorted(fit, key=lambda g: (-len(g), g[0]))), surplus, near)
+
+
+def near_to(
+    known: KnownMotion, features: npt.NDArray[np.floating], rows: IntArray, rule: NewMotionRule | None = None
+) -> Mask:
+    """Whether windows are as near to what is known as most of that is, from one device to the others: (n,).
+
+    Arguments are those of ``find_new_motion``.
+    """
+    k = (rule or NewMotionRule()).neighbours
+    whiten = Whitening.of(known.features, known.rows)
+    there = whiten(known.features)
+    own, _ = _neighbours(there, known.devices, there, known.devices, k)
+    if not np.isfinite(own).any():
+        return np.ones(len(features), dtype=np.bool_)
+    far, _ = _neighbours(whiten(features), None, there, known.devices, k)
+    return np.asarray(far <= _by_row(own, known.rows, rows, _REACH))
 
 
 def _difference(one: Floats, other: Floats) -> Floats:
@@ -226,11 +264,11 @@ def _difference(one: Floats, other: Floats) -> Floats:
 
 
 def _neighbours(
-    x: Floats, of_x: IntArray, y: Floats, of_y: IntArray, k: int
+    x: Floats, of_x: IntArray | None, y: Floats, of_y: IntArray, k: int
 ) -> tuple[Floats, IntArray]:
-    """Logarithm of the distance to the k-th nearest of ``y`` of another device, (n,); which they are, (n, k).
+    """Logarithm of the distance to the k-th nearest of ``y``, (n,); which these are, (n, k).
 
-    Infinite where there are fewer than k.
+    Those of the same device are passed over, unless ``of_x`` is None. Infinite where there are fewer than k.
     """
     targets = y.astype(np.float32)
     squares, k = np.square(targets).sum(1), min(k, len(targets))
@@ -239,11 +277,17 @@ def _neighbours(
         block = slice(start, start + _BLOCK)
         part = x[block].astype(np.float32)
         apart = np.square(part).sum(1)[:, None] - 2.0 * part @ targets.T + squares
-        apart[of_x[block][:, None] == of_y[None]] = np.inf
+        if of_x is not None:
+            apart[of_x[block][:, None] == of_y[None]] = np.inf
         nearest = np.argpartition(apart, k - 1, axis=1)[:, :k]
         found[block] = nearest
         distance[block] = np.take_along_axis(apart, nearest, axis=1).max(1)
     return 0.5 * np.log(np.maximum(distance, _TINY)), found
+
+
+def _squared(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> Floats:
+    """Squared distances, (n, d) and (m, d) -> (n, m)."""
+    return np.asarray(np.square(x).sum(1)[:, None] - 2.0 * x @ y.T + np.square(y).sum(1)[None])
 
 
 def _by_row(values: Floats, rows: IntArray, wanted: IntArray, level: float) -> Floats:

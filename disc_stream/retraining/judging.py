@@ -12,7 +12,7 @@ from disc_stream.artifacts.model import Model
 from disc_stream.clustering.anchors import AnchorSet, Bounds
 from disc_stream.clustering.continuity import Alignment, Wishes
 from disc_stream.data.types import UNLABELLED, WindowSet
-from disc_stream.registry import GateCheck
+from disc_stream.registry import GateCheck, device_digest
 from disc_stream.retraining import gate
 from disc_stream.retraining.describing import Described, describe_rows, rejected_names
 from disc_stream.retraining.naming import align_candidate, provisional, rows_of, wishes_of
@@ -149,15 +149,19 @@ def _shadow(
 
 
 def window_set(replay: ReplaySet, spec: StreamSpec) -> WindowSet:
-    """The windows as training takes them; a boot of a device is a recording."""
-    _, subject = np.unique(replay.devices, return_inverse=True)
-    pairs = np.stack([subject.astype(np.int64), replay.boots], axis=1)
+    """The windows as training takes them; a boot of a device is a recording.
+
+    A device has the same number in every retraining, so that one can tell what it did before.
+    """
+    names, which = np.unique(replay.devices, return_inverse=True)
+    numbers = np.array([int(device_digest(str(name)), 16) >> 1 for name in names], dtype=np.int64)
+    pairs = np.stack([which.astype(np.int64), replay.boots], axis=1)
     _, group = np.unique(pairs, axis=0, return_inverse=True)
     n = len(replay)
     return WindowSet(
         x=replay.x,
         y=np.full(n, UNLABELLED, dtype=np.int16),
-        subject=subject.astype(np.int64),
+        subject=numbers[which],
         group=group.reshape(-1).astype(np.int32),
         start=np.round(replay.t0_us * (spec.fs / 1e6)).astype(np.int64),
         fs=spec.fs,

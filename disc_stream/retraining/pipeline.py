@@ -255,21 +255,25 @@ def _train(
 
     windows, spec = window_set(*data), data[1]
     warm = _start_of(request, base, work, windows, tell)
+    n_clusters = request.clusters or len(base.ids) or FIRST_CLUSTERS
     run = TrainingRequest(
         dataset=DATASET,
         out=work.run,
         method=request.method,
         preset=request.preset,
         settings=request.settings,
-        n_clusters=request.clusters or len(base.ids) or FIRST_CLUSTERS,
+        n_clusters=n_clusters,
         seed=request.seed,
         device=request.device,
         resume=work.run.exists(),
         warm_start=warm,
+        grow=request.clusters is None and warm is not None,
         hop=spec.window.hop,
     )
     tell(Progress("train", 0, None, f"learning from {len(windows):,} windows"))
-    train_run(_all_to_learn(windows), run, on_event)
+    learned = train_run(_all_to_learn(windows), run, on_event)
+    if (more := learned.n_clusters - n_clusters) > 0:
+        tell(Progress("train", 0, None, f"new motion: {more} cluster{'s' if more > 1 else ''} more"))
 
 
 def _start_of(request: RetrainRequest, base: Base, work: Work, windows: WindowSet, tell: Tell) -> Path | None:

@@ -24,7 +24,12 @@ class RetrainRequest(BaseModel):
     method: str = Field("disc", description="recipe")
     preset: str = "small"
     settings: dict[str, Any] = Field(default_factory=dict, description="replace those of the preset")
-    clusters: int | None = Field(None, ge=1, le=4096, description="K; default: as many as are in production")
+    clusters: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="K; default: as many as in production, and one for each group of new motion",
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     windows: int = Field(20_000, ge=8, description="that are learned from, at most")
     half_life_days: float = Field(

@@ -9,9 +9,11 @@ from disc_stream.clustering.newmotion import NewMotion
 
 Points = npt.NDArray[np.floating]
 
-MOVED = 0.01
+MOVED = 0.005
 """Share of the known windows that one fresh centroid may take, at most."""
-_CAUGHT = 0.8  # share of its group that it has to take
+MOST = 4
+"""Groups that may get a centroid in one retraining; together they take 2 % of the known windows at most."""
+_CAUGHT = 0.9  # share of its group that it has to take
 
 
 def untouched(new: NewMotion) -> npt.NDArray[np.bool_]:
@@ -45,4 +47,3 @@ def offset_of(
     offset = max(0.0, float(np.quantile(stay, 1.0 - MOVED))) if len(stay) else 0.0
     caught = float((margin[group] > offset).mean())
     return offset if caught >= _CAUGHT else None
-

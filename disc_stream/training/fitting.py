@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.clustering.newmotion import NewMotion
 from disc_stream.errors import ConfigError
 from disc_stream.models.cluster import ClusterHead
 from disc_stream.models.collectives import broadcast
@@ -109,9 +110,7 @@ def fit_clusters(
         first = (
             initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
             if carried is None
-            else carried.centroids(
-                z, n_clusters, seed=seed, new=_new_motion(task, carried), grow=task.grow
-            )
+            else carried.centroids(z, n_clusters, seed=seed, new=_new_motion(task, carried), grow=task.grow)
         )
         head = ClusterHead(broadcast(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from disc_stream.artifacts.run import KNOWN_FILE
-from disc_stream.clustering.newmotion import KnownMotion, NewMotion, find_new_motion
+from disc_stream.clustering.newmotion import KnownMotion, NewMotion, find_new_motion, near_to
 from disc_stream.errors import DataError, TrainingError
 from disc_stream.models.descriptors import Descriptors
 from disc_stream.training.files import replace_file
@@ -65,14 +65,17 @@ class Known:
                 something that more devices do later. With fewer clusters than that model had, all is known.
         """
         if before is None or not before.fits(windows) or before.n_clusters > n_clusters:
+            before = None
             spread = windows.std((0, 1), dtype=np.float64)
             scale = (1.0 / np.where(spread > 0.0, spread, 1.0)).astype(np.float32)
             features = _describe(windows, scale)
             known = np.ones(len(windows), dtype=np.bool_)
         else:
             scale, features = before.scale, _describe(windows, before.scale)
-            known = (rows >= before.n_clusters) | find_new_motion(features, rows, devices, before.motion).near
+            known = (rows >= before.n_clusters) | near_to(before.motion, features, rows)
         motion = KnownMotion(features[known], rows[known], devices[known])
+        if before is not None:
+            motion = before.motion.joined(motion)
         most = int(np.clip(_MOST_NUMBERS // features.shape[1], _FEWEST_WINDOWS, _MOST_WINDOWS))
         return cls(scale, windows.shape[1], n_clusters, motion.reduced(most, seed=seed))
 

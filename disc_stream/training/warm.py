@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.clustering.newmotion import NewMotion
 from disc_stream.errors import ConfigError
-from disc_stream.training.births import offset_of, untouched
+from disc_stream.training.births import MOST, offset_of, untouched
 from disc_stream.training.centroids import nearest
 from disc_stream.training.known import Known
 from disc_stream.types import Float32Array, IntArray
@@ -173,18 +173,25 @@ class Carried:
         centroids = self.old.astype(np.float64) + drift
         while len(centroids) > n_clusters:
             centroids, sizes = _with_nearest_merged(centroids, sizes)
-        n_old = len(centroids)
-        for group in () if new is None else new.groups:
-            centroid = points[group].mean(0)
-            if (grow or len(centroids) < n_clusters) and offset_of(
-                points, centroids, centroid, group, untouched(new)
-            ) == 0.0:
-                centroids = np.vstack([centroids, centroid])
-        n_clusters += (len(centroids) - n_old) if grow else 0
+        if new is not None:
+            born = self._born(points, centroids, new, MOST if grow else n_clusters - len(centroids))
+            n_clusters += len(born) if grow else 0
+            centroids = np.vstack([centroids, *born])
         random = np.random.default_rng(seed)
         while len(centroids) < n_clusters:
             centroids = np.vstack([centroids, _most_useful(self._where_new(points), centroids, random)])
         return centroids.astype(np.float32)
+
+    def _born(self, points: Points, old: Points, new: NewMotion, most: int) -> list[Points]:
+        """Means of the groups that the embedding tells from what is known, as far as there is room."""
+        known, born = untouched(new), list[Points]()
+        for group in new.groups:
+            if len(born) >= min(most, MOST):
+                break
+            centroid = points[group].mean(0)
+            if offset_of(points, np.vstack([old, *born]), centroid, group, known) == 0.0:
+                born.append(centroid)
+        return born
 
     def _where_new(self, points: Points) -> Points:
         if self.unknown is None or self.unknown.mean() < _ENOUGH_UNKNOWN:

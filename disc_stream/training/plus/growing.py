@@ -12,7 +12,7 @@ import torch
 from disc_stream.clustering.newmotion import NewMotion, Whitening
 from disc_stream.errors import ConfigError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
-from disc_stream.training.births import offset_of, untouched
+from disc_stream.training.births import MOST, offset_of, untouched
 from disc_stream.training.centroids import nearest
 from disc_stream.training.fitting import infer
 from disc_stream.training.plus.config import PlusConfig
@@ -25,6 +25,7 @@ from disc_stream.types import Float32Array, IntArray
 Array = npt.NDArray[np.float64]
 
 _BATCH = 2048
+_TINY = 1e-9
 
 
 def grow_plus(
@@ -53,7 +54,7 @@ def grow_plus(
     z = infer(net, windows)[0]
     if warm.known is not None and warm.known.fits(windows):
         rows = nearest(z, warm.centroids.numpy())
-        most = len(windows) if task.grow else max(0, task.n_clusters - len(warm.centroids))
+        most = MOST if task.grow else min(MOST, max(0, task.n_clusters - len(warm.centroids)))
         net = _with_groups(net, windows, rows, warm.known.new_in(windows, rows, devices), most)
         z = infer(net, windows)[0]
     born = len(net.centroids) - len(warm.centroids)
@@ -111,28 +112,37 @@ def _with_groups(
 
 
 def _direction(
-    net: DescriptorNet, whiten: Whitening, x: Array, rows: IntArray, group: IntArray, known: npt.NDArray[np.bool_]
+    net: DescriptorNet,
+    whiten: Whitening,
+    x: Array,
+    rows: IntArray,
+    group: IntArray,
+    known: npt.NDArray[np.bool_],
 ) -> tuple[Array, float]:
-    """x -> x @ column + offset, of the group as far as possible from the known windows it was put among.
+    """Column and offset of a coordinate, the group as far as possible from the known windows beside it.
 
     Those have a mean of 0 and a variance of about 1 there; directions of the network's own map are left out.
     """
     y = whiten(x)
     old = whiten.directions_of(net.project.numpy().astype(np.float64))
-    basis = np.linalg.qr(old)[0]
+    basis, lengths, _ = np.linalg.svd(old, full_matrices=False)
+    basis = basis[:, lengths > _TINY * lengths.max()]
     y -= (y @ basis) @ basis.T
     share = np.bincount(rows[group], minlength=1 + int(rows.max())) / len(group)
     weight = np.where(known, share[rows], 0.0)
-    middle = weight @ y / max(weight.sum(), 1e-12)
+    middle = weight @ y / max(float(weight.sum()), _TINY)
     apart = y[group].mean(0) - middle
-    unit = apart / max(float(np.linalg.norm(apart)), 1e-12)
-    unit -= basis @ (basis.T @ unit)
+    unit = apart / max(float(np.linalg.norm(apart)), _TINY)
     column = whiten.project @ unit
     return column, -float(whiten.mean @ column + middle @ unit)
 
 
 def _with_centroid(
-    net: DescriptorNet, x: Array, direction: tuple[Array, float], group: IntArray, known: npt.NDArray[np.bool_]
+    net: DescriptorNet,
+    x: Array,
+    direction: tuple[Array, float],
+    group: IntArray,
+    known: npt.NDArray[np.bool_],
 ) -> DescriptorNet | None:
     """None where the group cannot be told from known windows."""
     project, shift = net.project.numpy().astype(np.float64), net.shift.numpy().astype(np.float64)
@@ -142,7 +152,9 @@ def _with_centroid(
     z = x @ project + shift
     centroid = z[group].mean(0)
     offset = offset_of(z, old, centroid, group, known)
-    idle = np.flatnonzero(~project.any(0) & (shift == 0.0))  # where centroids have what stands for their share
+    idle = np.flatnonzero(
+        ~project.any(0) & (shift == 0.0)
+    )  # there centroids have their shares (Discriminant)
     if offset is None or (offset > 0.0 and not len(idle)):
         return None
     if len(idle):
