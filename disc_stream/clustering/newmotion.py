@@ -230,7 +230,8 @@ def find_new_motion(
     if not (np.isfinite(own) & np.isfinite(again)).any():
         return NewMotion((), np.zeros(n), np.ones(n, dtype=np.bool_))
 
-    usual = _by_row(_difference(own, again), known.rows, rows, 0.5)
+    # Below 0 where a cluster's motion is hardly there now, which says nothing of how dense it would be.
+    usual = np.maximum(_by_row(_difference(own, again), known.rows, rows, 0.5), 0.0)
     surplus = _lasting(_difference(far, beside) - usual, devices)
     new = np.flatnonzero(surplus > rule.surplus)
     groups = _linked(new, nearest, n)

@@ -305,14 +305,37 @@ def test_disc_plus_goes_on_from_disc_plus_and_keeps_its_map(new: Place) -> None:
     first = new.retrain(method="disc-plus", settings={}).version.version
     new.grow(12, BATCHES)
     more = new.retrain(method="disc-plus", settings={}, clusters=4).version.version
-    maps = [
-        load_file(new.work / "runs" / version / "model.safetensors")["autoencoder.project"]
-        for version in (first, more)
-    ]
+    maps = [map_of(new, version) for version in (first, more)]
     assert first != more
     np.testing.assert_array_equal(*maps)
     anew = new.retrain(method="disc-plus", settings={}, clusters=4, from_scratch=True, promote=False)
     assert anew.version.version not in {first, more}
+
+
+def test_a_motion_that_nobody_made_before_gets_an_id_without_being_asked_for(new: Place) -> None:
+    plus = {"method": "disc-plus", "settings": {"moves": 10}}
+    first = new.retrain(**plus).version
+    new.grow(12, BATCHES)
+    words: list[str] = []
+    usual = new.retrain(lambda progress: words.append(progress.words), **plus, clusters=None)
+    assert len(usual.version.ids or ()) == 3  # nothing was new
+    assert not any("new motion" in one for one in words)
+    with Registry.open(new.models) as registry:
+        registry.clusters.name(0, "Anna lies", ANN)
+
+    new.grow(24, BATCHES + 12, poses=("lie", "hang"))
+    grown = new.retrain(lambda progress: words.append(progress.words), **plus, clusters=None)
+    assert not grown.rejected
+    assert grown.version.ids == (*(first.ids or ()), 3)
+    assert "new motion: 1 cluster more" in words
+    assert names_of(new.models)[0] == "Anna lies"
+    old, now = (map_of(new, one.version.version) for one in (usual, grown))
+    np.testing.assert_array_equal(now[:, :-1], old)  # a coordinate more; the others are what they were
+
+
+def map_of(place: Place, version: str) -> np.ndarray:
+    """The map of a disc-plus that was in production, (F, d)."""
+    return load_file(place.work / "runs" / version / "model.safetensors")["autoencoder.project"]
 
 
 def test_a_key_that_nobody_trusts_is_noticed_before_anything_is_read(new: Place, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from disc_stream.clustering.newmotion import NewMotion
 from disc_stream.errors import ConfigError
 from disc_stream.training.fitting import infer
 from disc_stream.training.recipes import RECIPES, Learned
@@ -147,3 +148,26 @@ def test_disc_plus_does_not_go_on_from_another_method(first: Learned) -> None:
     task = Task(X, 4, seed=1, warm=warm(first))
     with pytest.raises(ConfigError, match="another shape or method"):
         RECIPES["disc-plus"].fit(task, RECIPES["disc-plus"].resolve("small", {}), FitOptions("cpu"))
+
+
+class TestBornFromGroups:
+    """Where new motion was found, its group comes before anything else, if it can be told apart."""
+
+    z = np.r_[np.zeros(200), np.full(200, 0.4), np.full(30, 9.0)][:, None].astype(np.float32)
+    before = np.zeros(430, dtype=np.int64)
+    near = np.r_[np.ones(400, dtype=bool), np.zeros(30, dtype=bool)]
+
+    def found(self, *groups: Any) -> NewMotion:
+        return NewMotion(tuple(groups), np.zeros(430), self.near)
+
+    def test_a_cluster_is_born_from_a_group(self) -> None:
+        old = carried(self.before, [0.2])
+        new = self.found(np.arange(400, 430))
+        given = old.centroids(self.z, 2, seed=0, new=new).ravel()
+        grown = old.centroids(self.z, 1, seed=0, new=new, grow=True).ravel()
+        assert given[1] == grown[1] == pytest.approx(9.0)
+
+    def test_none_is_where_the_embedding_has_it_among_what_is_known(self) -> None:
+        new = self.found(np.arange(200, 230))
+        old = carried(self.before, [0.2])
+        assert len(old.centroids(self.z, 1, seed=0, new=new, grow=True)) == 1
