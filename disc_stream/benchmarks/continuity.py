@@ -146,6 +146,10 @@ class Version:
         rows, distance = _rows(self.learned, x)
         return Seen(rows, self.ids[rows], distance)
 
+    def knows(self, seen: Seen) -> npt.NDArray[np.bool_]:
+        """(n,) which windows have an id; the others are published as unknown."""
+        return np.asarray(seen.distance <= self.radius[seen.rows])
+
 
 def run(
     stream: PeopleInOrder,
@@ -252,8 +256,7 @@ class _Trial:
         return Version(learned, ids, _radius(rows, distance, len(ids)), motion)
 
     def _candidates(self, index: IntArray, labels: Seen) -> AnchorSet:
-        known = labels.distance <= self._version.radius[labels.rows]  # others are published as unknown
-        gives = self._stream.gives_anchors[index] & known
+        gives = self._stream.gives_anchors[index] & self._version.knows(labels)
         chosen = index[gives]
         return AnchorSet.published(
             self._stream.windows.x[chosen],
@@ -292,7 +295,7 @@ class _Trial:
         held_back = self._plan.held_back
         appeared = None
         if held_back is not None and stage >= held_back.from_stage:
-            unknown = published.distance > before.radius[published.rows]
+            unknown = ~before.knows(published)
             appeared = self._appearance(held_back.activity, old, new, came=came, unknown=unknown)
         return Step(
             stage=stage,

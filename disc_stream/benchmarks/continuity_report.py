@@ -23,9 +23,13 @@ _KEPT_HEAD = (
     + "|"
 )
 _APPEARED_HEAD = (
-    "| dataset | held back | method | start (learning rate) | seed | found at "
-    "| windows (minutes) of it until then | recall, precision of its id | others moved "
-    "| called unknown before | known called unknown |\n" + "|---" * 11 + "|"
+    "| dataset | held back | method | start (learning rate) | K | seed | found by "
+    "| windows (minutes) of it until then | recall, precision of its id | others moved then, at most at any "
+    "| fresh ids then, in all | called unknown before | known called unknown |\n" + "|---" * 13 + "|"
+)
+_NOTHING_HEAD = (
+    "| dataset | method | start | seed | retrainings | fresh ids | kept their id: mean, least "
+    "| kept since the first |\n" + "|---" * 8 + "|"
 )
 
 
@@ -39,10 +43,13 @@ def summary(cell: ContinuityCell) -> dict[str, Any]:
         "seed": cell.seed,
         "warm_rate": cell.config["schedule"].get("warm_settings", {}).get("learning_rate"),
         "held_back": cell.held_back or None,
+        "grow": bool(cell.config.get("grow")),
+        "fresh": sum(step.fresh for step in steps),
         "retrainings": len(steps),
         "windows": {
             name: {
                 "kept": mean_of(steps, name, "kept"),
+                "least_kept": least_of(steps, name, "kept"),
                 "best": mean_of(steps, name, "best"),
                 "of_best": mean_of(steps, name, "of_best"),
                 "least_of_best": least_of(steps, name, "of_best"),
@@ -65,9 +72,13 @@ def _appearance(steps: Sequence[Step]) -> dict[str, Any]:
     found = next((step for step in there if step.appeared and step.appeared.own_id is not None), None)
     step = found or there[-1]
     before = [one for one in there if one.stage <= step.stage]
+    seen = [one.appeared for one in there if one.appeared is not None]
     assert step.appeared is not None and before[0].appeared is not None  # noqa: S101, PT018 - for the types
     return {
         "found_at": found.stage if found else None,
+        "retrainings_with_it": len(before),
+        "fresh": step.fresh,
+        "others_moved_at_most": max(one.others_moved for one in seen),
         **step.appeared.model_dump(),
         "unknown": before[0].appeared.unknown,
         "known_unknown": before[0].appeared.known_unknown,
@@ -76,14 +87,18 @@ def _appearance(steps: Sequence[Step]) -> dict[str, Any]:
 
 def render(cells: Sequence[ContinuityCell], notes: str) -> str:
     """The page; the same cells and notes give the same text."""
-    plain = [summary(cell) for cell in cells if not cell.held_back]
-    appeared = [summary(cell) for cell in cells if cell.held_back]
+    found = [summary(cell) for cell in cells]
+    plain = [facts for facts in found if not facts["held_back"] and not facts["grow"]]
+    appeared = [facts for facts in found if facts["held_back"]]
+    nothing = [facts for facts in found if not facts["held_back"] and facts["grow"]]
     sections = [_HEAD, notes.strip() + "\n"]
     if plain:
         sections += ["## Changing weights and changing K\n", _KEPT_HEAD, *map(_kept_row, plain), ""]
         sections += ["Names that were wrong or gone, by retraining:\n", *_name_lines(cells), ""]
     if appeared:
         sections += ["## An activity that appears\n", _APPEARED_HEAD, *map(_appeared_row, appeared), ""]
+    if nothing:
+        sections += ["## Nothing held back, K found\n", _NOTHING_HEAD, *map(_nothing_row, nothing), ""]
     dates = sorted({cell.date for cell in cells})
     machines = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
     sections.append(f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))} on {machines}.\n")
@@ -120,19 +135,30 @@ def _appeared_row(facts: dict[str, Any]) -> str:
     return _row(
         *(facts[name] for name in ("dataset", "held_back", "method")),
         facts["start"] + (f" ({facts['warm_rate']:g})" if facts["warm_rate"] else ""),
+        "found" if facts["grow"] else "given",
         facts["seed"],
-        f"retraining {seen['found_at']}" if seen["found_at"] else "not found",
+        f"retraining {seen['retrainings_with_it']} with it" if seen["found_at"] else "not found",
         f"{seen['windows_seen']} ({seen['minutes_seen']})",
         f"{_percent(seen['recall'])}, {_percent(seen['precision'])}",
-        _percent(seen["others_moved"]),
+        f"{_percent(seen['others_moved'])}, {_percent(seen['others_moved_at_most'])}",
+        f"{seen['fresh']}, {facts['fresh']}",
         _percent(seen["unknown"]),
         _percent(seen["known_unknown"]),
     )
 
 
+def _nothing_row(facts: dict[str, Any]) -> str:
+    kept = facts["windows"]["all"]
+    return _row(
+        *(facts[name] for name in ("dataset", "method", "start", "seed", "retrainings", "fresh")),
+        f"{_percent(kept['kept'])}, {_percent(kept['least_kept'])}",
+        _percent(facts["since_first"]),
+    )
+
+
 def _name_lines(cells: Sequence[ContinuityCell]) -> Iterator[str]:
     for cell in cells:
-        if cell.held_back:
+        if cell.held_back or cell.config.get("grow"):
             continue
         notes = []
         for step in cell.steps:

@@ -135,7 +135,8 @@ def continuity(
             force=force,
         )
         if quick:
-            request = quick_request(tuple(starts), list(request.held_back), Path(nowhere))  # type: ignore[arg-type]
+            small = quick_request(tuple(starts), list(request.held_back), Path(nowhere))  # type: ignore[arg-type]
+            request = replace(small, grow=grow)
         _check(request)
         if warm_rate is not None:
             request = replace(request, schedule=_with_rate(request, warm_rate))
@@ -225,6 +226,7 @@ def _say_row(row: dict[str, Any]) -> None:
     say(f"  names right: {right} of {given}; at best {sum(one['possible'] for one in names)}")
     if seen := row.get("appeared"):
         found = f"found by retraining {seen['found_at']}" if seen["found_at"] else "not found"
+        found += f" ({seen['retrainings_with_it']} with it)"
         say(
             f"  {row['held_back']}: {found}, after {seen['windows_seen']} windows "
             f"({seen['minutes_seen']} minutes); others moved {seen['others_moved']:.1%}; called unknown "

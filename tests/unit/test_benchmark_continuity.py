@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from disc_stream.benchmarks.continuity import Seen, Version
 from disc_stream.benchmarks.continuity_measures import kept_of, named_by_most, names_after, own_id_of
 from disc_stream.benchmarks.continuity_quick import synthetic_split
 from disc_stream.benchmarks.continuity_stream import HeldBack, activity_of, in_order
@@ -89,6 +91,26 @@ def test_a_quick_run_keeps_most_windows(command_line: CommandLine, tmp_path: Pat
     assert "| synthetic | disc | warm | 0 |" in page.read_text(encoding="utf-8")
 
 
+def test_what_is_unknown_is_no_anchor() -> None:
+    learned, known = cast("Any", None), cast("Any", None)
+    version = Version(learned, np.array([4, 7]), np.array([1.0, 2.0], dtype=np.float32), known)
+    rows, far = np.array([0, 0, 1, 1]), np.array([1.0, 1.1, 1.1, 2.1], dtype=np.float32)
+    assert version.knows(Seen(rows, version.ids[rows], far)).tolist() == [True, False, True, False]
+
+
+def test_clusters_are_found_instead_of_given(command_line: CommandLine, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    options = ("--quick", "--start", "warm", "--grow", "--json", "--page", page)
+    done = command_line("benchmark", "continuity", *options)
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)["rows"]
+    assert row["grow"] is True
+    assert row["fresh"] == 0
+    text = page.read_text(encoding="utf-8")
+    assert "## Nothing held back, K found" in text
+    assert "| synthetic | disc | warm | 0 | 2 | 0 |" in text
+
+
 def test_an_activity_that_appears_is_reported(command_line: CommandLine) -> None:
     arguments = ("--quick", "--start", "warm", "--held-back", "walking", "--json")
     done = command_line("benchmark", "continuity", *arguments)
@@ -104,7 +126,7 @@ def test_an_activity_that_appears_is_reported(command_line: CommandLine) -> None
     [
         (["--method", "kmeans"], "a run of 'kmeans' cannot be exported"),
         (["--start", "cold"], "--start 'cold' is not known. Use scratch or warm"),
-        (["--method", "disc-plus"], "disc-plus cannot go on from a trained model. Add --start scratch"),
+        (["--grow"], "--grow goes on from the model in use. Add --start warm"),
         (["--set", "gamma=7"], "gamma must be between 0 and 1"),
         (["--dataset", "hapt"], "where is 'hapt'?"),
     ],
