@@ -14,6 +14,10 @@ two-sample test (Schilling 1986, doi:10.1080/01621459.1986.10478337) with distan
 two samples are matters little; what it matters is the same for a cluster's windows, and taken from the known
 ones among them.
 
+Two people can have a way of walking in common that no other has. How far such a pair is from the others is seen
+in the known motion: each window's distance without its own device and the one most like it, beside that without
+its own alone. In a cluster where pairs of people differ much, the surplus has to be larger.
+
 Windows with a surplus that lasts are linked to their nearest neighbours among them; what hangs together is a
 group, if it is large enough and comes from several devices.
 """
@@ -39,7 +43,7 @@ _FEW = 20  # known windows of a cluster, below which it has the common constants
 _TINY = 1e-9
 _LEAST_DEVIATION = 1e-6
 _SAME = 1e-6  # squared difference of a descriptor, in variances, below which two windows are one
-_REACH = 0.99  # quantile of the known windows' own distances
+_USUAL = 0.99  # quantile of what known windows show among themselves, up to which it is nothing special
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ class NewMotionRule:
 
     Args:
         neighbours: k.
-        surplus: of a window and its neighbours in time on average, in natural logarithms of distance.
+        surplus: of a window and its neighbours in time on average, in natural logarithms of distance, at
+            least.
         windows: of a group, at least.
         devices: that it comes from, at least.
         of_each: windows of a device that count it, at least.
@@ -225,7 +230,7 @@ def find_new_motion(
     there, here = whiten(known.features), whiten(features)
     far, _ = _neighbours(here, None, there, known.devices, k)  # what a device did before is known, too
     beside, nearest = _neighbours(here, devices, here, devices, k)
-    own, _ = _neighbours(there, known.devices, there, known.devices, k)
+    own, twin = _neighbours(there, known.devices, there, known.devices, k)
     again, _ = _neighbours(there, known.devices, here, devices, k)
     if not (np.isfinite(own) & np.isfinite(again)).any():
         return NewMotion((), np.zeros(n), np.ones(n, dtype=np.bool_))
@@ -233,10 +238,13 @@ def find_new_motion(
     # Below 0 where a cluster's motion is hardly there now, which says nothing of how dense it would be.
     usual = np.maximum(_by_row(_difference(own, again), known.rows, rows, 0.5), 0.0)
     surplus = _lasting(_difference(far, beside) - usual, devices)
-    new = np.flatnonzero(surplus > rule.surplus)
+    # Without the device most like it, too: as if that and its own were the only two to move in this way.
+    alone, _ = _neighbours(there, known.devices, there, known.devices, k, known.devices[twin[:, 0]])
+    pairs = _by_row(_difference(alone, own), known.rows, rows, _USUAL)
+    new = np.flatnonzero(surplus > np.maximum(rule.surplus, pairs))
     groups = _linked(new, nearest, n)
     fit = [g for g in groups if len(g) >= rule.windows and _n_devices(devices[g], rule) >= rule.devices]
-    near = far <= _by_row(own, known.rows, rows, _REACH)
+    near = far <= _by_row(own, known.rows, rows, _USUAL)
     return NewMotion(tuple(sorted(fit, key=lambda g: (-len(g), g[0]))), surplus, near)
 
 
@@ -254,7 +262,7 @@ def near_to(
     if not np.isfinite(own).any():
         return np.ones(len(features), dtype=np.bool_)
     far, _ = _neighbours(whiten(features), None, there, known.devices, k)
-    return np.asarray(far <= _by_row(own, known.rows, rows, _REACH))
+    return np.asarray(far <= _by_row(own, known.rows, rows, _USUAL))
 
 
 def _difference(one: Floats, other: Floats) -> Floats:
@@ -265,7 +273,12 @@ def _difference(one: Floats, other: Floats) -> Floats:
 
 
 def _neighbours(
-    x: Floats, of_x: IntArray | None, y: Floats, of_y: IntArray, k: int
+    x: Floats,
+    of_x: IntArray | None,
+    y: Floats,
+    of_y: IntArray,
+    k: int,
+    nor_of: IntArray | None = None,
 ) -> tuple[Floats, IntArray]:
     """Logarithm of the distance to the k-th nearest of ``y``, (n,); which these are, (n, k).
 
@@ -280,9 +293,12 @@ def _neighbours(
         apart = np.square(part).sum(1)[:, None] - 2.0 * part @ targets.T + squares
         if of_x is not None:
             apart[of_x[block][:, None] == of_y[None]] = np.inf
+        if nor_of is not None:
+            apart[nor_of[block][:, None] == of_y[None]] = np.inf
         nearest = np.argpartition(apart, k - 1, axis=1)[:, :k]
-        found[block] = nearest
-        distance[block] = np.take_along_axis(apart, nearest, axis=1).max(1)
+        there = np.take_along_axis(apart, nearest, axis=1)
+        found[block] = np.take_along_axis(nearest, there.argsort(1, kind="stable"), axis=1)
+        distance[block] = there.max(1)
     return 0.5 * np.log(np.maximum(distance, _TINY)), found
 
 
