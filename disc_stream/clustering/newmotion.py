@@ -14,9 +14,9 @@ two-sample test (Schilling 1986, doi:10.1080/01621459.1986.10478337) with distan
 two samples are matters little; what it matters is the same for a cluster's windows, and taken from the known
 ones among them.
 
-Two people can have a way of walking in common that no other has. How far such a pair is from the others is seen
-in the known motion: each window's distance without its own device and the one most like it, beside that without
-its own alone. In a cluster where pairs of people differ much, the surplus has to be larger.
+Two people can have a way of walking in common that no other has. How far such a pair is from the others is
+seen in the known motion: each window's distance without its own device and the one most like it, beside that
+without its own alone. In a cluster where pairs of people differ much, the surplus has to be larger.
 
 Windows with a surplus that lasts are linked to their nearest neighbours among them; what hangs together is a
 group, if it is large enough and comes from several devices.
