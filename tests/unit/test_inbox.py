@@ -120,6 +120,33 @@ def test_the_end_of_the_connection_within_an_unwanted_payload_is_for_paho_to_see
     assert inbox.recv(10) == b""
 
 
+def test_the_end_of_the_connection_within_a_wanted_message_is_for_paho_to_see(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    inbox = Inbox(ours)
+    begun = publish(b"good", b"x" * 300, 1)[:-1]
+    theirs.sendall(begun)
+    assert read_all(inbox) == []
+    assert inbox.pending() == 0, "nothing can be done before the rest is here"
+    theirs.close()
+    assert inbox.take(lambda *_: pytest.fail("a message without its end is none"))
+    assert inbox.pending() == len(begun), "there will be no rest"
+    assert inbox.recv(1_000) == begun
+    assert inbox.recv(1) == b""
+
+
+def test_a_message_whose_length_has_no_end_is_for_paho_to_refuse(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """MQTT 5, 1.5.5: four bytes at most."""
+    ours, theirs = pair
+    inbox = Inbox(ours)
+    theirs.sendall(b"\x32\xff\xff\xff\xff\x01")
+    assert inbox.take(lambda *_: pytest.fail("it is none"))
+    assert inbox.pending() == 6
+
+
 def test_unwanted_payloads_are_read_over_on_a_connection_with_tls(tmp_path: Path) -> None:
     pair = Authority.create(tmp_path, "test").issue_broker(["localhost"])
     for name, pem in (("certificate", pair.certificate), ("key", pair.key)):
