@@ -136,40 +136,44 @@ class Records:
 
 
 def statement_span(path: Path, line: int) -> range | None:
-    """Lines of the statement in a line, of a compound one those of its head; None if it is run on import.
+    """Lines whose execution shows whether a test can notice a fault in a line; None if that cannot be said.
 
-    What is cached is executed by whichever test comes first and noticed by any: it counts as run on import.
+    They are those of its statement; of a compound one those of its head; of the head of a function those of
+    the function, for what a head says takes effect when it is called. Other statements that are run on import
+    take effect anywhere. What is cached is executed by whichever test comes first and noticed by any.
     """
-    found: range | None = None
-    for span, on_import in _spans(path):
-        if line in span and (found is None or len(span) <= len(found)):
-            found = span
-            imported = on_import
-    return None if found is None or imported else found
+    heads = [one for one in _statements(path) if line in one[0]]
+    return min(heads, key=lambda one: len(one[0]))[1] if heads else None
 
 
 @cache
-def _spans(path: Path) -> list[tuple[range, bool]]:
-    spans: list[tuple[range, bool]] = []
+def _statements(path: Path) -> list[tuple[range, range | None]]:
+    """Lines of the head of every statement, and those of ``statement_span``."""
+    found: list[tuple[range, range | None]] = []
 
     def visit(node: ast.AST, on_import: bool) -> None:
         for child in ast.iter_child_nodes(node):
+            called = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_cached(child)
             if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
-                spans.append((_head(child), on_import))
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_cached(child)
-            visit(child, on_import and not inside)
+                head, body = _lines(child)
+                shows = body if called else head
+                found.append((head, None if on_import and not called else shows))
+            visit(child, on_import and not called)
 
     visit(ast.parse(path.read_text(encoding="utf-8")), True)
-    return spans
+    return found
 
 
-def _head(node: ast.stmt | ast.excepthandler | ast.match_case) -> range:
+def _lines(node: ast.stmt | ast.excepthandler | ast.match_case) -> tuple[range, range]:
+    """Those of the head and of the body; of a simple statement all and none."""
     first = node.pattern.lineno if isinstance(node, ast.match_case) else node.lineno
     first = min([first, *(one.lineno for one in getattr(node, "decorator_list", []))])
-    body = getattr(node, "body", None)
-    if body:
-        return range(first, max(first + 1, body[0].lineno))
-    return range(first, (getattr(node, "end_lineno", None) or first) + 1)
+    body: list[ast.stmt] = getattr(node, "body", [])
+    last = max([getattr(node, "end_lineno", None) or first, *(one.end_lineno or 0 for one in body)])
+    if not body:
+        return range(first, last + 1), range(0)
+    begin = max(first + 1, body[0].lineno)
+    return range(first, begin), range(begin, last + 1)
 
 
 def _is_cached(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
