@@ -174,6 +174,8 @@ REFUSED = {
     "a channel without a name": ("text", text(channels=["", *"bcdef"], units="g")),
     "a name with a line end": ("text", text(channels=["a\n", *"bcdef"], units="g")),
     "ragged rows": ("shape", text(samples=[[1, 2], [3]])),
+    "a typed array that is a number": ("shape", cbor(samples=cbor2.CBORTag(77, 12))),
+    "a typed array that is a text": ("shape", cbor(samples=cbor2.CBORTag(77, "abcdefghijkl"))),
     "half a sample": ("shape", cbor(samples=cbor2.CBORTag(77, b"\x00"))),
     "rows that fit no channel count": ("shape", cbor(channels=list("abcde"), units="g")),
     "other channels than the meta": ("meta-mismatch", packed(bytes(10), c=5)),
