@@ -136,6 +136,30 @@ def test_the_end_of_the_connection_within_a_wanted_message_is_for_paho_to_see(
     assert inbox.recv(1) == b""
 
 
+class Torrent:
+    """A connection that always has as much as is asked for, until it has only one byte."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.ebbs = False
+        self.send = self.recv_into = None
+
+    def recv(self, n: int) -> bytes:
+        self.asked.append(n)
+        return b"x" if self.ebbs else bytes(n)
+
+
+def test_pieces_grow_while_there_is_more() -> None:
+    torrent = Torrent()
+    inbox = Inbox(torrent)  # type: ignore[arg-type]
+    for _ in range(7):
+        inbox.recv(2**21)
+    torrent.ebbs = True
+    inbox.recv(1)
+    inbox.recv(1)
+    assert torrent.asked == [2**16, 2**17, 2**18, 2**19, 2**20, 2**20, 2**20, 2**20, 2**16]
+
+
 def test_a_message_whose_length_has_no_end_is_for_paho_to_refuse(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
