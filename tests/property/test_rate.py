@@ -207,6 +207,27 @@ def test_a_rate_that_changes_later_is_found() -> None:
     assert verdicts[3] == RateVerdict(100, True, False, True)
 
 
+@pytest.mark.parametrize(
+    ("steps", "fs"),
+    [
+        ([2.0, 2.0, 2.0, 2.4], 200 / 8.4),
+        ([2.0, 2.0, 2.0, 2.6], 50.0),  # more than a quarter above their median
+        ([2.0, 2.0, 2.0, 1.6], 200 / 7.6),
+        ([2.0, 2.0, 2.0, 1.48], 50.0),  # and below
+    ],
+)
+def test_steps_in_a_row_that_are_alike_are_a_rate_and_others_are_pauses(
+    steps: list[float], fs: float
+) -> None:
+    rate = RateEstimator()
+    observe(rate, even(50, 50, 50, 100))
+    last = observe(rate, [(50.0, 50, step * 1e6) for step in steps])[-1]
+    assert last.fs == pytest.approx(fs)
+    assert last.changed == (fs != 50.0)
+    if fs == 50.0:
+        assert {one.fs for one in observe(rate, even(50, 50, 50, 100)[1:])} == {50.0}
+
+
 @pytest.mark.parametrize("step", [0.0, 1_000.0, 1.0, 1e9, -5e6])
 def test_a_clock_at_fault_is_no_evidence(step: float) -> None:
     batches: list[Batch] = [(50.0, 50, step if i else None) for i in range(200)]
