@@ -179,6 +179,21 @@ def test_the_slower_part_is_interpolated_to_the_faster() -> None:
     assert all(batch.fs == 100 for batch in joined)
 
 
+def test_a_part_that_becomes_the_faster_one_is_what_the_others_are_interpolated_to_at_once() -> None:
+    slow, fast = record(GYRO, 25, 6), record(GYRO, 100, 6, 6_000_000)
+    joined = deliver(
+        Joiner(MODEL),
+        cut(ACC, 50, record(ACC, 50, 12), [50]),
+        cut(GYRO, 25, slow, [25]) + cut(GYRO, 100, fast, [100]),
+    )
+    assert {batch.fs for batch in joined if batch.t0_us < 5_900_000} == {50.0}
+    later = [batch for batch in joined if batch.t0_us >= 5_900_000]
+    assert {batch.fs for batch in later} == {100.0}
+    times, samples = flat(later)
+    np.testing.assert_allclose(samples, signal(times, MODEL), atol=2e-4)
+    assert len(times) > 580
+
+
 def test_counts_become_physical_and_units_are_kept() -> None:
     counts = np.arange(150, dtype=np.int16).reshape(50, 3)
     acc = tuple(Channel(channel.name, "mg", 0.5) for channel in ACC)
