@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+Identity = tuple[str, str, str, str]
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One fault in one file."""
@@ -33,7 +36,7 @@ class Mutant:
         return f"{self.module}:{self.line}:{self.operator}:{self.occurrence}"
 
     @property
-    def identity(self) -> tuple[str, str, str, str]:
+    def identity(self) -> Identity:
         """What stays the same when lines are put in elsewhere."""
         return self.module, self.definition, self.before, self.after
 

@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tests.mutants.faults import Identity, Mutant
+
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
-Identity = tuple[str, str, str, str]
 
 
 def read_results(file: Path) -> dict[Identity, dict[str, Any]]:
@@ -31,13 +32,14 @@ class Equivalent:
         return self._reasons.get((module, before, after))
 
 
-def report(folder: Path, packages: list[str], equivalent: Equivalent) -> str:
-    """A table of scores, and the survivors."""
+def report(folder: Path, samples: dict[str, list[Mutant]], equivalent: Equivalent) -> str:
+    """A table of scores, and the survivors, of the mutants of each package that have a result."""
     table = ["| package | mutants | equivalent | noticed | share |", "| --- | --- | --- | --- | --- |"]
     survivors, same = ["", "Survivors:", ""], ["", "Equivalent, with the reason:", ""]
     sums = [0, 0, 0]
-    for package in packages:
-        results = read_results(folder / f"{package}.jsonl")
+    for package, mutants in samples.items():
+        known = read_results(folder / f"{package}.jsonl")
+        results = {one.identity: known[one.identity] for one in mutants if one.identity in known}
         if not results:
             continue
         alike = 0

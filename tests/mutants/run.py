@@ -168,14 +168,13 @@ def run_package(package: Package, mutants: list[Mutant], copies: list[Copy], cor
         list(pool.map(one, mutants, choices))
 
 
-def _to_run(package: Package, options: argparse.Namespace, equivalent: Equivalent) -> list[Mutant]:
-    """Those of the sample without a result, or those that survived and could be noticed."""
-    results = read_results(RESULTS / f"{package.name}.jsonl")
-    mutants = sample(ROOT, package.modules, options.each, options.seed)
-    if options.survivors:
-        survived = {name for name, one in results.items() if one["outcome"] == SURVIVED}
-        return [m for m in mutants if m.identity in survived and equivalent.reason(m.identity) is None]
-    return mutants if options.list else [m for m in mutants if m.identity not in results]
+def _to_run(name: str, mutants: list[Mutant], survivors: bool, equivalent: Equivalent) -> list[Mutant]:
+    """Those without a result; with ``survivors``, those that survived and could be noticed."""
+    results = read_results(RESULTS / f"{name}.jsonl")
+    if not survivors:
+        return [one for one in mutants if one.identity not in results]
+    survived = {identity for identity, one in results.items() if one["outcome"] == SURVIVED}
+    return [one for one in mutants if one.identity in survived and equivalent.reason(one.identity) is None]
 
 
 def main() -> None:
@@ -195,12 +194,12 @@ def main() -> None:
         parser.error(f"no package {min(unknown)!r} in packages.toml. There are: {', '.join(packages)}")
     names = options.packages or list(packages)
     equivalent = Equivalent(HERE / "equivalent.toml")
+    samples = {name: sample(ROOT, packages[name].modules, options.each, options.seed) for name in names}
     if options.report:
-        print(report(RESULTS, names, equivalent))
+        print(report(RESULTS, samples, equivalent))
         return
-    chosen = {name: _to_run(packages[name], options, equivalent) for name in names}
     if options.list:
-        for name, mutants in chosen.items():
+        for name, mutants in samples.items():
             for mutant in mutants:
                 print(name, mutant.key, mutant.before, "→", mutant.after)
         return
@@ -211,10 +210,11 @@ def main() -> None:
         for number in range(options.jobs):
             (Path(folder) / str(number)).mkdir()
             copies.append(Copy(Path(folder) / str(number)))
-        for name, mutants in chosen.items():
-            if mutants:
-                run_package(packages[name], mutants, copies, core)
-    print(report(RESULTS, names, equivalent))
+        for name, mutants in samples.items():
+            chosen = _to_run(name, mutants, options.survivors, equivalent)
+            if chosen:
+                run_package(packages[name], chosen, copies, core)
+    print(report(RESULTS, samples, equivalent))
 
 
 if __name__ == "__main__":
