@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -120,6 +121,8 @@ def test_a_boot_that_was_left_is_returned_to_with_its_numbers() -> None:
     assert [one.boot for one in stream.found][-1] == 1
     windows = [one.window for one in stream.found if one.boot == 1]
     assert windows == list(range(len(windows))), "window numbers are never given twice"
+    segments = [(one.boot, one.segment) for one in stream.found]
+    assert [one for one, _ in groupby(segments)] == [(1, 0), (9, 1), (1, 2)], "nor are those of stretches"
     assert covered([one for one in stream.found if one.boot == 1])[-1] >= 8 * N
     assert stream.send(second(1)).sessions.counts.duplicates == 1
 
@@ -161,6 +164,13 @@ def test_numbers_that_do_not_count_batches_are_told_and_times_order_the_batches(
     assert starts[-1] >= 11 * N
     before = len(stream.found)
     assert len(stream.send(second(11, seq=number(11))).found) == before, "a repetition is known by its time"
+
+
+def test_batches_that_change_places_wait_for_one_another_and_are_counted() -> None:
+    stream = Stream().send(*(second(n) for n in (0, 2, 3, 1, 5, 4)))
+    assert covered(stream.found) == [n * SPEC.hop for n in range(len(stream.found))]
+    counts = stream.sessions.counts
+    assert (counts.reordered, counts.missing, counts.late) == (3, 0, 0)
 
 
 def test_lost_batches_do_not_make_numbers_unusable() -> None:
