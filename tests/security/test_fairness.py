@@ -192,8 +192,10 @@ def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> N
     while len(queue) > 20:
         queue.done(queue.choose(10, 10))
     assert queue.crowding() == frozenset()
-    queue.add(ready("attacker", n) for n in range(2_000))
-    assert queue.is_full
+    queue.add(ready("attacker", n) for n in range(999 - len(queue)))
+    assert not queue.is_full
+    queue.add([ready("attacker", 999)])
+    assert queue.is_full, "a window takes its samples as float32, and 400 bytes"
 
 
 def test_the_pace_follows_what_a_window_takes() -> None:
@@ -206,6 +208,10 @@ def test_the_pace_follows_what_a_window_takes() -> None:
     for _ in range(50):
         pace.took(10, 0.001)
     assert pace.windows in (99, 100)
+    pace.took(10, 0.002)
+    assert pace.windows == 83, "a single turn that is slow counts for a fifth"
+    for _ in range(50):
+        pace.took(10, 0.001)
     for _ in range(50):
         pace.took(1, 1.0)
     assert pace.windows == 4
