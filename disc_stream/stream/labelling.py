@@ -37,7 +37,7 @@ class LabelMaker:
         top_k: soft labels in each label; at most K are given.
     """
 
-    def __init__(self, model: Model, top_k: int = 3) -> None:
+    def __init__(self, model: Model, top_k: int) -> None:
         manifest, self._clusters = model.manifest, model.clusters
         self._top_k = min(top_k, len(self._clusters.ids))
         self._version = manifest.version

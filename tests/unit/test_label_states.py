@@ -43,7 +43,7 @@ def label_of(model: Model, samples: np.ndarray, *, off: bool = False) -> Label: 
     encoded = model.encoder.encode(samples[None])
     assigned = Assigned([window(samples)], encoded.q, encoded.distance, encoded.embedding, [])
     smoothed = encoded.q.astype(np.float64)
-    return LabelMaker(model).label(assigned, smoothed, Occasion(0), [off])[0].label
+    return LabelMaker(model, 3).label(assigned, smoothed, Occasion(0), [off])[0].label
 
 
 # ── Unknown ───────────────────────────────────────────────────────────────────────────────────────────
