@@ -258,6 +258,16 @@ def test_a_device_whose_batches_never_make_a_window_is_told_why() -> None:
     assert stream.problem is None
 
 
+@pytest.mark.parametrize(("samples", "batches"), [(1, 16), (2, 8), (3, 8)])
+def test_it_is_told_after_eight_batches_and_the_samples_of_four_windows(samples: int, batches: int) -> None:
+    short = [
+        make_batch("watch", n, np.zeros((samples, 3), dtype=np.float32), start=n * 100) for n in range(16)
+    ]
+    stream = Stream().send(*short[: batches - 1], every_s=2.0)
+    assert stream.problem is None
+    assert stream.send(short[batches - 1], every_s=2.0).problem == "no-window"
+
+
 def test_small_batches_are_no_problem() -> None:
     small = [make_batch("watch", n, np.zeros((1, 3), dtype=np.float32)) for n in range(200)]
     stream = Stream().send(*small, every_s=1 / FS)
