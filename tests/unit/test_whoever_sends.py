@@ -90,8 +90,9 @@ def test_a_restart_is_believed_at_once_after_silence_and_with_the_second_batch_o
     assert boots.count(2) == 2 * N // SPEC.hop, "nothing of its first batch is lost"
 
 
-def test_a_boot_that_sends_one_batch_and_falls_silent_is_believed_in_the_end() -> None:
-    stream = Stream().send(second(0), second(1), second(0, boot=2))
+@pytest.mark.parametrize("after_s", [1.0, 0.0])
+def test_a_boot_that_sends_one_batch_and_falls_silent_is_believed_in_the_end(after_s: float) -> None:
+    stream = Stream().send(second(0), second(1)).send(second(0, boot=2), every_s=after_s)
     assert len(stream.wait(4).found) == 2 * N // SPEC.hop
     assert stream.wait(2).found[-1].boot == 2
 
