@@ -150,6 +150,22 @@ def test_the_last_of_several_offers_counts_and_a_swap_on_its_way_is_finished_fir
     assert used == {old.version, wide.version}, "the model in between labelled nothing: no row came"
 
 
+def test_windows_that_wait_for_their_turn_are_still_the_old_models(
+    tmp_path: Path, old: Model, new: Model
+) -> None:
+    bench = Bench(tmp_path, old)
+    fill(tmp_path, batches("a", 100))
+    bench.run(1)
+    assert bench.labeller.waiting > 50
+    bench.labeller.offer(new)
+    bench.run()
+    bench.checkpoint()
+    assert bench.labeller.model is new
+    stored = bench.store.labels(limit=1_000)
+    assert [one.window for one in stored] == list(range(100))
+    assert {one.model for one in stored} == {old.version}
+
+
 def test_a_checkpoint_from_before_the_offer_is_not_taken_for_that_of_the_swap(
     tmp_path: Path, old: Model, new: Model
 ) -> None:
