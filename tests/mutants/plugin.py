@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class _Recorder:
         source = [str(self._root / "disc_stream"), str(self._root / "server")]
         self._coverage: Any = coverage.Coverage(data_file=None, config_file=False, source=source)
         self._coverage.start()
+        self._tracer = sys.gettrace()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
@@ -56,6 +58,8 @@ class _Recorder:
         yield from self._within(item, "teardown")
 
     def _within(self, item: pytest.Item, phase: str) -> Iterator[None]:
+        if sys.gettrace() is not self._tracer:  # a test had one of its own
+            sys.settrace(self._tracer)
         self._coverage.switch_context(f"{item.nodeid}|{phase}")
         yield
         self._coverage.switch_context("")
