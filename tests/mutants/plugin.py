@@ -27,10 +27,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to record, before any module of the project is imported."""
+    config.pluginmanager.register(_InProcess(), "mutants-in-process")
     if config.getoption("--mutants-record"):
         config.pluginmanager.register(_Recorder(config), "mutants-recorder")
     if config.getoption("--mutants-choice"):
         config.pluginmanager.register(_Chooser(config), "mutants-chooser")
+
+
+class _InProcess:
+    """Leaves out tests with a real broker: what servers do there is another process's, and takes its time."""
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        left_out = [item for item in items if "mosquitto" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 class _Recorder:
