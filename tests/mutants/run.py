@@ -154,12 +154,10 @@ def run_package(package: Package, mutants: list[Mutant], copies: list[Copy], cor
                 outcome, said = copy.try_mutant(mutant, choice, known)
             finally:
                 free.put(copy)
-        failed = next(
-            (line for line in said.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))), ""
-        )
+        told = (line for line in said.splitlines() if line.startswith(("FAILED tests", "ERROR tests")))
         result = {
             **asdict(mutant), "outcome": outcome, "seconds": round(time.monotonic() - started, 1),
-            "tests": len(choice.tests), "by": failed,
+            "tests": len(choice.tests), "by": next(told, ""),
         }  # fmt: skip
         with (RESULTS / f"{package.name}.jsonl").open("a", encoding="utf-8") as out:
             out.write(json.dumps(result) + "\n")
