@@ -216,3 +216,17 @@ def test_positions_without_a_row_are_counted(tmp_path: Path) -> None:
     finder.close()
     assert positions == [n for n in range(1, 51) if n not in (10, 11, 12, 40)]
     assert finder.lost == 4
+
+
+def test_the_log_says_which_rows_were_saved_and_which_are_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, 400)
+    path = segment_path(tmp_path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM rows WHERE position IN (7, 300, 301, 302)")
+    connection.commit()
+    connection.close()
+    salvage(path)
+    assert "396 rows are saved, the last at 400; missing are 7, 300 to 302 and whatever" in caplog.text
+    assert len(read_all(tmp_path)) == 396
