@@ -12,7 +12,7 @@ import pytest
 
 from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream_server.storage import state as module
-from disc_stream_server.storage.forget import forget
+from disc_stream_server.storage.forget import finish, forget
 from disc_stream_server.storage.lock import FolderLock
 from disc_stream_server.storage.retention import Removed, Retention
 from disc_stream_server.storage.segments import list_segments
@@ -302,6 +302,21 @@ def test_an_erased_device_is_gone_to_the_last_byte(tmp_path: Path) -> None:
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*.sqlite*"))
     assert b"secret-d0-" not in everything
     assert b"secret-d1-" in everything
+
+
+def test_empty_messages_that_the_clearing_of_topics_has_left_go_too(tmp_path: Path) -> None:
+    StateStore(tmp_path).close()
+    fill(tmp_path / "spool", 5, devices=1)
+    erased = forget(tmp_path, "gone", "ds/v1")
+    cleared = [("gone/meta", b""), ("gone/raw", b"new"), ("d1/meta", b""), ("gone/status", b"")]
+    writer = SpoolWriter(tmp_path / "spool")
+    writer.append([Arrival(9, f"ds/v1/{name}", "", payload) for name, payload in cleared])
+    writer.close()
+    done = finish(tmp_path, erased, "gone", "ds/v1")
+    assert [topic for _, topic in rows_of(tmp_path / "spool")[5:]] == ["ds/v1/gone/raw", "ds/v1/d1/meta"]
+    before = {place: erased.receipt.get(place, 0) for place in done.receipt}
+    assert sum(done.receipt[place] - before[place] for place in done.receipt) == 2
+    assert done.server is None, "no server runs"
 
 
 def test_what_the_server_still_holds_of_an_erased_device_is_not_written(tmp_path: Path) -> None:
