@@ -169,12 +169,14 @@ def run_package(package: Package, mutants: list[Mutant], copies: list[Copy], cor
 
 
 def _to_run(name: str, mutants: list[Mutant], survivors: bool, equivalent: Equivalent) -> list[Mutant]:
-    """Those without a result; with ``survivors``, those that survived and could be noticed."""
+    """Those without a result; with ``survivors`` also those that survived and could be noticed."""
     results = read_results(RESULTS / f"{name}.jsonl")
-    if not survivors:
-        return [one for one in mutants if one.identity not in results]
-    survived = {identity for identity, one in results.items() if one["outcome"] == SURVIVED}
-    return [one for one in mutants if one.identity in survived and equivalent.reason(one.identity) is None]
+    again = {
+        identity
+        for identity, one in results.items()
+        if survivors and one["outcome"] == SURVIVED and equivalent.reason(identity) is None
+    }
+    return [one for one in mutants if one.identity not in results or one.identity in again]
 
 
 def main() -> None:
@@ -184,7 +186,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=40, help="mutants of each package")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="copies of the project to work in")
-    parser.add_argument("--survivors", action="store_true", help="try again those that survived")
+    parser.add_argument("--survivors", action="store_true", help="also try again those that survived")
     parser.add_argument("--list", action="store_true", help="show the mutants and run nothing")
     parser.add_argument("--report", action="store_true", help="print the table of the results there are")
     options = parser.parse_args()
