@@ -118,19 +118,20 @@ class Sender:
             self._limit = 0
             self._changed.notify_all()
 
-    def acknowledge(self, mid: int, code: int) -> bool:
-        """The broker has answered a message with a reason code; returns whether it was one of ours."""
-        if mid < FIRST_MID:
-            return False
+    def acknowledge(self, acks: Iterable[tuple[int, int]]) -> None:
+        """The broker has answered messages; the id and the reason code of each."""
+        answered: list[tuple[Delivery, int]] = []
         with self._lock:
-            message = self._flying.pop(mid, None)
+            for mid, code in acks:
+                message = self._flying.pop(mid, None)
+                if message is not None and message.delivery is not None:
+                    answered.append((message.delivery, code))
             if self._queue and len(self._flying) <= self._limit // 2:
                 self._pump()
             if not self._flying:
                 self._changed.notify_all()
-        if message is not None and message.delivery is not None:
-            message.delivery.answer(refused=code >= _FAILURE)
-        return True
+        for delivery, code in answered:
+            delivery.answer(refused=code >= _FAILURE)
 
     def _add(self, packet: bytearray, at: int, delivery: Delivery | None) -> None:
         self.added += 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from disc_stream.load.wire import remaining_length
-from disc_stream.wire.inbox import LARGE, Inbox
+from disc_stream.wire.inbox import LARGE, Inbox, Takers
 from disc_stream_server.brokerconfig.authority import Authority
 
 Found = list[tuple[bytes, int, bytes, int, int]]
@@ -51,7 +51,7 @@ def read_all(inbox: Inbox, asked: list[tuple[bytes, int]] | None = None) -> Foun
     before = -1
     while before < inbox.received:
         before = inbox.received
-        assert not inbox.take(take, wants), "nothing is paho's"
+        assert not inbox.take(Takers(take, wants)), "nothing is paho's"
     return found
 
 
@@ -114,7 +114,7 @@ def test_the_end_of_the_connection_within_an_unwanted_payload_is_for_paho_to_see
     assert read_all(inbox) == []
     theirs.close()
     found: Found = []
-    assert inbox.take(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False)
+    assert inbox.take(Takers(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False))
     assert inbox.ended
     assert found == [], "a message without its end is none"
     assert inbox.recv(10) == b""
