@@ -27,9 +27,11 @@ class Channel:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SampleBatch:
+class SampleBatch(msgspec.Struct, frozen=True):
     """Consecutive samples of one device, as decoded from one message.
+
+    A ``msgspec.Struct``, like all that is made of each message: one is made in less than a tenth of the time
+    that a frozen dataclass takes. ``msgspec.structs.replace`` is its ``dataclasses.replace``.
 
     Args:
         device: device id, taken from the topic.

@@ -64,9 +64,9 @@ class Cutter:
 
     def feed(self, device: Device, ordered: Ordered) -> list[ReadyInput]:
         """Take the next batch and return the windows that it completes."""
-        arrival, missing = ordered
+        arrival = ordered.arrival
         batch = arrival.batch
-        rate = self._measure(device, arrival, missing)
+        rate = self._measure(device, arrival, ordered.missing)
         before = device.fault
         verdict = device.clock.observe(batch.t0_us, len(batch.samples), rate.fs, arrival.received_us)
         device.fault = verdict.fault
@@ -87,7 +87,7 @@ class Cutter:
         return ready
 
     def _cut(self, device: Device, ordered: Ordered, rate: RateVerdict, verdict: Verdict) -> list[ReadyInput]:
-        arrival, missing = ordered
+        arrival, missing = ordered.arrival, ordered.missing
         samples = device.layout.apply(arrival.batch.samples)
         ready: list[ReadyInput] = []
         if abs(rate.fs - device.fs) > RATE_TOLERANCE * device.fs:

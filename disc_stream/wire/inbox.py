@@ -3,8 +3,8 @@
 paho reads a packet in three calls and hands it through a dozen functions, which takes 20 µs. A flood of
 messages that are to be refused would so take all the time there is; taken apart where they lie they cost two.
 A large payload that is not wanted is not even copied: its bytes are read over into one buffer, which stays.
-Confirmations of the messages of ``disc_stream.wire.sender`` come in as large a number as labels go out, and are
-taken together. Whatever is neither is left to paho.
+Confirmations of our own messages come one for each label, and are taken together. Whatever is neither is left
+to paho.
 """
 
 from __future__ import annotations
