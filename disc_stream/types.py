@@ -27,7 +27,7 @@ class Channel:
     scale: float = 1.0
 
 
-class SampleBatch(msgspec.Struct, frozen=True):
+class SampleBatch(msgspec.Struct, frozen=True, gc=False):
     """Consecutive samples of one device, as decoded from one message.
 
     A ``msgspec.Struct``, like all that is made of each message: one is made in less than a tenth of the time
@@ -140,7 +140,7 @@ NOT_WORN = -2
 STATE_NAMES = {UNKNOWN: "unknown", NOT_WORN: "not worn"}
 
 
-class SoftLabel(msgspec.Struct, frozen=True):
+class SoftLabel(msgspec.Struct, frozen=True, gc=False):
     """A cluster and the probability that a window belongs to it."""
 
     label: int
@@ -148,7 +148,7 @@ class SoftLabel(msgspec.Struct, frozen=True):
     confidence: float
 
 
-class Label(msgspec.Struct, frozen=True):
+class Label(msgspec.Struct, frozen=True, gc=False):
     """The label of one window, as published on the device's label topic.
 
     A ``msgspec.Struct``, because labels are made by the thousand a second: ``msgspec.structs.replace`` is its

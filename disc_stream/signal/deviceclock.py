@@ -95,7 +95,7 @@ _UNIT_FAULTS = {
 _JUMPS = frozenset({ClockFault.JUMP_FORWARD, ClockFault.JUMP_BACK})
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What the clock says of one batch.
 
     Args:

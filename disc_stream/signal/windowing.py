@@ -35,7 +35,7 @@ def cut_windows(samples: Float32Array, length: int, hop: int) -> Float32Array:
     return view[: (n_windows - 1) * hop + 1 : hop].transpose(0, 2, 1)
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """The encoder's input for one window.
 
     Args:

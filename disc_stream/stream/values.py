@@ -11,7 +11,7 @@ import numpy.typing as npt
 from disc_stream.types import Float32Array, Label, SampleBatch
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A decoded batch and when it came.
 
     Args:
@@ -27,7 +27,7 @@ class Arrival(msgspec.Struct, frozen=True):
     at_us: int = 0
 
 
-class ReadyInput(msgspec.Struct, frozen=True):
+class ReadyInput(msgspec.Struct, frozen=True, gc=False):
     """The encoder's input for one window.
 
     Args:
@@ -57,7 +57,7 @@ class ReadyInput(msgspec.Struct, frozen=True):
     bridged: bool = False
 
 
-class Labelled(msgspec.Struct, frozen=True):
+class Labelled(msgspec.Struct, frozen=True, gc=False):
     """A window and its label.
 
     Args:

@@ -27,7 +27,7 @@ _CONTENT_TYPE = 0x03
 _UINT16 = struct.Struct("!H")
 
 
-class _Outgoing(msgspec.Struct, frozen=True):
+class _Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A packed message: its number, its packet, where in that the message id stands, and who waits for it."""
 
     serial: int

@@ -52,7 +52,7 @@ ABSENT: Any = object()
 """Stands in ``Fields`` for a field that the message does not have."""
 
 
-class Fields(msgspec.Struct, frozen=True):
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """What a decoder found: of any type and size, but for the channels and the samples' type.
 
     Args:
