@@ -126,7 +126,7 @@ class Checkpoints:
         if self._taken is not None and self._outbox.confirmed(self._barrier):
             is_large = self._taken.n_states >= _MANY_STATES
             self._write(self._taken)
-            if is_large and self._taken is None:
+            if is_large and not self.is_on_its_way:
                 give_back_memory()  # or what lives long is scattered over the room that the states have left
         live = self._source.lanes()[0]
         return self._taken is None and self.position == live.position and not self._labels
