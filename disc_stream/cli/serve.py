@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -257,7 +258,7 @@ def _say_ready(server: Server) -> None:
         rules = server.config.retrain
         if rules is None:
             state = server.config.state or default_state(server.config.client_id)
-            folders = f"--models {server.config.models} --state {state}"
+            folders = f"--models {quote(str(server.config.models))} --state {quote(str(state))}"
             say(f"next: disc-stream retrain {folders}, once enough has come")
         else:
             say(f"the first model is learned once about {rules.min_windows:,} windows have come")
