@@ -135,7 +135,10 @@ class ServeConfig(BaseModel):
     )
     device_bytes_s: float = Field(262_144.0, gt=0, title="Bytes per second of a device, likewise")
     device_burst_s: float = Field(
-        10.0, gt=0, title="After silence, a device may send at once what it may send in so many seconds"
+        10.0,
+        gt=0,
+        title="After silence, a device may send at once what it may send in so many seconds",
+        description="and no more bytes than a sixteenth of queue_bytes, or than a second's worth",
     )
     device_waiting_bytes: int = Field(
         64 * 2**20, ge=2**16, title="Bytes that may wait of a device; further messages of it are refused"

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -250,10 +251,15 @@ def _say_ready(server: Server) -> None:
     model, page = server.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
     if model is None and server.config.models is not None:
-        say(f"collecting what is sent to {server.broker}: none of {server.config.models} serves yet")
+        from disc_stream.config import default_state
+
+        say(f"collecting what is sent to {server.broker}, without labels{page}")
+        say(f"registry {server.config.models} has no version in production yet")
         rules = server.config.retrain
         if rules is None:
-            say("next: disc-stream retrain, once enough has come")
+            state = server.config.state or default_state(server.config.client_id)
+            folders = f"--models {quote(str(server.config.models))} --state {quote(str(state))}"
+            say(f"next: disc-stream retrain {folders}, once enough has come")
         else:
             say(f"the first model is learned once about {rules.min_windows:,} windows have come")
         return

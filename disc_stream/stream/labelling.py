@@ -84,7 +84,8 @@ class LabelMaker:
         ]
 
     def _soft(self, columns: Sequence[int], p: Sequence[float]) -> tuple[SoftLabel, ...]:
-        return tuple([self._one(column, value) for column, value in zip(columns, p, strict=True)])
+        ids, names = self._clusters.ids, self._clusters.names
+        return tuple([SoftLabel(ids[k], names[k], value) for k, value in zip(columns, p, strict=True)])
 
     def _one(self, column: int, p: float) -> SoftLabel:
         return SoftLabel(self._clusters.ids[column], self._clusters.names[column], p)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from disc_stream.load.wire import remaining_length
-from disc_stream.wire.inbox import LARGE, Inbox
+from disc_stream.wire.inbox import LARGE, Inbox, Takers
 from disc_stream_server.brokerconfig.authority import Authority
 
 Found = list[tuple[bytes, int, bytes, int, int]]
@@ -51,7 +51,7 @@ def read_all(inbox: Inbox, asked: list[tuple[bytes, int]] | None = None) -> Foun
     before = -1
     while before < inbox.received:
         before = inbox.received
-        assert not inbox.take(take, wants), "nothing is paho's"
+        assert not inbox.take(Takers(take, wants)), "nothing is paho's"
     return found
 
 
@@ -114,7 +114,7 @@ def test_the_end_of_the_connection_within_an_unwanted_payload_is_for_paho_to_see
     assert read_all(inbox) == []
     theirs.close()
     found: Found = []
-    assert inbox.take(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False)
+    assert inbox.take(Takers(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False))
     assert inbox.ended
     assert found == [], "a message without its end is none"
     assert inbox.recv(10) == b""
@@ -130,7 +130,7 @@ def test_the_end_of_the_connection_within_a_wanted_message_is_for_paho_to_see(
     assert read_all(inbox) == []
     assert inbox.pending() == 0, "nothing can be done before the rest is here"
     theirs.close()
-    assert inbox.take(lambda *_: pytest.fail("a message without its end is none"))
+    assert inbox.take(Takers(lambda *_: pytest.fail("a message without its end is none")))
     assert inbox.pending() == len(begun), "there will be no rest"
     assert inbox.recv(1_000) == begun
     assert inbox.recv(1) == b""
@@ -167,7 +167,7 @@ def test_a_message_whose_length_has_no_end_is_for_paho_to_refuse(
     ours, theirs = pair
     inbox = Inbox(ours)
     theirs.sendall(b"\x32\xff\xff\xff\xff\x01")
-    assert inbox.take(lambda *_: pytest.fail("it is none"))
+    assert inbox.take(Takers(lambda *_: pytest.fail("it is none")))
     assert inbox.pending() == 6
 
 

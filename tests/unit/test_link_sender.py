@@ -28,11 +28,13 @@ def test_message_ids_go_round_and_pass_over_one_that_is_on_its_way() -> None:
     n = 65_536 - FIRST_MID
     for _ in range(n):
         sender.put("t", b"x", retain=False, content_type=None)
-        assert sender.acknowledge(written.mids[-1], 0)
+        sender.acknowledge([(written.mids[-1], 0)])
     assert slow == FIRST_MID
     assert written.mids[1:n] == list(range(FIRST_MID + 1, 65_536))
     assert written.mids[n] == FIRST_MID + 1, "the first is still on its way"
-    assert not sender.acknowledge(FIRST_MID - 1, 0), "that is paho's"
+    assert sender.settled == 0, "and so is nothing settled"
+    sender.acknowledge([(slow, 0)])
+    assert sender.settled == n + 1
 
 
 def test_settled_are_those_before_the_first_without_an_answer() -> None:
@@ -41,17 +43,17 @@ def test_settled_are_those_before_the_first_without_an_answer() -> None:
     sender.up(2)
     sender.put_many([("t", b"1"), ("t", b"2"), ("t", b"3")], retain=False)
     assert (sender.added, sender.settled, len(written.mids)) == (3, 0, 2)
-    sender.acknowledge(written.mids[1], 0)
+    sender.acknowledge([(written.mids[1], 0)])
     assert (sender.settled, len(written.mids)) == (0, 3), "the first has no answer, the third has room"
-    sender.acknowledge(written.mids[0], 0x87)
+    sender.acknowledge([(written.mids[0], 0x87)])
     assert sender.settled == 2, "a refusal is an answer"
     assert not sender.wait(0, reconnect=False)
-    sender.acknowledge(written.mids[2], 0)
+    sender.acknowledge([(written.mids[2], 0)])
     assert sender.settled == 3
     assert sender.wait(0, reconnect=False)
     sender.down()
     sender.put_many([("t", b"4")], retain=False)
     assert (sender.settled, sender.added) == (3, 4), "it waits for a connection"
     sender.up(2)
-    sender.acknowledge(written.mids[3], 0)
+    sender.acknowledge([(written.mids[3], 0)])
     assert sender.settled == 4

@@ -69,6 +69,7 @@ class Flood:
         self._piece = piece
         self.received = self.reads = 0
         self.is_between_packets = False
+        self.take_plain = self.wants = self.on_acks = None
 
     def pending(self) -> int:
         return 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from disc_stream.errors import StreamMismatchError
 from disc_stream.stream.problems import ProblemBook

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from disc_stream.clock import Clock
 from disc_stream.errors import SpoolFullError, StorageError
 from disc_stream.wire.mqtt import Message
@@ -152,7 +154,7 @@ class Committer:
         self._burst_bytes += len(message.payload) + message.dropped
         most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
         if len(message.payload) > most:
-            message = message._replace(payload=message.payload[:most])
+            message = replace(message, payload=message.payload[:most])
         with self._lock:
             if not self._arrived:
                 self._since = time.monotonic()
