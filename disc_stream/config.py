@@ -51,6 +51,12 @@ class RetrainConfig(BaseModel):
     clusters: int | None = Field(None, ge=1, le=4_096, title="How many; default: as many as in production")
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
+    keep_versions: int = Field(
+        30,
+        ge=0,
+        title="Newest versions whose files stay in the registry after a retraining",
+        description="beside the one in production, the one before, and those of labels that are kept",
+    )
     sign: Path | None = Field(None, title="Private key to sign new versions with")
 
     @model_validator(mode="after")
