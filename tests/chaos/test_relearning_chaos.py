@@ -39,7 +39,7 @@ from tests.support.broker import Mosquitto
 from tests.support.chaosfleet import QUIET, SAMPLES, Fleet
 from tests.support.labeller import model_of
 from tests.support.listener import Listener
-from tests.support.spools import POSES, TINY_SETTINGS, WINDOW_S, motion
+from tests.support.spools import POSES, WINDOW_S, motion
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(3600)]
 
@@ -50,10 +50,14 @@ NAMES = ("lies", "stands", "shakes")
 MOMENTS = ("start", "replay", "train", "export", "gate", "promotion", "swap", "any")
 WHOM = ("server", "server", "both", "trainer")
 PATIENCE_S = 180.0
+# A training that the gate lets in nearly always, on any machine: else nothing is exchanged.
+SETTINGS = {
+    "hidden": 12, "embedding": 4, "decoder_hidden": 12, "batch_size": 64, "epochs": 25, "refine_epochs": 3,
+}  # fmt: skip
 RETRAIN = {
-    "every_h": 1 / 3600, "cooldown_h": 0, "min_windows": 60, "learn_windows": 400, "window_s": WINDOW_S,
+    "every_h": 1 / 3600, "cooldown_h": 0, "min_windows": 200, "learn_windows": 400, "window_s": WINDOW_S,
     "clusters": len(NAMES), "gpu": "none", "nice": 0, "keep_versions": 2, "half_life_days": 0.001,
-    "settings": {**TINY_SETTINGS, "epochs": 6},
+    "settings": SETTINGS,
 }  # fmt: skip
 
 Key = tuple[str, int, int]
@@ -331,7 +335,7 @@ def run_chaos(world: World, plan: list[tuple[str, str]]) -> None:
 
 
 def test_a_few_kills(world: World) -> None:
-    run_chaos(world, [("train", "server"), ("promotion", "both"), ("swap", "server")])
+    run_chaos(world, [("train", "server"), ("swap", "both")])
 
 
 @pytest.mark.chaos_long
