@@ -7,9 +7,11 @@ of the day. People name clusters on one day; on the last one every name is judge
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.data.synthetic import Placement
 from disc_stream.errors import BrokerError
 from disc_stream.load import weekfleet, weekwatch
@@ -36,6 +39,7 @@ _LEAST_PATIENCE_S = 120.0
 _FOLLOW_S = 0.25
 _BYTES = 4 * 6  # of a sample
 _MIB = 2**20
+_FROZEN = "named"  # folder of the model that was in production when names were given
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class Week:
         given: the names, by id.
         most: the largest sizes on disk that were seen, MiB.
         spec: windows of the model in production.
+        frozen: ids of the model that was in production when names were given.
     """
 
     plan: WeekPlan
@@ -143,6 +148,7 @@ class Week:
     given: dict[int, str] = field(default_factory=dict)
     most: dict[str, float] = field(default_factory=dict)
     spec: WindowSpec = field(default_factory=partial(WindowSpec, 128, 64, 128))
+    frozen: Catalogue | None = None
 
     @property
     def state(self) -> Path:
@@ -230,7 +236,10 @@ def _live_through(week: Week, day: int, decisions: weekwatch.Decisions) -> dict[
     seen = _seen(week, day)
     if day == plan.name_on:
         week.given = weekwatch.give_names(week.registry, seen)
-    names = weekwatch.judge_names(week.given, week.registry.clusters.list(), seen)
+        current = week.registry.version("current")
+        week.frozen = week.registry.catalogue_of(current.version)
+        shutil.copytree(current.path, week.folder / _FROZEN)
+    names = _judged(week, seen)
     windows = sum(counts.total() for counts in seen.values())
     found = {
         "seconds": round(time.monotonic() - began, 1),
@@ -238,6 +247,7 @@ def _live_through(week: Week, day: int, decisions: weekwatch.Decisions) -> dict[
         "serving": week.listener.serving,
         "names": names,
         "named_rightly": weekwatch.named_share(names, windows),
+        "never_retrained": _had_it_stayed(week, day),
         "disk_mib": weekwatch.disk_of(week.state, week.registry.path),
         "versions": sum(info.pruned_us is None for info in week.registry.versions()),
         "rss_mib": round(week.server.rss_bytes() / _MIB, 1),
@@ -246,6 +256,21 @@ def _live_through(week: Week, day: int, decisions: weekwatch.Decisions) -> dict[
     right = sum(one["right"] is True and one["alive"] for one in names)
     week.say(f"day {day}: {right} of {len(names)} names right, {found['rss_mib']} MiB")
     return found
+
+
+def _judged(week: Week, seen: Mapping[int, Counter[int]]) -> list[dict[str, Any]]:
+    return weekwatch.judge_names(week.given, week.registry.clusters.list(), seen)
+
+
+def _had_it_stayed(week: Week, day: int) -> dict[str, Any] | None:
+    """The same, had the model that was named gone on; None before there is one."""
+    if week.frozen is None:
+        return None
+    heard = weekwatch.label_offline(week.folder / _FROZEN, week.frozen, week.streams[day])
+    seen = weekwatch.activities(heard, week.streams[day], week.spec)
+    names = _judged(week, seen)
+    windows = sum(counts.total() for counts in seen.values())
+    return {"names": names, "named_rightly": weekwatch.named_share(names, windows)}
 
 
 def _told(ended: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,7 +315,7 @@ def _look(week: Week) -> None:
     threading.Event().wait(_LOOK_S)
 
 
-def _seen(week: Week, day: int) -> dict[int, Any]:
+def _seen(week: Week, day: int) -> dict[int, Counter[int]]:
     return dict(weekwatch.activities(week.listener.of(day), week.streams[day], week.spec))
 
 

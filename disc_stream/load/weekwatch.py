@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.artifacts.model import Model
 from disc_stream.data.synthetic import LABEL_NAMES
 from disc_stream.data.types import UNLABELLED
-from disc_stream.load.weekfleet import DayStream
+from disc_stream.load.weekfleet import FS, BurstSource, DayStream
 from disc_stream.registry import Author, Cluster, Registry
+from disc_stream.stream.pipeline import Pipeline
 from disc_stream.types import NOT_WORN, UNKNOWN, WindowSpec
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
@@ -172,6 +175,30 @@ def named_share(judged: Sequence[Mapping[str, Any]], windows: int) -> float:
     """Share of a day's windows whose label carries a name that says what they truly are."""
     right: float = sum(one["windows"] * (one["share"] or 0.0) for one in judged if one["alive"])
     return round(right / max(1, windows), 4)
+
+
+def label_offline(
+    bundle: Path, catalogue: Catalogue, streams: Sequence[DayStream]
+) -> dict[tuple[str, int], Window]:
+    """The labels that a model gives to a day's streams, of which the server knows nothing.
+
+    Args:
+        bundle: folder of the model.
+        catalogue: with its public ids.
+        streams: of the devices.
+
+    Returns:
+        As ``DayListener.of``.
+    """
+    model = Model.open(bundle, provider="cpu").with_catalogue(catalogue)
+    found: dict[tuple[str, int], Window] = {}
+    for stream in streams:
+        pipeline = Pipeline(model)
+        for batch in BurstSource(stream, 0, 1).batches(round(FS)):
+            pipeline.accept(batch)
+        for label in pipeline.run():
+            found[label.device, label.window] = Window(label.t0_us, label.best.label, [label.model])
+    return found
 
 
 # -- the server's disk ------------------------------------------------------------------------------------
