@@ -225,14 +225,14 @@ def _week(plan: WeekPlan, broker: str | None, say: Say) -> Iterator[Week]:
 
 def _live_through(week: Week, day: int, decisions: weekwatch.Decisions) -> dict[str, Any]:
     """One day; what there is to say of it."""
-    plan, began = week.plan, time.monotonic()
+    plan, began, before = week.plan, time.monotonic(), len(decisions.ended())
     for part in range(plan.bursts):
         week.say(f"day {day} of {plan.days}: part {part + 1} of {plan.bursts} is sent")
         week.publish([BurstSource(one, part, plan.bursts) for one in week.streams[day]])
         _pass(week, began + (part + 1) * plan.day_s / (2 * plan.bursts))
-    _await(week, f"day {day}: labels and retraining", lambda: _is_over(week, day, decisions))
+    _await(week, f"day {day}: labels and retraining", lambda: _is_over(week, day, before, decisions))
     _pass(week, began + plan.day_s)
-    _await(week, f"day {day}: another retraining", lambda: _is_over(week, day, decisions))
+    _await(week, f"day {day}: another retraining", lambda: _is_over(week, day, before, decisions))
     seen = _seen(week, day)
     if day == plan.name_on:
         week.given = weekwatch.give_names(week.registry, seen)
@@ -278,9 +278,9 @@ def _told(ended: Mapping[str, Any]) -> dict[str, Any]:
     return {name: ended[name] for name in names if name in ended}
 
 
-def _is_over(week: Week, day: int, decisions: weekwatch.Decisions) -> bool:
-    """Every window has its label, and the day's retraining has ended and serves."""
-    if len(decisions.ended()) < day or decisions.runs:
+def _is_over(week: Week, day: int, before: int, decisions: weekwatch.Decisions) -> bool:
+    """Every window has its label, and a retraining has ended on this day, and serves."""
+    if len(decisions.ended()) <= before or decisions.runs:
         return False
     current = week.registry.current()
     if current is not None:
