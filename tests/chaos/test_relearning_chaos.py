@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -82,7 +82,9 @@ class SelfTaught:
             "stale_s": 3600, "reorder": RULES.reorder, "reorder_s": RULES.reorder_s, "retrain": RETRAIN,
         }  # fmt: skip
         self._config.write_text(json.dumps(settings))
-        self._log = (folder / "serve.log").open("ab")
+        self._path = folder / "serve.log"
+        self._log = self._path.open("ab")
+        self._heard: deque[str] = deque(maxlen=5)
         self.process: subprocess.Popen[str] | None = None
         self.starts = 0
         self._ready, self._changed = threading.Event(), threading.Condition()
@@ -93,15 +95,22 @@ class SelfTaught:
         self._ready.clear()
         self._phase = self._model = ""
         command = [sys.executable, "-m", "disc_stream", "serve", "--config", str(self._config), "--json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        )  # fmt: skip
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         self.starts += 1
-        assert self._ready.wait(PATIENCE_S), "the server does not start again"
+        if not self._ready.wait(PATIENCE_S):
+            self.process.send_signal(signal.SIGABRT)  # it writes down where its threads are
+            self.process.wait(10)
+            pytest.fail(f"the server does not start again: {self._heard}\n{self._path.read_text()[-20_000:]}")
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         with process.stdout:
             for text in process.stdout:
+                self._heard.append(text[:100])
                 line = json.loads(text)
                 if line["event"] == "ready":
                     self._ready.set()
