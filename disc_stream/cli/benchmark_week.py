@@ -36,6 +36,9 @@ def week(
         typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting of the preset; repeatable."),
     ] = None,
     clusters: Annotated[int, typer.Option(min=2, help="How many.")] = 8,
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="Priority of the retrainings below that of the server.")
+    ] = 19,
     seed: Annotated[int, typer.Option(min=0, help="Of people, timetable and training.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Two days of a small simulated fleet, within half a minute.")
@@ -65,7 +68,8 @@ def week(
     plan = WeekPlan(
         days=days, day_s=day_s, devices=devices, presence=presence, motion_s=60 * minutes,
         dataset=None if replay == "none" or data is None else replay, data=data, clusters=clusters,
-        method=method, preset=preset, settings=parse_settings(settings or []), seed=seed,
+        method=method, preset=preset, settings=parse_settings(settings or []), nice=nice,
+        seed=seed,
     )  # fmt: skip
     if quick:
         plan = replace(plan, **_QUICK)
