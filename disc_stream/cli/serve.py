@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
+import sys
 import threading
 from pathlib import Path
 from shlex import quote
@@ -198,10 +200,12 @@ class _JsonReport:
     """Prints one line of JSON when the server is ready, and one for each status from then on.
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
-    blocks nothing.
+    blocks nothing. They go to what stdout was at the start: while another thread opens a model on a GPU, what
+    is printed anywhere is caught (``artifacts/runtime.py``), and must not be one of these lines.
     """
 
     def __init__(self) -> None:
+        self._out = sys.stdout
         self._is_ready = False
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue(_MAX_LINES)
         self._writer = threading.Thread(target=self._write, name="report", daemon=True)
@@ -227,7 +231,7 @@ class _JsonReport:
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                _print_line(line)
+                say(json.dumps(line, allow_nan=False), file=self._out)
             except (BrokenPipeError, ValueError):
                 return
 
@@ -281,9 +285,3 @@ def _fits_synthetic(manifest: Manifest) -> bool:
     from disc_stream.data.synthetic import CHANNELS
 
     return {channel.name for channel in manifest.channels} <= {channel.name for channel in CHANNELS}
-
-
-def _print_line(value: dict[str, Any]) -> None:
-    import json
-
-    say(json.dumps(value, allow_nan=False))
