@@ -53,7 +53,7 @@ fuzz: $(STAMPS)/dev ## Fuzz the decoders and the readers of files for a minute e
 
 mutants: $(STAMPS)/dev ## Put small faults into the core and count those that its tests notice (ARGS="--help")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[mutants]"
-	@$(BIN)/python tests/mutants/run.py $(ARGS)
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 pins: $(STAMPS)/dev ## Resolve all dependencies anew, with the hashes of their files, and list their licences
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[pins]"

@@ -56,6 +56,12 @@ class RetrainConfig(BaseModel):
     )
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
+    keep_versions: int = Field(
+        30,
+        ge=0,
+        title="Newest versions whose files stay in the registry after a retraining",
+        description="beside the one in production, the one before, and those of labels that are kept",
+    )
     sign: Path | None = Field(None, title="Private key to sign new versions with")
 
     @model_validator(mode="after")
@@ -140,7 +146,10 @@ class ServeConfig(BaseModel):
     )
     device_bytes_s: float = Field(262_144.0, gt=0, title="Bytes per second of a device, likewise")
     device_burst_s: float = Field(
-        10.0, gt=0, title="After silence, a device may send at once what it may send in so many seconds"
+        10.0,
+        gt=0,
+        title="After silence, a device may send at once what it may send in so many seconds",
+        description="and no more bytes than a sixteenth of queue_bytes, or than a second's worth",
     )
     device_waiting_bytes: int = Field(
         64 * 2**20, ge=2**16, title="Bytes that may wait of a device; further messages of it are refused"

@@ -27,9 +27,11 @@ class Channel:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SampleBatch:
+class SampleBatch(msgspec.Struct, frozen=True, gc=False):
     """Consecutive samples of one device, as decoded from one message.
+
+    A ``msgspec.Struct``, like all that is made of each message: one is made in less than a tenth of the time
+    that a frozen dataclass takes. ``msgspec.structs.replace`` is its ``dataclasses.replace``.
 
     Args:
         device: device id, taken from the topic.
@@ -138,7 +140,7 @@ NOT_WORN = -2
 STATE_NAMES = {UNKNOWN: "unknown", NOT_WORN: "not worn"}
 
 
-class SoftLabel(msgspec.Struct, frozen=True):
+class SoftLabel(msgspec.Struct, frozen=True, gc=False):
     """A cluster and the probability that a window belongs to it."""
 
     label: int
@@ -146,7 +148,7 @@ class SoftLabel(msgspec.Struct, frozen=True):
     confidence: float
 
 
-class Label(msgspec.Struct, frozen=True):
+class Label(msgspec.Struct, frozen=True, gc=False):
     """The label of one window, as published on the device's label topic.
 
     A ``msgspec.Struct``, because labels are made by the thousand a second: ``msgspec.structs.replace`` is its

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from disc_stream.errors import BundleError, ConfigError
+from disc_stream.text import printable
 from disc_stream.wire.limits import MAX_UINT32
 
 CATALOGUE_FILE = "catalogue.json"
@@ -234,7 +235,7 @@ def checked_name(name: str, of_what: str) -> str:
     """
     if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
         raise ConfigError(
-            f"{name!r:.80} cannot be the name of {of_what}",
+            f"'{printable(name, 80)}' cannot be the name of {of_what}",
             remedy=f"Use 1 to {MAX_NAME} printable characters",
         )
     return name

@@ -210,10 +210,12 @@ def _create(
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
     # What it prints before it falls back to the CPU names parts of the graph, and stdout may be JSON for a
-    # machine. A model does not choose how it is run.
-    own_way = {"enable_fallback": providers != [_CPU], "read_config_from_model": 0}
+    # machine. Nothing is caught where it cannot fall back: what other threads print would be, too. A model
+    # does not choose how it is run.
+    falls_back = providers != [_CPU]
+    own_way = {"enable_fallback": falls_back, "read_config_from_model": 0}
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) if falls_back else contextlib.nullcontext():
             return onnxruntime.InferenceSession(bundle.model_bytes, options, providers=providers, **own_way)
     except UnicodeDecodeError as error:  # its message names a part of the graph
         raise _unfit(bundle, "a name in it is not UTF-8") from error

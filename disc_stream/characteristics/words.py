@@ -87,7 +87,10 @@ def _joined(text: str, fact: str) -> str:
     if not fact:
         return text
     room = MAX_DESCRIPTION - len(fact) - 2
-    return f"{text if len(text) <= room else text[: room - 1].rstrip(', ') + '…'}, {fact}"
+    words = text.split(", ")
+    while len(", ".join(words)) > room and len(words) > 1:  # a word that is cut says nothing
+        words.pop()
+    return f"{', '.join(words)[:room]}, {fact}"
 
 
 def _tilt(cluster: Characteristics) -> str:

@@ -14,6 +14,7 @@ from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_swap import swap
+from disc_stream.cli.benchmark_week import week
 from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
     JsonOption,
@@ -40,6 +41,7 @@ app.command()(soak)
 app.command()(fairness)
 app.command()(swap)
 app.command()(retrain)
+app.command()(week)
 app.command()(names)
 app.command()(states)
 

@@ -61,12 +61,14 @@ def list_clusters(
         return
     if current is None:
         say("no version is in production yet, so there are no clusters")
-        say(f"next: disc-stream models promote 1 --models {models}, after: disc-stream models add BUNDLE")
+        say(f"next: disc-stream retrain --models {models}")
+        say(f"or: disc-stream models add BUNDLE --models {models}, then disc-stream models promote")
         return
     columns = ("id", "name", "description", "windows", "state", "note")
     print_table(
         columns,
         [(c.id, c.name, _description(c), f"{c.size:,}", _state(c), c.note) for c in clusters],
+        folds=("name", "description"),
     )
     if nameless := [c for c in clusters if not c.name and c.merged_into is None and not c.retired]:
         say(f'next: disc-stream clusters name {nameless[0].id} "NAME" --models {models}')

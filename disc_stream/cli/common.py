@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -111,9 +111,9 @@ def require_writable(path: Path) -> None:
         )
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
     """Print lines for people; what is not printable in them, such as in a name from a file, is escaped."""
-    typer.echo(printable_lines(text), err=err)
+    typer.echo(printable_lines(text), file=file, err=err)
 
 
 def require_free(out: Path, *, force: bool) -> None:

@@ -56,6 +56,7 @@ def init(models: ModelsOption, as_json: JsonOption = False) -> None:
         return
     say(f"{models} is a registry of models now")
     say(f"next: disc-stream models add BUNDLE --models {models}")
+    say(f"or, to learn the first model from what devices send: disc-stream serve --models {models}")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,8 +62,16 @@ def parse_time(text: str) -> int:
         ) from error
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A plain table; names and notes of people are text in it, and no markup."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, folds: Collection[str] = ()
+) -> None:
+    """A plain table; names and notes of people are text in it, and no markup.
+
+    Args:
+        columns: their titles.
+        rows: a cell for each column.
+        folds: columns whose long cells take several lines, beside the last one; all others are whole.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +80,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     table = Table(box=None)
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number < len(columns) - 1)  # a hash that is cut is of no use
+        folded = column in folds or number == len(columns) - 1
+        table.add_column(column, no_wrap=not folded)  # a hash that is cut is of no use
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     Console().print(table)

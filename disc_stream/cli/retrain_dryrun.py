@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from disc_stream.cli.common import print_json, say
@@ -51,7 +52,7 @@ def tell_dry_run(
         say(f"the server would {'' if decision['retrain'] else 'not '}retrain now: {decision['reason']}")
         if facts["drift_watched"]:
             say("whether its motion has changed only the running server knows")
-    say(f"next: disc-stream retrain --models {models}")
+    say(f"next: disc-stream retrain --models {quote(str(models))} --state {quote(str(state))}")
 
 
 def _facts(

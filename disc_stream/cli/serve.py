@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
+import sys
 import threading
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -197,10 +200,12 @@ class _JsonReport:
     """Prints one line of JSON when the server is ready, and one for each status from then on.
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
-    blocks nothing.
+    blocks nothing. They go to what stdout was at the start: while another thread opens a model on a GPU, what
+    is printed anywhere is caught (``artifacts/runtime.py``), and must not be one of these lines.
     """
 
     def __init__(self) -> None:
+        self._out = sys.stdout
         self._is_ready = False
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue(_MAX_LINES)
         self._writer = threading.Thread(target=self._write, name="report", daemon=True)
@@ -226,7 +231,7 @@ class _JsonReport:
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                _print_line(line)
+                say(json.dumps(line, allow_nan=False), file=self._out)
             except (BrokenPipeError, ValueError):
                 return
 
@@ -250,10 +255,15 @@ def _say_ready(server: Server) -> None:
     model, page = server.model, f"; live page at {server.url}" if server.url else ""
     where = "URL" if server.broker.startswith("mqtts:") else server.broker  # without ?ca= it would not do
     if model is None and server.config.models is not None:
-        say(f"collecting what is sent to {server.broker}: none of {server.config.models} serves yet")
+        from disc_stream.config import default_state
+
+        say(f"collecting what is sent to {server.broker}, without labels{page}")
+        say(f"registry {server.config.models} has no version in production yet")
         rules = server.config.retrain
         if rules is None:
-            say("next: disc-stream retrain, once enough has come")
+            state = server.config.state or default_state(server.config.client_id)
+            folders = f"--models {quote(str(server.config.models))} --state {quote(str(state))}"
+            say(f"next: disc-stream retrain {folders}, once enough has come")
         else:
             say(f"the first model is learned once about {rules.min_windows:,} windows have come")
         return
@@ -275,9 +285,3 @@ def _fits_synthetic(manifest: Manifest) -> bool:
     from disc_stream.data.synthetic import CHANNELS
 
     return {channel.name for channel in manifest.channels} <= {channel.name for channel in CHANNELS}
-
-
-def _print_line(value: dict[str, Any]) -> None:
-    import json
-
-    say(json.dumps(value, allow_nan=False))

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from disc_stream.artifacts.model import Model
 from disc_stream.demo.fleet import SyntheticFleet
 from disc_stream.demo.model import WHO, Plan
@@ -186,7 +188,7 @@ class NewActivity:
         source = Replay(self._folders.state, whole_windows(old.manifest), prefix=DEFAULT_PREFIX)
         try:
             chosen = [
-                one.window._replace(samples=one.window.samples[:n_input].copy())
+                replace(one.window, samples=one.window.samples[:n_input].copy())
                 for one in source.windows()
                 if (one.window.device, one.window.boot, one.window.t0_us) in new
             ]

@@ -101,7 +101,8 @@ class Server:
             self.counters, self.rejected = line["counters"], line["rejected"]
             self.limited = line.get("limited", {})
             self.first = self.first or self.counters
-            self.progress.note(self.counters["messages"] - self.counters["metas"], self._warm)
+            taken = self.counters.get("messages", 0) - self.counters.get("metas", 0)  # without a model: none
+            self.progress.note(taken, self._warm)
 
     def _last_words(self) -> str:
         """The last line of its log."""

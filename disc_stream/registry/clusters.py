@@ -17,6 +17,7 @@ from disc_stream.registry.history import SETS, NewEvent, add_event, bump
 from disc_stream.registry.people import checked_text
 from disc_stream.registry.records import Change, Cluster, Event
 from disc_stream.registry.versions import load_proposals
+from disc_stream.text import printable
 
 MAX_NOTE = 1_000
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
@@ -87,7 +88,7 @@ class Clusters:
     def colour(self, cluster: int, colour: str, author: Author) -> Event | None:
         """Give it a colour, ``#rrggbb``; an empty one takes it away."""
         if colour and not _COLOUR.fullmatch(colour.lower()):
-            raise ConfigError(f"{colour!r:.80} is not a colour", remedy="Write it like '#3366cc'")
+            raise ConfigError(f"'{printable(colour, 80)}' is not a colour", remedy="Write it like '#3366cc'")
         return self._set(cluster, "colour", colour.lower(), author)
 
     def note(self, cluster: int, note: str, author: Author) -> Event | None:

@@ -9,6 +9,8 @@ from disc_stream.artifacts.bundle import Bundle
 from disc_stream.errors import BundleError, RegistryError
 from disc_stream.registry.records import VersionInfo
 
+_RESTORE = "Restore the folder from a backup, or promote another version"
+
 
 def require_files(info: VersionInfo) -> None:
     """Check that the files of a version are there.
@@ -24,7 +26,7 @@ def require_files(info: VersionInfo) -> None:
     if not info.path.is_dir():
         raise RegistryError(
             f"the files of version {info.number} ({info.version}) are missing: {str(info.path)!r}",
-            remedy="Restore the folder from a backup, or promote another version",
+            remedy=_RESTORE,
         )
 
 
@@ -36,11 +38,16 @@ def open_version(info: VersionInfo, trusted_keys: Sequence[Path] | None) -> Bund
         BundleError: if they are damaged, or not signed by a trusted key.
     """
     require_files(info)
-    bundle = Bundle.open(info.path, trusted_keys=trusted_keys)
+    try:
+        bundle = Bundle.open(info.path, trusted_keys=trusted_keys)
+    except BundleError as error:
+        if not trusted_keys:  # then it is no matter of signatures: the files are half copied or damaged
+            error.remedy = _RESTORE
+        raise
     if bundle.version != info.version:
         raise RegistryError(
             f"{str(info.path)!r} holds model {bundle.version}, not {info.version}",
-            remedy="Restore the folder from a backup, or promote another version",
+            remedy=_RESTORE,
         )
     return bundle
 

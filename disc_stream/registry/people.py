@@ -6,6 +6,7 @@ import getpass
 import os
 
 from disc_stream.errors import ConfigError
+from disc_stream.text import printable
 
 MAX_WHO, MAX_WHY = 100, 1_000
 
@@ -33,7 +34,7 @@ def checked_text(text: str, what: str, most: int = MAX_WHO, *, empty: bool = Fal
     """
     if (not text.strip() and not (empty and not text)) or len(text) > most or not text.isprintable():
         raise ConfigError(
-            f"{text!r:.80} cannot be {what}",
+            f"'{printable(text, 80)}' cannot be {what}",
             remedy=f"Use {0 if empty else 1} to {most} printable characters, in one line",
         )
     return text

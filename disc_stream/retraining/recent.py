@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Float32Array, IntArray
@@ -84,7 +85,7 @@ class RecentWindows:
         for one in windows:
             label = one.label
             if label is not None and label.model in self._models and label.smoothed in self._ids:
-                ready = one.window._replace(samples=one.window.samples.astype(np.float32, copy=True))
+                ready = replace(one.window, samples=one.window.samples.astype(np.float32, copy=True))
                 self._kept.append((ready, label.smoothed))
                 if len(self._kept) > min(self._most, max(1, self._most_bytes // ready.samples.nbytes)):
                     self._kept.popleft()

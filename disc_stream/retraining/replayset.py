@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from disc_stream.errors import ConfigError
 from disc_stream.stream.values import ReadyInput
@@ -152,7 +153,7 @@ class ReplayChooser:
             self._close(ready.device)
             stretch = None
         if stretch is None:
-            stretch = self._open[ready.device] = _Stretch(ready._replace(samples=_NO_SAMPLES), ready.window)
+            stretch = self._open[ready.device] = _Stretch(replace(ready, samples=_NO_SAMPLES), ready.window)
         own = None if one.label is None else self._own_id(one.label)
         when_us = ready.received_us if ready.t0_unix_us is None else ready.t0_unix_us
         distance = 0.0 if one.label is None else one.label.distance

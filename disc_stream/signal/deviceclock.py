@@ -15,7 +15,10 @@ a jump the unit is found again: a device that learns the time of day may go on i
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from disc_stream.signal.clockline import ClockLine
 
@@ -92,7 +95,7 @@ _UNIT_FAULTS = {
 _JUMPS = frozenset({ClockFault.JUMP_FORWARD, ClockFault.JUMP_BACK})
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What the clock says of one batch.
 
     Args:
@@ -268,12 +271,12 @@ class DeviceClock:
         if off_us < 0:
             if off_us > -_STEP_US:  # nothing is missing, and nothing has happened but a late stamp
                 return verdict
-            return verdict._replace(continuous=False, fault=ClockFault.JUMP_BACK)
+            return replace(verdict, continuous=False, fault=ClockFault.JUMP_BACK)
         end_us = verdict.t0_us + round(duration_us)
         early_us = end_us + self._line.offset_at(end_us) - received_us
         if early_us > _STEP_US + _RATE_SLACK * off_us and received_us > _UNIX_US:
-            return verdict._replace(continuous=False, fault=ClockFault.JUMP_FORWARD)
-        return verdict._replace(continuous=False, missing_samples=max(1, round(off_us * fs / 1e6)))
+            return replace(verdict, continuous=False, fault=ClockFault.JUMP_FORWARD)
+        return replace(verdict, continuous=False, missing_samples=max(1, round(off_us * fs / 1e6)))
 
     def _begin_again(self, verdict: Verdict, raw: int, received_us: int) -> Verdict:
         """The clock was set; how long has passed since the batch before cannot be said."""
@@ -283,7 +286,7 @@ class DeviceClock:
         self._recognise(raw, received_us)
         if self._unit_ns != before_ns:
             self._shift_us = 0
-            verdict = verdict._replace(t0_us=self._to_us(raw))
+            verdict = replace(verdict, t0_us=self._to_us(raw))
             self._grid_us = float(verdict.t0_us)
         return verdict
 
@@ -304,7 +307,7 @@ class DeviceClock:
     def _look_ahead(self, verdict: Verdict) -> Verdict:
         """It is ahead of the server; what happened at this batch is told first."""
         if verdict.t0_us > _UNIX_US and verdict.fault in _UNIT_FAULTS.values():
-            return verdict._replace(fault=ClockFault.FUTURE)
+            return replace(verdict, fault=ClockFault.FUTURE)
         return verdict
 
     # -- clocks that count something else ---------------------------------------------------------------

@@ -241,9 +241,7 @@ class RateEstimator:
             self._break()
             return
         if self._run and not _regular([*self._run, block]):
-            gaps = sum(one.gaps for one in self._run) + len(self._run)
             self._run.clear()
-            block = block._replace(gaps=block.gaps + gaps)
         self._run.append(block)
         self._contested = not self._trusted or len(self._run) > 1
         if len(self._run) >= _RUN:

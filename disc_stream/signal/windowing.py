@@ -6,8 +6,7 @@ same samples in any chunks, it yields the same spans.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+import msgspec
 import numpy as np
 
 from disc_stream.types import Float32Array, WindowSpec
@@ -36,7 +35,7 @@ def cut_windows(samples: Float32Array, length: int, hop: int) -> Float32Array:
     return view[: (n_windows - 1) * hop + 1 : hop].transpose(0, 2, 1)
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """The encoder's input for one window.
 
     Args:

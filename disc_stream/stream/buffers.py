@@ -38,8 +38,3 @@ class WindowBuffers:
     def give_back(self, number: int) -> None:
         """Let somebody else have the row."""
         self._free.append(number)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of all blocks."""
-        return sum(block.nbytes for block in self._blocks)

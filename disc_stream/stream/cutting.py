@@ -60,13 +60,14 @@ class Cutter:
         self._spec, self._model_fs, self._bridge_s = spec, model_fs, bridge_s
         self._counts, self._problems = counts, problems
         self._slowest, self._fastest = SLOWEST * model_fs, FASTEST * model_fs
+        self._reach = max(spec.input_samples, spec.hop)
         self._patience_s = _PATIENCE_WINDOWS * spec.input_samples / model_fs
 
     def feed(self, device: Device, ordered: Ordered) -> list[ReadyInput]:
         """Take the next batch and return the windows that it completes."""
-        arrival, missing = ordered
+        arrival = ordered.arrival
         batch = arrival.batch
-        rate = self._measure(device, arrival, missing)
+        rate = self._measure(device, arrival, ordered.missing)
         before = device.fault
         verdict = device.clock.observe(batch.t0_us, len(batch.samples), rate.fs, arrival.received_us)
         device.fault = verdict.fault
@@ -87,7 +88,7 @@ class Cutter:
         return ready
 
     def _cut(self, device: Device, ordered: Ordered, rate: RateVerdict, verdict: Verdict) -> list[ReadyInput]:
-        arrival, missing = ordered
+        arrival, missing = ordered.arrival, ordered.missing
         samples = device.layout.apply(arrival.batch.samples)
         ready: list[ReadyInput] = []
         if abs(rate.fs - device.fs) > RATE_TOLERANCE * device.fs:
@@ -99,7 +100,8 @@ class Cutter:
                 self._counts.breaks += 1
             ready = self._mend(device, arrival, verdict, samples)
         device.anchors.append(Anchor(device.index, verdict.t0_us, device.fs))
-        return ready + self._pass_on(device, arrival, samples)
+        cut = self._pass_on(device, arrival, samples)
+        return ready + cut if ready else cut
 
     def break_grid(self, device: Device, cause: str) -> None:
         """Start windows anew: nothing is cut across this place."""
@@ -206,8 +208,7 @@ class Cutter:
 
     def _drop_old(self, device: Device) -> None:
         """Forget the anchors and bridges that no open window can reach back to."""
-        reach = self._spec.input_samples + max(0, self._spec.hop - self._spec.input_samples)
-        oldest = self._input_index(device, max(0, device.windower.next_index - reach))
+        oldest = self._input_index(device, max(0, device.windower.next_index - self._reach))
         anchors = device.anchors
         while len(anchors) > 1 and anchors[1].at <= oldest:
             del anchors[0]
@@ -239,6 +240,7 @@ def _bounded(us: int) -> int:
 
 def _time_of(device: Device, index: float) -> int:
     """Device time at a place: t0 of the batch that brought it, plus its distance from there."""
-    anchors = device.anchors
-    anchor = next((a for a in reversed(anchors) if a.at <= index), anchors[0])
+    for anchor in reversed(device.anchors):  # down to the first one
+        if anchor.at <= index:
+            break
     return anchor.t0_us + round((index - anchor.at) * 1e6 / anchor.fs)

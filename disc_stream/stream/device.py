@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from disc_stream.signal.deviceclock import ClockFault, DeviceClock
 from disc_stream.signal.joining import Joiner
 from disc_stream.signal.rate import RateEstimator
@@ -18,7 +20,7 @@ MAX_PAST_BOOTS = 8
 """Boots of a device that are remembered, to recognise their late batches and to return to them."""
 
 
-class Anchor(NamedTuple):
+class Anchor(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Where a batch begins: its first sample's index in the segment, device time (µs) and rate there (Hz)."""
 
     at: int

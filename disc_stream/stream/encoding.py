@@ -26,6 +26,7 @@ class Assigned(NamedTuple):
         q: (n, K) float32.
         distance: (n, K) float32.
         embedding: (n, d) float32.
+        samples: (n, T, C) float32, what the encoder read.
         failures: windows that could not be encoded.
     """
 
@@ -33,6 +34,7 @@ class Assigned(NamedTuple):
     q: Float32Array
     distance: Float32Array
     embedding: Float32Array
+    samples: Float32Array
     failures: list[Failure]
 
 
@@ -70,13 +72,13 @@ class EncoderStage:
         if len(good) == 1:
             return good[0]._replace(failures=failures)
         if not good:
-            empty = np.empty((0, 0), dtype=np.float32)
-            return Assigned([], empty, empty, empty, failures)
+            return _none(failures)
         return Assigned(
             [one for part in good for one in part.ready],
             np.concatenate([part.q for part in good]),
             np.concatenate([part.distance for part in good]),
             np.concatenate([part.embedding for part in good]),
+            np.concatenate([part.samples for part in good]),
             failures,
         )
 
@@ -99,29 +101,43 @@ class EncoderStage:
 
     def _encode_or_halve(self, group: Sequence[ReadyInput]) -> list[Assigned]:
         try:
-            encoded = self._encoder.encode(np.stack([ready.samples for ready in group]))
+            samples = stacked(group)
+            encoded = self._encoder.encode(samples)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, or the window is at fault
             self.probe()
             if len(group) == 1:
                 message = f"the encoder failed on this window: {error}"
-                empty = np.empty((0, 0), dtype=np.float32)
-                return [Assigned([], empty, empty, empty, [Failure(group[0], "encoder-failed", message)])]
+                return [_none([Failure(group[0], "encoder-failed", message)])]
             text = "encoding %d windows failed (%s); trying halves"
             self._log.warning("", "encoding", text, len(group), error)
         else:
-            return [self._check(group, encoded)]
+            return [self._check(group, encoded, samples)]
         half = len(group) // 2
         return [*self._encode_or_halve(group[:half]), *self._encode_or_halve(group[half:])]
 
-    def _check(self, group: Sequence[ReadyInput], encoded: Encoded) -> Assigned:
+    def _check(self, group: Sequence[ReadyInput], encoded: Encoded, samples: Float32Array) -> Assigned:
         """Windows whose output is not finite have no label."""
         q, distance = encoded.q, encoded.distance
         finite = np.isfinite(q).all(axis=1) & np.isfinite(distance).all(axis=1)
         if finite.all():
-            return Assigned(list(group), q, distance, encoded.embedding, [])
+            return Assigned(list(group), q, distance, encoded.embedding, samples, [])
         if not finite.any():
             self.probe()
         message = "the encoder's output is not finite"
         bad = [Failure(group[row], "not-finite", message) for row in np.flatnonzero(~finite).tolist()]
         good = [group[row] for row in np.flatnonzero(finite).tolist()]
-        return Assigned(good, q[finite], distance[finite], encoded.embedding[finite], bad)
+        return Assigned(good, q[finite], distance[finite], encoded.embedding[finite], samples[finite], bad)
+
+
+def _none(failures: list[Failure]) -> Assigned:
+    """Nothing could be encoded."""
+    empty = np.empty((0, 0), dtype=np.float32)
+    return Assigned([], empty, empty, empty, empty, failures)
+
+
+def stacked(group: Sequence[ReadyInput]) -> Float32Array:
+    """The samples of n windows, at least one, as one array (n, T, C), in a fourth of ``np.stack``'s time."""
+    first = group[0].samples
+    out = np.empty((len(group), *first.shape), dtype=np.float32)
+    np.concatenate([ready.samples for ready in group], out=out.reshape(-1, first.shape[1]))
+    return out

@@ -37,7 +37,7 @@ class LabelMaker:
         top_k: soft labels in each label; at most K are given.
     """
 
-    def __init__(self, model: Model, top_k: int = 3) -> None:
+    def __init__(self, model: Model, top_k: int) -> None:
         manifest, self._clusters = model.manifest, model.clusters
         self._top_k = min(top_k, len(self._clusters.ids))
         self._version = manifest.version
@@ -84,7 +84,8 @@ class LabelMaker:
         ]
 
     def _soft(self, columns: Sequence[int], p: Sequence[float]) -> tuple[SoftLabel, ...]:
-        return tuple([self._one(column, value) for column, value in zip(columns, p, strict=True)])
+        ids, names = self._clusters.ids, self._clusters.names
+        return tuple([SoftLabel(ids[k], names[k], value) for k, value in zip(columns, p, strict=True)])
 
     def _one(self, column: int, p: float) -> SoftLabel:
         return SoftLabel(self._clusters.ids[column], self._clusters.names[column], p)

@@ -32,8 +32,12 @@ class Layout:
     def apply(self, samples: npt.NDArray[np.generic]) -> Float32Array:
         """Samples (n, n_stream_channels) in counts as (n, n_model_channels) in the model's units."""
         picked = samples if self.columns is None else samples[:, self.columns]
-        physical = picked.astype(np.float32, copy=False)
-        return physical if self.factors is None else physical * self.factors
+        if self.factors is None:
+            return picked.astype(np.float32, copy=False)
+        if picked.dtype != np.int16:  # int32 times float32 would be float64
+            picked = picked.astype(np.float32, copy=False)
+        scaled: Float32Array = np.multiply(picked, self.factors)
+        return scaled
 
 
 def fit_layout(stream: Sequence[Channel], model: Sequence[Channel]) -> Layout:

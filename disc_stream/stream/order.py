@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from disc_stream.sparselog import SparseLog
 from disc_stream.stream.device import Device
@@ -33,7 +34,7 @@ _FOLLOWS = 0.1  # of a batch: how far from its expected time one that follows ma
 _STALE_US = 60_000_000  # an unnumbered batch this much older is a new start of the clock, not a repetition
 
 
-class Ordered(NamedTuple):
+class Ordered(msgspec.Struct, frozen=True, gc=False):
     """The next batch in order.
 
     Args:

@@ -120,5 +120,5 @@ class Pipeline:
         if not assigned.ready:
             return []
         smoothed = self._smoother.smooth(assigned.ready, assigned.q)
-        not_worn = self._wear.not_worn(assigned.ready)
+        not_worn = self._wear.not_worn(assigned.ready, assigned.samples)
         return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()), not_worn)

@@ -196,7 +196,7 @@ class Sessions:
             return self._take(arrival)
         ready: list[ReadyInput] = []
         for joined in self.joinery.push(batch, arrival.at_us):
-            ready += self._take(arrival._replace(batch=joined)) or []
+            ready += self._take(msgspec.structs.replace(arrival, batch=joined)) or []
         return ready
 
     def _take(self, arrival: Arrival) -> list[ReadyInput] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from disc_stream.types import Float32Array, Label, SampleBatch
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A decoded batch and when it came.
 
     Args:
@@ -26,7 +27,7 @@ class Arrival(NamedTuple):
     at_us: int = 0
 
 
-class ReadyInput(NamedTuple):
+class ReadyInput(msgspec.Struct, frozen=True, gc=False):
     """The encoder's input for one window.
 
     Args:
@@ -56,7 +57,7 @@ class ReadyInput(NamedTuple):
     bridged: bool = False
 
 
-class Labelled(NamedTuple):
+class Labelled(msgspec.Struct, frozen=True, gc=False):
     """A window and its label.
 
     Args:

@@ -142,8 +142,9 @@ class WearDetector:
         """Deviation and level of many windows (n, T, C), in few passes: this is done for every window."""
         first = samples[:, :1]
         offset = samples - first  # small numbers, so that squares lose nothing that counts here
-        mean = np.einsum("ntc->nc", offset) / samples.shape[1]
-        variance = np.einsum("ntc,ntc->nc", offset, offset) / samples.shape[1] - np.square(mean)
+        average = np.full((1, samples.shape[1]), 1 / samples.shape[1], dtype=offset.dtype)
+        mean = (average @ offset)[:, 0]  # a product of matrices: several times faster than sums over an axis
+        variance = (average @ np.square(offset, out=offset))[:, 0] - np.square(mean)
         level = (first[:, 0] + mean)[:, self._acc].astype(np.float64) * self._to_mg
         still = (variance < self._max_variance).all(axis=1)
         return Looks(still.tolist(), np.isfinite(variance).all(axis=1).tolist(), level.tolist())

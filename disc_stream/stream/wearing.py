@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
+from disc_stream.stream.encoding import stacked
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream.stream.values import ReadyInput
 from disc_stream.stream.wear import WearDetector, WearState
+from disc_stream.types import Float32Array
 
 
 class WearStage:
@@ -30,11 +31,16 @@ class WearStage:
         self._changed: set[str] = set()
         self._stored: set[str] = set()  # devices of which the disk knows a state
 
-    def not_worn(self, ready: Sequence[ReadyInput]) -> list[bool]:
-        """Whether each window is of a device that is not worn; windows of a device come in order."""
+    def not_worn(self, ready: Sequence[ReadyInput], samples: Float32Array | None = None) -> list[bool]:
+        """Whether each window is of a device that is not worn; windows of a device come in order.
+
+        Args:
+            ready: n windows.
+            samples: (n, T, C), theirs, where they are at hand as one array.
+        """
         if not ready or not self._detector.can_tell:
             return [False] * len(ready)
-        seen = zip(ready, *self._detector.look(np.stack([one.samples for one in ready])), strict=True)
+        seen = zip(ready, *self._detector.look(stacked(ready) if samples is None else samples), strict=True)
         return [
             self._follow(one, level, is_still) if usable else self._is_off(one.device)
             for one, is_still, usable, level in seen

@@ -28,7 +28,7 @@ class LabelSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProblemSeen:
-    """Why a device has no labels; None: it has them again."""
+    """Why a device has no labels, or worse ones; None: that is over."""
 
     device: str
     problem: Problem | None

@@ -31,7 +31,7 @@ class DeviceLine:
         label: its last one; None for a device that has had none.
         received_at: monotonic time at which it came (or would have, if it was retained).
         windows: labels seen while we listened.
-        problem: why it has no labels now.
+        problem: why it has no labels now, or worse ones.
     """
 
     label: Label | None

@@ -108,7 +108,7 @@ class StateTable:
         return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
 
     def _problems(self, width: int) -> list[str]:
-        """Why devices have no labels, in full sentences; as many as find room."""
+        """What is wrong with devices, in full sentences; as many as find room."""
         troubled = sorted(name for name, line in self._state.devices.items() if line.problem is not None)
         lines = []
         for name in troubled[:_PROBLEMS]:
@@ -116,7 +116,7 @@ class StateTable:
             if problem is not None:
                 lines.append(problem_line(name, problem))
         if len(troubled) > _PROBLEMS:
-            lines.append(f"… and {len(troubled) - _PROBLEMS} more devices without labels"[:width])
+            lines.append(f"… and {len(troubled) - _PROBLEMS} more devices with a problem"[:width])
         return lines
 
 
@@ -156,12 +156,12 @@ def _rejected(by_reason: Mapping[str, int]) -> str:
 
 
 def problem_line(device: str, problem: Problem) -> str:
-    """Why a device has no labels, since when, and what to do, in one line."""
+    """Why a device has no labels or worse ones, since when, and what to do, in one line."""
     since = time.strftime("%H:%M:%S", time.localtime(problem.since_us / 1e6))
     often = f"{problem.count} times " if problem.count > 1 else ""
     remedy = f" {shown(problem.remedy, 300).rstrip('.')}." if problem.remedy else ""
     words = shown(problem.words, 300).rstrip(".")
-    return f"{device} has no labels: {words} ({often}since {since}).{remedy}"
+    return f"{device} has a problem: {words} ({often}since {since}).{remedy}"
 
 
 def bar(share: float, *, unicode: bool = True) -> str:

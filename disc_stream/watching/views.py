@@ -61,7 +61,9 @@ class LineView:
             case LabelSeen():
                 print(label_line(event), file=self._out, flush=True)
             case ProblemSeen(device, problem):
-                self._say(f"{device} has labels again" if problem is None else problem_line(device, problem))
+                self._say(
+                    f"{device} has no problem any more" if problem is None else problem_line(device, problem)
+                )
             case ServerSilent(seconds):
                 self._say(f"server has been silent for {seconds:.0f} s; what is shown is the last known")
             case ServerSeen(status):

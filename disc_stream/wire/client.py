@@ -10,7 +10,7 @@ Message ids from ``FIRST_MID`` on belong to ``disc_stream.wire.sender``, the low
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import paho.mqtt.client as paho
 from paho.mqtt.client import PUBACK
@@ -25,7 +25,8 @@ KEEPALIVE_S = 30
 _CONTENT_TYPE = 0x03  # MQTT 5, 3.3.2.3.9
 _QOS1 = 0x02
 
-OnAck = Callable[[int, int], bool]
+OnAcks = Callable[[Sequence[tuple[int, int]]], None]
+"""Confirmations of messages from ``FIRST_MID`` on: message id and reason code of each."""
 OnPlain = Callable[[bytes, bytes, bytes, bool, int, int], None]
 Wants = Callable[[bytes, int], bool]
 
@@ -35,8 +36,8 @@ class Client(paho.Client):
 
     ready: socket.socket | None = None
     """Connected socket, plain or TLS, that the next ``connect`` or ``reconnect`` takes."""
-    on_foreign_ack: OnAck | None = None
-    """Told of a confirmation (message id, reason code); returns whether it was for a message of ours."""
+    on_acks: OnAcks | None = None
+    """Told of confirmations of messages that paho did not send."""
     on_plain: OnPlain | None = None
     """Told of a plain message with QoS 1, see ``disc_stream.wire.inbox.OnPlain``."""
     wants: Wants | None = None
@@ -77,13 +78,18 @@ class Client(paho.Client):
         if not self._manual_ack:
             self._send_puback(mid)
 
+    def take_acks(self, acks: Sequence[tuple[int, int]]) -> None:
+        """Confirmations of messages that paho did not send were received and taken apart."""
+        self._last_msg_in = paho.time_func()
+        if self.on_acks is not None:
+            self.on_acks(acks)
+
     def _packet_handle(self) -> MQTTErrorCode:
         packet = self._in_packet
-        if packet["command"] & 0xF0 == PUBACK and self.on_foreign_ack is not None:
+        if packet["command"] & 0xF0 == PUBACK and self.on_acks is not None:
             body = packet["packet"]
-            if len(body) >= 2 and self.on_foreign_ack(
-                body[0] << 8 | body[1], body[2] if len(body) > 2 else 0
-            ):
+            if len(body) >= 2 and (mid := body[0] << 8 | body[1]) >= FIRST_MID:
+                self.on_acks([(mid, body[2] if len(body) > 2 else 0)])
                 return MQTTErrorCode.MQTT_ERR_SUCCESS
         return super()._packet_handle()
 

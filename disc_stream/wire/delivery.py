@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from disc_stream.errors import BrokerError
 from disc_stream.wire.limits import MAX_PACKET_BYTES
@@ -30,7 +31,7 @@ class Origin:
     epoch: int
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One received message.
 
     Args:

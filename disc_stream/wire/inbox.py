@@ -1,9 +1,10 @@
-"""The receiving side of a connection: read in large pieces, ordinary messages taken apart at once.
+"""The receiving side of a connection: read in large pieces, ordinary packets taken apart at once.
 
 paho reads a packet in three calls and hands it through a dozen functions, which takes 20 µs. A flood of
 messages that are to be refused would so take all the time there is; taken apart where they lie they cost two.
 A large payload that is not wanted is not even copied: its bytes are read over into one buffer, which stays.
-Whatever is not an ordinary message is left to paho.
+Confirmations of our own messages come one for each label, and are taken together. Whatever is neither is left
+to paho.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from disc_stream.wire.client import plain_properties
+from disc_stream.wire.client import OnAcks, plain_properties
+from disc_stream.wire.delivery import FIRST_MID
 
 OnPlain = Callable[[bytes, bytes, bytes, bool, int, int], None]
 """Topic, payload, content type, retained, message id, bytes of the payload that were read over."""
@@ -27,7 +29,22 @@ _SCRATCH = 2**18
 _LONGEST = 2**21  # bytes of a packet; what is longer is paho's
 _HEAD = 2 + 1 + 127  # bytes between topic and payload at most: message id, properties of an ordinary message
 _PUBLISH_QOS1, _KIND = 0x32, 0xF6  # MQTT 5, 3.3.1: whether it is a repetition, or retained, does not matter
+_PUBACK, _PUBACK_LONGEST = 0x40, 4  # MQTT 5, 3.4: with a reason code, and the length of no properties
 _EMPTY = (BlockingIOError, ssl.SSLWantReadError)
+
+
+class Takers(NamedTuple):
+    """Who is given what was taken apart.
+
+    Args:
+        plain: messages.
+        wants: asked before a large payload is read; None if all are.
+        acks: confirmations of our messages, several at once; None if they are paho's.
+    """
+
+    plain: OnPlain
+    wants: Wants | None = None
+    acks: OnAcks | None = None
 
 
 class Inbox:
@@ -66,14 +83,14 @@ class Inbox:
         """Bytes that can be worked on, though no poll would tell of them."""
         return (0 if self._lacks else len(self._data) - self._at) or self._of_tls()
 
-    def take(self, handle: OnPlain, wants: Wants | None = None) -> bool:
-        """Hand over the messages that are here, from a border between packets on.
+    def take(self, takers: Takers) -> bool:
+        """Hand over the packets that are here, from a border between packets on.
 
         Returns:
             Whether what follows is paho's; if not, there is nothing more, or a message without its end.
         """
         if self._unwanted is None:
-            self._take_complete(handle, wants)
+            self._take_complete(takers)
             if not self._lacks and self._at < len(self._data):
                 return True
         try:
@@ -81,7 +98,7 @@ class Inbox:
                 self._read_over()
                 if not self._left:
                     unwanted, self._unwanted = self._unwanted, None
-                    handle(*unwanted)
+                    takers.plain(*unwanted)
                 return False
             piece = self._read()
         except _EMPTY:
@@ -92,12 +109,28 @@ class Inbox:
             self._lacks, self._unwanted = False, None
             return True
         self._data, self._at = self._data[self._at :] + piece, 0
-        self._take_complete(handle, wants)
+        self._take_complete(takers)
         return self._unwanted is None and not self._lacks and self._at < len(self._data)
 
-    def _take_complete(self, handle: OnPlain, wants: Wants | None) -> None:
+    def _take_complete(self, takers: Takers) -> None:
+        self._lacks, before = False, -1
+        while self._at != before:  # messages and confirmations may follow each other
+            before = self._at
+            if takers.acks is not None:
+                self._take_acks(takers.acks)
+            self._take_messages(takers.plain, takers.wants)
+
+    def _take_acks(self, handle: OnAcks) -> None:
+        acks, end = _acks(self._data, self._at)
+        if acks:
+            self._at = end  # also where the handler fails
+            handle(acks)
+        rest = self._data[self._at : self._at + 2 + _PUBACK_LONGEST]
+        if rest[:1] == b"\x40" and (len(rest) < 2 or len(rest) < 2 + rest[1] <= 2 + _PUBACK_LONGEST):
+            self._lacks = True
+
+    def _take_messages(self, handle: OnPlain, wants: Wants | None) -> None:
         data, at, n = self._data, self._at, len(self._data)
-        self._lacks = False
         while at < n and data[at] & _KIND == _PUBLISH_QOS1:
             body, length = _length(data, at + 1)
             end = body + length
@@ -183,6 +216,24 @@ def _head(data: bytes, body: int, end: int) -> tuple[int, bytes, int] | None:
         return None
     begin = mid + 3 + (len(content_type) + 3 if content_type else 0)
     return None if begin > end else (mid, content_type, begin)
+
+
+def _acks(data: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
+    """(Message id, reason code) of the confirmations that begin at a place, and where they end.
+
+    They end before one that is not complete, has properties, or is paho's by its message id.
+    """
+    found: list[tuple[int, int]] = []
+    n = len(data)
+    while at + 4 <= n and data[at] == _PUBACK:
+        length = data[at + 1]
+        end = at + 2 + length
+        mid = data[at + 2] << 8 | data[at + 3]
+        if not 2 <= length <= _PUBACK_LONGEST or end > n or mid < FIRST_MID or (length == 4 and data[at + 5]):
+            break
+        found.append((mid, data[at + 4] if length > 2 else 0))
+        at = end
+    return found, at
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import paho.mqtt.client as paho
 from paho.mqtt.client import PUBACK
@@ -121,7 +121,7 @@ class MqttLink:
         client.on_disconnect = self._handle_disconnect
         client.on_message = self._handle_message
         client.on_subscribe = self._handle_subscribe
-        client.on_foreign_ack = self._handle_ack
+        client.on_acks = self._handle_acks
         client.on_plain = self._handle_plain
         client.wants = None if self._listener.wants is None else self._handle_wants
         return client
@@ -304,11 +304,11 @@ class MqttLink:
         if self._subscriptions.are_answered:
             self._answered.set()
 
-    def _handle_ack(self, mid: int, code: int) -> bool:
-        ours = self._sender.acknowledge(mid, code)
-        if ours and code >= _FAILURE:
-            self.history.refusal(str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
-        return ours
+    def _handle_acks(self, acks: Sequence[tuple[int, int]]) -> None:
+        self._sender.acknowledge(acks)
+        for _, code in acks:
+            if code >= _FAILURE:
+                self.history.refusal(str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
 
     def _handle_connect_fail(self, error: Exception) -> None:
         if not self._answered.is_set():

@@ -21,7 +21,7 @@ import paho.mqtt.client as paho
 
 from disc_stream.wire.client import Client
 from disc_stream.wire.dial import Dial, NoAnswerError
-from disc_stream.wire.inbox import Inbox
+from disc_stream.wire.inbox import Inbox, Takers
 
 log = logging.getLogger(__name__)
 
@@ -261,12 +261,11 @@ class NetworkLoop:
 
     def _read_all(self) -> None:
         client = self._client
+        takers = Takers(client.take_plain, client.wants, client.take_acks if client.on_acks else None)
         first = getattr(client.socket(), "received", 0)
         for _ in range(_READS):
             inbox = client.socket()
-            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(
-                client.take_plain, client.wants
-            ):
+            if not (isinstance(inbox, Inbox) and client.is_between_packets) or inbox.take(takers):
                 client.loop_read()
             connection = client.socket()
             if connection is None or not (_has_pending(connection) or _is_readable(connection)):

@@ -13,19 +13,21 @@ import struct
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from disc_stream.wire.delivery import FIRST_MID, Delivery
 
 _MIDS = 65_536 - FIRST_MID
 _PIECE = 256  # packets written at once
+_PUBLISH, _RETAINED = b"\x32", b"\x33"  # MQTT 5, 3.3.1: QoS 1
 _DUP = 0x08
 _FAILURE = 0x80  # MQTT 5, 2.4: reason codes from here on are refusals
 _CONTENT_TYPE = 0x03
 _UINT16 = struct.Struct("!H")
 
 
-class _Outgoing(NamedTuple):
+class _Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A packed message: its number, its packet, where in that the message id stands, and who waits for it."""
 
     serial: int
@@ -118,19 +120,20 @@ class Sender:
             self._limit = 0
             self._changed.notify_all()
 
-    def acknowledge(self, mid: int, code: int) -> bool:
-        """The broker has answered a message with a reason code; returns whether it was one of ours."""
-        if mid < FIRST_MID:
-            return False
+    def acknowledge(self, acks: Iterable[tuple[int, int]]) -> None:
+        """The broker has answered messages; the id and the reason code of each."""
+        answered: list[tuple[Delivery, int]] = []
         with self._lock:
-            message = self._flying.pop(mid, None)
+            for mid, code in acks:
+                message = self._flying.pop(mid, None)
+                if message is not None and message.delivery is not None:
+                    answered.append((message.delivery, code))
             if self._queue and len(self._flying) <= self._limit // 2:
                 self._pump()
             if not self._flying:
                 self._changed.notify_all()
-        if message is not None and message.delivery is not None:
-            message.delivery.answer(refused=code >= _FAILURE)
-        return True
+        for delivery, code in answered:
+            delivery.answer(refused=code >= _FAILURE)
 
     def _add(self, packet: bytearray, at: int, delivery: Delivery | None) -> None:
         self.added += 1
@@ -164,15 +167,8 @@ class Sender:
         """(PUBLISH with QoS 1 and the message id 0, place of the id); MQTT 5, 3.3."""
         name, properties = topic.encode(), self._properties(content_type)
         length = 4 + len(name) + len(properties) + len(payload)
-        packet = bytearray((0x32 | retain,))
-        packet += _varint(length)
-        packet += _UINT16.pack(len(name))
-        packet += name
-        at = len(packet)
-        packet += b"\0\0"
-        packet += properties
-        packet += payload
-        return packet, at
+        head = b"".join((_RETAINED if retain else _PUBLISH, _varint(length), _UINT16.pack(len(name)), name))
+        return bytearray(b"".join((head, b"\0\0", properties, payload))), len(head)
 
     def _properties(self, content_type: str | None) -> bytes:
         if not self._v5:
@@ -186,6 +182,8 @@ class Sender:
 
 def _varint(value: int) -> bytes:
     """Variable byte integer (MQTT 5, 1.5.5)."""
+    if 127 < value < 16_384:  # most of them
+        return bytes((value & 127 | 128, value >> 7))
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

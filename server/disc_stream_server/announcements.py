@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from disc_stream.clock import Clock, SystemClock
@@ -69,7 +70,7 @@ class Announcements:
         """
         counters = status["counters"]
         if "devices" not in counters:
-            self._summarise(counters.get("spooled", 0), "%d messages stored so far")
+            self._summarise(_stored(counters), "%d messages stored so far")
         elif counters["devices"] > MAX_NAMED:
             self._summarise(counters["devices"], f"%d devices, {counters.get('labels', 0)} labels so far")
 
@@ -79,3 +80,8 @@ class Announcements:
             self._told = number
             self._next_summary = self._clock.monotonic() + SUMMARY_S
             log.info(text, number)
+
+
+def _stored(counters: Mapping[str, int]) -> int:
+    """Messages that were kept since the start; not the spool's rows, some of which only tell the time."""
+    return counters.get("received", 0) - counters.get("over_quota", 0) - counters.get("empty", 0)

@@ -33,6 +33,9 @@ from disc_stream_server.storage.queries import FILE, StateReader
 
 log = logging.getLogger(__name__)
 
+_SIGNAL_S = 0.5
+"""So long at most a signal goes unnoticed that came while the main thread, which runs its handler, slept."""
+
 
 class Server:
     """Labels what wearables send to a broker, until it is stopped.
@@ -153,7 +156,9 @@ class Server:
         Raises:
             Exception: what made the service fail.
         """
-        ended = self._ended.wait(timeout_s)
+        ended = self._ended.wait(_SIGNAL_S if timeout_s is None else timeout_s)
+        while timeout_s is None and not ended:
+            ended = self._ended.wait(_SIGNAL_S)
         if self._failure is not None:
             raise self._failure
         return ended

@@ -30,6 +30,9 @@ MESSAGE_BYTES = 1_024
 WINDOW_COPIES = 4
 """Of two queues, the live lane's and that of one which catches up, each with a copy in a checkpoint."""
 
+BURST_SHARE = 16
+"""A device may send so great a part of ``queue_bytes`` at once."""
+
 UNCONFIRMED, UNWRITTEN = 20_000, 100_000
 """Labels that may wait for the broker's confirmation, and for a checkpoint."""
 

@@ -9,7 +9,7 @@ from disc_stream.config import ServeConfig, default_state
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.wire.topics import Topics
-from disc_stream_server.budget import Bounds
+from disc_stream_server.budget import BURST_SHARE, Bounds
 from disc_stream_server.janitor import SPOOL
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
@@ -97,14 +97,23 @@ def receiver_settings(config: ServeConfig, state: Path, floor: int, bounds: Boun
         floor=floor,
         idle_s=max(config.reorder_s, HOLD_US / 1e6) + 1.0,
         max_payload_bytes=config.max_payload_bytes,
-        limits=device_limits(config),
+        limits=device_limits(config, bounds),
     )
 
 
-def device_limits(config: ServeConfig) -> DeviceLimits:
-    """What each device may send."""
+def device_limits(config: ServeConfig, bounds: Bounds) -> DeviceLimits:
+    """What each device may send.
+
+    The labeller holds a device back once it knows how many windows are in its messages. What comes at once
+    comes before that, so it must fit into the queue of windows, where a window may take ten times the bytes
+    that it had in its message: rows behind a full queue wait, whoever sent them.
+    """
     return DeviceLimits(
-        config.device_messages_s, config.device_bytes_s, config.device_burst_s, config.device_waiting_bytes
+        config.device_messages_s,
+        config.device_bytes_s,
+        config.device_burst_s,
+        config.device_waiting_bytes,
+        burst_bytes=max(config.device_bytes_s, bounds.queue_bytes / BURST_SHARE),
     )
 
 

@@ -186,6 +186,8 @@ class Worker:
                 busy = False
                 if self._labeller is None and self._first is not None:
                     self.begin_with(self._first)
+                    text = "first model %s (%s): what was kept is labelled from its beginning"
+                    log.info(text, self._first.version, self._first.manifest.name)
                 if self._labeller is not None:
                     busy = self._labeller.turn(self._receiver.head)
                     self._receiver.hold(self._labeller.crowding())

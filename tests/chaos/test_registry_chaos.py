@@ -49,9 +49,7 @@ class Writers:
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[Writers]:
     Registry.create(tmp_path / "models").close()
-    for turn in range(ROUNDS):
-        make_bundle(tmp_path / "bundles" / str(turn), turn, 2)
-    make_bundle(tmp_path / "bundles" / "spare", ROUNDS, 2)
+    make_bundle(tmp_path / "bundles" / "spare", 8 * ROUNDS, 2)
     writers = Writers(tmp_path / "models", tmp_path / "bundles")
     yield writers
     writers.close()
@@ -97,10 +95,13 @@ def test_a_killed_writer_leaves_a_registry_that_is_whole(writers: Writers, tmp_p
     names: dict[int, str] = {}
     counts: dict[str, int] = {}
     leftovers = 0
-    for number in range(8 * ROUNDS):  # where the machine is busy, less gets done in a round
+    for number in range(8 * ROUNDS):  # where the machine is busy, less gets done in a round: they get longer
         enough = counts.get("add", 0) > ROUNDS // 4 and counts.get("promote", 0) > ROUNDS // 8
         if number >= ROUNDS and enough and leftovers:
             break
+        if number >= ROUNDS and number % 10 == 0:
+            longest_s *= 1.5
+        make_bundle(tmp_path / "bundles" / str(number), number, 2)  # the round's own, ready to be added
         done = writers.live_for(chance.uniform(0.0, longest_s))
         assert not [one for one in done if one[0] == "error"]
         for what, *_rest in done:

@@ -1,4 +1,4 @@
-"""``benchmark ingest`` and ``soak``, small: they lose nothing, and have the live page on with a viewer."""
+"""``benchmark ingest``, ``soak`` and ``week``, small: they lose nothing, and have the live page on."""
 
 from __future__ import annotations
 
@@ -47,3 +47,20 @@ def test_soak_watches_a_steady_fleet_with_churn_and_a_viewer() -> None:
     (viewer,) = report["page"]["viewers"]
     assert viewer["events"] > 0
     assert viewer["longest_silence_s"] < 4.0, "a browser takes a longer silence for a lost server"
+
+
+def test_a_week_of_two_days_is_retrained_on_each_of_them() -> None:
+    report = measure("week", "--quick")
+    assert report["exit_code"] == 0
+    assert report["windows"]["expected"] > 0
+    assert (report["windows"]["lost"], report["windows"]["doubled"]) == (0, 0)
+    assert [day["day"] for day in report["days"]] == [1, 2]
+    first, second = report["days"]
+    assert first["retrainings"][0]["outcome"] == "promoted"
+    assert second["retrainings"], "the schedule asks for one every day"
+    assert {one["outcome"] for one in second["retrainings"]} <= {"promoted", "rejected"}
+    assert [one["id"] for one in second["never_retrained"]["names"]] == [int(own) for own in report["named"]]
+    assert report["named"]
+    assert [one["id"] for one in second["names"]] == [int(own) for own in report["named"]]
+    assert report["limits"]["most_mib"]["spool"] <= report["limits"]["spool_mib"]
+    assert second["versions"] <= 2

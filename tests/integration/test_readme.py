@@ -1,4 +1,4 @@
-"""The README's main job and the guide to a first fleet, typed into a shell word for word.
+"""The README's main job and the guides to a first fleet and to learning, typed into a shell word for word.
 
 Only the port of the live page differs (any free one); the broker is the one that DISC_STREAM_BROKER names.
 """
@@ -148,3 +148,31 @@ def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> Non
         ):
             labels.wait_for("new window 1 cluster")
         assert "no dead letters" in terminal.run(activate + dead_letters)
+
+
+@pytest.mark.timeout(3600)
+def test_the_guide_to_a_fleet_that_keeps_learning(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    guide = "docs/guides/learning.md"
+    start, publish, learn, look, name, again, back = shell_blocks(
+        guide, "## 1. A registry, and a server that follows it", "## Erasing a device"
+    )
+    activate = ". .venv/bin/activate\n"
+    init, serve = start.splitlines()
+    terminal = Terminal(tmp_path, mosquitto)
+    assert "models is a registry of models now" in terminal.run(activate + init)
+    with terminal.running(serve) as server:
+        server.wait_for(
+            "registry models has no version in production yet", "--models models --state collected"
+        )
+        assert "7200 confirmed, 0 lost" in terminal.run(activate + publish)
+        assert "version 1 " in terminal.run(activate + learn)
+        server.wait_for("first model ", "first label of wearable-001")
+        assert "windows" in terminal.run(activate + look)
+        assert name.count("clusters name") == 3
+        terminal.run(activate + name)
+        output = terminal.run(activate + again + "disc-stream clusters list --models models --retired\n")
+        for word in ("version 2 ", "walking", "standing", "lying"):
+            assert word in output
+        assert "version 1 " in terminal.run(activate + back)
+        for word in ("walking", "standing", "lying"):
+            assert word in terminal.run(activate + "disc-stream clusters list --models models\n")

@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +169,44 @@ def test_a_signal_ends_it_gracefully(
     counted = listener.status["counters"]
     listener.wait_for_labels(counted["labels"])
     assert counted["labels"] == counted["windows"] == counted["batches"] == len(listener.labels)
+
+
+def test_a_signal_that_another_thread_receives_ends_it_too(
+    mosquitto: Mosquitto, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler runs in the main thread alone, which must not sleep for ever meanwhile."""
+    config = ServeConfig(bundle=tiny_bundle, broker=mosquitto.url, http=None, state=tmp_path / "state")
+    server = Server(config)
+    handled, given_up = threading.Event(), threading.Event()
+    request_stop = server.request_stop
+
+    def stop() -> None:
+        handled.set()
+        request_stop()
+
+    def give_up() -> None:
+        given_up.set()
+        request_stop()
+
+    monkeypatch.setattr(server, "request_stop", stop)
+    main = threading.main_thread().ident or 0
+    watchdog = threading.Timer(60, give_up)
+
+    def send() -> None:
+        while "wait" not in [
+            frame.name for frame in traceback.extract_stack(sys._current_frames()[main])[-2:]
+        ]:
+            time.sleep(0)  # it is about to wait
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def ready() -> None:
+        watchdog.start()
+        threading.Thread(target=send).start()
+
+    server.run(on_ready=ready)
+    watchdog.cancel()
+    assert handled.is_set()
+    assert not given_up.is_set()
 
 
 def test_killed_without_warning_it_is_reported_offline_and_its_queue_kept(

@@ -56,7 +56,9 @@ def test_any_chunks_and_restarts_are_as_one_by_one(
 
     def part(first: int, last: int) -> Assigned:
         rows = slice(first, last)
-        return Assigned(ready[rows], encoded.q[rows], encoded.distance[rows], encoded.embedding[rows], [])
+        return Assigned(
+            ready[rows], encoded.q[rows], encoded.distance[rows], encoded.embedding[rows], samples[rows], []
+        )
 
     one_by_one = AdaptationStage(model, RULE)
     expected = [one_by_one.adapt(part(k, k + 1), [bool(idle[k])]) for k in range(len(names))]

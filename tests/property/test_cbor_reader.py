@@ -109,7 +109,7 @@ def compare(payload: bytes) -> bool:
         assert b"x-" in payload
         return True
     assert isinstance(theirs, dict)
-    for name, value in zip(("boot", "seq", "t0", "fs"), ours[:4], strict=True):
+    for name, value in (("boot", ours.boot), ("seq", ours.seq), ("t0", ours.t0), ("fs", ours.fs)):
         if name not in theirs:
             assert value is ABSENT
         elif isinstance(theirs[name], (bytes, list, dict)):

@@ -8,13 +8,14 @@ pauses. The labels of one run from beginning to end are compared with those of o
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from disc_stream.artifacts.model import Model
 from disc_stream.types import Label, SampleBatch

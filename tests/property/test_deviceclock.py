@@ -6,6 +6,7 @@ import cbor2
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from disc_stream.signal.deviceclock import ClockFault, DeviceClock, Verdict
 
@@ -105,7 +106,7 @@ def test_a_time_of_day_in_nanoseconds_is_judged_as_in_microseconds(batches: list
     for t0_us, n, fs, received_us in batches:
         wanted = micro.observe(t0_us, n, fs, received_us)
         got = nano.observe(t0_us * 1_000 + digits, n, fs, received_us)
-        assert got == wanted._replace(fault=same.get(wanted.fault, wanted.fault))
+        assert got == replace(wanted, fault=same.get(wanted.fault, wanted.fault))
         assert (nano.offset_us, nano.skew_ppm) == (micro.offset_us, micro.skew_ppm)
 
 

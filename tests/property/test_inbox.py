@@ -12,10 +12,14 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from disc_stream.wire.inbox import Inbox
+from disc_stream.wire.delivery import FIRST_MID
+from disc_stream.wire.inbox import Inbox, Takers
 
 Message = tuple[bytes, bytes, bytes, bool, int]
 """Topic, payload, properties, retained, message id; properties as they stand in the packet."""
+
+Ack = tuple[int, int]
+"""Message id and reason code of a confirmation of ours."""
 
 _TURNS = 100_000
 
@@ -61,12 +65,19 @@ messages = st.builds(
 others = st.sampled_from(
     [b"\xd0\x00", b"\x40\x02\x00\x07", b"\x40\x03\x00\x07\x00", b"\x90\x04\x00\x01\x00\x01"]
 )
-streams = st.lists(messages | others, max_size=12)
+acks = st.builds(
+    lambda mid, rest: bytes([0x40, 2 + len(rest)]) + mid.to_bytes(2, "big") + rest,
+    st.integers(1, 2**16 - 1) | st.integers(FIRST_MID - 1, FIRST_MID + 1),
+    st.sampled_from([b"", b"\x00", b"\x10", b"\x87", b"\x87\x00", b"\x97\x04\x1f\x00\x01x"]),
+)
+streams = st.lists(messages | others | acks, max_size=12)
 cuts = st.lists(st.integers(0, 2**20), max_size=8)
 
 
-def fields(packet: bytes) -> Message | bytes:
-    """A message's fields; the packet itself if it is none of QoS 1."""
+def fields(packet: bytes) -> Message | Ack | bytes:
+    """A message's fields, or those of a confirmation of ours; the packet itself if it is neither."""
+    if packet[0] == 0x40 and packet[1] <= 4 and int.from_bytes(packet[2:4], "big") >= FIRST_MID:
+        return int.from_bytes(packet[2:4], "big"), packet[4] if packet[1] > 2 else 0
     if packet[0] & 0xF6 != 0x32:
         return packet
     at, size, shift = 1, 0, 0
@@ -89,14 +100,14 @@ class Receiver:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.inbox = connection, Inbox(connection)
-        self.found: list[Message | bytes] = []
+        self.found: list[Message | Ack | bytes] = []
         self._packet = b""
         self._left: int | None = None  # bytes of the packet that are still to come; None within its length
 
     def read(self) -> None:
         """Take in what has arrived."""
         for _ in range(_TURNS):
-            if self._packet or self.inbox.take(self._plain):
+            if self._packet or self.inbox.take(Takers(self._plain, acks=self.found.extend)):
                 self._read_packet()
             if (
                 not (self.inbox.pending() or select.select([self.connection], [], [], 0)[0])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from disc_stream.signal.joining import Joiner, JoinerState
 from disc_stream.types import Channel, SampleBatch
@@ -179,6 +180,21 @@ def test_the_slower_part_is_interpolated_to_the_faster() -> None:
     assert all(batch.fs == 100 for batch in joined)
 
 
+def test_a_part_that_becomes_the_faster_one_is_what_the_others_are_interpolated_to_at_once() -> None:
+    slow, fast = record(GYRO, 25, 6), record(GYRO, 100, 6, 6_000_000)
+    joined = deliver(
+        Joiner(MODEL),
+        cut(ACC, 50, record(ACC, 50, 12), [50]),
+        cut(GYRO, 25, slow, [25]) + cut(GYRO, 100, fast, [100]),
+    )
+    assert {batch.fs for batch in joined if batch.t0_us < 5_900_000} == {50.0}
+    later = [batch for batch in joined if batch.t0_us >= 5_900_000]
+    assert {batch.fs for batch in later} == {100.0}
+    times, samples = flat(later)
+    np.testing.assert_allclose(samples, signal(times, MODEL), atol=2e-4)
+    assert len(times) > 580
+
+
 def test_counts_become_physical_and_units_are_kept() -> None:
     counts = np.arange(150, dtype=np.int16).reshape(50, 3)
     acc = tuple(Channel(channel.name, "mg", 0.5) for channel in ACC)
@@ -197,10 +213,8 @@ def test_numbers_of_the_parts_do_not_matter(seq: str) -> None:
     parts = []
     for number, channels in enumerate((ACC, GYRO)):
         batches = cut(channels, 50, record(channels, 50, 8), [50])
-        for at, batch in enumerate(batches):
-            numbers = {"shared": 2 * at + number, "separate": at, "zero": 0}
-            object.__setattr__(batch, "seq", numbers[seq])
-        parts.append(batches)
+        numbers = [{"shared": 2 * at + number, "separate": at, "zero": 0}[seq] for at in range(len(batches))]
+        parts.append([replace(batch, seq=one) for batch, one in zip(batches, numbers, strict=True)])
     joined = deliver(Joiner(MODEL), *parts)
     assert [(batch.t0_us, len(batch.samples)) for batch in joined] == [(k * 1_000_000, 50) for k in range(8)]
 
@@ -268,9 +282,7 @@ def test_clocks_that_count_milliseconds_are_joined() -> None:
     parts = []
     for channels in (ACC, GYRO):
         batches = cut(channels, 50, record(channels, 50, 30), [50])
-        for batch in batches:
-            object.__setattr__(batch, "t0_us", batch.t0_us // 1000)
-        parts.append(batches)
+        parts.append([replace(batch, t0_us=batch.t0_us // 1000) for batch in batches])
     joiner = Joiner(MODEL)
     joined = [
         one
@@ -293,9 +305,11 @@ def test_stamps_that_jitter_do_not_tear_the_stream_apart(
     parts = []
     for channels in (ACC, GYRO):
         batches = cut(channels, 50, record(channels, 50, 40, 1_000_000), [40 + size for size in pattern])
-        for batch in batches[1:]:
-            object.__setattr__(batch, "t0_us", batch.t0_us + int(rng.uniform(-jitter_us, jitter_us)))
-        parts.append(batches)
+        later = [
+            replace(batch, t0_us=batch.t0_us + int(rng.uniform(-jitter_us, jitter_us)))
+            for batch in batches[1:]
+        ]
+        parts.append([batches[0], *later])
     joined = deliver(Joiner(MODEL), *parts)
     check_form(joined)
     times, _ = flat(joined)

@@ -182,6 +182,16 @@ def test_two_declared_rates_in_turn_do_not_flip() -> None:
     assert verdicts[-1].fs == 50
 
 
+def test_of_two_declared_rates_in_turn_the_other_is_believed_the_fourth_time_in_a_row() -> None:
+    rate = RateEstimator()
+    observe(rate, even(50, 50, 50, 20))
+    step = 50e6 / 60
+    declared = [60.0] * 4 + [50.0, 60.0] + [50.0] * 4
+    verdicts = observe(rate, [(fs, 50, step) for fs in declared])
+    assert [one.fs for one in verdicts] == [60.0] * 9 + [50.0]
+    assert [one.changed for one in verdicts] == [True] + [False] * 8 + [True]
+
+
 @pytest.mark.parametrize("ratio", [0.95, 0.97, 1.03, 1.05])
 def test_a_small_difference_is_found_after_a_minute(ratio: float) -> None:
     verdicts = observe(RateEstimator(), even(50, 50 * ratio, 50, 300))
@@ -207,15 +217,37 @@ def test_a_rate_that_changes_later_is_found() -> None:
     assert verdicts[3] == RateVerdict(100, True, False, True)
 
 
+@pytest.mark.parametrize(
+    ("steps", "fs"),
+    [
+        ([2.0, 2.0, 2.0, 2.4], 200 / 8.4),
+        ([2.0, 2.0, 2.0, 2.6], 50.0),  # more than a quarter above their median
+        ([2.0, 2.0, 2.0, 1.6], 200 / 7.6),
+        ([2.0, 2.0, 2.0, 1.48], 50.0),  # and below
+    ],
+)
+def test_steps_in_a_row_that_are_alike_are_a_rate_and_others_are_pauses(
+    steps: list[float], fs: float
+) -> None:
+    rate = RateEstimator()
+    observe(rate, even(50, 50, 50, 100))
+    last = observe(rate, [(50.0, 50, step * 1e6) for step in steps])[-1]
+    assert last.fs == pytest.approx(fs)
+    assert last.changed == (fs != 50.0)
+    if fs == 50.0:
+        assert {one.fs for one in observe(rate, even(50, 50, 50, 100)[1:])} == {50.0}
+
+
 @pytest.mark.parametrize("step", [0.0, 1_000.0, 1.0, 1e9, -5e6])
 def test_a_clock_at_fault_is_no_evidence(step: float) -> None:
     batches: list[Batch] = [(50.0, 50, step if i else None) for i in range(200)]
     assert set(observe(RateEstimator(), batches)) == {RateVerdict(50, False, False, False)}
 
 
-def test_catching_up_after_a_stall_is_no_other_rate() -> None:
-    """Stamps of arrival: nothing for 10 s, then ten batches in 3 s."""
-    steps = [1e6] * 30 + [11e6 - 3e6] + [0.3e6] * 10 + [1e6] * 30
+@pytest.mark.parametrize(("stall_s", "batches"), [(8, 10), (60, 84)])
+def test_catching_up_after_a_stall_is_no_other_rate(stall_s: float, batches: int) -> None:
+    """Stamps of arrival: nothing for a while, then a batch every 0.3 s until all are there."""
+    steps = [1e6] * 30 + [stall_s * 1e6] + [0.3e6] * batches + [1e6] * 30
     verdicts = observe(RateEstimator(), [(50.0, 50, None), *((50.0, 50, step) for step in steps)])
     assert {one.fs for one in verdicts} == {50.0}
 

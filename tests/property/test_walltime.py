@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -78,6 +78,21 @@ def test_stored_data_with_a_time_of_day_keeps_it() -> None:
 def test_a_clock_that_shows_the_time_of_day_is_used_as_it_is(off_us: int) -> None:
     found = windows(record(120, boot_us=NOW_US + off_us))
     assert all(told == true + off_us for true, told in found)
+
+
+@pytest.mark.parametrize("boot_us", [0, NOW_US])
+def test_where_the_server_has_no_time_of_day_nobody_knows_one(boot_us: int) -> None:
+    """A server that has just started, without a battery for its clock; it learns the time after a minute.
+
+    The clock line then goes through arrivals of before: it counts to within a second.
+    """
+    first, *_ = batches = record(120, boot_us=boot_us)
+    off_us = first.received_us - 1_000_000
+    early = [replace(one, received_us=one.received_us - off_us) for one in batches[:60]]
+    found = windows([*early, *batches[60:]])
+    assert all(told is None for _, told in found[:120])
+    check(found, 1_000_000)
+    assert all(told is not None for _, told in found[140:])
 
 
 @pytest.mark.parametrize("boot_us", [NOW_US + HOUR_US, NOW_US - 3 * 366 * 24 * HOUR_US, 946_684_800_000_000])

@@ -13,9 +13,14 @@ from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
 from disc_stream.stream.sessions import PROGRESS
+from disc_stream.wire.mqtt import Message, Origin
 from disc_stream_server.janitor import Janitor
 from disc_stream_server.receiving.ratelimiter import DeviceLimits
+from disc_stream_server.storage.forget import finish
+from disc_stream_server.storage.forget import forget as erase
+from disc_stream_server.storage.overflow import OverflowQueue
 from disc_stream_server.storage.retention import Retention
+from disc_stream_server.storage.spool import Arrival, SpoolWriter
 from disc_stream_server.storage.state import DeadLetter, StateStore
 from tests.integration.conftest import (  # noqa: F401 - fixtures
     StartServer,
@@ -131,6 +136,37 @@ def test_what_waits_and_what_is_due_goes_too_without_a_server(tmp_path: Path) ->
     store = StateStore(tmp_path)
     assert b"other" in (store.state(0, "session", PROGRESS) or b"")
     store.close()
+
+
+def test_what_clears_its_topics_goes_too_wherever_it_waits(tmp_path: Path) -> None:
+    StateStore(tmp_path).close()
+    erased = erase(tmp_path, "zanzibar", "ds/v1")
+    writer = SpoolWriter(tmp_path / "spool")
+    writer.append([Arrival(1, "ds/v1/zanzibar/meta", "", b""), Arrival(1, "ds/v1/other/meta", "", b"")])
+    writer.close()
+    overflow = OverflowQueue(tmp_path / "spool")
+    names = ("zanzibar", "other")
+    overflow.put([(name, Arrival(1, f"ds/v1/{name}/meta", "", b"")) for name in names])
+    overflow.close()
+    erased = finish(tmp_path, erased, "zanzibar", "ds/v1")
+    assert erased.receipt["spool/waiting.sqlite"] == 1
+    assert holding(tmp_path, b"zanzibar") == []
+    assert len(holding(tmp_path, b"other")) == 2
+
+
+def test_what_clears_its_topics_is_not_stored_once_the_receiver_knows(tmp_path: Path) -> None:
+    receiver = receiver_of(tmp_path / "spool", DeviceLimits())
+    receiver.forget("zanzibar")
+    receiver.committer._round()
+    clears = Message("ds/v1/zanzibar/meta", b"", "", 1, False, 1, Origin(0, 0))
+    receiver._arrive(clears)
+    receiver.committer.commit()
+    assert receiver.committer.spool.head == 0
+    messages(receiver, "zanzibar", 1)  # it is there again: what it says counts
+    receiver._arrive(clears)
+    receiver.committer.commit()
+    assert receiver.committer.spool.head == 2
+    let_go(receiver)
 
 
 @pytest.mark.parametrize("device", ["", "a/b", "+", "#", "$server"])

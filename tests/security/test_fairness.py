@@ -14,6 +14,7 @@ import pytest
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import ManualClock
+from disc_stream.config import ServeConfig
 from disc_stream.load.fairness import FairnessPlan, run
 from disc_stream.load.plan import Load
 from disc_stream.stream.values import ReadyInput
@@ -22,12 +23,15 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.problem import decode_problem
 from disc_stream.wire.topics import Topics
+from disc_stream_server.budget import bounds
 from disc_stream_server.doctor.devices import check_devices
 from disc_stream_server.doctor.findings import State
 from disc_stream_server.labeller.pace import Pace
 from disc_stream_server.labeller.waiting import WaitingWindows
+from disc_stream_server.receiving.ratelimiter import Fate, RateLimiter
 from disc_stream_server.storage.rows import Arrival
 from disc_stream_server.storage.spool import SpoolReader, SpoolWriter
+from disc_stream_server.wiring import device_limits
 from tests.integration.conftest import (  # noqa: F401 - fixtures
     StartServer,
     listener,
@@ -89,6 +93,28 @@ def test_the_windows_of_one_huge_message_do_not_stand_before_those_of_another_de
     sent = bench.outbox.sent
     assert len(sent) == 3 * ROWS // 8 + 3, "everything is labelled in the end"
     assert before(sent, "good", 3) < ROWS // 8, "not behind the 7,500 windows that came before"
+    bench.close()
+
+
+def test_what_a_device_may_send_at_once_does_not_fill_the_queue_of_windows(
+    tmp_path: Path, model: Model
+) -> None:
+    """Rows behind a full queue wait, whoever sent them; the labeller can hold the device back only later."""
+    settings = ServeConfig(bundle=tmp_path)
+    limiter = RateLimiter(device_limits(settings, bounds(settings)), {}, now=lambda: 0.0)
+    samples = np.tile(np.concatenate(walk_values(8)), (5_375, 1))[:43_000].astype(np.int16)
+    messages = [arrival_of(make_batch("attacker", seq, samples), START_US + seq) for seq in range(20)]
+    fates = [limiter.judge("attacker", len(one.payload)) for one in messages]
+    let_in = [one for one, fate in zip(messages, fates, strict=True) if fate is Fate.ADMITTED]
+    assert 0 < len(let_in) < 20
+    write_spool(tmp_path, [*let_in, arrival_of(make_batch("good", 0, constant(LEFT, 8)), START_US + 20)])
+    bench = Bench(tmp_path, model, clock=SlowClock(START_US))
+    turns = 0
+    while not any(label.device == "good" for label in bench.outbox.sent):
+        bench.run(1)
+        turns += 1
+    assert turns <= len(let_in) + 1, "as soon as the rows before it are read"
+    assert "attacker" in bench.labeller.crowding(), "and what waits is not let in before that is labelled"
     bench.close()
 
 
@@ -192,8 +218,10 @@ def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> N
     while len(queue) > 20:
         queue.done(queue.choose(10, 10))
     assert queue.crowding() == frozenset()
-    queue.add(ready("attacker", n) for n in range(2_000))
-    assert queue.is_full
+    queue.add(ready("attacker", n) for n in range(999 - len(queue)))
+    assert not queue.is_full
+    queue.add([ready("attacker", 999)])
+    assert queue.is_full, "a window takes its samples as float32, and 400 bytes"
 
 
 def test_the_pace_follows_what_a_window_takes() -> None:
@@ -206,6 +234,10 @@ def test_the_pace_follows_what_a_window_takes() -> None:
     for _ in range(50):
         pace.took(10, 0.001)
     assert pace.windows in (99, 100)
+    pace.took(10, 0.002)
+    assert pace.windows == 83, "a single turn that is slow counts for a fifth"
+    for _ in range(50):
+        pace.took(10, 0.001)
     for _ in range(50):
         pace.took(1, 1.0)
     assert pace.windows == 4

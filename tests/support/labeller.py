@@ -21,7 +21,7 @@ from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
-from disc_stream_server.labeller.settings import LabellerSettings, Surroundings
+from disc_stream_server.labeller.settings import LabellerSettings, LabelRoom, Surroundings
 from disc_stream_server.observers import Observers
 from disc_stream_server.rejections import Rejections
 from disc_stream_server.stages import Stages
@@ -31,6 +31,7 @@ from disc_stream_server.storage.state import StateStore
 
 RULES = Rules(reorder=8, reorder_s=5.0)
 NEVER = OverloadRules(2**62, 2**62)
+ROOM = LabelRoom(unconfirmed=20_000, unwritten=100_000, letter_bytes=16 * 2**20)
 START_US = 1_700_000_000_000_000
 
 
@@ -114,6 +115,7 @@ class Bench:
             LabelOptions(top_k=3),
             overload,
             checkpoint_s=1e9,
+            room=ROOM,
             rows=rows,
         )
         watchers = Watchers(self.rejections, Observers(()), Stages())

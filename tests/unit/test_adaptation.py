@@ -107,6 +107,11 @@ class TestWayBack:
         device.reset()
         np.testing.assert_array_equal(adapter.centroids_of(device), FLEET)
         assert len(device.moved) == 0
+        fresh = adapter.new()
+        np.testing.assert_array_equal(device.means, fresh.means)
+        for one in (device, fresh):
+            stream(adapter, one, person(offset=1.0)[0])
+        np.testing.assert_array_equal(adapter.centroids_of(device), adapter.centroids_of(fresh))
 
     def test_silence(self) -> None:
         adapter = Adapter(FLEET, NONE, AdaptationRule(half_life_s=3600.0))

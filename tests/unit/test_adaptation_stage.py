@@ -279,4 +279,4 @@ def assigned_of(
                    received_us=START_US + (start + k) * 160_000)
         for k, one in enumerate(samples)
     ]  # fmt: skip
-    return Assigned(ready, encoded.q, encoded.distance, encoded.embedding, [])
+    return Assigned(ready, encoded.q, encoded.distance, encoded.embedding, samples, [])

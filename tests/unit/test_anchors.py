@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +149,19 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         read_anchors(tmp_path / "none.npz")
 
 
+def test_a_window_at_its_centroid_is_an_anchor() -> None:
+    at_centroid = replace(published(3), distance=np.zeros(3, dtype=np.float32))
+    assert len(at_centroid.reduced(Bounds(per_id=3))) == 3
+
+
 def test_arrays_that_do_not_fit() -> None:
     good = published(3)
     with pytest.raises(DataError, match="3 anchors need 3 ids"):
         AnchorSet(good.windows, good.ids[:2], good.devices, good.when_us, good.distance, good.weights)
+    with pytest.raises(DataError, match=r"windows of shape \(n, T, C\), got \(3, 6, 2, 1\)"):
+        replace(good, windows=good.windows[..., None])
+    with pytest.raises(DataError, match="at least 0"):
+        replace(good, distance=np.array([0.0, 1.0, -1e-6], dtype=np.float32))
     with pytest.raises(DataError, match="above 0"):
         AnchorSet(good.windows, good.ids, good.devices, good.when_us, good.distance, np.zeros(3))
     with pytest.raises(DataError, match="cannot be joined"):

@@ -76,9 +76,9 @@ def test_few_devices_need_no_summary(announcements: Announcements, caplog: pytes
 def test_a_server_that_only_collects_says_how_many_messages_it_has(
     announcements: Announcements, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for spooled in (0, 3, 8):
-        announcements.on_status({"counters": {"spooled": spooled}})
+    for received in (0, 3, 8):
+        announcements.on_status({"counters": {"received": received, "spooled": received + 1}})
     assert caplog.messages == ["3 messages stored so far"]
     clock.advance(SUMMARY_S)
-    announcements.on_status({"counters": {"spooled": 900}})
+    announcements.on_status({"counters": {"received": 950, "over_quota": 40, "empty": 10}})
     assert caplog.messages[1:] == ["900 messages stored so far"]

@@ -199,6 +199,21 @@ def test_descriptions_of_a_model_differ_where_its_clusters_do() -> None:
     assert texts[2:4] == ("still, upright, leans 3°", "still, upright, leans 9°")
 
 
+def test_a_description_that_grows_too_long_loses_whole_words() -> None:
+    (cluster,) = of(walk())
+    facts = ((3.0, 1.90), (8.0, 1.91), (3.0, 1.89))
+    alike = [
+        cluster.model_copy(update={"tilt_deg": tilt, "cadence_hz": hz, "intensity": "moderate"})
+        for tilt, hz in facts
+    ]
+
+    assert describe_all(alike) == (
+        "rhythmic, 1.9 steps/s, moderate, 1.90/s",
+        "rhythmic, 1.9 steps/s, moderate, leans 8°",
+        "rhythmic, 1.9 steps/s, moderate, 1.89/s",
+    )
+
+
 def test_names_are_relative_to_the_other_clusters() -> None:
     clusters = of(walk(), still(4), still(25), still(88))
     first = [proposals[0] for proposals in propose_names(clusters)]

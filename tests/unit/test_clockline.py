@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from statistics import median_high
+
 import numpy as np
 import pytest
 
@@ -111,6 +114,29 @@ def test_merged_points_are_the_less_late_of_two() -> None:
     assert len(anchors) == 8
     assert [delay for _, delay in anchors] == [BOOTED_US] * 8
     assert [device // 20_000_000 for device, _ in anchors] == list(range(0, 16, 2))
+
+
+@pytest.mark.parametrize("n", [4, 5, 8, 13])
+def test_the_slope_is_the_median_of_those_of_all_pairs(n: int) -> None:
+    """One message in each stretch of 20 s; the last stretch is not over."""
+    delays = np.random.default_rng(n).integers(0, 50_000, n + 1).tolist()
+    points = [(place * 20_000_000, delay) for place, delay in enumerate(delays)]
+    line = ClockLine()
+    follow(line, [(device_us, BOOTED_US + device_us + delay) for device_us, delay in points])
+    slopes = [(d - b) / (c - a) for (a, b), (c, d) in combinations(points[:-1], 2)]
+    assert line.skew == pytest.approx(median_high(slopes), abs=1e-11)
+
+
+def test_a_message_that_is_faster_moves_the_line_at_once_but_for_20_ms_once_there_is_a_slope() -> None:
+    line = ClockLine()
+    follow(line, [(0, BOOTED_US + 90_000), (1_000_000, BOOTED_US + 1_080_000)])
+    assert line.offset_at(1_000_000) == BOOTED_US + 80_000
+    follow(line, arrivals(200, 0.0, np.full(200, 40_000.0))[2:])
+    assert line.spread_us == 0
+    for number, (faster_us, moves) in enumerate([(19_000, False), (21_000, True)]):
+        device_us = 200_000_000 + number * 1_000_000
+        line.observe(device_us, BOOTED_US + device_us + 40_000 - faster_us)
+        assert line.offset_at(device_us) == BOOTED_US + 40_000 - (faster_us if moves else 0)
 
 
 def test_before_a_slope_the_shortest_delay_counts() -> None:

@@ -48,6 +48,19 @@ def test_a_split_leaves_the_id_with_the_larger_part() -> None:
     assert ("survive", 4, (1,)) in events(found)
 
 
+def test_a_fresh_row_in_which_two_ids_meet_came_out_of_neither() -> None:
+    found = aligned({4: [10, 0, 4], 5: [0, 10, 4]})
+    assert found.ids == (4, 5, None)
+    assert found.rows[2].parent is None
+    assert events(found) == [("survive", 4, (0,)), ("survive", 5, (1,)), ("appear", None, (2,))]
+
+
+def test_a_sliver_of_an_id_is_no_split() -> None:
+    table = {4: [100, 5]}
+    assert events(aligned(table)) == [("survive", 4, (0,)), ("appear", None, (1,))]
+    assert events(aligned(table, rule=Rule(part=0.04))) == [("survive", 4, (0,)), ("split", 4, (1,))]
+
+
 def test_two_clusters_in_one_row_the_smaller_is_absorbed() -> None:
     found = aligned({4: [10], 5: [8]})
     assert found.ids == (4,)

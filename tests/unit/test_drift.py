@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -88,7 +89,11 @@ def test_the_smallest_and_the_largest_fleets() -> None:
     rule = DriftRule()
     assert [devices_needed(heard, rule) for heard in (0, 1, 2)] == [1, 1, 2]
     assert 0.034 < devices_needed(20_000, rule) / 20_000 < 0.040
-    assert 0.034 < devices_needed(100_000, rule) / 100_000 < 0.040, "where the binomial is below any float"
+    for heard in (30_000, 100_000):  # where the binomial is below any float, it is normal
+        p = rule.false_alarms / 30
+        normal = NormalDist(heard * p, math.sqrt(heard * p * (1 - p)))
+        assert devices_needed(heard, rule) == math.ceil(normal.mean + 3 * normal.stdev)
+        assert 1 - normal.cdf(devices_needed(heard, rule)) <= rule.fleet_chance
 
 
 def test_one_changed_device_is_not_the_fleets_change() -> None:
@@ -105,6 +110,18 @@ def test_one_changed_device_is_not_the_fleets_change() -> None:
         watch.feed(windows(name, 640, rng, start=2_560, factor=3.0))
     assert watch.alarm(now_us).startswith("5 of 10 devices have moved unlike before within 24 h")
     assert watch.alarm(now_us + 2 * DAY_US) == "", "what is long ago does not count"
+
+
+def test_a_device_counts_as_heard_once_it_can_have_changed_and_while_it_is_heard() -> None:
+    rng = np.random.default_rng(3)
+    watch = DriftWatch(RULE, Steps)
+    watch.feed(windows("old", 64 * 30, rng))
+    watch.feed(windows("new", 64 * 29, rng))
+    end_us = 64 * 30 * HOP_US
+    assert watch.counts(end_us) == (0, 1)
+    assert watch.counts(end_us + 2 * DAY_US) == (0, 0)
+    watch.feed(windows("new", 64, rng, start=64 * 29))
+    assert watch.counts(end_us) == (0, 2)
 
 
 def test_memory_is_bounded_and_an_erased_device_is_gone() -> None:

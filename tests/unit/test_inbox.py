@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from disc_stream.load.wire import remaining_length
-from disc_stream.wire.inbox import LARGE, Inbox
+from disc_stream.wire.inbox import LARGE, Inbox, Takers
 from disc_stream_server.brokerconfig.authority import Authority
 
 Found = list[tuple[bytes, int, bytes, int, int]]
@@ -51,7 +51,7 @@ def read_all(inbox: Inbox, asked: list[tuple[bytes, int]] | None = None) -> Foun
     before = -1
     while before < inbox.received:
         before = inbox.received
-        assert not inbox.take(take, wants), "nothing is paho's"
+        assert not inbox.take(Takers(take, wants)), "nothing is paho's"
     return found
 
 
@@ -114,10 +114,61 @@ def test_the_end_of_the_connection_within_an_unwanted_payload_is_for_paho_to_see
     assert read_all(inbox) == []
     theirs.close()
     found: Found = []
-    assert inbox.take(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False)
+    assert inbox.take(Takers(lambda *_: found.append((b"", 0, b"", 0, 0)), lambda *_: False))
     assert inbox.ended
     assert found == [], "a message without its end is none"
     assert inbox.recv(10) == b""
+
+
+def test_the_end_of_the_connection_within_a_wanted_message_is_for_paho_to_see(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    inbox = Inbox(ours)
+    begun = publish(b"good", b"x" * 300, 1)[:-1]
+    theirs.sendall(begun)
+    assert read_all(inbox) == []
+    assert inbox.pending() == 0, "nothing can be done before the rest is here"
+    theirs.close()
+    assert inbox.take(Takers(lambda *_: pytest.fail("a message without its end is none")))
+    assert inbox.pending() == len(begun), "there will be no rest"
+    assert inbox.recv(1_000) == begun
+    assert inbox.recv(1) == b""
+
+
+class Torrent:
+    """A connection that always has as much as is asked for, until it has only one byte."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.ebbs = False
+        self.send = self.recv_into = None
+
+    def recv(self, n: int) -> bytes:
+        self.asked.append(n)
+        return b"x" if self.ebbs else bytes(n)
+
+
+def test_pieces_grow_while_there_is_more() -> None:
+    torrent = Torrent()
+    inbox = Inbox(torrent)  # type: ignore[arg-type]
+    for _ in range(7):
+        inbox.recv(2**21)
+    torrent.ebbs = True
+    inbox.recv(1)
+    inbox.recv(1)
+    assert torrent.asked == [2**16, 2**17, 2**18, 2**19, 2**20, 2**20, 2**20, 2**20, 2**16]
+
+
+def test_a_message_whose_length_has_no_end_is_for_paho_to_refuse(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """MQTT 5, 1.5.5: four bytes at most."""
+    ours, theirs = pair
+    inbox = Inbox(ours)
+    theirs.sendall(b"\x32\xff\xff\xff\xff\x01")
+    assert inbox.take(Takers(lambda *_: pytest.fail("it is none")))
+    assert inbox.pending() == 6
 
 
 def test_unwanted_payloads_are_read_over_on_a_connection_with_tls(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def window(samples: np.ndarray, number: int = 0, device: str = "watch") -> Ready
 
 def label_of(model: Model, samples: np.ndarray, *, off: bool = False) -> Label:  # type: ignore[type-arg]
     encoded = model.encoder.encode(samples[None])
-    assigned = Assigned([window(samples)], encoded.q, encoded.distance, encoded.embedding, [])
+    assigned = Assigned([window(samples)], encoded.q, encoded.distance, encoded.embedding, samples[None], [])
     smoothed = encoded.q.astype(np.float64)
-    return LabelMaker(model).label(assigned, smoothed, Occasion(0), [off])[0].label
+    return LabelMaker(model, 3).label(assigned, smoothed, Occasion(0), [off])[0].label
 
 
 # ── Unknown ───────────────────────────────────────────────────────────────────────────────────────────

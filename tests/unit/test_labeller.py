@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from disc_stream.artifacts.runtime import Encoded
 from disc_stream.clock import ManualClock
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.types import Float32Array, SampleBatch
+from disc_stream_server.labeller.deferral import Deferral
 from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.storage.spool import Arrival
+from disc_stream_server.storage.state import Lane
 from tests.support.device import LEFT, REST, constant, make_batch
 from tests.support.labeller import (
     START_US,
@@ -238,3 +242,98 @@ def test_a_device_is_told_what_is_wrong_and_when_it_is_over(tmp_path: Path, mode
     outbox = problems_of(tmp_path, model, [arrival_of(batch, START_US + 9) for batch in right])
     assert outbox.sent
     assert outbox.problems == {"watch": None}, "it is remembered over a restart, and cleared by a label"
+
+
+# -- turns ------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_says_whether_there_was_anything_to_do(tmp_path: Path, model: Model) -> None:
+    write_spool(tmp_path, [arrival_of(batch, START_US) for batch in walk(5)])
+    bench = Bench(tmp_path, model, rows=2)
+    turns = [bench.labeller.turn(bench.reader.head) for _ in range(5)]
+    assert turns == [True, True, True, False, False]
+    assert bench.labeller.position == 5
+    assert bench.labeller.waiting == 0
+    write_spool(tmp_path, [arrival_of(batch, START_US) for batch in walk(7)[5:]])
+    bench.outbox.unconfirmed = 20_001
+    assert not bench.labeller.turn(bench.reader.head), "the broker is too far behind"
+    assert bench.labeller.position == 5
+    bench.outbox.unconfirmed = 0
+    assert bench.labeller.turn(bench.reader.head)
+    assert [label.window for label in bench.outbox.sent] == list(range(7))
+    bench.close()
+
+
+def test_no_row_is_deferred_before_the_disk_knows_from_where_on(tmp_path: Path, model: Model) -> None:
+    write_spool(tmp_path, old_and_new(40, 0))
+    bench = Bench(tmp_path, model, rows=7, overload=STALE, clock=ManualClock(START_US))
+    bench.outbox.confirms = False
+    for _ in range(3):
+        assert not bench.labeller.turn(bench.reader.head)
+    assert (bench.labeller.position, bench.labeller.deferral.windows) == (0, 0)
+    assert bench.store.lanes() == []
+    bench.outbox.confirms = True
+    assert not bench.labeller.turn(bench.reader.head), "first the disk"
+    assert bench.labeller.turn(bench.reader.head)
+    assert [(lane.lane, lane.first, lane.last) for lane in bench.store.lanes()] == [(1, 0, None)]
+    assert bench.labeller.position > 0
+    assert bench.labeller.deferral.windows > 0
+    assert bench.outbox.sent == []
+    bench.close()
+
+
+def test_a_model_takes_over_once_the_broker_has_confirmed_what_the_old_one_labelled(
+    tmp_path: Path, model: Model
+) -> None:
+    write_spool(tmp_path, [arrival_of(batch, START_US) for batch in walk(5)])
+    bench = Bench(tmp_path, model)
+    bench.run()
+    other = replace(model)
+    bench.outbox.confirms = False
+    bench.labeller.offer(other)
+    for _ in range(3):
+        assert not bench.labeller.turn(bench.reader.head), "it waits for the broker"
+    assert bench.labeller.model is model
+    bench.outbox.confirms = True
+    assert bench.labeller.turn(bench.reader.head)
+    assert bench.labeller.model is other
+    assert bench.store.position == 5
+    bench.close()
+
+
+class NoLanes:
+    """A store of which nothing was deferred yet."""
+
+    def lanes(self) -> list[Lane]:
+        return []
+
+    def fact(self, _name: str) -> None:
+        return None
+
+
+def test_windows_that_wait_are_counted_until_their_stretch_is_caught_up() -> None:
+    lane = SimpleNamespace(position=0, smoother=SimpleNamespace(stretch=0))
+    deferral = Deferral(cast("Any", NoLanes()), lambda _number: cast("Any", lane))
+    assert (deferral.is_active, deferral.windows, deferral.newest) == (False, 0, 0)
+    deferral.begin(10)
+    deferral.count(5)
+    deferral.count(2)
+    assert (deferral.is_active, deferral.windows, deferral.newest) == (True, 7, 1)
+    assert deferral.kept_from(30) == 10
+    deferral.end(20)
+    assert (deferral.is_active, deferral.windows, deferral.stretch) == (False, 7, 1)
+    opened = deferral.next_backfill()
+    assert opened is not None
+    assert (opened.stretch.first, opened.stretch.last, lane.position) == (10, 20, 10)
+    assert deferral.next_backfill() is opened
+    lane.position = 15
+    deferral.caught_up(4)
+    assert (deferral.windows, deferral.kept_from(30)) == (3, 15)
+    deferral.caught_up(4)
+    assert deferral.windows == 0, "they are counted about, and never below nothing"
+    change = deferral.take_change()
+    assert (change.opens, change.closes, change.windows, change.facts) == (1, 1, {1: 0}, {"stretch": b"1"})
+    assert deferral.has_any_up_to(1)
+    assert not deferral.has_any_up_to(0)
+    deferral.finish_backfill()
+    assert (deferral.take_change().ended, deferral.next_backfill(), deferral.kept_from(30)) == ([1], None, 30)

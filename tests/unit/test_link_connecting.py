@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -192,3 +193,41 @@ def test_an_address_that_refuses_is_passed_over_for_the_next(monkeypatch: pytest
     with ScriptedBroker(stay) as broker, linked(broker) as link:
         link.connect(5)
         assert link.connected
+
+
+class TestDialling:
+    """One connection, and waiting for it."""
+
+    def test_it_is_there_as_soon_as_somebody_answers(self) -> None:
+        found: list[socket.socket] = []
+        with silent_server() as (port, _):
+            broker = Broker.parse(f"mqtt://127.0.0.1:{port}")
+            assert seconds_of(lambda: found.append(dial.dial(broker, None, 60.0))) < 30
+        with found[0] as connection:
+            assert connection.getpeername() == ("127.0.0.1", port)
+
+    def test_a_refusal_is_an_error_at_once(self) -> None:
+        closed = socket.create_server(("127.0.0.1", 0))
+        broker = Broker.parse(f"mqtt://127.0.0.1:{closed.getsockname()[1]}")
+        closed.close()
+
+        def refused() -> None:
+            with pytest.raises(ConnectionRefusedError):
+                dial.dial(broker, None, 60.0)
+
+        assert seconds_of(refused) < 30
+
+    def test_a_handshake_that_is_never_answered_ends_with_its_time(self) -> None:
+        context = ssl.create_default_context()
+        with silent_server() as (port, accepted):
+            with pytest.raises(TimeoutError):
+                dial.dial(Broker.parse(f"mqtts://127.0.0.1:{port}"), context, 0.3)
+            assert accepted.acquire(timeout=60)
+
+    def test_a_resolver_that_never_answers_is_given_up(
+        self, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dial, "LOOKUP_S", 0.1)
+        resolver.hang()
+        with pytest.raises(OSError, match=r"looking up the address of 'localhost' took longer than 0\.1 s"):
+            dial.dial(Broker.parse("mqtt://localhost"), None, 60.0)

@@ -9,7 +9,14 @@ import pytest
 from disc_stream.clock import ManualClock
 from disc_stream.types import Channel, DeviceMeta
 from disc_stream.wire.meta import encode_meta
-from disc_stream_server.metas import HELD_BYTES, HELD_PER_DEVICE, HOLD_US, Held, MetaBook
+from disc_stream_server.metas import (
+    HELD_BYTES,
+    HELD_BYTES_PER_DEVICE,
+    HELD_PER_DEVICE,
+    HOLD_US,
+    Held,
+    MetaBook,
+)
 from disc_stream_server.rejections import SUMMARY_S, Rejections
 from disc_stream_server.storage.spool import Row
 
@@ -65,6 +72,14 @@ def test_held_payloads_are_bounded_by_number_and_size() -> None:
     assert [book.held.hold(f"d{n}", big, 0) for n in range(5)] == [True, True, True, False, False]
     book.learn("d0", PAYLOAD)
     assert book.held.hold("d9", big, 0), "there is room again"
+
+
+def test_of_one_device_a_mebibyte_is_held_or_a_single_payload_that_is_larger() -> None:
+    held = Held()
+    half = row(payload=bytes(HELD_BYTES_PER_DEVICE // 2))
+    assert [held.hold("watch", one, 0) for one in (half, half, row(2))] == [True, True, False]
+    assert held.hold("large", row(payload=bytes(HELD_BYTES_PER_DEVICE + 1)), 0)
+    assert not held.hold("large", row(3), 0)
 
 
 def test_descriptions_leave_the_memory_and_come_back_and_may_be_withdrawn() -> None:

@@ -150,6 +150,41 @@ def test_the_last_of_several_offers_counts_and_a_swap_on_its_way_is_finished_fir
     assert used == {old.version, wide.version}, "the model in between labelled nothing: no row came"
 
 
+def test_windows_that_wait_for_their_turn_are_still_the_old_models(
+    tmp_path: Path, old: Model, new: Model
+) -> None:
+    bench = Bench(tmp_path, old)
+    fill(tmp_path, batches("a", 100))
+    bench.run(1)
+    assert bench.labeller.waiting > 50
+    bench.labeller.offer(new)
+    bench.run()
+    bench.checkpoint()
+    assert bench.labeller.model is new
+    stored = bench.store.labels(limit=1_000)
+    assert [one.window for one in stored] == list(range(100))
+    assert {one.model for one in stored} == {old.version}
+
+
+def test_a_checkpoint_from_before_the_offer_is_not_taken_for_that_of_the_swap(
+    tmp_path: Path, old: Model, new: Model
+) -> None:
+    bench = Bench(tmp_path, old, rows=7)
+    fill(tmp_path, batches())
+    bench.run(3)
+    bench.outbox.confirms = False
+    assert not bench.labeller.step(now=True)
+    bench.run(3)
+    bench.labeller.offer(new)
+    bench.run(3)
+    assert bench.labeller.model is old
+    bench.outbox.confirms = True
+    while bench.labeller.model is old:
+        bench.labeller.turn(bench.reader.head)
+    assert bench.store.position == bench.labeller.position > 21, "all that the old one labelled is on disk"
+    assert {one.model for one in bench.store.labels(limit=1_000)} == {old.version}
+
+
 def test_a_name_given_appears_on_the_next_label_and_nothing_is_loaded_again(
     tmp_path: Path, old: Model
 ) -> None:

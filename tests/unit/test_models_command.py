@@ -70,6 +70,18 @@ def test_a_first_model_is_added_promoted_and_named(typed: Typed, tmp_path: Path)
     ]
 
 
+def test_the_list_of_clusters_is_whole_in_a_narrow_terminal(
+    served: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    served("clusters", "name", 1, "up and down the stairs of the old house")
+    served("clusters", "mute", 1)
+    listed = served("clusters", "list")
+    assert listed.split()[:6] == ["id", "name", "description", "windows", "state", "note"]
+    assert "muted" in listed
+    assert "…" not in listed
+
+
 def test_the_folder_may_stand_in_the_environment(
     served: Typed, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,10 @@ def test_a_version_that_is_being_copied_is_not_taken_for_a_leftover(models: Mode
 def test_files_of_a_version_that_are_damaged_or_gone_are_not_put_into_production(models: Models) -> None:
     first = models.registry.version(1).path
     (first / "model.onnx").write_bytes((first / "model.onnx").read_bytes()[:-1] + b"x")
-    with pytest.raises(BundleError, match="was changed or damaged"):
+    with pytest.raises(BundleError, match=r"was changed or damaged.*Restore .* or promote another version"):
+        models.registry.rollback("ann", "x")
+    (first / "manifest.json").unlink()
+    with pytest.raises(BundleError, match=r"no manifest\.json.*Restore .* or promote another version"):
         models.registry.rollback("ann", "x")
     shutil.rmtree(first)
     shutil.copytree(models.registry.version(2).path, first)

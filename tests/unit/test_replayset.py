@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as renewed
 
 from disc_stream.errors import ConfigError
 from disc_stream.retraining.recent import RecentWindows
@@ -94,7 +95,7 @@ def test_never_more_than_twice_the_windows_are_held(devices: int) -> None:
 def test_what_is_held_owns_its_samples_and_no_larger_buffer() -> None:
     big = np.zeros((1000, 4, 2), dtype=np.float32)
     one = chooser(50)
-    one.take(LabelledWindow(window("d", n).window._replace(samples=big[n]), None) for n in range(40))
+    one.take(LabelledWindow(renewed(window("d", n).window, samples=big[n]), None) for n in range(40))
     big[:] = 1.0
     assert not one.result().x.any()
 

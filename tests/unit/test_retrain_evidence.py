@@ -143,6 +143,7 @@ def test_the_dry_run_asks_the_rules_of_a_server(
     assert said.returncode == 0
     assert "would learn from 50 of 50 windows of 2 devices" in said.stdout
     assert "not retrain now: nothing is due: 50 of 100 new windows" in said.stdout
+    assert f"next: disc-stream retrain --models {registry.path} --state {tmp_path / 'state'}" in said.stdout
     config.write_text("top_k: 3\n")
     refused = command_line(*words, "--config", config)
     assert (refused.returncode, "has no rules of retraining" in refused.stderr) == (2, True)

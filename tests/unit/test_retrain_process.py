@@ -66,6 +66,19 @@ def test_what_it_said_of_its_failure_is_kept() -> None:
     assert outcome_of(rejected)["outcome"] == "rejected"
 
 
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (signal.SIGKILL, "it was ended by SIGKILL: has the machine run out of memory?"),
+        (signal.SIGSEGV, "it was ended by SIGSEGV"),
+    ],
+)
+def test_one_that_is_killed_says_so_and_not_what_it_did_before(number: signal.Signals, says: str) -> None:
+    words = "import os, sys; print('INFO going on with the retraining', file=sys.stderr, flush=True); "
+    ended = Running(f"{words}os.kill(os.getpid(), {int(number)})").wait()
+    assert outcome_of(ended) == {"outcome": "failed", "error": says, "peak_mib": ended.peak_bytes >> 20}
+
+
 def test_it_is_stopped_before_it_takes_all_memory() -> None:
     limits = Limits(150 * 2**20, grace_s=20.0)
     running = Running(READY + "x = bytearray(400 << 20); threading.Event().wait()", limits)

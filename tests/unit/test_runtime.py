@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_cpu_runs_on_the_cpu_and_asks_for_nothing_else(
     asked = pretend_cuda(monkeypatch, works=True)
     assert OnnxEncoder(bundle, provider="cpu").provider == "cpu"
     assert asked == [["CPUExecutionProvider"]]
+
+
+def test_what_others_print_while_a_model_is_opened_is_printed(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server opens models on one thread and reports on another."""
+    session = onnxruntime.InferenceSession
+
+    def open_slowly(*args: Any, **how: Any) -> Any:
+        other = threading.Thread(target=print, args=('{"event": "ready"}',))
+        other.start()
+        other.join()
+        return session(*args, **how)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_slowly)
+    OnnxEncoder(bundle, provider="cpu")
+    assert capsys.readouterr().out == '{"event": "ready"}\n'
 
 
 def test_cuda_without_the_gpu_build_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

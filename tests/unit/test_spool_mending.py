@@ -11,6 +11,7 @@ import pytest
 from disc_stream.errors import StorageError
 from disc_stream_server.storage import segments
 from disc_stream_server.storage.segments import (
+    RowFinder,
     create_segment,
     finish_salvage,
     list_segments,
@@ -200,3 +201,32 @@ def test_a_spool_of_the_future_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="newer version"):
         SpoolWriter(tmp_path)
     assert not damaged_copies(tmp_path)
+
+
+def test_positions_without_a_row_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path, 50)
+    path = segment_path(tmp_path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM rows WHERE position BETWEEN 10 AND 12 OR position = 40")
+    connection.commit()
+    connection.close()
+    finder = RowFinder(path, 0, 51)
+    assert finder.lost == 0
+    positions = [row.position for row in finder]
+    finder.close()
+    assert positions == [n for n in range(1, 51) if n not in (10, 11, 12, 40)]
+    assert finder.lost == 4
+
+
+def test_the_log_says_which_rows_were_saved_and_which_are_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, 400)
+    path = segment_path(tmp_path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM rows WHERE position IN (7, 300, 301, 302)")
+    connection.commit()
+    connection.close()
+    salvage(path)
+    assert "396 rows are saved, the last at 400; missing are 7, 300 to 302 and whatever" in caplog.text
+    assert len(read_all(tmp_path)) == 396

@@ -104,3 +104,20 @@ def test_the_age_of_the_reopened_file_is_that_of_its_first_row(
     writer.close()
     assert list_segments(tmp_path) == [1, 3]
     assert [position for position, _ in read_all(tmp_path)] == [1, 2, 3]
+
+
+def test_a_reader_opens_a_file_again_that_was_replaced_and_no_other(tmp_path: Path) -> None:
+    for name, number in (("spool", 1), ("mended", 2)):
+        writer = SpoolWriter(tmp_path / name)
+        writer.append(arrivals(number))
+        writer.close()
+    reader = SpoolReader(tmp_path / "spool")
+    assert [row.received_us for row in reader.read(0, 10)] == [1]
+    [file] = reader._files.values()
+    assert (reader.head, list(reader._files.values())) == (1, [file]), "nothing has changed"
+    segment_path(tmp_path / "mended", 1).replace(segment_path(tmp_path / "spool", 1))
+    assert reader.head == 1
+    assert [row.received_us for row in reader.read(0, 10)] == [2]
+    segment_path(tmp_path / "spool", 1).unlink()
+    assert (reader.head, reader.read(0, 10)) == (0, [])
+    reader.close()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream_server.storage import state as module
-from disc_stream_server.storage.forget import forget
+from disc_stream_server.storage.forget import finish, forget
 from disc_stream_server.storage.lock import FolderLock
-from disc_stream_server.storage.retention import Retention
+from disc_stream_server.storage.retention import Removed, Retention
 from disc_stream_server.storage.segments import list_segments
 from disc_stream_server.storage.spool import Arrival, SpoolReader, SpoolWriter
+from disc_stream_server.storage.sqlite import damaged_copies
 from disc_stream_server.storage.state import DeadLetter, Lane, LaneState, StateStore, StoredLabel
 from tests.support.commits import commit
 
@@ -159,6 +161,28 @@ def test_a_damaged_state_is_set_aside_and_begun_anew(
     assert (tmp_path / "state.sqlite.damaged").exists()
 
 
+def test_every_damaged_state_is_kept_under_a_name_of_its_own(tmp_path: Path) -> None:
+    for n in range(3):
+        StateStore(tmp_path).close()
+        (tmp_path / "state.sqlite").write_bytes(b"%d is no database" % n * 1_000)
+    StateStore(tmp_path).close()
+    copies = {path.name: path.read_bytes()[:1] for path in tmp_path.glob("*.damaged*")}
+    assert copies == {
+        "state.sqlite.damaged": b"0",
+        "state.sqlite.damaged2": b"1",
+        "state.sqlite.damaged3": b"2",
+    }
+    assert damaged_copies(tmp_path) == sorted(tmp_path / name for name in copies)
+
+
+def test_a_state_is_closed_by_another_thread_than_the_one_that_opened_it(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.commit(commit(3, {"a": b"x"}))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(store.state, 0, "session", "a").result() == b"x"
+        pool.submit(store.close).result()
+
+
 def test_dead_letters_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DEAD_LETTERS", 10)
     store = StateStore(tmp_path)
@@ -201,6 +225,18 @@ def rows_of(spool: Path) -> list[tuple[int, str]]:
     return rows
 
 
+def test_of_two_files_the_older_one_goes_and_a_single_one_stays(tmp_path: Path) -> None:
+    fill(tmp_path, 40)
+    segments = list_segments(tmp_path)
+    assert len(segments) == 2
+    strict = Retention(max_age_s=0, max_bytes=0, max_device_bytes=0)
+    size = sum(path.stat().st_size for path in tmp_path.glob(f"*{segments[0]}.sqlite"))
+    assert strict.apply(tmp_path, done=40, now_us=10**12) == Removed(files=1, rows=0, bytes=size)
+    assert list_segments(tmp_path) == segments[1:]
+    again = strict.apply(tmp_path, done=40, now_us=10**12)
+    assert (again.files, again.rows, again.bytes) == (0, 0, 0)
+
+
 def test_what_is_not_labelled_is_never_removed(tmp_path: Path) -> None:
     fill(tmp_path, 300)
     strict = Retention(max_age_s=0, max_bytes=0, max_device_bytes=0)
@@ -233,12 +269,11 @@ def test_a_device_that_sends_too_much_loses_its_own_oldest_rows_only(tmp_path: P
         name = "quiet" if number % 10 == 0 else "loud"
         writer.append([Arrival(number, f"ds/v1/{name}/raw", "", b"x" * 1000)])
     writer.close()
-    sealed = [row for row in rows_of(tmp_path) if row[0] < list_segments(tmp_path)[-1]]
+    before = rows_of(tmp_path)
+    sealed = [row for row in before if row[0] < list_segments(tmp_path)[-1]]
     Retention(10**9, 2**40, 50_000).apply(tmp_path, done=300, now_us=300)
     left = rows_of(tmp_path)
-    assert [row for row in left if "quiet" in row[1]] == [
-        row for row in rows_of(tmp_path) if "quiet" in row[1]
-    ]
+    assert [row for row in left if "quiet" in row[1]] == [row for row in before if "quiet" in row[1]]
     loud = [position for position, topic in left if "loud" in topic and position <= sealed[-1][0]]
     assert len(loud) == 50
     assert loud == [position for position, topic in sealed if "loud" in topic][-50:]
@@ -267,6 +302,21 @@ def test_an_erased_device_is_gone_to_the_last_byte(tmp_path: Path) -> None:
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*.sqlite*"))
     assert b"secret-d0-" not in everything
     assert b"secret-d1-" in everything
+
+
+def test_empty_messages_that_the_clearing_of_topics_has_left_go_too(tmp_path: Path) -> None:
+    StateStore(tmp_path).close()
+    fill(tmp_path / "spool", 5, devices=1)
+    erased = forget(tmp_path, "gone", "ds/v1")
+    cleared = [("gone/meta", b""), ("gone/raw", b"new"), ("d1/meta", b""), ("gone/status", b"")]
+    writer = SpoolWriter(tmp_path / "spool")
+    writer.append([Arrival(9, f"ds/v1/{name}", "", payload) for name, payload in cleared])
+    writer.close()
+    done = finish(tmp_path, erased, "gone", "ds/v1")
+    assert [topic for _, topic in rows_of(tmp_path / "spool")[5:]] == ["ds/v1/gone/raw", "ds/v1/d1/meta"]
+    before = {place: erased.receipt.get(place, 0) for place in done.receipt}
+    assert sum(done.receipt[place] - before[place] for place in done.receipt) == 2
+    assert done.server is None, "no server runs"
 
 
 def test_what_the_server_still_holds_of_an_erased_device_is_not_written(tmp_path: Path) -> None:

@@ -25,6 +25,13 @@ def test_the_server_has_topics_that_no_device_can_have() -> None:
             TOPICS.parse(topic)
 
 
+def test_only_the_server_s_probe_and_doctor_s_topics_are_tests() -> None:
+    assert TOPICS.is_test(TOPICS.reading_probe)
+    assert TOPICS.is_test("ds/v1/doctor-1/raw")
+    for topic in ("ds/v1/watch/raw", "ds/v1/-/raw", "ds/v1/$server/status", "ds/v0/x/raw", "ds/v2/x/raw"):
+        assert not TOPICS.is_test(topic)
+
+
 def test_filters_match_every_device() -> None:
     assert TOPICS.all_of(Kind.RAW) == "ds/v1/+/raw"
     assert Topics("home").all_of(Kind.LABEL) == "home/+/label"

@@ -223,13 +223,13 @@ class TestViews:
         state.take(LabelSeen(label(0, device="good"), retained=False))
         state.take(ProblemSeen("bad", PROBLEM))
         text = self.drawn(state)
-        row = next(line for line in text.splitlines() if line.startswith("bad"))
+        row = next(line for line in text.splitlines() if line.startswith("│bad"))
         assert "no label" in row
-        assert "bad has no labels: it says 50 Hz and sends 100 Hz (3 times since " in text
+        assert "bad has a problem: it says 50 Hz and sends 100 Hz (3 times since " in text
         assert "Set fs to 100." in text
         for i in range(9):
             state.take(ProblemSeen(f"bad-{i}", PROBLEM))
-        assert "and 6 more devices without labels" in self.drawn(state, height=40)
+        assert "and 6 more devices with a problem" in self.drawn(state, height=40)
 
     @pytest.mark.parametrize("width", [60, 80, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
@@ -260,9 +260,9 @@ class TestViews:
         assert line.endswith("(last known)")
         said = err.getvalue().splitlines()
         assert len(said) == 5
-        assert said[2].startswith("d2 has no labels: it says 50 Hz and sends 100 Hz (3 times since ")
+        assert said[2].startswith("d2 has a problem: it says 50 Hz and sends 100 Hz (3 times since ")
         assert said[3:] == [
-            "d2 has labels again",
+            "d2 has no problem any more",
             "server has been silent for 20 s; what is shown is the last known",
         ]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from disc_stream.errors import StreamMismatchError
 from disc_stream.stream.problems import ProblemBook
@@ -89,8 +90,9 @@ def test_a_restart_is_believed_at_once_after_silence_and_with_the_second_batch_o
     assert boots.count(2) == 2 * N // SPEC.hop, "nothing of its first batch is lost"
 
 
-def test_a_boot_that_sends_one_batch_and_falls_silent_is_believed_in_the_end() -> None:
-    stream = Stream().send(second(0), second(1), second(0, boot=2))
+@pytest.mark.parametrize("after_s", [1.0, 0.0])
+def test_a_boot_that_sends_one_batch_and_falls_silent_is_believed_in_the_end(after_s: float) -> None:
+    stream = Stream().send(second(0), second(1)).send(second(0, boot=2), every_s=after_s)
     assert len(stream.wait(4).found) == 2 * N // SPEC.hop
     assert stream.wait(2).found[-1].boot == 2
 
@@ -120,6 +122,8 @@ def test_a_boot_that_was_left_is_returned_to_with_its_numbers() -> None:
     assert [one.boot for one in stream.found][-1] == 1
     windows = [one.window for one in stream.found if one.boot == 1]
     assert windows == list(range(len(windows))), "window numbers are never given twice"
+    segments = [(one.boot, one.segment) for one in stream.found]
+    assert [one for one, _ in groupby(segments)] == [(1, 0), (9, 1), (1, 2)], "nor are those of stretches"
     assert covered([one for one in stream.found if one.boot == 1])[-1] >= 8 * N
     assert stream.send(second(1)).sessions.counts.duplicates == 1
 
@@ -161,6 +165,13 @@ def test_numbers_that_do_not_count_batches_are_told_and_times_order_the_batches(
     assert starts[-1] >= 11 * N
     before = len(stream.found)
     assert len(stream.send(second(11, seq=number(11))).found) == before, "a repetition is known by its time"
+
+
+def test_batches_that_change_places_wait_for_one_another_and_are_counted() -> None:
+    stream = Stream().send(*(second(n) for n in (0, 2, 3, 1, 5, 4)))
+    assert covered(stream.found) == [n * SPEC.hop for n in range(len(stream.found))]
+    counts = stream.sessions.counts
+    assert (counts.reordered, counts.missing, counts.late) == (3, 0, 0)
 
 
 def test_lost_batches_do_not_make_numbers_unusable() -> None:
@@ -246,6 +257,16 @@ def test_a_device_whose_batches_never_make_a_window_is_told_why() -> None:
     stream.send(*(second(200 + n, seq=60 + n) for n in range(3)))
     assert stream.found
     assert stream.problem is None
+
+
+@pytest.mark.parametrize(("samples", "batches"), [(1, 16), (2, 8), (3, 8)])
+def test_it_is_told_after_eight_batches_and_the_samples_of_four_windows(samples: int, batches: int) -> None:
+    short = [
+        make_batch("watch", n, np.zeros((samples, 3), dtype=np.float32), start=n * 100) for n in range(16)
+    ]
+    stream = Stream().send(*short[: batches - 1], every_s=2.0)
+    assert stream.problem is None
+    assert stream.send(short[batches - 1], every_s=2.0).problem == "no-window"
 
 
 def test_small_batches_are_no_problem() -> None:

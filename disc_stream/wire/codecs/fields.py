@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -51,7 +52,7 @@ ABSENT: Any = object()
 """Stands in ``Fields`` for a field that the message does not have."""
 
 
-class Fields(NamedTuple):
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """What a decoder found: of any type and size, but for the channels and the samples' type.
 
     Args:
@@ -79,7 +80,7 @@ def build_batch(fields: Fields, device: str, meta: DeviceMeta | None) -> SampleB
     Raises:
         PayloadError: naming the first thing that is wrong.
     """
-    boot, seq, t0_us, fs, described, samples, fs_is_float32 = fields
+    boot, seq, t0_us, fs, described = fields.boot, fields.seq, fields.t0, fields.fs, fields.channels
     if not (
         type(boot) is type(seq) is type(t0_us) is int
         and 0 <= boot <= MAX_UINT32
@@ -95,11 +96,11 @@ def build_batch(fields: Fields, device: str, meta: DeviceMeta | None) -> SampleB
         channels = described
     elif meta is not None:
         channels = meta.channels
-        if fs_is_float32 and fs != meta.fs and np.float32(meta.fs) == fs:
+        if fields.fs_is_float32 and fs != meta.fs and np.float32(meta.fs) == fs:
             fs = meta.fs
     else:
         raise PayloadError("no-meta", "the message describes no channels and the device has sent no meta")
-    samples = _rows(samples, len(channels), from_meta=described is None)
+    samples = _rows(fields.samples, len(channels), from_meta=described is None)
     check_samples(samples)
     return SampleBatch(device, boot, seq, t0_us, fs, channels, samples)
 

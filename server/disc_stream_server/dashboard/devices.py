@@ -70,7 +70,7 @@ class DeviceTable:
         self._erased: deque[str] = deque()
         self._order: list[tuple[SortKey, str]] = []
         self.problems: dict[str, Problem] = {}
-        """Devices that have no labels for a known reason."""
+        """Devices that have no labels, or worse ones, for a known reason."""
         self.labels = 0
         """Labels since the start."""
 
@@ -100,7 +100,7 @@ class DeviceTable:
         row.windows += 1  # last: what it counts is there
 
     def problem(self, device: str, problem: Problem | None) -> None:
-        """Why a device has no labels; None: it has them again."""
+        """Why a device has no labels, or worse ones; None: that is over."""
         if problem is None:
             self.problems.pop(device, None)
         elif device in self._rows or self._add(device) is not None:

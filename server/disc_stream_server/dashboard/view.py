@@ -24,7 +24,7 @@ class Query:
 
     Args:
         words: in lower case; all must be in the device's id, its label's name or its problem.
-        unlabelled: only devices that have no labels for a known reason.
+        unlabelled: only devices that have no labels, or worse ones, for a known reason.
     """
 
     words: tuple[str, ...] = ()

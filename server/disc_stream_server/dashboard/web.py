@@ -149,7 +149,7 @@ class _Api:
 
 
 def _query(request: Request) -> Query:
-    """``filter``: words separated by spaces; ``unlabelled=1``: only devices without labels."""
+    """``filter``: words separated by spaces; ``unlabelled=1``: only devices with a problem."""
     asked = request.query_params
     return Query.parse(asked.get("filter", ""), unlabelled=asked.get("unlabelled") == "1")
 

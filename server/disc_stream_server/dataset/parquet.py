@@ -27,7 +27,7 @@ from disc_stream.data.parquet import (
 from disc_stream.errors import StorageError
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream_server.dataset.replay import LabelledWindow
-from disc_stream_server.storage.state import BRIDGED, DEFERRED
+from disc_stream_server.storage.records import BRIDGED, DEFERRED
 
 _ROWS = 4_096  # windows per file
 

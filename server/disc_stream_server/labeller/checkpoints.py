@@ -17,12 +17,15 @@ from disc_stream.errors import StateDamagedError, StorageError
 from disc_stream.stream.values import Labelled
 from disc_stream_server.intake import size_of
 from disc_stream_server.labeller.lane import LaneStream
+from disc_stream_server.labeller.pending import PendingLabels
+from disc_stream_server.memory import give_back_memory
 from disc_stream_server.outbox import Outbox
-from disc_stream_server.storage.state import BRIDGED, DEFERRED, Commit, DeadLetter, StateStore, StoredLabel
+from disc_stream_server.storage.state import Commit, DeadLetter, StateStore
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_MANY_STATES = 2_000  # of one checkpoint, from which on the memory that it took is given back to the system
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Checkpoints:
     ) -> None:
         self._store, self._outbox, self._source = store, outbox, source
         self._interval_s, self._clock = interval_s, clock
-        self._labels: list[StoredLabel] = []
+        self._labels, self._taken_labels = PendingLabels(), PendingLabels()
         self._letters: list[DeadLetter] = []
         self._letter_bytes = self._taken_letter_bytes = 0
         self._taken: Commit | None = None
@@ -86,7 +89,7 @@ class Checkpoints:
     @property
     def backlog(self) -> int:
         """Labels that wait to be written."""
-        return len(self._labels) + (0 if self._taken is None else len(self._taken.labels))
+        return len(self._labels) + len(self._taken_labels)
 
     @property
     def letter_bytes(self) -> int:
@@ -101,7 +104,7 @@ class Checkpoints:
 
     def add(self, labelled: Iterable[Labelled]) -> None:
         """Labels that were published."""
-        self._labels += [stored_label(one) for one in labelled]
+        self._labels.add(labelled)
 
     def add_letters(self, letters: Iterable[DeadLetter]) -> None:
         """Messages and windows that could not be used."""
@@ -121,23 +124,26 @@ class Checkpoints:
         if self._taken is None and (now or self._clock.monotonic() >= self._due):
             self._take()
         if self._taken is not None and self._outbox.confirmed(self._barrier):
+            is_large = self._taken.n_states >= _MANY_STATES
             self._write(self._taken)
+            if is_large and not self.is_on_its_way:
+                give_back_memory()  # or what lives long is scattered over the room that the states have left
         live = self._source.lanes()[0]
         return self._taken is None and self.position == live.position and not self._labels
 
     def forget(self, device: str) -> None:
         """Leave a device out of what is still to be written."""
-        self._labels = [label for label in self._labels if label.device != device]
+        for labels in (self._labels, self._taken_labels):
+            labels.forget(device)
         self._letters = [letter for letter in self._letters if letter.device != device]
         if self._taken is not None:
-            self._taken.labels[:] = [label for label in self._taken.labels if label.device != device]
             self._taken.dead_letters[:] = [one for one in self._taken.dead_letters if one.device != device]
             for lane in self._taken.lanes:
                 for states in lane.parts.values():
                     states.pop(device, None)
 
     def _take(self) -> None:
-        labels, self._labels = self._labels, []
+        self._taken_labels, self._labels = self._labels, PendingLabels()
         letters, self._letters = self._letters, []
         change = self._source.take_change()
         lanes = self._source.lanes()
@@ -145,7 +151,7 @@ class Checkpoints:
         for lane in lanes:
             letters += lane.intake.take_dead_letters()
         self._taken = Commit(
-            [lane.capture() for lane in lanes], labels, letters,
+            [lane.capture() for lane in lanes], self._taken_labels, letters,
             change.opens, change.closes, change.ended, change.windows, change.facts,
         )  # fmt: skip
         self._barrier = self._outbox.barrier
@@ -171,19 +177,7 @@ class Checkpoints:
             if lane.number in states:
                 lane.committed(states[lane.number])
         self.position, self._taken = taken.lanes[0].position, None
+        self._taken_labels = PendingLabels()
         self._taken_letter_bytes = 0
         self.written += 1
         self._due = self._clock.monotonic() + self._interval_s
-
-
-def stored_label(one: Labelled) -> StoredLabel:
-    """A label as it is kept."""
-    label = one.label
-    return StoredLabel(
-        position=one.ready.position, device=label.device, boot=label.boot, window=label.window,
-        t0_us=label.t0_us, t1_us=label.t1_us, t0_unix_us=label.t0_unix_us, label=label.best.label,
-        name=label.best.name, confidence=label.best.confidence, smoothed=label.smoothed.label,
-        smoothed_confidence=label.smoothed.confidence, q=one.q.astype("<f4").tobytes(),
-        distance=label.distance, novelty=label.novelty, model=label.model,
-        flags=DEFERRED * label.deferred + BRIDGED * label.bridged, labelled_us=label.published_us,
-    )  # fmt: skip

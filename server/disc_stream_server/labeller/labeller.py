@@ -189,7 +189,7 @@ class Labeller:
         self.counts.windows += len(ready)
         if self.deferral.is_active:
             self.deferral.count(len(ready))
-        else:
+        elif ready and (live.waiting or not self._fits(ready) or not self._label(live, ready)):
             live.waiting.add(ready)
         return True
 
@@ -213,17 +213,28 @@ class Labeller:
     # -- labels -----------------------------------------------------------------------------------------
 
     def _label_waiting(self, lane: LaneStream, *, deferred: bool = False) -> bool:
-        """Label the windows whose turn it is; whether there were any that could be labelled.
-
-        If the encoder does not work they wait.
-        """
-        room = max(_AHEAD, _AHEAD_EACH * lane.waiting.devices) - self._outbox.unconfirmed
-        chosen = lane.waiting.choose(min(self._pace.windows, room), self._settings.options.max_batch)
-        if not chosen:
+        """Label the windows whose turn it is; whether there were any that could be labelled."""
+        quantum = min(self._pace.windows, self._room(lane.waiting.devices))
+        chosen = lane.waiting.choose(quantum, self._settings.options.max_batch)
+        if not chosen or not self._label(lane, chosen, deferred=deferred):
             return False
+        lane.waiting.done(chosen)
+        return True
+
+    def _fits(self, ready: Sequence[ReadyInput]) -> bool:
+        """Whether windows can be labelled at once: then they need no queue, in which most would be alone."""
+        most = min(self._pace.windows, self._settings.options.max_batch)
+        return len(ready) <= most and len(ready) <= self._room(len({one.device for one in ready}))
+
+    def _room(self, devices: int) -> int:
+        """Labels that may be handed to the broker's connection now."""
+        return max(_AHEAD, _AHEAD_EACH * devices) - self._outbox.unconfirmed
+
+    def _label(self, lane: LaneStream, windows: Sequence[ReadyInput], *, deferred: bool = False) -> bool:
+        """Label windows; False if the encoder does not work: they wait then."""
         began = self._clock.monotonic()
         try:
-            self._send(lane, chosen, deferred=deferred)
+            self._send(lane, windows, deferred=deferred)
         except EncoderUnavailableError as error:
             if not self.encoder_fault:
                 log.error(  # noqa: TRY400 - the reason is one line
@@ -232,8 +243,7 @@ class Labeller:
             self.encoder_fault = error.message
             self._retry_at = self._clock.monotonic() + _RETRY_S
             return False
-        lane.waiting.done(chosen)
-        self._pace.took(len(chosen), self._clock.monotonic() - began)
+        self._pace.took(len(windows), self._clock.monotonic() - began)
         if self.encoder_fault:
             log.warning("the encoder works again: labelling goes on")
             self.encoder_fault = ""

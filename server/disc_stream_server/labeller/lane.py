@@ -171,7 +171,7 @@ class LaneStream:
 
     def follow(self, assigned: Assigned) -> Followed:
         """What is said of encoded windows by what came before them; once for each window."""
-        not_worn = self.wear.not_worn(assigned.ready)
+        not_worn = self.wear.not_worn(assigned.ready, assigned.samples)
         if self._adaptation is not None:
             assigned = self._adaptation.adapt(assigned, not_worn)
         return Followed(assigned, self.smoother.smooth(assigned.ready, assigned.q), not_worn)

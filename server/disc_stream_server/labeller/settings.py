@@ -27,9 +27,9 @@ class LabelRoom:
         letter_bytes: of dead letters that wait for a checkpoint.
     """
 
-    unconfirmed: int = 20_000
-    unwritten: int = 100_000
-    letter_bytes: int = 16 * 2**20
+    unconfirmed: int
+    unwritten: int
+    letter_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class LabellerSettings:
         options: how windows are labelled.
         overload: when windows are deferred.
         checkpoint_s: between two checkpoints.
-        rows: rows read at once; the labels do not depend on it.
         room: what may wait to leave it.
+        rows: rows read at once; the labels do not depend on it.
     """
 
     lanes: LaneSettings
     options: LabelOptions
     overload: OverloadRules
     checkpoint_s: float
+    room: LabelRoom
     rows: int = ROWS
-    room: LabelRoom = LabelRoom()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from disc_stream.clock import Clock
 from disc_stream.errors import SpoolFullError, StorageError
 from disc_stream.wire.mqtt import Message
@@ -42,6 +44,7 @@ _FEED_S = 0.1  # between two looks into the overflow queue
 _SOON_S = 0.01  # the same where the last one has not found the end
 _LITTLE_BYTES, _PAUSE_S = 2**16, 0.001  # after a burst of no more, reading pauses
 _AHEAD_BYTES = 2**22  # of messages that are read while others are on their way to the disk
+_LATELY_S = 60.0  # what clears the topics of an erased device comes within that
 _UNSAFE_BYTES = 2**23  # of messages of QoS 0 that wait to be committed; further ones are turned away
 
 
@@ -104,6 +107,7 @@ class Committer:
         self.limited: dict[str, dict[str, int]] = {}
         """Devices that exceed what they may, for the status."""
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._erased_at: dict[str, float] = {}  # monotonic time, of those erased lately
         self.failure: StorageError | None = None
         """Why it had to end."""
         self.ended = threading.Event()
@@ -152,7 +156,7 @@ class Committer:
         self._burst_bytes += len(message.payload) + message.dropped
         most = self._settings.max_payload_bytes + 1  # enough to see that it is too large
         if len(message.payload) > most:
-            message = message._replace(payload=message.payload[:most])
+            message = replace(message, payload=message.payload[:most])
         with self._lock:
             if not self._arrived:
                 self._since = time.monotonic()
@@ -260,6 +264,8 @@ class Committer:
                 self.limiter.refuse(device)
                 self.counts.over_quota += 1
                 continue
+            if self._erased_at and self._is_of_erased(device, size):
+                continue
             if not size and (not is_device(device) or topic.endswith(_RAW) or self._topics.is_test(topic)):
                 self.counts.empty += topic.endswith(_RAW) and not self._topics.is_test(topic)
                 continue  # a test; or a retained message was removed that was never used
@@ -273,6 +279,13 @@ class Committer:
             else:
                 self.counts.over_quota += 1
         return group
+
+    def _is_of_erased(self, device: str, size: int) -> bool:
+        """Whether a message only clears what was retained of a device that was erased just now."""
+        if size:  # it is there again
+            self._erased_at.pop(device, None)
+            return False
+        return device in self._erased_at
 
     def _device_of(self, topic: str) -> str:
         """Whose limits a message counts for; the topic need not be of our grammar."""
@@ -334,8 +347,12 @@ class Committer:
         return True
 
     def _drop_erased(self) -> None:
+        if self._erased_at:
+            since = time.monotonic() - _LATELY_S
+            self._erased_at = {name: at for name, at in self._erased_at.items() if at > since}
         while not self._erased.empty():
             device = self._erased.get()
+            self._erased_at[device] = time.monotonic()
             self.limiter.forget(device)
             self.overflow.devices.pop(device, None)
             self._known.forget(f"{self._settings.prefix}/{device}{_META}")

@@ -7,6 +7,7 @@ for afterwards. The rate limiter only decides; it stores nothing and knows nothi
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -42,12 +43,20 @@ class DeviceLimits:
         bytes_s: bytes of payload per second.
         burst_s: after silence, as much as is allowed in so many seconds may come at once.
         waiting_bytes: what may wait of a device.
+        burst_bytes: of payload may come at once at most, whatever ``burst_s`` says.
     """
 
     messages_s: float = 200.0
     bytes_s: float = 262_144.0
     burst_s: float = 10.0
     waiting_bytes: int = 64 * 2**20
+    burst_bytes: float = math.inf
+
+    @property
+    def at_once(self) -> tuple[float, float]:
+        """Messages and bytes that may come at once after silence."""
+        messages, size = self.messages_s * self.burst_s, self.bytes_s * self.burst_s
+        return max(1.0, messages), min(size, self.burst_bytes)
 
 
 @dataclass(slots=True)
@@ -95,7 +104,7 @@ class RateLimiter:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits, self._waiting, self._now = limits, waiting, now
-        self._most = (max(1.0, limits.messages_s * limits.burst_s), limits.bytes_s * limits.burst_s)
+        self._most = limits.at_once
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._limited: OrderedDict[str, Limited] = OrderedDict()
         self._coming: dict[str, int] = {}  # bytes that will wait once the present group is stored

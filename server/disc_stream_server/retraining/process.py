@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -173,6 +174,8 @@ class RetrainProcess:
         last = next((line for line in reversed(self._words) if line.startswith("error: ")), "")
         if last:
             return last.removeprefix("error: ")
+        if code < 0:  # what it said before has nothing to do with it
+            return _by_signal(-code)
         return self._words[-1] if self._words else f"it ended with code {code}"
 
     def _read_lines(self, process: subprocess.Popen[str]) -> dict[str, Any] | None:
@@ -210,3 +213,12 @@ class RetrainProcess:
         process.terminate()
         if not self._gone.wait(self._limits.grace_s):
             process.kill()
+
+
+def _by_signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    hint = ": has the machine run out of memory?" if number == signal.SIGKILL else ""
+    return f"it was ended by {name}{hint}"

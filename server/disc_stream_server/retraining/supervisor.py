@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from disc_stream.clock import Clock
 from disc_stream.clustering.drift import DriftWatch, require_river
 from disc_stream.config import RetrainConfig, ServeConfig
 from disc_stream.errors import ConfigError, DiscStreamError, MissingExtraError
+from disc_stream.registry import Registry
+from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.retraining.decisions import DecisionLog, Last
 from disc_stream_server.retraining.evidence import Evidence
 from disc_stream_server.retraining.process import (
@@ -28,10 +32,12 @@ from disc_stream_server.retraining.process import (
     retrain_command,
 )
 from disc_stream_server.retraining.schedule import Decision, Situation, Trigger, decide
+from disc_stream_server.storage.queries import FILE, StateReader
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 30.0
+_LOOKS = 10  # at least so many in an interval of the schedule
 _OTHER_PLAN = "--discard"  # is in the remedy of the error that an unfinished retraining is another one
 _MAX_WHY = 200
 _NEEDED = {"train": ("torch", "sklearn", "scipy", "safetensors"), "export": ("onnx", "onnxscript")}
@@ -82,7 +88,7 @@ class Supervisor:
         config: with a registry, and rules for retraining.
         state: the state folder.
         clock: time.
-        look_s: seconds between two looks.
+        look_s: seconds between two looks, at most; a tenth of the interval of a quicker schedule.
         command: makes the command that retrains; that of ``disc-stream retrain`` by default.
 
     Raises:
@@ -101,7 +107,10 @@ class Supervisor:
         if config.models is None or config.retrain is None:
             raise ConfigError("there is nothing to retrain")
         self._config, self._rules = config, config.retrain
-        self._state, self._clock, self._look_s, self._command = state, clock, look_s, command
+        self._state, self._clock, self._command = state, clock, command
+        every_s = math.inf if self._rules.every_h is None else self._rules.every_h * 3600
+        self._look_s = min(look_s, every_s / _LOOKS)
+        self._models = config.models
         drift = DriftWatch() if self._rules.drift else None
         self._evidence = Evidence(state, config.models, config.prefix, self._rules.window_s, drift)
         self._log = DecisionLog(state)
@@ -247,6 +256,28 @@ class Supervisor:
         self.status = replace(self.status, phase="idle", done=0, total=0, words=words, last=outcome)
         if outcome != "interrupted":
             self._evidence.begin_anew()
+            self._prune()
+
+    def _prune(self) -> None:
+        """Remove the files of old versions, or every retraining would leave some for ever.
+
+        Those that labels of this server still refer to stay; retention makes these fewer.
+        """
+        try:
+            with Registry.open(self._models) as registry:
+                there = sum(info.pruned_us is None for info in registry.versions())
+                if there > self._rules.keep_versions:
+                    for info in registry.prune(self._rules.keep_versions, self._referenced()):
+                        log.info("the files of version %d (%s) were removed", info.number, info.version)
+        except DiscStreamError as error:  # the next retraining tries again
+            log.warning("old versions cannot be removed: %s", error)
+
+    def _referenced(self) -> set[str]:
+        """Versions of the labels that are kept, and the one that labels next."""
+        if not (self._state / FILE).exists():
+            return set()
+        with closing(StateReader(self._state)) as store:
+            return store.models() | {serving_version(store)}
 
 
 def outcome_of(ended: Ended) -> dict[str, Any]:

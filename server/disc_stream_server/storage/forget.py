@@ -145,11 +145,22 @@ def finish(state: Path, erased: Erased, device: str, prefix: str) -> Erased:
     else:
         told = _await_server(state / FILE, device)
     spool, receipt = state / "spool", dict(erased.receipt)
-    for first in list_segments(spool) if spool.is_dir() else ():
-        removed = _forget_messages(segment_path(spool, first), f"{prefix}/{device}/", only_empty=True)
-        name = f"spool/{segment_path(spool, first).name}"
-        receipt[name] = receipt.get(name, 0) + removed
+    if spool.is_dir():
+        _forget_empty(spool, device, f"{prefix}/{device}/", receipt)
     return replace(erased, receipt=receipt, server=told)
+
+
+def _forget_empty(spool: Path, device: str, topics: str, receipt: dict[str, int]) -> None:
+    """Remove empty messages of a device, also those that wait: they move from there into the newest file."""
+    found = True
+    while found:
+        counts = {f"spool/{WAITING}": _forget_waiting(spool / WAITING, device, topics, only_empty=True)}
+        for first in list_segments(spool):
+            path = segment_path(spool, first)
+            counts[f"spool/{path.name}"] = _forget_messages(path, topics, only_empty=True)
+        found = counts[f"spool/{WAITING}"] > 0
+        for name, count in counts.items():
+            receipt[name] = receipt.get(name, 0) + count
 
 
 def _await_server(path: Path, device: str) -> bool:
@@ -188,14 +199,17 @@ def _forget_spool(spool: Path, topics: str, receipt: dict[str, int]) -> int:
     return upto
 
 
-def _forget_waiting(path: Path, device: str, topics: str) -> int:
+def _forget_waiting(path: Path, device: str, topics: str, *, only_empty: bool = False) -> int:
     if not path.exists():
         return 0
+    longest = 0 if only_empty else 2**62
     with _opened(path) as connection:
         removed = connection.execute(
-            "DELETE FROM waiting WHERE device = ? OR substr(topic, 1, ?) = ?", (device, len(topics), topics)
+            "DELETE FROM waiting WHERE (device = ? OR substr(topic, 1, ?) = ?) AND length(payload) <= ?",
+            (device, len(topics), topics, longest),
         ).rowcount
-        _scrub(connection, path)
+        if removed or not only_empty:
+            _scrub(connection, path)
     return removed
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+DEFERRED, BRIDGED = 1, 2
+"""Flags of a label."""
 
 
 class StoredLabel(NamedTuple):
@@ -83,6 +87,14 @@ class Lane:
     position: int
 
 
+class Labels(Protocol):
+    """Labels to be written, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[StoredLabel]: ...
+
+
 @dataclass(slots=True)
 class Commit:
     """One checkpoint.
@@ -99,10 +111,15 @@ class Commit:
     """
 
     lanes: list[LaneState]
-    labels: list[StoredLabel] = field(default_factory=list)
+    labels: Labels = ()
     dead_letters: list[DeadLetter] = field(default_factory=list)
     opens: int | None = None
     closes: int | None = None
     ended: list[int] = field(default_factory=list)
     windows: dict[int, int] = field(default_factory=dict)
     facts: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def n_states(self) -> int:
+        """States of devices in all lanes and parts."""
+        return sum(len(states) for lane in self.lanes for states in lane.parts.values())

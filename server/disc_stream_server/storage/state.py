@@ -36,7 +36,6 @@ __all__ = ["FILE", "Commit", "DeadLetter", "Lane", "LaneState", "StateStore", "S
 
 log = logging.getLogger(__name__)
 
-DEFERRED, BRIDGED = 1, 2
 """Flags of a stored label."""
 MAX_DEAD_LETTERS = 100_000
 MAX_DEAD_BYTES = 256 * 2**20
@@ -182,7 +181,7 @@ class StateStore(StateQueries):
         many("UPDATE lanes SET windows = ? WHERE lane = ?", counts)
         for table in ("lanes", "progress", "parts"):
             many(f"DELETE FROM {table} WHERE lane = ?", [(lane,) for lane in commit.ended])  # noqa: S608 - names of this file
-        many(_LABEL, [one for one in commit.labels if not is_erased(one.device, one.position)])
+        many(_LABEL, (one for one in commit.labels if not is_erased(one.device, one.position)))
         letters = [one for one in commit.dead_letters if not is_erased(one.device, one.position)]
         many(_DEAD, map(_dead_values, letters))
         many("INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in commit.facts.items() if item[1]])
