@@ -9,6 +9,7 @@ from typing import Any
 from disc_stream.benchmarks.continuity_cells import ContinuityCell
 from disc_stream.benchmarks.continuity_measures import Step, least_of, mean_of
 from disc_stream.training.files import replace_file
+from disc_stream.training.recipes import get_recipe
 
 _HEAD = """# Continuity: what keeps its meaning when a model is retrained
 
@@ -41,7 +42,7 @@ def summary(cell: ContinuityCell) -> dict[str, Any]:
         "method": cell.method,
         "start": cell.start,
         "seed": cell.seed,
-        "warm_rate": cell.config["schedule"].get("warm_settings", {}).get("learning_rate"),
+        "warm_rate": _warm_rate(cell),
         "held_back": cell.held_back or None,
         "grow": bool(cell.config.get("grow")),
         "fresh": sum(step.fresh for step in steps),
@@ -64,6 +65,14 @@ def summary(cell: ContinuityCell) -> dict[str, Any]:
     if cell.held_back:
         facts["appeared"] = _appearance(steps)
     return facts
+
+
+def _warm_rate(cell: ContinuityCell) -> float | None:
+    """Learning rate of the retrainings, where they have one."""
+    if not get_recipe(cell.method).presets:
+        return None
+    rate: float | None = cell.config["schedule"].get("warm_settings", {}).get("learning_rate")
+    return rate
 
 
 def _appearance(steps: Sequence[Step]) -> dict[str, Any]:
