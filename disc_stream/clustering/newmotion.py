@@ -222,7 +222,7 @@ def find_new_motion(
         rule: None for the usual one.
 
     Returns:
-        No group where fewer than two devices are known: nobody can say then how devices differ.
+        No group where fewer than three devices are known: nobody can say then how pairs of them differ.
     """
     rule = rule or NewMotionRule()
     n, k = len(features), rule.neighbours
@@ -308,9 +308,12 @@ def _squared(x: npt.NDArray[np.floating], y: npt.NDArray[np.floating]) -> Floats
 
 
 def _by_row(values: Floats, rows: IntArray, wanted: IntArray, level: float) -> Floats:
-    """A quantile of the values of each window's row, (n,); of all values where a row has too few."""
+    """A quantile of the values of each window's row, (n,); of all values where a row has too few.
+
+    Infinite, so that nothing is beyond it, where there are none at all.
+    """
     there = np.isfinite(values)
-    common = float(np.quantile(values[there], level))
+    common = float(np.quantile(values[there], level)) if there.any() else np.inf
     table = np.full(1 + int(max(rows.max(), wanted.max())), common)
     for row in np.unique(rows):
         mine = values[there & (rows == row)]

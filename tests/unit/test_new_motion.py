@@ -101,13 +101,30 @@ def test_what_a_device_did_before_is_known_though_no_other_did_it() -> None:
     assert look(both, known).groups == ()
 
 
-def test_with_one_known_device_nothing_is_said() -> None:
+def test_with_one_known_device_all_is_near() -> None:
     known = KnownMotion(*windows_of(range(1), OLD))
     now = windows_of(range(1, 4), {0: at(f5=7.0)})
-    found = look(now, known)
-    assert found.groups == ()
-    assert found.near.all()
+    assert look(now, known).near.all()
     assert near_to(known, *now[:2]).all()
+
+
+@pytest.mark.parametrize("n_known", [1, 2])
+def test_with_one_or_two_known_devices_nothing_is_said(n_known: int) -> None:
+    known = KnownMotion(*windows_of(range(n_known), OLD))
+    now = windows_of(range(n_known + 3), OLD | {2: at(f5=7.0)})
+    assert find_new_motion(now[0], np.minimum(now[1], 1), now[2], known).groups == ()
+
+
+@pytest.mark.parametrize("n_known", [1, 2])
+@pytest.mark.parametrize("n_now", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 4, 40])
+def test_the_smallest_fleets_and_samples_are_no_error(n_known: int, n_now: int, n: int) -> None:
+    known = KnownMotion(*windows_of(range(n_known), OLD, n))
+    now = windows_of(range(n_now), OLD, n, seed=1)
+    found = find_new_motion(*now, known)
+    assert found.groups == ()
+    assert len(found.near) == len(found.surplus) == len(now[0])
+    assert near_to(known, now[0], now[1]).shape == (len(now[0]),)
 
 
 def test_a_sample_keeps_every_cluster_of_every_device_and_nothing_twice() -> None:
