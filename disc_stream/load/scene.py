@@ -76,11 +76,7 @@ class LabelListener:
         self._step_us, self._hop_us = load.samples * 1e6 / load.fs, WINDOW.hop * 1e6 / load.fs
         self.heard = Heard()
         self._changed = threading.Condition()
-        name = f"{prefix.replace('/', '-')}-listener"
-        self.link = MqttLink(Broker.parse(broker), name, LinkListener(on_message=self._take))
-        self.link.subscribe(f"{prefix}/+/label")
-        self.link.subscribe(f"{prefix}/$server/model")
-        self.link.connect()
+        self.link = hear(broker, prefix, self._take)
 
     def _take(self, message: Message) -> None:
         now_us = time.time_ns() // 1000
@@ -189,6 +185,16 @@ def _trivial(folder: Path, load: Load) -> list[Path]:
     for path, places in zip(paths, (centroids, centroids[::-1].copy()), strict=True):
         write_mean_bundle(path, path.name, InputSpec(CHANNELS, load.fs, WINDOW), places, clusters)
     return paths
+
+
+def hear(broker: str, prefix: str, on_message: Callable[[Message], None]) -> MqttLink:
+    """A connection that hears all labels, and which model serves."""
+    name = f"{prefix.replace('/', '-')}-listener"
+    link = MqttLink(Broker.parse(broker), name, LinkListener(on_message=on_message))
+    link.subscribe(f"{prefix}/+/label")
+    link.subscribe(f"{prefix}/$server/model")
+    link.connect()
+    return link
 
 
 def quantiles(ms: list[float]) -> dict[str, float]:

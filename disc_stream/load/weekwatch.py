@@ -14,13 +14,13 @@ from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.model import Model
 from disc_stream.data.synthetic import LABEL_NAMES
 from disc_stream.data.types import UNLABELLED
+from disc_stream.load.scene import hear
 from disc_stream.load.weekfleet import FS, BurstSource, DayStream
 from disc_stream.registry import Author, Cluster, Registry
 from disc_stream.stream.pipeline import Pipeline
 from disc_stream.types import NOT_WORN, UNKNOWN, WindowSpec
-from disc_stream.wire.broker import Broker
 from disc_stream.wire.label import decode_label
-from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
+from disc_stream.wire.mqtt import Message
 from disc_stream_server.janitor import SPOOL
 from disc_stream_server.storage.forget import DECISIONS, RETRAINING
 
@@ -58,11 +58,7 @@ class DayListener:
         self.serving = ""
         """Version that the server says it serves."""
         self._lock = threading.Lock()
-        name = f"{prefix.replace('/', '-')}-listener"
-        self.link = MqttLink(Broker.parse(broker), name, LinkListener(on_message=self._take))
-        self.link.subscribe(f"{prefix}/+/label")
-        self.link.subscribe(f"{prefix}/$server/model")
-        self.link.connect()
+        self.link = hear(broker, prefix, self._take)
 
     def _take(self, message: Message) -> None:
         if message.topic.endswith("/$server/model"):

@@ -154,7 +154,7 @@ def _with_centroid(
     offset = offset_of(z, old, centroid, group, known)
     idle = np.flatnonzero(
         ~project.any(0) & (shift == 0.0)
-    )  # there centroids have their shares (Discriminant)
+    )  # where centroids have their shares (Discriminant)
     if offset is None or (offset > 0.0 and not len(idle)):
         return None
     if len(idle):
