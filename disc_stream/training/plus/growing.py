@@ -152,9 +152,8 @@ def _with_centroid(
     z = x @ project + shift
     centroid = z[group].mean(0)
     offset = offset_of(z, old, centroid, group, known)
-    idle = np.flatnonzero(
-        ~project.any(0) & (shift == 0.0)
-    )  # where centroids have their shares (Discriminant)
+    # A coordinate that is 0 for every window: centroids have their clusters' shares there (Discriminant).
+    idle = np.flatnonzero(~project.any(0) & (shift == 0.0))
     if offset is None or (offset > 0.0 and not len(idle)):
         return None
     if len(idle):
