@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from disc_stream.artifacts.agreement import Differences, radius
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.manifest import ParityInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded, OnnxEncoder
@@ -108,46 +108,6 @@ def compare(
     )
 
 
-def radius(expected: Encoded) -> float:
-    """The median of the windows' distances to their nearest centroid.
-
-    Where most windows lie on their centroids, a hundredth of the median distance to the middle of them all.
-    """
-    middle = np.median(expected.embedding, axis=0)
-    spread = float(np.median(np.linalg.norm(expected.embedding - middle, axis=1)))
-    own = math.sqrt(float(np.median(expected.distance.min(axis=1))))
-    return max(own, 0.01 * spread, float(np.finfo(np.float32).tiny))
-
-
-@dataclass(frozen=True, slots=True)
-class _Differences:
-    """How two answers about B windows differ, each (B,): as it is judged, and in figures for people."""
-
-    judged: dict[str, Float32Array]
-    shown: dict[str, Float32Array]
-
-    @classmethod
-    def between(cls, got: Encoded, wanted: Encoded, unit: float) -> _Differences:
-        """With distances in ``unit``s."""
-        far, other = (np.sqrt(np.maximum(one.distance, 0.0)) for one in (wanted, got))
-        own = np.maximum(far.min(axis=1), unit)
-        moved = got.embedding - wanted.embedding
-        q = np.abs(got.q - wanted.q).max(axis=1)
-        floor = np.maximum(wanted.distance, 0.01 * unit**2)
-        return cls(
-            {
-                "embedding": np.linalg.norm(moved, axis=1) / own,
-                "q": q,
-                "distance": (np.abs(other - far) / np.maximum(far, unit)).max(axis=1),
-            },
-            {
-                "embedding": np.abs(moved).max(axis=1),
-                "q": q,
-                "distance": (np.abs(got.distance - wanted.distance) / floor).max(axis=1),
-            },
-        )
-
-
 class _Judge:
     """Compares a graph's answers with a network's, and explains a difference that is too large.
 
@@ -193,7 +153,7 @@ class _Judge:
         Raises:
             ParityError: naming the output, the worst window, the figures and what to do.
         """
-        found = _Differences.between(got, wanted, self.unit)
+        found = Differences.between(got, wanted, self.unit)
         for name in OUTPUTS:
             difference, limit = found.judged[name], self.limits[name] + (rounding or {}).get(name, 0.0)
             self.worst[name] = max(self.worst[name], float(found.shown[name].max()))
@@ -213,17 +173,17 @@ class _Judge:
         exact = run_torch(self.net, x, torch.float64)
         answers = (run_torch(self.net, x), self.encoder.encode(x))
         torch_off, graph_off = (
-            float(_Differences.between(one, exact, self.unit).judged[name][0]) for one in answers
+            float(Differences.between(one, exact, self.unit).judged[name][0]) for one in answers
         )
         figures = f"by double precision torch is off by {torch_off:.1e}, the graph by {graph_off:.1e}"
         if not graph_off <= ROUNDING * torch_off:  # NaN is not
             return f"The graph is wrong: {figures}", _VERSIONS
         hardest = self.channels[_hardest_channel(self.net, x)]
         others = ",".join(channel for channel in self.channels if channel != hardest)
+        leave_out = f"train again without it (--channels {others or '…'})"
         return (
             f"float32 is not enough for this network, most of all for channel {hardest!r}: {figures}",
-            f"Nothing was written; train again without it (--channels {others or '…'}), "
-            + "or record it from an origin near its usual values",
+            f"Nothing was written; {leave_out}, or record it from an origin near its usual values",
         )
 
 
@@ -257,7 +217,7 @@ def _compare_probe(judge: _Judge, probe: Probe) -> int:
     net, encoder = judge.net, judge.encoder
     expected, exact = run_torch(net, probe.windows), run_torch(net, probe.windows, torch.float64)
     _check_finite(expected, "the network itself", where, "Train again; the weights are damaged")
-    off = _Differences.between(expected, exact, judge.unit).judged
+    off = Differences.between(expected, exact, judge.unit).judged
     rounding = {name: ROUNDING * float(np.nan_to_num(off[name], posinf=0.0).max()) for name in OUTPUTS}
     few = probe.windows[: SMALL_BATCHES[1]]
     alone = [encoder.encode(few[at : at + 1]) for at in range(len(few))]
