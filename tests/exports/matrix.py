@@ -1,4 +1,4 @@
-"""Methods × datasets × seeds: is an exported graph as good as its network, and does it give the same labels?"""
+"""Methods × datasets × seeds: does an exported graph give the labels of its network?"""
 
 from __future__ import annotations
 

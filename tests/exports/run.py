@@ -23,6 +23,9 @@ from disc_stream.errors import InputNotFoundError, ParityError
 from tests.exports.matrix import DATASETS, METHODS, REAL_SIZE, compare_labels, export_one
 
 
+COUNTED = ("other_than_torch", "other_than_exact", "other_alone", "not_finite")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run what is missing, print every result; 1 if an export was refused or a label differs."""
     parser = argparse.ArgumentParser(prog="make exports", description=__doc__)
@@ -97,8 +100,7 @@ def text_of(found: dict[str, Any]) -> str:
     if found["refused"]:
         return f"{head}  REFUSED: {found['refused']}"
     parts = [
-        f"{kind} {one['other_than_torch']}/{one['other_than_exact']}/{one['other_alone']}/{one['not_finite']} "
-        f"{one['embedding']:.0e}"
+        f"{kind} {'/'.join(str(one[field]) for field in COUNTED)} {one['embedding']:.0e}"
         for kind, one in found["kinds"].items()
     ]
     return f"{head}  " + ", ".join(parts)
