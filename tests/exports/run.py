@@ -22,7 +22,6 @@ from disc_stream.data.types import Split
 from disc_stream.errors import InputNotFoundError, ParityError
 from tests.exports.matrix import DATASETS, METHODS, REAL_SIZE, compare_labels, export_one
 
-
 COUNTED = ("other_than_torch", "other_than_exact", "other_alone", "not_finite")
 
 
