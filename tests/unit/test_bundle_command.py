@@ -284,7 +284,7 @@ def test_models_of_other_windows_have_no_labels_in_common(
 
 def test_recordings_are_labelled_by_both(command_line: CommandLine, exported: Path, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(400, 6))
-    names = [f"{kind}_{axis} ({unit})" for kind, unit in (("acc", "g"), ("gyro", "rad/s")) for axis in "xyz"]
+    names = [f"{kind}_{axis} [{unit}]" for kind, unit in (("acc", "g"), ("gyro", "rad/s")) for axis in "xyz"]
     lines = ["t," + ",".join(names)]
     lines += [
         f"{number / 50}," + ",".join(f"{value:.4f}" for value in row) for number, row in enumerate(rows)
@@ -294,7 +294,7 @@ def test_recordings_are_labelled_by_both(command_line: CommandLine, exported: Pa
     found = facts_of(command_line("bundle", "diff", *pair, "--recording", tmp_path / "walk.csv", "--json"))[
         "recordings"
     ]
-    assert found["windows"] == 24  # (400 - 32) / 16 + 1, of which each first half is read
+    assert found["windows"] == 25  # (400 - 16) / 16 + 1: the first halves alone are read
     assert found["other_label"] == sum(move["windows"] for move in found["moves"])
     assert found["regrouped"] <= found["windows"]
 

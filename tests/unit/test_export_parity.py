@@ -97,7 +97,7 @@ def test_the_output_the_window_and_the_figure_are_named(net: nn.Module, message:
 
 def test_who_is_wrong_is_told_by_double_precision(bundle: Bundle) -> None:
     with pytest.raises(
-        ParityError, match="The graph is wrong: by double precision torch is off by 0"
+        ParityError, match=r"The graph is wrong: .* torch is off by \d.\de-07, the graph"
     ) as found:
         check(MeanNet(embedding=0.05), bundle, windows(marked=9))
     assert "deploy/pins" in (found.value.remedy or "")
@@ -116,7 +116,7 @@ def test_differences_are_told_in_radii_of_a_cluster() -> None:
     far = np.square(z).sum(1, keepdims=True)
     q = np.ones_like(far)
     one = Encoded(z, q, far)
-    assert radius(one) == pytest.approx(np.median(np.sqrt(far)))
+    assert radius(one) == pytest.approx(np.median(np.sqrt(far)), rel=1e-4)
     z[0] = 1e30  # one window far off does not make all differences small
     assert radius(Encoded(z, q, far)) < 2.0
     at = Encoded(np.zeros((4, 2), np.float32), np.ones((4, 1), np.float32), np.full((4, 1), 9.0, np.float32))
