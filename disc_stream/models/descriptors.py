@@ -30,8 +30,7 @@ from disc_stream.models.cluster import soft_labels
 # One over the floors, which are in units of a scaled channel: of variances, of powers, of deviations (so that
 # correlations of a still channel go to 0). No formula adds a floor as it is: optimisers of exported graphs
 # take a small constant for zero (onnxscript's rewriter removes sums with constants up to 1e-8), which would
-# leave log(0) for a still channel. These are whole numbers in float32, and factors: torch divides by a
-# constant by multiplying with its reciprocal, and other runtimes do not.
+# leave log(0) for a still channel. These are factors that float32 holds exactly.
 _PER_VARIANCE = 1e8
 _PER_POWER = 1e6
 _PER_DEVIATION = 1e4
