@@ -57,7 +57,9 @@ class Labeller:
         self.deferral = Deferral(around.store, self._open_backfill)
         self.live = self._open_live()
         self._at_start = (self._reader.head, self.deferral.newest)
-        self.checkpoints = Checkpoints(around.store, around.outbox, self, settings.checkpoint_s, around.clock)
+        self.checkpoints = Checkpoints(
+            around.store, around.outbox, self, settings.checkpoint_s, settings.room.unwritten, around.clock
+        )
         self.counts = LabellerCounts()
         self.switch_at = 0
         """Number of checkpoints that must be written before rows are taken again."""
