@@ -18,7 +18,8 @@ import numpy as np
 from disc_stream.wire.codecs.cbor_items import NUMBER_CODES, argument, skip
 from disc_stream.wire.codecs.fields import Fields
 
-_MOST_SHAPES, _MOST_FIELDS, _MOST_FIXED = 256, 16, 1_024  # in number; of one: fields, and bytes that are equal
+_MOST_SHAPES = 256
+_MOST_FIELDS, _MOST_FIXED = 16, 1_024  # of a shape: fields, and bytes that are equal
 _MISSES = 8  # messages of its length that do not fit, until a shape gives way to another
 
 
@@ -69,7 +70,7 @@ class Shapes:
         return None if shape is None else shape.read(payload)
 
     def learn(self, payload: bytes, fields: Fields) -> None:
-        """Remember a sound message that was read item by item, unless its length has a shape that fits others.
+        """Remember a sound message that was read item by item, unless others of its length have a shape.
 
         Args:
             payload: the message, a map of definite length.

@@ -25,8 +25,8 @@ from disc_stream_server.storage.state import Commit, DeadLetter, StateStore
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-# Nothing is labelled while one is taken or written. With many devices, or a slow disk, that is a larger part of
-# the time, so they come less often: what is labelled again after a crash grows, and nothing else.
+# Nothing is labelled while one is taken or written. With many devices, or a slow disk, that is a larger part
+# of the time, so they come less often: what is labelled again after a crash grows, and nothing else.
 _SHARE, _LONGEST = 0.05, 4  # of the time; and of the interval that was asked for
 _FULL = 0.75  # of the labels that may wait, from which on one is due
 _MANY_STATES = 2_000  # of one checkpoint, from which on the memory that it took is given back to the system

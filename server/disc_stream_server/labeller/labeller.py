@@ -175,8 +175,9 @@ class Labeller:
     def _take(self, head: int) -> bool | None:
         """Take rows if there is room for their windows; whether there were any, None to come back later."""
         live = self.live
-        if live.waiting.is_full or live.waiting.unserved >= self._settings.options.max_batch:
-            return False  # in a long backlog of many devices, rows would be taken faster than they are labelled
+        waiting = live.waiting
+        if waiting.is_full or waiting.unserved >= self._settings.options.max_batch:
+            return False  # in a backlog of many devices, rows would be taken faster than they are labelled
         self._stages.begin()
         rows = self._reader.read(live.position, self._settings.rows, _TURN_BYTES)
         self._stages.end("read")

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -68,10 +69,16 @@ def insert(
         sqlite3.Error: if they cannot be written.
     """
     left = iter(rows)
-    while group := list(islice(left, _TOGETHER)):
-        marks = f"({', '.join('?' * len(group[0]))})"
-        values = ", ".join([marks] * len(group))
-        connection.execute(f"{into} VALUES {values} {then}", list(chain.from_iterable(group)))
+    while len(group := list(islice(left, _TOGETHER))) == _TOGETHER:
+        connection.execute(_insertion(into, len(group[0]), _TOGETHER, then), list(chain.from_iterable(group)))
+    if group:  # a statement for each number of rows would be kept prepared
+        connection.executemany(_insertion(into, len(group[0]), 1, then), group)
+
+
+@lru_cache
+def _insertion(into: str, n_columns: int, n_rows: int, then: str) -> str:
+    values = ", ".join([f"({', '.join('?' * n_columns)})"] * n_rows)
+    return f"{into} VALUES {values} {then}"
 
 
 def connect_to_read(path: Path, *, cut_off: bool = False) -> tuple[sqlite3.Connection, bool]:

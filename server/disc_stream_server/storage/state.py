@@ -200,7 +200,9 @@ class StateStore(StateQueries):
         others = connection.execute("SELECT count(*) FROM lanes WHERE lane > 0").fetchone()[0]
         for part, states in lane.parts.items():
             # In their order: neighbours share a page, and the small cache takes each page once.
-            names = sorted(states) if is_erased is None else sorted(one for one in states if not is_erased(one))
+            names = sorted(states)
+            if is_erased is not None:
+                names = [name for name in names if not is_erased(name)]
             rows = [(lane.lane, part, name, virtual_shard(name), states[name]) for name in names]
             if others and not lane.lane:
                 connection.executemany(_KEEP, [(part, name, shard) for _, _, name, shard, _ in rows])
