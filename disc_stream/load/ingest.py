@@ -180,18 +180,27 @@ def _cpu_us(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, in
     }
 
 
+_FEW_MESSAGES = 4  # of each device, up to which what its first one costs can be told from the others
+
+
 def _first_contact(server: Server, load: Load) -> dict[str, float | None]:
     """What a message costs once all devices are known, and what getting to know one costs on top of that.
 
     The messages before the clock starts are those with which devices are got to know; what they cost beyond
-    as many later ones is their devices'. None where a run was too short.
+    as many later ones is their devices'. None where a run was too short, and of few devices: what they cost
+    is lost among their many messages.
     """
-    later = server.progress.count - server.progress.first_count
+    early = server.progress.first_count
+    later = server.progress.count - early
     if not server.warm or later <= 0:
         return {"us_per_device": None, "then_us_per_message": None}
     each = sum(_cpu_us(server.warm, server.counters).values()) / later
-    known_us = sum(_cpu_us(server.first, server.warm).values()) - each * server.progress.first_count
-    return {"us_per_device": round(known_us / load.devices, 1), "then_us_per_message": round(each, 2)}
+    known_us = sum(_cpu_us(server.first, server.warm).values()) - each * early
+    told = early <= _FEW_MESSAGES * load.devices
+    return {
+        "us_per_device": round(known_us / load.devices, 1) if told else None,
+        "then_us_per_message": round(each, 2),
+    }
 
 
 def run(load: Load, broker: str | None, repeats: int, say: Say) -> dict[str, Any]:

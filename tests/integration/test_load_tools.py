@@ -31,7 +31,7 @@ def test_ingest_measures_the_server_with_its_page_and_a_viewer() -> None:
     assert viewer["events"] > 0
     assert report["ratio"] > 0
     first = server["first_contact"]
-    assert first["us_per_device"] is not None
+    assert first["us_per_device"] is None, "twenty devices are lost among two thousand messages"
     assert 0 < first["then_us_per_message"] < 5_000
 
 
