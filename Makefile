@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long chaos mutants fuzz pins lint format clean
+.PHONY: help demo serve test kernels long exports chaos mutants fuzz pins lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ long: $(STAMPS)/dev ## What takes minutes: whole trainings, and new examples for
 	@$(BOOTSTRAP) system mosquitto
 	$(BIN)/pytest $(PARALLEL) -m long $(ARGS)
 	DISC_STREAM_EXAMPLES=explore $(BIN)/pytest $(PARALLEL) --timeout=3600 tests/property $(ARGS)
+
+exports: $(STAMPS)/dev ## Export every method on every dataset and compare 10,000 windows of each kind, for hours (ARGS="--out exports.jsonl")
+	$(BIN)/python -m tests.exports.run $(ARGS)
 
 chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the labels (DISC_STREAM_CHAOS_ROUNDS=100)
 	@$(BOOTSTRAP) system mosquitto
