@@ -65,10 +65,16 @@ def sizes(folder: Path, file: str, board: Board, *options: str) -> Sizes:
     return Sizes(*map(int, numbers[:3]))
 
 
-def run_on(
-    board: Board, folder: Path, windows: Float32Array, *options: str, timeout_s: float = 250.0
-) -> Labelled:
-    """Compile the C files of a folder with their driver, and label windows on a board in QEMU."""
+def run_on(board: Board, folder: Path, windows: Float32Array, *options: str, count: bool = False) -> Labelled:
+    """Compile the C files of a folder with their driver, and label windows on a board in QEMU.
+
+    Args:
+        board: where.
+        folder: of the files.
+        windows: (N, input_samples, C).
+        options: for the compiler.
+        count: whether ticks are counted, which makes QEMU slower.
+    """
     sources = sorted(file.name for file in folder.glob("*.c"))
     _call(
         [
@@ -81,11 +87,12 @@ def run_on(
     words = ",".join(f"arg={word}" for word in ("driver", "windows", "results"))
     _call(
         [
-            QEMU, "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0",
+            QEMU, "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none",
+            *(("-icount", "shift=0") if count else ()),
             "-semihosting-config", f"enable=on,target=native,{words}", "-kernel", "driver.elf",
         ],
         folder,
-        timeout_s,
+        timeout_s=250.0,
     )  # fmt: skip
     return Labelled.parse((folder / "results").read_text(encoding="ascii"))
 

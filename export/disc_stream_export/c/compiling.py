@@ -32,6 +32,7 @@ class Labelled:
         smoothed_confidence: (N,) float32.
         ticks: (N,) of the timer that the driver was built with, 0 without.
         q: (N, M) float32.
+        state_bytes: size of the state of one device.
     """
 
     label: IntArray
@@ -41,16 +42,18 @@ class Labelled:
     smoothed_confidence: Float32Array
     ticks: IntArray
     q: Float32Array
+    state_bytes: int
 
     @classmethod
     def parse(cls, text: str) -> Labelled:
         """Read what the driver wrote."""
-        lines = [line.split() for line in text.splitlines()]
+        size, *rest = text.splitlines()
+        lines = [line.split() for line in rest]
         bits = np.array([[int(word, 16) for word in line[2:5] + line[6:]] for line in lines], dtype=np.uint32)
         values: Float32Array = bits.reshape(len(lines), -1).view(np.float32)
         whole = np.array([[int(line[0]), int(line[1]), int(line[5])] for line in lines], dtype=np.int64)
         label, smoothed, ticks = whole.reshape(-1, 3).T
-        return cls(label, smoothed, *values[:, :3].T, ticks, values[:, 3:])
+        return cls(label, smoothed, *values[:, :3].T, ticks, values[:, 3:], int(size))
 
     @property
     def distance_bits(self) -> list[int]:

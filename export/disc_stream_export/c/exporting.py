@@ -60,6 +60,7 @@ class CExport:
         compiler: that the comparison was done with, "" without one.
         real: comparison on windows of the run; None without a run, or unchecked.
         synthetic: on windows at the limits of what sensors give; None if unchecked.
+        state_bytes: memory for the state of one device; None if unchecked.
     """
 
     files: tuple[Path, ...]
@@ -67,6 +68,7 @@ class CExport:
     compiler: str
     real: CParity | None
     synthetic: CParity | None
+    state_bytes: int | None
 
 
 def export_c(
@@ -105,18 +107,20 @@ def export_c(
     bundle, samples = _read(source, options.naming)
     code = CSource(bundle, names)
     texts = [code.model(), code.header()]
-    real = synthetic = None
+    real = synthetic = state_bytes = None
     if compiler:
         tell("Comparing with onnxruntime")
         check = _Check(bundle, code, names, compiler)
-        real = check.real(samples) if samples is not None else None
-        shown = samples if samples is not None else _synthetic(bundle)
+        shown = _synthetic(bundle) if samples is None else samples
+        labelled = check.label(shown)
+        state_bytes = labelled.state_bytes
+        real = None if samples is None else check.compare(samples, labelled)
         synthetic = check.synthetic(shown)
         if options.with_test:
-            texts.append(code.selftest(check.tests(shown)))
+            texts.append(code.selftest(_tests(shown, labelled)))
     tell("Writing")
     _write(files, texts)
-    return CExport(files, bundle, " ".join(compiler), real, synthetic)
+    return CExport(files, bundle, " ".join(compiler), real, synthetic, state_bytes)
 
 
 class _Check:
@@ -135,25 +139,24 @@ class _Check:
         """By the exported code."""
         return run_source(self._texts, windows, self._compiler)
 
-    def real(self, samples: Float32Array) -> CParity:
-        """On windows of the run."""
-        return compare(self._bundle, self._encoder.encode(samples), self.label(samples))
+    def compare(self, windows: Float32Array, labelled: Labelled) -> CParity:
+        """With the graph, on ordinary windows."""
+        return compare(self._bundle, self._encoder.encode(windows), labelled)
 
     def synthetic(self, samples: Float32Array) -> CParity:
         """On windows that sensors give when they rest, break or saturate, and on one with NaN."""
         broken = samples[:1].copy()
         broken[0, -1, -1] = np.nan
         windows = np.concatenate([broken, *(probe.windows for probe in probes(samples))])
-        encoded = self._encoder.encode(windows)
-        return compare(self._bundle, encoded, self.label(windows), strict=False)
+        return compare(self._bundle, self._encoder.encode(windows), self.label(windows), strict=False)
 
-    def tests(self, samples: Float32Array) -> Tests:
-        """Windows of as many different labels as there are."""
-        labelled = self.label(samples)
-        _, first = np.unique(labelled.label, return_index=True)
-        chosen = np.sort(first)[:_TESTS]
-        few = Labelled(*(getattr(labelled, name)[chosen] for name in Labelled.__slots__))
-        return Tests(samples[chosen], few.label.tolist(), few.distance_bits)
+
+def _tests(samples: Float32Array, labelled: Labelled) -> Tests:
+    """Windows of as many different labels as there are."""
+    _, first = np.unique(labelled.label, return_index=True)
+    chosen = np.sort(first)[:_TESTS]
+    bits = labelled.distance_bits
+    return Tests(samples[chosen], labelled.label[chosen].tolist(), [bits[at] for at in chosen])
 
 
 def _read(source: Path, naming: Naming) -> tuple[Bundle, Float32Array | None]:

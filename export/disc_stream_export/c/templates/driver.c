@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * WINDOWS holds float32 samples, window after window; RESULTS gets a line for each. Every window begins
- * anew, unless DRIVER_STREAM is defined: then the file is one stream, and has a line for each label.
+ * WINDOWS holds float32 samples, window after window; RESULTS gets the size of the state and a line for each.
+ * Every window begins anew, unless DRIVER_STREAM is defined: then the file is one stream, and has a line for
+ * each label.
  */
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
     if (argc != 3 || !(in = fopen(argv[1], "rb")) || !(out = fopen(argv[2], "w"))) {
         return 2;
     }
+    fprintf(out, "%lu\n", (unsigned long)sizeof state);
     start_ticks();
     disc_reset(&state);
     while (fread(sample, sizeof sample, 1, in) == 1) {
