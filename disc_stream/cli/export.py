@@ -82,7 +82,9 @@ def export(
     require_writable(out)
     require_extras("disc-stream export", "export")
     c_only = {"--prefix": prefix is not None, "--with-test": with_test, "--unchecked": unchecked}
-    _require_fitting(target, [option for option, given in c_only.items() if given], signed=sign_key is not None)
+    _require_fitting(
+        target, [option for option, given in c_only.items() if given], signed=sign_key is not None
+    )
     with steps("Loading torch", _STEPS if target is Target.ONNX else C_STEPS) as tell:
         from disc_stream_export import Naming, export_run
         from disc_stream_export.names import load_names

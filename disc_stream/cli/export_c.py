@@ -31,9 +31,7 @@ def export_source(
     """Write a model as C source; what was written, for people and machines."""
     from disc_stream_export.c import COptions, export_c
 
-    options = COptions(
-        naming, prefix=prefix or "disc", with_test=with_test, unchecked=unchecked, force=force
-    )
+    options = COptions(naming, prefix=prefix or "disc", with_test=with_test, unchecked=unchecked, force=force)
     written = export_c(source, out, options, tell)
     manifest = written.bundle.manifest
     return {
@@ -54,7 +52,9 @@ def print_source(summary: dict[str, Any]) -> None:
         "source": " · ".join(summary["files"]),
         "name": summary["name"],
         "version": summary["version"],
-        "state": f"{summary['state_bytes']:,} bytes for each device" if summary["compiler"] else "not measured",
+        "state": f"{summary['state_bytes']:,} bytes for each device"
+        if summary["compiler"]
+        else "not measured",
         "clusters": ", ".join(cluster["name"] for cluster in summary["clusters"]),
         "compared": _compared(summary),
         "next": f"cc -std=c99 -O2 -c {shlex.quote(summary['files'][0])}; see docs/guides/microcontroller.md",

@@ -33,6 +33,11 @@ class Board:
     machine: str
     flags: tuple[str, ...]
 
+    @property
+    def has_fpu(self) -> bool:
+        """Whether floats are computed by the processor."""
+        return "-mfloat-abi=hard" in self.flags
+
 
 M4 = Board("mps2-an386", ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"))
 M3 = Board("mps2-an385", ("-mcpu=cortex-m3", "-mthumb"))
@@ -102,8 +107,6 @@ def _printed(board: Board, question: str) -> str:
 
 
 def _call(command: list[str], folder: Path, timeout_s: float = 60.0) -> str:
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout

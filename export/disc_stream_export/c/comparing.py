@@ -62,13 +62,15 @@ class Expected:
     def of(cls, bundle: Bundle, encoded: Encoded) -> Expected:
         """As ``disc_stream.stream.labelling`` does it."""
         clusters = PublicClusters.of(bundle.catalogue)
-        broken = ~np.isfinite(encoded.q).all(axis=1)
+        broken = np.asarray(~np.isfinite(encoded.q).all(axis=1))
         q = np.where(broken[:, None], np.float32(0.0), encoded.q)
         public = clusters.add_up(q).astype(np.float32, copy=False)
         best = public.argmax(axis=1)
         rows = clusters.rows_of(q, best)
         distance = np.where(broken, np.float32(0.0), encoded.distance[np.arange(len(rows)), rows])
-        limits = [np.inf if one.unknown_above is None else one.unknown_above for one in bundle.catalogue.clusters]
+        limits = [
+            np.inf if one.unknown_above is None else one.unknown_above for one in bundle.catalogue.clusters
+        ]
         limit = np.array(limits, dtype=np.float64)[rows]
         label = np.array(clusters.ids, dtype=np.int64)[best]
         label = np.where(distance > limit, UNKNOWN, label)
@@ -120,7 +122,8 @@ def _is_close(wanted: Expected) -> npt.NDArray[np.bool_]:
         tied = np.zeros(len(wanted.q), dtype=np.bool_)
     finite = np.where(np.isfinite(wanted.limit), wanted.limit, -1.0)
     at_the_limit = np.abs(wanted.distance - finite) < DISTANCE_TOLERANCE * np.abs(finite)
-    return (tied | at_the_limit) & (wanted.label != NO_LABEL)
+    close: npt.NDArray[np.bool_] = (tied | at_the_limit) & (wanted.label != NO_LABEL)
+    return close
 
 
 def _check(holds: npt.NDArray[np.bool_], what: str, difference: npt.NDArray[np.floating]) -> None:
@@ -128,7 +131,7 @@ def _check(holds: npt.NDArray[np.bool_], what: str, difference: npt.NDArray[np.f
         return
     window = int(np.argmin(holds))
     raise ParityError(
-        f"the exported code {what} in {int((~holds).sum())} of {len(holds)} windows, first in window {window} "
-        f"(by {difference[window]:.2e})",
+        f"the exported code {what} in {int((~holds).sum())} of {len(holds)} windows, "
+        f"first in window {window} (by {difference[window]:.2e})",
         remedy=_REMEDY,
     )

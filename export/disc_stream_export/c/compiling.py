@@ -53,7 +53,8 @@ class Labelled:
         values: Float32Array = bits.reshape(len(lines), -1).view(np.float32)
         whole = np.array([[int(line[0]), int(line[1]), int(line[5])] for line in lines], dtype=np.int64)
         label, smoothed, ticks = whole.reshape(-1, 3).T
-        return cls(label, smoothed, *values[:, :3].T, ticks, values[:, 3:], int(size))
+        distance, novelty, confidence = values[:, :3].T
+        return cls(label, smoothed, distance, novelty, confidence, ticks, values[:, 3:], int(size))
 
     @property
     def distance_bits(self) -> list[int]:
@@ -112,5 +113,6 @@ def _run(command: list[str], folder: Path, what: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ParityError(f"{what}: {error}", remedy="Name another compiler in the variable CC") from error
     if done.returncode:
-        said = next(iter(done.stderr.splitlines()), f"it ended with {done.returncode}")
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        said = next(iter(lines), f"it ended with {done.returncode}")
         raise ParityError(f"{what}: {said}", remedy="Name another compiler in the variable CC")

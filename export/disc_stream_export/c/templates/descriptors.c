@@ -190,10 +190,11 @@ static void disc_correlate(disc_state *state, float z[DISC_EMBEDDING], unsigned 
 }
 #endif
 
+#define DISC_EACH (2u + DISC_BANDS) /* descriptors of one signal */
+
 /* The embedding of the last samples; gives 0 if one of them is not a number. */
 static int disc_encode(disc_state *state, float z[DISC_EMBEDDING])
 {
-    const unsigned each = 2u + DISC_BANDS;
     unsigned i;
 
     for (i = 0; i < DISC_EMBEDDING; ++i) {
@@ -208,11 +209,11 @@ static int disc_encode(disc_state *state, float z[DISC_EMBEDDING])
 #if DISC_AXES > 0
     for (i = 0; i < DISC_SENSORS; ++i) {
         disc_load_magnitude(state, i);
-        (void)disc_describe(state->work, z, DISC_CHANNELS * each, i, DISC_SENSORS);
+        (void)disc_describe(state->work, z, DISC_CHANNELS * DISC_EACH, i, DISC_SENSORS);
     }
 #endif
 #if DISC_CHANNELS > 1
-    disc_correlate(state, z, (DISC_CHANNELS + DISC_SENSORS) * each);
+    disc_correlate(state, z, (DISC_CHANNELS + DISC_SENSORS) * DISC_EACH);
 #endif
     for (i = 0; i < DISC_EMBEDDING; ++i) {
         z[i] = disc_bounded(z[i] + disc_shift[i]);
