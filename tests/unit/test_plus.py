@@ -45,8 +45,8 @@ def test_magnitudes_do_not_change_when_a_sensor_is_turned() -> None:
     x = torch.randn(5, 16, 3, generator=torch.Generator().manual_seed(0))
     net = Descriptors(16, torch.ones(3), bands=4)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
-    per_channel = 3 * (2 + len(net.bands))
-    magnitude = slice(per_channel, per_channel + 2 + len(net.bands))
+    per_channel = 3 * (2 + net.n_bands)
+    magnitude = slice(per_channel, per_channel + 2 + net.n_bands)
     torch.testing.assert_close(net(x)[:, magnitude], net(x @ turn)[:, magnitude], atol=1e-3, rtol=1e-3)
 
 
