@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.graph import Constant, read_graph
 from disc_stream.errors import BundleError
+from disc_stream.models.descriptors import FARTHEST_EMBEDDING, FARTHEST_SAMPLE
 from disc_stream.types import Float32Array
 from disc_stream_export.c.literals import matrix, real, reals, wrapped
 from disc_stream_export.c.parts import EncoderParts, template
@@ -30,18 +32,18 @@ class DescriptorArrays:
     Args:
         n_samples: T.
         scale: (C,) float32.
+        offset: (C,) float32, what levels are told from.
         axes: channels of one sensor, of whose axes magnitudes are taken; 0 for none.
         band_edges: (bands + 1,) first frequency of each band, and one after the last.
-        taper: (T,) float32.
         project: (F, D) float32, from descriptors to the embedding.
         shift: (D,) float32.
     """
 
     n_samples: int
     scale: Float32Array
+    offset: Float32Array
     axes: int
     band_edges: tuple[int, ...]
-    taper: Float32Array
     project: Float32Array
     shift: Float32Array
 
@@ -59,23 +61,22 @@ class DescriptorArrays:
         """
         found = _floats(read_graph(bundle.model_bytes).constants)
         n_samples, n_channels = bundle.manifest.window.input_samples, len(bundle.manifest.channels)
-        try:
-            scale, taper = found["descriptors.scale"], found["descriptors.taper"]
-            project, shift = found["project"], found["shift"]
-        except KeyError as error:
-            raise _foreign(bundle, f"has no tensor {error.args[0]!r}") from None
-        edges = _band_edges(found.values(), n_samples // 2 + 1)
+        if missing := {"descriptors.offset", "descriptors.waves", "project", "shift"} - set(found):
+            raise _foreign(bundle, f"has no tensor {min(missing)!r}")
+        scale, offset = found["descriptors.scale"], found["descriptors.offset"]
+        project, shift = found["project"], found["shift"]
+        edges = _band_edges(found.values(), n_samples // 2)
         if edges is None:
             raise _foreign(bundle, "has no tensor that divides frequencies into bands")
-        if scale.shape != (n_channels,) or taper.shape != (n_samples,):
-            raise _foreign(bundle, "has a scale or a taper of another shape")
+        if not scale.shape == offset.shape == (n_channels,):
+            raise _foreign(bundle, "has a scale or an offset of another shape")
         n_sensors, rest = divmod(
             len(project) - n_channels * (n_channels - 1) // 2 - n_channels * (len(edges) + 1), len(edges) + 1
         )
         if rest or n_sensors < 0 or (n_sensors and n_channels % n_sensors):
             raise _foreign(bundle, f"has {len(project)} descriptors, which fit no number of sensors")
         axes = n_channels // n_sensors if n_sensors else 0
-        return cls(n_samples, scale, axes, edges, taper, project, shift)
+        return cls(n_samples, scale, offset, axes, edges, project, shift)
 
 
 def _foreign(bundle: Bundle, what: str) -> BundleError:
@@ -93,25 +94,26 @@ def _floats(constants: dict[str, Constant]) -> dict[str, Float32Array]:
     }
 
 
-def _band_edges(found: object, n_frequencies: int) -> tuple[int, ...] | None:
-    """Of the tensor that says which frequency lies in which band, in either orientation."""
-    for array in found:  # type: ignore[attr-defined]
-        if array.ndim != 2 or n_frequencies not in array.shape:
+def _band_edges(found: Iterable[Float32Array], n_frequencies: int) -> tuple[int, ...] | None:
+    """Of the tensor that says which frequency from 1 on lies in which band, for cosines and then for sines."""
+    for array in found:
+        if array.ndim != 2 or 2 * n_frequencies not in array.shape:
             continue
-        bands = array if array.shape[1] == n_frequencies else array.T
-        if np.isin(bands, (0.0, 1.0)).all() and (edges := _edges(bands)) is not None:
-            return edges
+        bands = array if array.shape[1] == 2 * n_frequencies else array.T
+        halves = np.split(bands, 2, axis=1)
+        if np.isin(bands, (0.0, 1.0)).all() and np.array_equal(*halves):
+            return _edges(halves[0])
     return None
 
 
 def _edges(bands: npt.NDArray[np.float32]) -> tuple[int, ...] | None:
-    """(bands, frequencies) of 0 and 1 -> borders, if the bands are intervals that follow each other."""
+    """(bands, frequencies from 1 on) of 0 and 1 -> borders, if the bands are intervals that join."""
     inside = [np.flatnonzero(row) for row in bands]
     if not all(len(part) and len(part) == part[-1] - part[0] + 1 for part in inside):
         return None
     if any(after[0] != before[-1] + 1 for before, after in pairwise(inside)):
         return None
-    return (*(int(part[0]) for part in inside), int(inside[-1][-1]) + 1)
+    return (*(int(part[0]) + 1 for part in inside), int(inside[-1][-1]) + 2)
 
 
 class DescriptorKind:
@@ -138,13 +140,13 @@ class DescriptorKind:
 
 _TYPES = """\
 typedef struct {
-    float first, mean, rest; /* the mean of a channel, in three parts */
+    float mean; /* of a channel, less its first sample */
     float variance;
 } disc_moments;
 """
 
 _SCRATCH = """\
-    float work[DISC_INPUT];                /* one signal at a time */
+    float moved[DISC_INPUT], path[DISC_INPUT]; /* one signal at a time */
     disc_moments moments[DISC_CHANNELS];"""
 
 
@@ -167,9 +169,16 @@ def _tables(arrays: DescriptorArrays, n_angles: int) -> str:
 #define DISC_TINY_POWER {real(TINY_POWER)}
 #define DISC_TINY_DEVIATION {real(TINY_DEVIATION)}
 
-/* From physical units to normalised samples. */
+/* Clipping limits: of normalised samples and their differences, and of the embedding. */
+#define DISC_FARTHEST_SAMPLE {real(FARTHEST_SAMPLE)}
+#define DISC_FARTHEST_EMBEDDING {real(FARTHEST_EMBEDDING)}
+
+/* From physical units to normalised samples, and the means in training, in physical units. */
 static const float disc_scale[DISC_CHANNELS] = {{
 {reals(arrays.scale)}
+}};
+static const float disc_offset[DISC_CHANNELS] = {{
+{reals(arrays.offset)}
 }};
 
 /* First frequency of each band, and one after the last; frequency k is k / {arrays.n_samples} of the rate. */
@@ -177,8 +186,9 @@ static const uint16_t disc_band_edges[DISC_BANDS + 1u] = {{
 {wrapped(map(str, arrays.band_edges))}
 }};
 
+/* Hann's window. */
 static const float disc_taper[DISC_INPUT] = {{
-{reals(arrays.taper)}
+{reals(np.hanning(arrays.n_samples))}
 }};
 
 /* Of n / {arrays.n_samples} of a circle. */

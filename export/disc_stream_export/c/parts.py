@@ -12,12 +12,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 class EncoderParts:
     """An encoder in C.
 
-    Its code defines ``disc_normalised(value, channel)``, what of a sample is kept in the ring, and
-    ``disc_encode(state, z)``, the embedding of the ring's samples, which gives 0 if one of them is NaN.
+    Its code defines ``disc_encode(state, z)``: the embedding of the samples in the ring, of which the oldest is
+    in row ``state->next``. It gives 0 if one of them is NaN.
 
     Args:
         tables: definitions of constants and tables.
-        code: functions, with ``disc_bounded`` and ``disc_sqrt`` at hand.
+        code: functions, with ``disc_within`` and ``disc_sqrt`` at hand.
         types: what the header must define before the state.
         scratch: fields of the state that the encoder works in.
     """

@@ -15,7 +15,6 @@ from disc_stream.artifacts.centroids import read_centroids
 from disc_stream.artifacts.manifest import MODEL_FILE
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.errors import BundleError, ConfigError
-from disc_stream.models.bounds import BOUND
 from disc_stream.types import Float32Array
 from disc_stream_export.c.kinds import kind_of
 from disc_stream_export.c.literals import comment, matrix, real, reals, strings, wrapped
@@ -115,7 +114,6 @@ class CSource:
             "SCRATCH": self._own(self._encoder.scratch),
             "TABLES": self._own(self._encoder.tables),
             "ENCODE": self._own(self._encoder.code),
-            "BOUND": real(BOUND),
             **_filter(smoothing, len(self._clusters.ids)),
         }
 

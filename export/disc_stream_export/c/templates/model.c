@@ -32,8 +32,6 @@
 
 /* -- The model: what was learned ------------------------------------------------------------------------ */
 
-#define DISC_BOUND @BOUND@ /* normalised samples and embeddings are clipped to it */
-
 /* Probability of going on with an activity from one window to the next, and of changing to any one other. */
 #define DISC_STAY @STAY@
 #define DISC_MOVE @MOVE@
@@ -71,20 +69,20 @@ typedef union {
     uint32_t bits;
 } disc_float;
 
-static float disc_bounded(float x) /* a NaN stays one */
+static float disc_within(float x, float limit) /* a NaN stays one */
 {
-    return x > DISC_BOUND ? DISC_BOUND : x < -DISC_BOUND ? -DISC_BOUND : x;
+    return x > limit ? limit : x < -limit ? -limit : x;
 }
 
-/* Square root of a number that is not negative: Heron's steps from a guess by halving the exponent. Three
- * make the relative error smaller than rounding does. */
+/* Square root of a number that is not negative, or a NaN: Heron's steps from a guess by halving the exponent.
+ * Three make the relative error smaller than rounding does. */
 static float disc_sqrt(float x)
 {
     disc_float guess;
     float root;
 
     if (!(x > 0.0f)) {
-        return 0.0f;
+        return x;
     }
     guess.value = x;
     guess.bits = (guess.bits >> 1) + 0x1fbd1df5u;
@@ -243,7 +241,7 @@ int disc_push(disc_state *state, const float sample[DISC_CHANNELS], disc_result 
     unsigned channel;
 
     for (channel = 0; channel < DISC_CHANNELS; ++channel) {
-        state->ring[state->next][channel] = disc_normalised(sample[channel], channel);
+        state->ring[state->next][channel] = sample[channel];
     }
     state->next = (uint16_t)(state->next + 1u == DISC_INPUT ? 0u : state->next + 1u);
     if (--state->missing > 0u) {

@@ -68,7 +68,7 @@ typedef struct {
 @TYPES@
 /* All that is kept of one device. Its fields are no part of the interface. */
 typedef struct {
-    float ring[DISC_INPUT][DISC_CHANNELS]; /* the last samples, normalised */
+    float ring[DISC_INPUT][DISC_CHANNELS]; /* the last samples */
 @SCRATCH@
 #if DISC_SMOOTHING
     float belief[DISC_CLUSTERS]; /* the smoothed assignment of the last window */
