@@ -86,9 +86,7 @@ class PlusRecipe:
     def load(self, info: RunInfo, state: State) -> nn.Module:
         """The network of a run; see ``Recipe``."""
         config = PlusConfig(**info.config)
-        return DescriptorNet.of_state(
-            state, info.window.input_samples, bands=config.bands, axes=config.axes
-        )
+        return DescriptorNet.of_state(state, info.window.input_samples, bands=config.bands, axes=config.axes)
 
     def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:  # noqa: ARG002
         """The module itself, with these centroids; see ``Recipe``."""

@@ -61,7 +61,7 @@ class DescriptorArrays:
         """
         found = _floats(read_graph(bundle.model_bytes).constants)
         n_samples, n_channels = bundle.manifest.window.input_samples, len(bundle.manifest.channels)
-        if missing := {"descriptors.offset", "descriptors.waves", "project", "shift"} - set(found):
+        if missing := {"descriptors.offset", "project", "shift"} - set(found):
             raise _foreign(bundle, f"has no tensor {min(missing)!r}")
         scale, offset = found["descriptors.scale"], found["descriptors.offset"]
         project, shift = found["project"], found["shift"]
@@ -95,14 +95,14 @@ def _floats(constants: dict[str, Constant]) -> dict[str, Float32Array]:
 
 
 def _band_edges(found: Iterable[Float32Array], n_frequencies: int) -> tuple[int, ...] | None:
-    """Of the tensor that says which frequency from 1 on lies in which band, for cosines and then for sines."""
+    """Of the tensor that says which frequency, from 1 on, lies in which band: of cosines, then of sines."""
     for array in found:
         if array.ndim != 2 or 2 * n_frequencies not in array.shape:
             continue
         bands = array if array.shape[1] == 2 * n_frequencies else array.T
-        halves = np.split(bands, 2, axis=1)
-        if np.isin(bands, (0.0, 1.0)).all() and np.array_equal(*halves):
-            return _edges(halves[0])
+        of_cosines, of_sines = np.split(bands, 2, axis=1)
+        if np.isin(bands, (0.0, 1.0)).all() and np.array_equal(of_cosines, of_sines):
+            return _edges(of_cosines)
     return None
 
 

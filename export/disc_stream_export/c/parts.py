@@ -12,8 +12,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 class EncoderParts:
     """An encoder in C.
 
-    Its code defines ``disc_encode(state, z)``: the embedding of the samples in the ring, of which the oldest is
-    in row ``state->next``. It gives 0 if one of them is NaN.
+    Its code defines ``disc_encode(state, z)``: the embedding of the samples in the ring, of which the oldest
+    is in row ``state->next``. It gives 0 if one of them is NaN.
 
     Args:
         tables: definitions of constants and tables.
