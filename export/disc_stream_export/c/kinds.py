@@ -47,5 +47,5 @@ def kind_of(bundle: Bundle) -> Kind:
     known = " and ".join(kind.name for kind in KINDS)
     raise ConfigError(
         f"a model of the method {bundle.manifest.training.method} cannot be exported as C; {known} can",
-        remedy="Train with --method disc-plus, or run the bundle's graph with onnxruntime",
+        remedy="Use `disc-stream train --method disc-plus`, or run the bundle's graph with onnxruntime",
     )
