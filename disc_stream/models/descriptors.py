@@ -28,10 +28,10 @@ from disc_stream.models.bounds import unless_nan
 from disc_stream.models.cluster import soft_labels
 
 # One over the floors, which are in units of a scaled channel: of variances, of powers, of deviations (so that
-# correlations of a still channel go to 0). No formula adds a floor as it is: optimisers of exported graphs take a
-# small constant for zero (onnxscript's rewriter removes sums with constants up to 1e-8), which would leave
-# log(0) for a still channel. These are whole numbers in float32, and products: torch divides by a constant
-# by multiplying with its reciprocal, and other runtimes do not.
+# correlations of a still channel go to 0). No formula adds a floor as it is: optimisers of exported graphs
+# take a small constant for zero (onnxscript's rewriter removes sums with constants up to 1e-8), which would
+# leave log(0) for a still channel. These are whole numbers in float32, and factors: torch divides by a
+# constant by multiplying with its reciprocal, and other runtimes do not.
 _PER_VARIANCE = 1e8
 _PER_POWER = 1e6
 _PER_DEVIATION = 1e4
@@ -117,7 +117,7 @@ class Descriptors(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _magnitudes(self, samples: Tensor, moved: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples (B, C, T), the same less the first, their steps -> these three of magnitudes, C / axes of them.
+        """Samples (B, C, T), the same less the first, their steps -> the same three of C / axes magnitudes.
 
         A difference of two magnitudes is that of their squares, Σ (a - b)·(a + b), over their sum: a sensor
         that turns in the field of gravity has none, but rounding of the roots would look like one.

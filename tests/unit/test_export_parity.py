@@ -135,7 +135,7 @@ class Rough(MeanNet):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         z, q, distance = super().forward(x)
         marked = x[:, 0, :1] == MARK
-        return torch.where(marked, (z + 3e3) - 3e3, z), q, distance
+        return torch.where(marked, (z + 3e6) - 3e6, z), q, distance
 
 
 def test_where_single_precision_says_no_more_probes_ask_for_no_more(bundle: Bundle) -> None:
