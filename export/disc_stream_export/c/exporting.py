@@ -14,6 +14,7 @@ from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, SAMPLES_FILE
 from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.artifacts.selftest import synthetic_windows
 from disc_stream.errors import ConfigError, UsageError
 from disc_stream.training.files import replace_file
 from disc_stream.types import Float32Array
@@ -177,14 +178,13 @@ def _read(source: Path, naming: Naming) -> tuple[Bundle, Float32Array | None]:
 
 
 def _synthetic(bundle: Bundle) -> Float32Array:
-    """Noise of the size of a bundle's channels, in place of windows of its run."""
+    """Windows like those of a bundle's training, as far as its scaler tells, in place of windows of its run."""
     manifest = bundle.manifest
-    size = 1.0 / np.array(manifest.scaler.scale)
-    shape = (_SYNTHETIC, manifest.window.input_samples, len(size))
-    random = np.random.default_rng(0)
-    level, swing = random.normal(size=(2, _SYNTHETIC, 1, len(size)))
-    noise: Float32Array = (size * (level + swing * random.normal(size=shape))).astype(np.float32)
-    return noise
+    level, scale = (
+        np.array(values, dtype=np.float32) for values in (manifest.scaler.offset, manifest.scaler.scale)
+    )
+    shape = (manifest.window.input_samples, len(scale))
+    return synthetic_windows(_SYNTHETIC, shape, level, np.float32(1.0) / scale)
 
 
 def _files(out: Path, *, with_test: bool) -> tuple[Path, ...]:
