@@ -178,7 +178,7 @@ def _read(source: Path, naming: Naming) -> tuple[Bundle, Float32Array | None]:
 
 
 def _synthetic(bundle: Bundle) -> Float32Array:
-    """Windows like those of a bundle's training, as far as its scaler tells, in place of windows of its run."""
+    """Windows like those of training, as far as a bundle's scaler tells, in place of a run's windows."""
     manifest = bundle.manifest
     level, scale = (
         np.array(values, dtype=np.float32) for values in (manifest.scaler.offset, manifest.scaler.scale)
