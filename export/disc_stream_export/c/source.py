@@ -15,6 +15,7 @@ from disc_stream.artifacts.centroids import read_centroids
 from disc_stream.artifacts.manifest import MODEL_FILE
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.errors import BundleError, ConfigError
+from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.types import Float32Array
 from disc_stream_export.c.kinds import kind_of
 from disc_stream_export.c.literals import comment, matrix, real, reals, strings, wrapped
@@ -63,17 +64,6 @@ class SourceNames:
 
 
 @dataclass(frozen=True, slots=True)
-class Smoothing:
-    """The filter over time.
-
-    Args:
-        stay: probability of staying in an activity from one window to the next; that of the server.
-    """
-
-    stay: float = 0.8
-
-
-@dataclass(frozen=True, slots=True)
 class Tests:
     """What a self-test compares.
 
@@ -94,14 +84,13 @@ class CSource:
     Args:
         bundle: the model.
         names: of files and symbols.
-        smoothing: the filter.
 
     Raises:
         ConfigError: if there is no C for this kind of model, or an id does not fit.
         BundleError: if the graph is not as exports of its kind are.
     """
 
-    def __init__(self, bundle: Bundle, names: SourceNames, smoothing: Smoothing = Smoothing()) -> None:
+    def __init__(self, bundle: Bundle, names: SourceNames) -> None:
         self._bundle, self._names = bundle, names
         self._encoder = kind_of(bundle).parts(bundle)
         self._clusters = PublicClusters.of(bundle.catalogue)
@@ -114,7 +103,7 @@ class CSource:
             "SCRATCH": self._own(self._encoder.scratch),
             "TABLES": self._own(self._encoder.tables),
             "ENCODE": self._own(self._encoder.code),
-            **_filter(smoothing, len(self._clusters.ids)),
+            **_filter(len(self._clusters.ids)),
         }
 
     def model(self) -> str:
@@ -224,10 +213,10 @@ def _not_above(limit: float | None) -> float:
     return float(rounded if float(rounded) <= limit else np.nextafter(rounded, np.float32(0.0)))
 
 
-def _filter(smoothing: Smoothing, n_clusters: int) -> dict[str, str]:
-    """The numbers of ``disc_stream.clustering.smoothing.StickyFilter``."""
-    only = n_clusters == 1
+def _filter(n_clusters: int) -> dict[str, str]:
+    """The numbers of ``disc_stream.clustering.smoothing.StickyFilter``, as the server has them."""
+    only, stay = n_clusters == 1, LabelOptions().stay
     return {
-        "STAY": real(1.0 if only else smoothing.stay),
-        "MOVE": real(0.0 if only else (1.0 - smoothing.stay) / (n_clusters - 1)),
+        "STAY": real(1.0 if only else stay),
+        "MOVE": real(0.0 if only else (1.0 - stay) / (n_clusters - 1)),
     }
