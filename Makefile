@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long mcu chaos mutants fuzz pins lint format clean
+.PHONY: help demo serve test kernels long mcu exports chaos mutants fuzz pins lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ long: $(STAMPS)/dev ## What takes minutes: whole trainings, and new examples for
 mcu: $(STAMPS)/dev ## Exported C on Cortex-M processors in QEMU, with its sizes and instructions
 	@$(BOOTSTRAP) system gcc arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/pytest -s tests/integration/test_export_c_mcu.py $(ARGS)
+
+exports: $(STAMPS)/dev ## Export every method on every dataset and compare 10,000 windows of each kind, for hours (ARGS="--out exports.jsonl")
+	$(BIN)/python -m tests.exports.run $(ARGS)
 
 chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the labels (DISC_STREAM_CHAOS_ROUNDS=100)
 	@$(BOOTSTRAP) system mosquitto

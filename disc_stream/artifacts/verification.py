@@ -66,12 +66,16 @@ def verify_bundle(
     except BundleError as error:
         return [*checks, _failed("graph loads", error)]
     checks.append(Check("graph loads", True, f"on {encoder.provider}, as the manifest describes it"))
+    try:
+        own_test(bundle)  # the other checks run on its windows
+    except BundleError as error:
+        return [*checks, _failed("self-test", error)]
     runs: tuple[Callable[[Bundle, OnnxEncoder], Check], ...] = (_finite, _nan, _company, _selftest)
     for run in runs:
         try:
             checks.append(run(bundle, encoder))
         except DiscStreamError as error:
-            checks.append(_failed(SELFTEST_FILE if run is _selftest else "graph runs", error))
+            checks.append(_failed("graph runs", error))
     return checks
 
 
@@ -87,12 +91,21 @@ def _signature(bundle: Bundle, trusted_keys: Sequence[Path] | None) -> Check:
     return Check("signature", None, "not signed")
 
 
+def own_test(bundle: Bundle) -> SelfTest | None:
+    """The windows that a bundle carries; None if it carries none.
+
+    Raises:
+        BundleError: if they are not what its manifest describes.
+    """
+    data = bundle.files.get(SELFTEST_FILE)
+    return None if data is None else SelfTest.of_bytes(data, bundle.manifest, f"bundle {str(bundle.path)!r}")
+
+
 def usual_windows(bundle: Bundle, n: int) -> Float32Array:
     """Windows that the bundle's model can be tried with: its own synthetic ones, or others made alike."""
     shape = (bundle.manifest.window.input_samples, len(bundle.manifest.channels))
-    if (data := bundle.files.get(SELFTEST_FILE)) is not None:
-        own = SelfTest.of_bytes(data, bundle.manifest, f"bundle {str(bundle.path)!r}").windows
-        return np.ascontiguousarray(np.resize(own, (n, *shape)))
+    if (test := own_test(bundle)) is not None:
+        return np.ascontiguousarray(np.resize(test.windows, (n, *shape)))
     scaler = bundle.manifest.scaler
     scale = np.abs(np.asarray(scaler.scale, dtype=np.float64))
     spread = np.clip(1.0 / np.maximum(scale, 1e-6), 0.0, 1e6)
@@ -150,10 +163,9 @@ def _company(bundle: Bundle, encoder: OnnxEncoder) -> Check:
 
 
 def _selftest(bundle: Bundle, encoder: OnnxEncoder) -> Check:
-    data = bundle.files.get(SELFTEST_FILE)
-    if data is None:
+    test = own_test(bundle)
+    if test is None:
         return Check("self-test", None, "the bundle has none; export its run again to have one")
-    test = SelfTest.of_bytes(data, bundle.manifest, f"bundle {str(bundle.path)!r}")
     got = encoder.encode(test.windows)
     judged = test.differences(got, bundle.catalogue).judged
     worst = {name: float(np.nan_to_num(values, nan=np.inf).max()) for name, values in judged.items()}

@@ -96,13 +96,12 @@ def _facts(bundle: Bundle, *, checked: bool) -> dict[str, Any]:
     from disc_stream.artifacts.graph import read_graph
     from disc_stream.artifacts.graphcost import BATCH, cost_of
     from disc_stream.artifacts.manifest import SIGNATURE_FILE
-    from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest
+    from disc_stream.artifacts.verification import own_test
 
     manifest = bundle.manifest
     graph = read_graph(bundle.model_bytes)
     cost = cost_of(graph, INPUT, (manifest.window.input_samples, len(manifest.channels)))
-    test = bundle.files.get(SELFTEST_FILE)
-    what = f"bundle {str(bundle.path)!r}"
+    test = own_test(bundle)
     facts = {"bundle": str(bundle.path), **manifest.model_dump(mode="json")}
     facts["clusters"] = [cluster.model_dump(mode="json") for cluster in bundle.catalogue.clusters]
     facts["sizes"] = {
@@ -111,7 +110,7 @@ def _facts(bundle: Bundle, *, checked: bool) -> dict[str, Any]:
         "nodes": len(graph.nodes),
         "multiplications": cost.multiplications // BATCH,
     }
-    facts["selftest_windows"] = 0 if test is None else len(SelfTest.of_bytes(test, manifest, what).windows)
+    facts["selftest_windows"] = 0 if test is None else len(test.windows)
     facts["signed"] = SIGNATURE_FILE in bundle.files
     facts["signature_checked"] = checked
     return facts

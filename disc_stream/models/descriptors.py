@@ -3,7 +3,7 @@
 Level, variance, power spectrum and correlation say what a limb does and how it is held, whatever the phase of
 the movement. They are computed by matrix products, so that they run inside an exported graph.
 
-A float32 has 24 bits, and runtimes add up in different orders. So that neither moves a label (docs/adr/0023):
+A float32 has 24 bits, and runtimes add up in different orders. So that neither moves a label (docs/adr/0028):
 
 - No sum runs over what a sensor reads, only over how it changes: over differences of samples, which are exact
   or nearly so, and which each runtime rounds alike. The coefficients of the spectrum are found from the steps

@@ -180,7 +180,7 @@ class _Judge:
             return f"The graph is wrong: {figures}", _VERSIONS
         hardest = self.channels[_hardest_channel(self.net, x)]
         others = ",".join(channel for channel in self.channels if channel != hardest)
-        leave_out = f"train again without it (--channels {others or '…'})"
+        leave_out = f"train again without it (disc-stream train --channels {others or '…'})"
         return (
             f"float32 is not enough for this network, most of all for channel {hardest!r}: {figures}",
             f"Nothing was written; {leave_out}, or record it from an origin near its usual values",
