@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.publicids import PublicClusters
-from disc_stream.clustering.smoothing import StickyFilter
+from disc_stream.clustering.smoothing import StickyFilter, smooth_stretches
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
 from disc_stream.stream.values import ReadyInput
 
@@ -98,6 +98,23 @@ class Smoother:
             rows = later
         return out
 
+    def smooth_recording(
+        self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float64]:
+        """Smooth the windows of one recording by what came before and after each; no state is looked at.
+
+        Args:
+            ready: n windows of one device, in order; at least one.
+            q: (n, K), their soft assignments to the rows of the model.
+
+        Returns:
+            (n, M), to its public clusters.
+        """
+        spec = self._spec
+        return smooth_stretches(
+            spec.clusters.add_up(q), stretches_begin(ready), stay=spec.stay, exponent=spec.exponent
+        )
+
     def capture(self) -> dict[str, bytes]:
         """What has changed since the last call."""
         return self._states.capture()
@@ -159,3 +176,10 @@ class Smoother:
             return p
         mean_the_same = is_same or (saved.registry and saved.registry == clusters.registry)
         return clusters.carry_over(p, saved.ids) if saved.ids and mean_the_same else None
+
+
+def stretches_begin(ready: Sequence[ReadyInput]) -> npt.NDArray[np.bool_]:
+    """(n,), whether each of one device's windows, in order, begins an uninterrupted stretch."""
+    stretches = [(one.boot, one.segment) for one in ready]
+    before = [None, *stretches[:-1]]
+    return np.array([now != then for now, then in zip(stretches, before, strict=True)], dtype=np.bool_)

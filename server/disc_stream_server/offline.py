@@ -18,11 +18,14 @@ from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
 from disc_stream.errors import StreamMismatchError
 from disc_stream.stream.layout import RATE_TOLERANCE, fit_layout
-from disc_stream.stream.pipeline import LabelOptions, Pipeline
-from disc_stream.stream.values import Failure
+from disc_stream.stream.pipeline import LabelOptions, Pipeline, stream_spec
+from disc_stream.stream.recording import WholeRecording
+from disc_stream.stream.sessions import Sessions
+from disc_stream.stream.values import Failure, ReadyInput
 from disc_stream.types import Label, SampleBatch
 
 BOOT = 1
+_AT_ONCE = 256  # windows encoded at once
 
 
 def recording_batches(recording: Recording, samples: int = 50) -> Iterator[SampleBatch]:
@@ -56,6 +59,7 @@ def label_recording(
     model: Model,
     options: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     *,
+    whole: bool = False,
     samples: int = 50,
     clock: Clock | None = None,
     on_samples: Callable[[int], None] = lambda _n: None,
@@ -66,6 +70,8 @@ def label_recording(
         recording: what to label.
         model: labels it.
         options: how windows are labelled.
+        whole: label each window by what came before and after it; otherwise as a live stream, which knows
+            only what came before.
         samples: per batch; the labels do not depend on it.
         clock: for the labels' ``published_us``.
         on_samples: told of the number of samples just taken, for a progress bar.
@@ -74,11 +80,12 @@ def label_recording(
         StreamMismatchError: if the recording's rate, channels or units do not fit the model.
         EncoderUnavailableError: if the encoder does not work.
     """
-    pipeline = Pipeline(model, options, clock=clock)
-    labels: list[Label] = []
-    channels = pipeline.sessions.spec.channels
     try:
-        fit_layout(recording.channels, channels)
+        fit_layout(recording.channels, stream_spec(model).channels)
+        if whole:
+            return _label_whole(recording, WholeRecording(model, options, clock), model, samples, on_samples)
+        pipeline = Pipeline(model, options, clock=clock)
+        labels: list[Label] = []
         for batch in recording_batches(recording, samples):
             pipeline.accept(batch)
             if pipeline.waiting >= options.max_batch:
@@ -92,6 +99,24 @@ def label_recording(
         ) from None
     labels += pipeline.run()
     return RecordingLabels(labels, pipeline.failures)
+
+
+def _label_whole(
+    recording: Recording,
+    whole: WholeRecording,
+    model: Model,
+    samples: int,
+    on_samples: Callable[[int], None],
+) -> RecordingLabels:
+    sessions, waiting = Sessions(stream_spec(model)), list[ReadyInput]()
+    for batch in recording_batches(recording, samples):
+        waiting += sessions.push(batch) or ()
+        if len(waiting) >= _AT_ONCE:
+            whole.take(waiting)
+            waiting = []
+        on_samples(len(batch.samples))
+    whole.take(waiting)
+    return RecordingLabels(whole.labels(), whole.failures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,11 @@ class LaneStream:
             assigned = self._adaptation.adapt(assigned, not_worn)
         return Followed(assigned, self.smoother.smooth(assigned.ready, assigned.q), not_worn)
 
+    def reset_adaptation(self, device: str) -> None:
+        """Let the centroids of a device be the model's again, from the next window on."""
+        if self._adaptation is not None:
+            self._adaptation.reset(device)
+
     def continue_counts(self, before: LaneStream) -> None:
         """Go on counting where another lane has ended."""
         for mine, theirs in (
