@@ -21,7 +21,7 @@ import numpy.typing as npt
 from disc_stream.benchmarks.cells import hardware
 from disc_stream.benchmarks.continuity_cells import settings_of
 from disc_stream.benchmarks.continuity_stream import joined
-from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, occurrences_of
+from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, hop_s, occurrences_of
 from disc_stream.clustering.adaptation import AdaptationRule, Adapter
 from disc_stream.clustering.metrics import accuracy, nmi
 from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
@@ -193,7 +193,7 @@ def _score(streamed: _Streamed, plan: Plan) -> dict[str, Any]:
     """Scores of a fold: over all people left out, and of each."""
     windows, q = streamed.windows, streamed.q
     adapter = Adapter(streamed.centroids, streamed.limits, plan.rule)
-    found = occurrences_of(windows.subject, _begins(windows), _hop_s(windows))
+    found = occurrences_of(windows.subject, _begins(windows), hop_s(windows))
     own = adapt_sequences(adapter, streamed.z, windows.subject, found).q
     whole = adapt_recordings(adapter, streamed.z, windows.subject, found).q
     smoothing = {"stay": plan.stay, "exponent": likelihood_exponent(streamed.z.shape[1])}
@@ -277,10 +277,3 @@ def _begins(windows: WindowSet) -> npt.NDArray[np.bool_]:
     """(n,), whether each window is the first of a recording."""
     changes = (np.diff(windows.subject) != 0) | (np.diff(windows.group) != 0)
     return np.concatenate([[True], changes])[: len(windows)]
-
-
-def _hop_s(windows: WindowSet) -> float:
-    """Seconds from one window to the next."""
-    same = np.diff(windows.group) == 0
-    steps = np.diff(windows.start)[same]
-    return float(np.median(steps) / windows.fs) if len(steps) else windows.x.shape[1] / windows.fs

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.clustering.adaptation import Adapted, Adapter, Occurrence
+from disc_stream.data.types import WindowSet
 from disc_stream.types import Float32Array
 
 
@@ -82,3 +83,10 @@ def occurrences_of(
     first = begins | np.concatenate([[True], np.diff(device) != 0])[: len(begins)]
     times = 1 + np.arange(len(begins), dtype=np.int64) * round(hop_s * 1e6)
     return [Occurrence(when, begin) for when, begin in zip(times.tolist(), first.tolist(), strict=True)]
+
+
+def hop_s(windows: WindowSet) -> float:
+    """Seconds from one window to the next."""
+    same = np.diff(windows.group) == 0
+    steps = np.diff(windows.start)[same]
+    return float(np.median(steps) / windows.fs) if len(steps) else windows.x.shape[1] / windows.fs

@@ -59,7 +59,8 @@ def table1(
         list[str] | None, typer.Option("--method", help="A row of the table. Repeatable; default all.")
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="paper or stream. Repeatable; default paper.")
+        list[str] | None,
+        typer.Option("--protocol", help="paper, stream or adapted. Repeatable; default paper."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
@@ -80,7 +81,9 @@ def table1(
     ] = False,
     stay: Annotated[
         float,
-        typer.Option(help="Protocol stream: probability that an activity continues in the next window."),
+        typer.Option(
+            help="Protocols stream and adapted: probability that an activity continues in the next window."
+        ),
     ] = 0.8,
     prior_windows: Annotated[
         float, typer.Option(help="Protocol stream: weight of the training windows in a device's statistics.")
@@ -105,7 +108,7 @@ def table1(
         get_method(name)
     protocols = unique_in_order(protocol or ["paper"])
     if unknown := [p for p in protocols if p not in PROTOCOLS]:
-        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy=f"Use {' or '.join(PROTOCOLS)}")
+        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy=f"Use {', '.join(PROTOCOLS)}")
     request = Request(
         datasets=unique_in_order(dataset or ["uci-har"]),
         protocols=protocols,  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from disc_stream.clustering.adaptation import AdaptationRule, Adapted, Adapter, 
 from disc_stream.errors import ConfigError
 from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
-from disc_stream.stream.smoothing import stretches_begin
+from disc_stream.stream.values import stretches_begin
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.clustering.smoothing import StickyFilter, smooth_stretches
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
-from disc_stream.stream.values import ReadyInput
+from disc_stream.stream.values import ReadyInput, stretches_begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,3 @@ class Smoother:
             return p
         mean_the_same = is_same or (saved.registry and saved.registry == clusters.registry)
         return clusters.carry_over(p, saved.ids) if saved.ids and mean_the_same else None
-
-
-def stretches_begin(ready: Sequence[ReadyInput]) -> npt.NDArray[np.bool_]:
-    """(n,), whether each of one device's windows, in order, begins an uninterrupted stretch."""
-    stretches = [(one.boot, one.segment) for one in ready]
-    before = [None, *stretches[:-1]]
-    return np.array([now != then for now, then in zip(stretches, before, strict=True)], dtype=np.bool_)
