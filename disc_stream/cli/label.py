@@ -99,15 +99,13 @@ def label(
     rule = _rule(model, adapt)
     if trusted_key is None:
         say("no signature of the bundle was checked: no --trusted-key is given", err=True)
-    options = LabelOptions(top_k=top_k, adaptation=rule)
+    options = LabelOptions(top_k=top_k, adaptation=rule, whole=not causal)
     found = load_recordings_spec(recordings, data)
     with _progress(found) as advance:
         labelled = [
             (
                 recording,
-                label_recording(
-                    recording, model, options, whole=not causal, samples=samples, on_samples=advance
-                ),
+                label_recording(recording, model, options, samples=samples, on_samples=advance),
             )
             for recording in found
         ]

@@ -38,6 +38,7 @@ Float16Array = npt.NDArray[np.float16]
 _LEAST = 0.01  # windows; a smaller share of a window, or a smaller rest of the statistics, counts as none
 _GAIN_WINDOWS = 20.0  # memory of the running gain
 _FADE = 0.9  # per window, while the fleet's centroids are the better ones
+_SILENCE_S = 60.0  # shorter pauses are none, so that labels do not depend on when messages arrived
 _MOST = 1000.0  # of a single coordinate, in nearest distances: no window weighs more
 _ROUNDS = 5  # of expectation and maximisation; later ones change next to nothing
 _TINY = 1e-12
@@ -53,7 +54,7 @@ class AdaptationRule:
         bound: farthest that a centroid moves, as a share of the distance between the fleet's centroid and
             the nearest other one; below a half, so that no two can meet.
         stay: probability of staying in a cluster from one window to the next, for what windows count.
-        half_life_s: seconds after which half of what is known is left.
+        half_life_s: seconds of silence after which half of what is known is left; less than a minute is none.
 
     Raises:
         ConfigError: naming what is not possible.
@@ -327,11 +328,14 @@ class Adapter:
         self, devices: Sequence[DeviceMeans], occurrences: Sequence[Occurrence]
     ) -> npt.NDArray[np.float64]:
         """The share of each device's statistics that time has left."""
-        passed = [
-            max(0, now.when_us - one.last_us) * 1e-6 if one.last_us else 0.0
-            for one, now in zip(devices, occurrences, strict=True)
-        ]
-        out: npt.NDArray[np.float64] = np.exp2(-np.array(passed) / self.rule.half_life_s)
+        passed = np.array(
+            [
+                (now.when_us - one.last_us) * 1e-6 if one.last_us else 0.0
+                for one, now in zip(devices, occurrences, strict=True)
+            ]
+        )
+        silent = np.where(passed >= _SILENCE_S, passed, 0.0)
+        out: npt.NDArray[np.float64] = np.exp2(-silent / self.rule.half_life_s)
         return out
 
     def _centroids(self, count: npt.NDArray[np.floating], mean: npt.NDArray[np.floating]) -> Float32Array:

@@ -28,12 +28,15 @@ class LabelOptions:
         stay: probability of staying in an activity, for smoothing.
         max_batch: windows encoded at once.
         adaptation: how far and how fast centroids follow each device; None if they do not.
+        whole: whether a recording is labelled by what came before and after each window
+            (``WholeRecording``); a stream knows only what came before.
     """
 
     top_k: int = 3
     stay: float = 0.8
     max_batch: int = 256
     adaptation: AdaptationRule | None = None
+    whole: bool = False
 
 
 def stream_spec(model: Model) -> StreamSpec:

@@ -59,7 +59,6 @@ def label_recording(
     model: Model,
     options: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     *,
-    whole: bool = False,
     samples: int = 50,
     clock: Clock | None = None,
     on_samples: Callable[[int], None] = lambda _n: None,
@@ -70,8 +69,6 @@ def label_recording(
         recording: what to label.
         model: labels it.
         options: how windows are labelled.
-        whole: label each window by what came before and after it; otherwise as a live stream, which knows
-            only what came before.
         samples: per batch; the labels do not depend on it.
         clock: for the labels' ``published_us``.
         on_samples: told of the number of samples just taken, for a progress bar.
@@ -82,7 +79,7 @@ def label_recording(
     """
     try:
         fit_layout(recording.channels, stream_spec(model).channels)
-        if whole:
+        if options.whole:
             return _label_whole(recording, WholeRecording(model, options, clock), model, samples, on_samples)
         pipeline = Pipeline(model, options, clock=clock)
         labels: list[Label] = []

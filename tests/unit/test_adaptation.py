@@ -128,12 +128,22 @@ class TestWayBack:
         np.testing.assert_allclose(late.q, soft_assignment(middle, FLEET), rtol=1e-3)
 
     def test_a_clock_that_goes_back_is_no_time(self) -> None:
-        adapter = Adapter(FLEET, WIDE, AdaptationRule(half_life_s=10.0))
+        adapter = Adapter(FLEET, WIDE, AdaptationRule(half_life_s=100.0))
         device = adapter.new()
         stream(adapter, device, FLEET[:1], start_s=1000)
         adapter.step([device], FLEET[:1], [Occurrence(S)])
         assert device.last_us == 1000 * S
         assert device.counts[0] > 1.5
+
+    def test_arrivals_that_come_unevenly_change_nothing(self) -> None:
+        z, _ = person(offset=1.0, n=50)
+        states = []
+        for step_s in (1, 17):
+            adapter = Adapter(FLEET, WIDE, AdaptationRule(half_life_s=100.0))
+            device = adapter.new()
+            stream(adapter, device, z, step_s=step_s)
+            states.append(device)
+        np.testing.assert_array_equal(states[0].means, states[1].means)
 
     def test_another_person_puts_it_on(self) -> None:
         """Windows like the fleet's again: the gain is lost, the statistics fade within some windows."""
@@ -170,12 +180,9 @@ class TestUnknown:
     def test_windows_that_may_not_count_change_nothing(self) -> None:
         adapter = Adapter(FLEET, WIDE)
         device, other = adapter.new(), adapter.new()
-        adapter.step(
-            [device, other], FLEET + np.float32(0.5), [Occurrence(S, counts=False), Occurrence(S)]
-        )
+        adapter.step([device, other], FLEET + np.float32(0.5), [Occurrence(S, counts=False), Occurrence(S)])
         assert len(device.moved) == 0
         assert len(other.moved) > 0
-
 
     def test_where_the_model_cannot_say_nothing_is_learned(self) -> None:
         adapter = Adapter(FLEET, (None, 1e30))
@@ -212,7 +219,8 @@ class TestPosteriors:
     def test_a_window_between_counts_for_what_its_neighbours_are(self) -> None:
         alone, after = self.learned(1, 0, 0, 0, begins=True), self.learned(1, 0, 0, 0)
         assert alone[1] > 0.5 > alone[0]
-        assert after[0] > 0.6 > 0.5 > after[1]
+        assert after[0] > 0.6
+        assert after[1] < 0.5
 
     def test_a_stretch_begins_with_nothing_known(self) -> None:
         np.testing.assert_allclose(
@@ -224,9 +232,7 @@ class TestPosteriors:
         adapter = Adapter(FLEET, WIDE, AdaptationRule(bound=0.0))
         device, rule = adapter.new(), adapter.rule
         stream(adapter, device, z)
-        expected = filter_sequence(
-            soft_assignment(z, FLEET), stay=rule.stay, exponent=likelihood_exponent(2)
-        )
+        expected = filter_sequence(soft_assignment(z, FLEET), stay=rule.stay, exponent=likelihood_exponent(2))
         np.testing.assert_allclose(device.now, expected[-1], atol=1e-4)
 
 

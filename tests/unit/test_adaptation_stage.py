@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
+from disc_stream.cli.app import app
 from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig, load_serve_config
+from disc_stream.data.types import Recording
 from disc_stream.errors import ConfigError
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.stream.adapting import AdaptationStage, adapter_of
 from disc_stream.stream.encoding import Assigned
+from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import UNKNOWN, Float32Array, Label, SampleBatch
 from disc_stream.wire.topics import Topics
 from disc_stream_server.budget import bounds
 from disc_stream_server.following import first_model, open_model
+from disc_stream_server.offline import label_recording
 from disc_stream_server.storage.forget import forget
+from disc_stream_server.storage.queries import StateReader
+from disc_stream_server.storage.resetting import RESET, ask_for_reset
 from disc_stream_server.wiring import labeller_settings
 from tests.support.device import constant, make_batch
 from tests.support.labeller import START_US, Bench, arrival_of, facts, model_of, write_spool
@@ -46,9 +54,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def calibrated(model: Model, unknown_above: float | None = FAR) -> Model:
     """The model, as one that says what is unknown to it."""
-    clusters = [
-        one.model_copy(update={"unknown_above": unknown_above}) for one in model.catalogue.clusters
-    ]
+    clusters = [one.model_copy(update={"unknown_above": unknown_above}) for one in model.catalogue.clusters]
     return model.with_catalogue(Catalogue.of(model.version, clusters))
 
 
@@ -195,6 +201,117 @@ class TestLabeller:
         labels = run(tmp_path, strict)
         assert {one.best.label for one in labels} == {UNKNOWN}
         assert {round(one.distance, 3) for one in labels} == {25.0}
+
+
+class TestReset:
+    """Somebody else wears the device: the model's centroids again, at a command."""
+
+    def test_a_device_begins_again_and_the_others_go_on(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, [*beside(80), *beside(80, "other")])
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        assert ask_for_reset(tmp_path, "watch", 0.0) is None  # nobody holds the folder
+        bench.labeller.reset_adaptations()
+        fill(tmp_path, [*beside(90)[80:], *beside(90, "other")[80:]])
+        bench.run(1)
+        assert len(bench.outbox.sent) == 160, "first the checkpoint"
+        bench.run()
+        first = {one.device: one.adapted for one in reversed(bench.outbox.sent) if one.window >= 80}
+        assert first["watch"] == 0.0
+        assert first["other"] is not None
+        assert first["other"] > 1.0
+        assert bench.store.facts_of(RESET) == []
+
+    def test_a_crash_before_the_checkpoint_resets_at_the_same_place(
+        self, tmp_path: Path, model: Model
+    ) -> None:
+        """The request stays until the states that it changed are on disk, and nothing is labelled before."""
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        ask_for_reset(tmp_path, "watch", 0.0)
+        bench.labeller.reset_adaptations()
+        bench.close()
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        fill(tmp_path, beside(81)[80:])
+        bench.labeller.reset_adaptations()
+        bench.run(1)
+        bench.run()
+        assert [one.adapted for one in bench.outbox.sent] == [0.0]
+        bench.close()
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        assert bench.store.facts_of(RESET) == []
+
+    def test_a_server_that_does_not_adapt_forgets_what_another_knew(
+        self, tmp_path: Path, model: Model
+    ) -> None:
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        bench.close()
+        ask_for_reset(tmp_path, "watch", 0.0)
+        bench = Bench(tmp_path, model)
+        bench.labeller.reset_adaptations()
+        bench.run()
+        assert bench.store.states(0, "adaptation") == {}
+        assert bench.store.facts_of(RESET) == []
+
+    def test_the_command(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(3))
+        run(tmp_path, model)
+        result = CliRunner().invoke(app, ["data", "reset-adaptation", "watch", "--state", str(tmp_path)])
+        assert "begins again with the model's own centroids when one is started" in result.stdout
+        forget(tmp_path, "watch", "ds/v1")
+        with closing(StateReader(tmp_path)) as reader:
+            assert reader.facts_of(RESET) == []
+
+
+class TestRecording:
+    """``label``: as the server, or by the whole of a recording."""
+
+    def recording(self) -> Recording:
+        batches = beside(160)
+        return Recording(
+            name="synthetic-01",
+            subject=1,
+            fs=FS,
+            channels=CHANNELS,
+            samples=np.concatenate([one.samples for one in batches]),
+            labels=np.zeros(160 * 8, dtype=np.int16),
+            label_names=("any",),
+        )
+
+    def test_causal_labels_are_those_of_the_server(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(160))
+        served = run(tmp_path, model)
+        labels, _ = label_recording(self.recording(), model, LabelOptions(adaptation=RULE))
+        assert [one.best for one in labels] == [one.best for one in served]
+        assert [one.smoothed for one in labels] == [one.smoothed for one in served]
+        assert [one.adapted for one in labels] == [one.adapted for one in served]
+
+    def test_the_whole_recording_helps_its_first_windows(self, model: Model) -> None:
+        found = {
+            whole: label_recording(self.recording(), model, LabelOptions(adaptation=RULE, whole=whole)).labels
+            for whole in (False, True)
+        }
+        early = {
+            whole: np.mean([one.best.confidence for one in labels[:8]]) for whole, labels in found.items()
+        }
+        assert early[True] > early[False] + 0.1
+        assert {one.best.label for one in found[True][:8]} == {REST}
+        assert found[False][0].adapted == 0.0
+        assert len({one.adapted for one in found[True]}) == 1
+        assert [one.distance for one in found[True]] == [one.distance for one in found[False]]
+
+    @pytest.mark.parametrize("samples", [7, 50, 10_000])
+    def test_a_whole_recording_however_it_is_cut(self, model: Model, samples: int) -> None:
+        options = LabelOptions(adaptation=RULE, whole=True)
+        expected = label_recording(self.recording(), model, options).labels
+        found = label_recording(self.recording(), model, options, samples=samples).labels
+        assert [(one.best, one.smoothed) for one in found] == [(one.best, one.smoothed) for one in expected]
 
 
 class TestStage:
