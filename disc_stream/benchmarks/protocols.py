@@ -88,7 +88,7 @@ def protocol_facts(protocol: Protocol, method: Method, stream: StreamSettings) -
 
 def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSettings) -> Prepared:
     """The windows of both parts, normalised by device where the protocol asks for it."""
-    train, test = _in_time_order(split.train), _in_time_order(split.test)
+    train, test = in_time_order(split.train), in_time_order(split.test)
     if protocol != "stream" or method.knows_devices:
         return Prepared(protocol, train, test, stream)
     mean = train.x.mean((0, 1), dtype=np.float64)
@@ -143,7 +143,8 @@ def _followed(model: WindowClusterer, data: Prepared) -> tuple[Soft, Soft]:
     return past, adapt_recordings(adapter, new, test.devices, found).q
 
 
-def _in_time_order(part: WindowSet) -> Part:
+def in_time_order(part: WindowSet) -> Part:
+    """The windows of one part, those of a device one after the other."""
     order = np.lexsort((part.start, part.group, part.subject))
     return Part(
         np.ascontiguousarray(part.x[order]), part.y[order].astype(np.int64),

@@ -14,6 +14,7 @@ from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_swap import swap
+from disc_stream.cli.benchmark_turned import turned
 from disc_stream.cli.benchmark_week import week
 from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
@@ -36,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, spee
 app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
+app.command()(turned)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)
