@@ -110,7 +110,7 @@ def table1(
         get_method(name)
     protocols = unique_in_order(protocol or ["paper"])
     if unknown := [p for p in protocols if p not in PROTOCOLS]:
-        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy=f"Use {', '.join(PROTOCOLS)}")
+        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy="Use paper, stream or adapted")
     request = Request(
         datasets=unique_in_order(dataset or ["uci-har"]),
         protocols=protocols,  # type: ignore[arg-type]
