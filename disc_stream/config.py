@@ -116,7 +116,11 @@ class ServeConfig(BaseModel):
     max_delay_ms: float = Field(5.0, ge=0, le=1000, title="Longest wait for messages to commit together")
     top_k: int = Field(3, ge=1, title="Soft labels in each message")
     stay: float = Field(0.8, gt=0, lt=1, title="Probability of staying in an activity, for smoothing")
-    adapt: bool = Field(False, title="The model's centroids follow each device, within bounds")
+    adapt: bool | None = Field(
+        None,
+        title="The model's centroids follow each device, within bounds",
+        description="null: where the model can",
+    )
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")
     threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all cores")
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")

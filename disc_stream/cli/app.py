@@ -30,6 +30,7 @@ from disc_stream.cli import (
     label,
     models,
     plot,
+    resetting,
     retrain,
     serve,
     streams,
@@ -89,6 +90,7 @@ def _root(
 app.command("demo")(demo.demo)
 data.app.command("export")(streams.export)
 data.app.command("forget")(forgetting.forget)
+data.app.command("reset-adaptation")(resetting.reset_adaptation)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)

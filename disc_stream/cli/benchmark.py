@@ -14,6 +14,7 @@ from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_swap import swap
+from disc_stream.cli.benchmark_turned import turned
 from disc_stream.cli.benchmark_week import week
 from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
@@ -36,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, spee
 app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
+app.command()(turned)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)
@@ -59,7 +61,8 @@ def table1(
         list[str] | None, typer.Option("--method", help="A row of the table. Repeatable; default all.")
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="paper or stream. Repeatable; default paper.")
+        list[str] | None,
+        typer.Option("--protocol", help="paper, stream or adapted. Repeatable; default paper."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
@@ -80,7 +83,9 @@ def table1(
     ] = False,
     stay: Annotated[
         float,
-        typer.Option(help="Protocol stream: probability that an activity continues in the next window."),
+        typer.Option(
+            help="Protocols stream and adapted: probability that an activity continues in the next window."
+        ),
     ] = 0.8,
     prior_windows: Annotated[
         float, typer.Option(help="Protocol stream: weight of the training windows in a device's statistics.")
@@ -105,7 +110,7 @@ def table1(
         get_method(name)
     protocols = unique_in_order(protocol or ["paper"])
     if unknown := [p for p in protocols if p not in PROTOCOLS]:
-        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy=f"Use {' or '.join(PROTOCOLS)}")
+        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy="Use paper, stream or adapted")
     request = Request(
         datasets=unique_in_order(dataset or ["uci-har"]),
         protocols=protocols,  # type: ignore[arg-type]

@@ -101,9 +101,12 @@ def serve(
         int | None, typer.Option("--top-k", help="Soft labels in each message. Default: 3")
     ] = None,
     adapt: Annotated[
-        bool,
-        typer.Option("--adapt", help="Let the model's centroids follow each device, within bounds."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--adapt/--no-adapt",
+            help="Let the model's centroids follow each device, within bounds. Default: where the model can.",
+        ),
+    ] = None,
     provider: Annotated[
         str | None, typer.Option("--provider", help="auto, cpu or cuda. Default: auto")
     ] = None,
@@ -170,7 +173,7 @@ def serve(
         "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
         "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
-        "adapt": adapt or None,
+        "adapt": adapt,
         "threads": threads, "memory_mb": memory_mb, "collect": collect or None, "http_token": http_token,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
