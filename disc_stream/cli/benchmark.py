@@ -13,6 +13,7 @@ from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_retrain import retrain
+from disc_stream.cli.benchmark_supervised import supervised
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_turned import turned
 from disc_stream.cli.benchmark_week import week
@@ -46,6 +47,7 @@ app.command()(retrain)
 app.command()(week)
 app.command()(names)
 app.command()(states)
+app.command()(supervised)
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the cells, one file each.")]
@@ -123,7 +125,7 @@ def table1(
         force=force,
         stream=StreamSettings(stay, prior_windows),
     )
-    _check_preset(request)
+    check_preset(request)
     require_writable(out)
     require_writable(work)
     results = _run(request, data)
@@ -195,7 +197,7 @@ def parse_seeds(text: str) -> list[int]:
     return found
 
 
-def _check_preset(request: Request) -> None:
+def check_preset(request: Request) -> None:
     """A wrong preset or setting is said before a dataset is read."""
     from disc_stream.benchmarks.grid import configuration_of
     from disc_stream.training.methods import get_method
