@@ -105,10 +105,11 @@ def serve(
         typer.Option("--adapt", help="Let the model's centroids follow each device, within bounds."),
     ] = False,
     provider: Annotated[
-        str | None, typer.Option("--provider", help="auto, cpu or cuda. Default: auto")
+        str | None,
+        typer.Option("--provider", help="auto, cpu, cuda, openvino or openvino-bf16. Default: auto"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
+        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all processors")
     ] = None,
     memory_mb: Annotated[
         int | None,
