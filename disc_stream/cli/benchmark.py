@@ -10,6 +10,7 @@ import typer
 from disc_stream.cli.benchmark_adapt import adapt
 from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
+from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_retrain import retrain
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.grid import Failure, Request
     from disc_stream.data.types import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
+app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, training, encoding, ingest.")
 app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
+app.command()(encode)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)

@@ -70,23 +70,37 @@ def open_openvino(bundle: Bundle, provider: OpenVinoProvider, threads: int) -> O
         ConfigError: for ``openvino-bf16``, if the processor cannot multiply bfloat16.
         BundleError: if the graph cannot be loaded.
     """
-    core = _core()
+    _core()
     if provider == "openvino-bf16" and not has_bf16():
         raise ConfigError(
             f"provider 'openvino-bf16' cannot be used here: {_NO_BF16}", remedy="Use --provider openvino"
         )
+    try:
+        return OpenVinoSession(*compiled(bundle.model_bytes, _PRECISION[provider], threads), provider)
+    except UnicodeDecodeError as error:
+        raise unfit(bundle, "a name or a text in it is not UTF-8") from error
+    except RuntimeError as error:
+        raise unloadable(bundle, error, "openvino") from error
+
+
+def compiled(graph: bytes, precision: str, threads: int) -> tuple[Any, Any]:
+    """OpenVINO's model of a graph, as read and as compiled for the processor.
+
+    Args:
+        graph: ONNX.
+        precision: ``f32`` or ``bf16``, of the large products.
+        threads: of one call.
+
+    Raises:
+        RuntimeError: if it cannot be read or compiled; OpenVINO has no other exception.
+    """
     how = {
-        "INFERENCE_PRECISION_HINT": _PRECISION[provider], "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
         # One batch at a time, by all threads. Pinned, they would fight with those of other processes.
         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False,
     }  # fmt: skip
-    try:
-        model = core.read_model(bundle.model_bytes)
-        return OpenVinoSession(model, core.compile_model(model, _DEVICE, how), provider)
-    except UnicodeDecodeError as error:
-        raise unfit(bundle, "a name or a text in it is not UTF-8") from error
-    except RuntimeError as error:  # the only exception that it has
-        raise unloadable(bundle, error, "openvino") from error
+    model = _core().read_model(graph)
+    return model, _core().compile_model(model, _DEVICE, how)
 
 
 def is_installed() -> bool:
