@@ -13,6 +13,7 @@ from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_ingest import ingest, soak
+from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_week import week
@@ -38,6 +39,7 @@ app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
 app.command()(encode)
+app.command()(latency)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)

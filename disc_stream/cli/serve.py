@@ -202,7 +202,7 @@ class _JsonReport:
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
     blocks nothing. They go to what stdout was at the start: while another thread opens a model on a GPU, what
-    is printed anywhere is caught (``artifacts/runtime.py``), and must not be one of these lines.
+    is printed anywhere is caught (``artifacts/runtimes``), and must not be one of these lines.
     """
 
     def __init__(self) -> None:
