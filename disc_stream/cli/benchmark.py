@@ -12,6 +12,7 @@ from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
+from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
@@ -39,6 +40,7 @@ app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
 app.command()(encode)
+app.command()(gpu)
 app.command()(latency)
 app.command()(ingest)
 app.command()(soak)
