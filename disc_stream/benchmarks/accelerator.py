@@ -38,7 +38,8 @@ from disc_stream.training.task import FitOptions, Task
 
 SCHEMA = "disc-stream.gpu/1"
 
-_DEVICES, _SECONDS, _K, _BATCH = 12, 330.0, 6, 256
+_DEVICES, _SECONDS, _K = 12, 330.0, 6
+_BATCH = {"cuda": 256, "cpu": 64}  # of a training; a step of 256 windows may take a processor half a minute
 _WARM, _MOST = 3, 60  # steps that are not counted, and at most counted ones
 _FIRST = ("released", "guided", "paper")
 _SIDE = 4096
@@ -194,9 +195,9 @@ def _task() -> Task:
 def _train(preset: str, precision: str, until: float) -> dict[str, Any]:
     """Windows per second of a training as ``train`` runs it, and its memory."""
     recipe, task = get_recipe("disc"), _task()
-    settings = {"precision": "bf16" if precision == "bf16" else "fp32", "batch_size": _BATCH}
-    config = recipe.resolve(preset, settings)
     device = _device()
+    wanted = "bf16" if precision == "bf16" else "fp32"
+    config = recipe.resolve(preset, {"precision": wanted, "batch_size": _BATCH[device.type]})
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     watch = _Watch(device, until)
@@ -247,7 +248,7 @@ class _Watch:
             return  # a search, whose candidates are told as steps of one
         self._seen += 1
         self.phase, self.n_batches = event.phase, event.n_batches
-        if self._seen <= _WARM and not (over and self._seen > 1):
+        if self._seen <= _WARM and (self._seen == 1 or not over):
             self._wait()
             self._began = time.perf_counter()
             return

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +30,34 @@ class Step(NamedTuple):
     run: Callable[[float], dict[str, Any]]
     skipped: str = ""
     share: float = 0.5
+
+
+class OutOfTimeError(DiscStreamError):
+    """A step was cut short, because all the time is over."""
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Raise ``OutOfTimeError`` in what runs here once so much time has passed.
+
+    A step looks at its deadline between two rounds, and on a slow processor a round may take minutes. The
+    timer's signal is handled between two operations of torch. Only the main thread can have signals; on
+    others, nothing is cut short.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def cut(_number: int, _frame: object) -> None:
+        raise OutOfTimeError("no time was left to finish it; the same command tries again")
+
+    before = signal.signal(signal.SIGALRM, cut)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +95,8 @@ class Report:
             on_step(step.name)
             started = time.monotonic()
             try:
-                found = step.run(started + step.share * left)
+                with _ended_after(left):
+                    found = step.run(started + step.share * left)
             except DiscStreamError as error:
                 skipped[step.name] = error.message
             except (RuntimeError, MemoryError) as error:  # torch's, such as a GPU without memory left
@@ -84,9 +116,8 @@ class Report:
         remedy = "Name another file with --out, or remove it"
         try:
             found = json.loads(self.path.read_bytes())
-            other = [
-                name for name, value in self.facts.items() if found[name] != json.loads(json.dumps(value))
-            ]
+            facts = json.loads(json.dumps(dict(self.facts)))
+            other = [name for name in facts if found[name] != facts[name]]
             steps: dict[str, Any] = dict(found["steps"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{str(self.path)!r} is no report of this benchmark", remedy=remedy) from error

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def gpu(
-    time_limit: Annotated[float, typer.Option(min=1.0, help="Seconds, after which no step begins.")] = 480.0,
+    time_limit: Annotated[
+        float, typer.Option(min=1.0, help="Seconds, after which it ends; what is done is kept.")
+    ] = 480.0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="JSON file, written after every step; the same command resumes."),
@@ -67,9 +69,8 @@ def _print(report: dict[str, Any]) -> None:
             say(f"{name:<30}{_trained(step, peaks)}")
         elif name == "parity":
             for way, one in step["cuda"].items():
-                say(
-                    f"CUDA {way:<25}{one['labels_equal']:.2%} of labels equal, q within {one['max_abs_q']:.1e}"
-                )
+                equal = f"{one['labels_equal']:.2%} of labels equal"
+                say(f"CUDA {way:<25}{equal}, q within {one['max_abs_q']:.1e}")
         for row in step.get("rows", ()):
             what = f"{name} {row['runtime'] if 'runtime' in row else row['precision']}"
             say(f"{what:<40}{row['batch']:>6} at once {row['windows_per_s']:>14,.0f} windows/s")

@@ -10,7 +10,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import copytree
@@ -149,7 +149,7 @@ def _measure(plan: LatencyPlan, load: Load, window: WindowInfo, broker: str | No
             sent = json.loads(fleet.communicate(timeout=_PATIENCE_S)[0])
             expected = expected_windows(sent["confirmed"], load, window)
             wait_for(lambda: len(subscriber.heard) >= expected, _PATIENCE_S)
-            provider, rss = server.provider, server.rss_bytes()
+            provider, rss, stages = server.provider, server.rss_bytes(), server.counters
         finally:
             fleet.kill()
             code = server.stop()
@@ -163,8 +163,15 @@ def _measure(plan: LatencyPlan, load: Load, window: WindowInfo, broker: str | No
             "windows": expected, "lost": lost, "twice": subscriber.twice, "deferred": subscriber.deferred,
             "ms": ms, "stages_ms": _stages(folder / "state", heard), "rss_mib": round(rss / 2**20, 1),
             "exit_code": code,
+            "server_cores": _cores(stages, plan.settle_s + plan.seconds),
             "kept_up": bool(lost == 0 and subscriber.deferred == 0 and ms["p99"] <= plan.limit_ms),
         }  # fmt: skip
+
+
+def _cores(counters: Mapping[str, int], seconds: float) -> float:
+    """Processors that the labelling process was busy with on average, its start included."""
+    busy_us = sum(us for name, us in counters.items() if name.startswith("cpu_us_"))
+    return round(busy_us / 1e6 / seconds, 3)
 
 
 def _stages(state: Path, heard: dict[_Key, _Heard]) -> dict[str, dict[str, float]]:
