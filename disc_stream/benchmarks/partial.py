@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from disc_stream.errors import ConfigError, DiscStreamError
 
+_PATIENCE, _LEAST_S = 2.0, 5.0  # a step may take so many times its share and so much more, and is cut then
+
 
 class Step(NamedTuple):
     """One measurement.
@@ -33,7 +35,7 @@ class Step(NamedTuple):
 
 
 class OutOfTimeError(DiscStreamError):
-    """A step was cut short, because all the time is over."""
+    """A step was cut short, because its time is over."""
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def _ended_after(seconds: float) -> Iterator[None]:
         return
 
     def cut(_number: int, _frame: object) -> None:
-        raise OutOfTimeError("no time was left to finish it; the same command tries again")
+        raise OutOfTimeError("its share of the time was over; the same command tries again")
 
     before = signal.signal(signal.SIGALRM, cut)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
@@ -95,7 +97,7 @@ class Report:
             on_step(step.name)
             started = time.monotonic()
             try:
-                with _ended_after(left):
+                with _ended_after(min(left, _PATIENCE * step.share * left + _LEAST_S)):
                     found = step.run(started + step.share * left)
             except DiscStreamError as error:
                 skipped[step.name] = error.message

@@ -79,7 +79,7 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _trained(step: dict[str, Any], peaks: dict[str, float]) -> str:
-    words = f"{step['windows_per_s']:>10,.0f} windows/s, {step['peak_memory_mib']:,.0f} MiB"
+    words = f"{step['windows_per_s']:>10,.1f} windows/s, {step['peak_memory_mib']:,.0f} MiB"
     peak = peaks.get(f"{step['device']} {step['precision']}")
     if peak and "gflop_per_s" in step:
         words += f", {step['gflop_per_s'] / peak:.0%} of the peak"

@@ -129,6 +129,15 @@ def test_results_stay_as_they_are_when_more_is_run(session: Session, bundle: Bun
         np.testing.assert_array_equal(one, other)
 
 
+def test_strided_windows_are_read_as_they_are(session: Session, bundle: Bundle) -> None:
+    """They are copied first, and the copy must live as long as it is read."""
+    whole = np.repeat(probe_windows(bundle.manifest), 2, axis=1)
+    expected = run_padded(session, np.ascontiguousarray(whole[:, ::2]))
+    for _ in range(10):
+        for one, other in zip(run_padded(session, whole[:, ::2]), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6 * float(np.abs(other).max()))
+
+
 def test_threads_may_share_a_session(session: Session, bundle: Bundle) -> None:
     windows = probe_windows(bundle.manifest)
     together = Encoded(*run_padded(session, windows)).labels

@@ -54,9 +54,10 @@ class OpenVinoSession:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        # The samples are read where they lie; the request must not keep them beyond this call, so the copies
-        # below are made before it returns.
-        request.set_input_tensor(_openvino().Tensor(np.ascontiguousarray(x), shared_memory=True))
+        # The samples are read where they lie, and the tensor does not keep them alive: this name must, to the
+        # end of the call, where they are a copy of what the caller gave.
+        samples = np.ascontiguousarray(x)
+        request.set_input_tensor(_openvino().Tensor(samples, shared_memory=True))
         request.infer()
         embedding, q, distance = (np.array(request.get_output_tensor(i).data) for i in range(3))
         return embedding, q, distance
