@@ -8,6 +8,8 @@ from disc_stream.artifacts.bundle import INPUT, METADATA_KEY, Bundle, graph_fact
 from disc_stream.artifacts.runtimes.failures import unfit
 from disc_stream.artifacts.runtimes.onnx_session import CPU_BUILD, open_cpu, open_cuda
 from disc_stream.artifacts.runtimes.openvino_session import open_openvino
+from disc_stream.artifacts.runtimes.probes import probe_windows
+from disc_stream.artifacts.runtimes.refined import RefinedSession, largest_difference
 from disc_stream.artifacts.runtimes.session import FLOAT, OUTPUTS, Concrete, GraphFacts, Session
 from disc_stream.errors import ConfigError, install_command
 
@@ -36,7 +38,16 @@ def open_session(bundle: Bundle, provider: Concrete, threads: int) -> Session:
         check_graph(session.facts(), bundle)
     except UnicodeDecodeError as error:
         raise unfit(bundle, "a name or a text in it is not UTF-8") from error
-    return session
+    return _refined(session, bundle, threads) if provider == "openvino-bf16" else session
+
+
+def _refined(fast: Session, bundle: Bundle, threads: int) -> Session:
+    """The session with its doubtful windows run again in float32.
+
+    Doubtful are those where q decides by less than bfloat16 changed it on any of the probes.
+    """
+    exact = open_openvino(bundle, "openvino", threads)
+    return RefinedSession(fast, exact, largest_difference(fast, exact, probe_windows(bundle.manifest)))
 
 
 def no_cuda(why_not: str) -> ConfigError:
