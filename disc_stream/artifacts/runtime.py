@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.runtimes.buckets import run_padded, sizes_up_to
+from disc_stream.artifacts.runtimes.buckets import run_padded
 from disc_stream.artifacts.runtimes.choosing import choose
 from disc_stream.artifacts.runtimes.cpus import usable_cpus
 from disc_stream.artifacts.runtimes.opening import open_session
@@ -20,8 +20,6 @@ from disc_stream.errors import ConfigError, StreamMismatchError
 from disc_stream.types import Float32Array, IntArray
 
 __all__ = ["OUTPUTS", "Encoded", "OnnxEncoder", "Provider", "measures_from"]
-
-_WARM = 64
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +90,7 @@ class OnnxEncoder:
 
         The first batch of a shape takes longer than later ones; a device should not wait for it.
         """
-        for size in sizes_up_to(max_batch, self._session.buckets) or (min(_WARM, max_batch),):
-            self._session.run(np.zeros((size, self._window, self._channels), dtype=np.float32))
+        self._session.warm_up((self._window, self._channels), max_batch)
 
     def encode(self, x: Float32Array) -> Encoded:
         """Encode windows.

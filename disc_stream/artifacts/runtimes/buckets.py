@@ -13,10 +13,18 @@ from disc_stream.types import Float32Array
 # At most a third of the rows is padding, and at most 1,023 windows.
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
+_ONE = 64
+
 
 def sizes_up_to(most: int, sizes: Sequence[int] = SIZES) -> tuple[int, ...]:
     """The sizes that batches of at most ``most`` windows are padded to."""
     return tuple(sizes[: bisect_left(sizes, min(most, sizes[-1])) + 1]) if sizes else ()
+
+
+def run_each_size(session: Session, shape: tuple[int, int], most: int) -> None:
+    """Run windows of zeros (T, C) in each of a session's sizes, or in one size if it has none."""
+    for size in sizes_up_to(most, session.buckets) or (min(_ONE, most),):
+        session.run(np.zeros((size, *shape), dtype=np.float32))
 
 
 def run_padded(session: Session, x: Float32Array) -> Outputs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from disc_stream.artifacts.bundle import INPUT, METADATA_KEY, Bundle
-from disc_stream.artifacts.runtimes.buckets import SIZES
+from disc_stream.artifacts.runtimes.buckets import SIZES, run_each_size
 from disc_stream.artifacts.runtimes.failures import unfit, unloadable
 from disc_stream.artifacts.runtimes.session import OUTPUTS, GraphFacts, Outputs, Port
 from disc_stream.errors import MissingExtraError
@@ -50,6 +50,10 @@ class OnnxSession:
             [_port(node) for node in outputs],
             self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY),
         )
+
+    def warm_up(self, shape: tuple[int, int], most: int) -> None:
+        """See ``Session``."""
+        run_each_size(self, shape, most)
 
     def run(self, x: Float32Array) -> Outputs:
         """See ``Session``."""

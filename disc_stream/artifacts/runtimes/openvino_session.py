@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from disc_stream.artifacts.bundle import METADATA_KEY, Bundle
-from disc_stream.artifacts.runtimes.buckets import SIZES
+from disc_stream.artifacts.runtimes.buckets import run_each_size, sizes_up_to
 from disc_stream.artifacts.runtimes.failures import unfit, unloadable
 from disc_stream.artifacts.runtimes.session import GraphFacts, Outputs, Port
 from disc_stream.errors import ConfigError, MissingExtraError
@@ -21,6 +21,7 @@ from disc_stream.types import Float32Array
 OpenVinoProvider = Literal["openvino", "openvino-bf16"]
 
 _DEVICE = "CPU"
+_LARGEST = 64  # no faster beyond, and every size keeps memory of its own: with 256, 600 MiB for a large GRU
 _PRECISION = {"openvino": "f32", "openvino-bf16": "bf16"}
 _ONNX_NAMES = {"float32": "float", "float64": "double"}
 _NO_BF16 = "this processor multiplies no bfloat16"
@@ -38,7 +39,7 @@ class OpenVinoSession:
         provider: which of the two precisions.
     """
 
-    buckets: Sequence[int] = SIZES
+    buckets: Sequence[int] = sizes_up_to(_LARGEST)
 
     def __init__(self, model: Any, compiled: Any, provider: OpenVinoProvider) -> None:
         self.provider = provider
@@ -48,6 +49,10 @@ class OpenVinoSession:
     def facts(self) -> GraphFacts:
         """See ``Session``."""
         return self._facts
+
+    def warm_up(self, shape: tuple[int, int], most: int) -> None:
+        """See ``Session``."""
+        run_each_size(self, shape, most)
 
     def run(self, x: Float32Array) -> Outputs:
         """See ``Session``."""

@@ -32,15 +32,22 @@ class RefinedSession:
     def __init__(self, fast: Session, exact: Session, margin: float) -> None:
         self._fast, self._exact, self.margin = fast, exact, margin
         self.provider: Concrete = fast.provider
-        self.buckets: Sequence[int] = fast.buckets
+        self.buckets: Sequence[
+            int
+        ] = ()  # a whole batch at once, so that its doubtful windows are run together
 
     def facts(self) -> GraphFacts:
         """See ``Session``."""
         return self._fast.facts()
 
+    def warm_up(self, shape: tuple[int, int], most: int) -> None:
+        """See ``Session``."""
+        self._fast.warm_up(shape, most)
+        self._exact.warm_up(shape, most)
+
     def run(self, x: Float32Array) -> Outputs:
         """See ``Session``."""
-        outputs = self._fast.run(x)
+        outputs = run_padded(self._fast, x)
         rows = np.flatnonzero(~(gap_of(outputs[1]) >= self.margin))  # NaN is doubtful, too
         if len(rows):
             for whole, part in zip(outputs, run_padded(self._exact, x[rows]), strict=True):

@@ -64,6 +64,10 @@ class Session(Protocol):
         """What the graph says of itself."""
         ...
 
+    def warm_up(self, shape: tuple[int, int], most: int) -> None:
+        """Run windows of zeros (T, C), in every size that batches of at most ``most`` are padded to."""
+        ...
+
     def run(self, x: Float32Array) -> Outputs:
         """Embedding (B, D), q (B, K) and distance (B, K), all float32, of windows (B, T, C), B at least 1.
 
