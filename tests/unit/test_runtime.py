@@ -235,7 +235,7 @@ def test_cuda_that_works_is_taken_at_full_precision(
 ) -> None:
     asked = pretend_cuda(monkeypatch, works=True)
     speeds = {"cuda": 2.0}
-    monkeypatch.setattr(choosing, "windows_per_s", lambda session, _x: speeds.get(session.provider, 1.0))
+    monkeypatch.setattr(choosing, "windows_per_s", lambda session, _x, **_: speeds.get(session.provider, 1.0))
     encoder = OnnxEncoder(bundle, provider=provider)
     assert encoder.provider == "cuda"
     x = windows(5)

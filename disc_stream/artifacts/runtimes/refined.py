@@ -32,9 +32,8 @@ class RefinedSession:
     def __init__(self, fast: Session, exact: Session, margin: float) -> None:
         self._fast, self._exact, self.margin = fast, exact, margin
         self.provider: Concrete = fast.provider
-        self.buckets: Sequence[
-            int
-        ] = ()  # a whole batch at once, so that its doubtful windows are run together
+        # Whole batches are taken, so that their doubtful windows are run together.
+        self.buckets: Sequence[int] = ()
 
     def facts(self) -> GraphFacts:
         """See ``Session``."""
