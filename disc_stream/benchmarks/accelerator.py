@@ -32,6 +32,7 @@ from disc_stream.errors import DiscStreamError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.precision import full_float32
 from disc_stream.training.events import BatchEvent, TrainingEvent
+from disc_stream.training.plus.fitting import PHASE as SEARCH
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import get_recipe
 from disc_stream.training.task import FitOptions, Task
@@ -244,8 +245,10 @@ class _Watch:
             if over:
                 raise _Enough
             return
-        if not event.phase.startswith(("pretrain", "refine")) and event.n_batches < 2:
-            return  # a search, whose candidates are told as steps of one
+        if event.phase == SEARCH:  # for a labelling to be taught, by the processor alone
+            if over:
+                raise _Enough
+            return
         self._seen += 1
         self.phase, self.n_batches = event.phase, event.n_batches
         if self._seen <= _WARM and (self._seen == 1 or not over):

@@ -15,6 +15,8 @@ from disc_stream.benchmarks.encode import Grid, flop_per_window, measure, window
 from disc_stream.benchmarks.timing import Effort, fastest
 from disc_stream.load.publisher import CHANNELS
 from disc_stream.load.untrained import PLUS, untrained, variants
+from disc_stream.training.events import BatchEvent
+from disc_stream.training.plus.fitting import PHASE
 from tests.support.commandline import CommandLine
 
 QUICK = Effort(rounds=1, seconds=0.0)
@@ -80,6 +82,16 @@ def test_without_a_gpu_the_processor_is_trained_on(monkeypatch: pytest.MonkeyPat
         skipped = {step.name for step in steps if step.skipped}
         assert "parity" in skipped
         assert "train released tf32" in skipped
+
+
+def test_a_search_is_no_step_of_a_training() -> None:
+    watch = accelerator._Watch(torch.device("cpu"), time.monotonic() + 60)
+    for n in range(1, 20):
+        watch(BatchEvent(PHASE, 1, 1, n, 1100))
+    assert watch.counted == 0
+    for n in range(1, 6):
+        watch(BatchEvent("guided", 1, 3, n, 7))
+    assert (watch.counted, watch.n_batches, watch.phase) == (2, 7, "guided")
 
 
 def test_the_commands_give_json(tmp_path: Path, command_line: CommandLine) -> None:
