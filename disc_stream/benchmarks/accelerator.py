@@ -32,7 +32,7 @@ from disc_stream.errors import DiscStreamError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.precision import full_float32
 from disc_stream.training.events import BatchEvent, TrainingEvent
-from disc_stream.training.plus.fitting import PHASE as SEARCH
+from disc_stream.training.plus.searchlog import PHASE as SEARCH
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import get_recipe
 from disc_stream.training.task import FitOptions, Task

@@ -16,7 +16,7 @@ from disc_stream.benchmarks.timing import Effort, fastest
 from disc_stream.load.publisher import CHANNELS
 from disc_stream.load.untrained import PLUS, untrained, variants
 from disc_stream.training.events import BatchEvent
-from disc_stream.training.plus.fitting import PHASE
+from disc_stream.training.plus.searchlog import PHASE
 from tests.support.commandline import CommandLine
 
 QUICK = Effort(rounds=1, seconds=0.0)
