@@ -10,8 +10,11 @@ import typer
 from disc_stream.cli.benchmark_adapt import adapt
 from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
+from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
+from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_ingest import ingest, soak
+from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_supervised import supervised
 from disc_stream.cli.benchmark_swap import swap
@@ -34,11 +37,14 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.grid import Failure, Request
     from disc_stream.data.types import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
+app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, training, encoding, ingest.")
 app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
 app.command()(turned)
+app.command()(encode)
+app.command()(gpu)
+app.command()(latency)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)

@@ -108,10 +108,11 @@ def serve(
         ),
     ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", help="auto, cpu or cuda. Default: auto")
+        str | None,
+        typer.Option("--provider", help="auto, cpu, cuda, openvino or openvino-bf16. Default: auto"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
+        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all processors")
     ] = None,
     memory_mb: Annotated[
         int | None,
@@ -204,7 +205,7 @@ class _JsonReport:
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
     blocks nothing. They go to what stdout was at the start: while another thread opens a model on a GPU, what
-    is printed anywhere is caught (``artifacts/runtime.py``), and must not be one of these lines.
+    is printed anywhere is caught (``artifacts/runtimes``), and must not be one of these lines.
     """
 
     def __init__(self) -> None:

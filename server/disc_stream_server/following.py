@@ -6,8 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-import numpy as np
-
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
@@ -23,7 +21,6 @@ from disc_stream_server.memory import give_back_memory
 log = logging.getLogger(__name__)
 
 _RETRY_S = 60.0
-_WARM_BATCH = 64
 _NEVER = -1
 
 
@@ -43,8 +40,7 @@ def open_model(bundle: Bundle, config: ServeConfig) -> Model:
     except EncoderUnavailableError as error:
         error.remedy = "If an earlier version exported the bundle, export its run again"
         raise
-    shape = (model.manifest.window.input_samples, len(model.manifest.channels))
-    encoder.encode(np.zeros((min(_WARM_BATCH, config.max_batch), *shape), dtype=np.float32))
+    encoder.warm_up(config.max_batch)
     return model if config.adapt is False else with_known_centroids(model)
 
 
