@@ -1,4 +1,4 @@
-"""The course of a search: each span climbs by itself, then from the best of the others; the best ones vote."""
+"""The course of a search: each span climbs alone, then from the best of the others; the best ones vote."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from disc_stream.training.plus.candidates import (
 from disc_stream.training.plus.climbing import Climb, Climber
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
-from disc_stream.training.plus.search import Search
+from disc_stream.training.plus.search import Score, Search
 from disc_stream.training.plus.searchlog import PHASE, SearchLog
 from disc_stream.training.plus.selection import CarryOver
 from disc_stream.training.plus.voting import majority
@@ -112,21 +112,24 @@ def describe_windows(
             "all windows are alike: there is nothing to tell apart", remedy="Record other motion"
         )
     factor = 1.0 / np.where(telling, deviation, 1.0)
-    return descriptors, (x - mean) * factor, (mean, factor)
+    x -= mean  # in place: with many channels there is memory for one copy of them, not for three
+    x *= factor
+    return descriptors, x, (mean, factor)
 
 
 def _search(x: Array, devices: IntArray, task: Task, config: PlusConfig, log: SearchLog) -> Search:
     """The search on descriptors ``x`` (n, F); what it scores by depends on how many devices there are."""
     components = components_of(x, devices, config, task.n_clusters)
+    return Search(components, devices, task, *scored_by(x, devices, config, task.seed), log)
+
+
+def scored_by(x: Array, devices: IntArray, config: PlusConfig, seed: int) -> tuple[PlusConfig, Score]:
+    """How candidates are scored on descriptors ``x`` (n, F), and the settings that go with it."""
     if has_few_devices(devices, config):
         few = config.but(spans=(config.few_span,), likelihood_weight=0.0)
-        return Search(components, devices, task, few, lambda _labels, likelihood: likelihood, log)
-    carry_over = CarryOver(reduced(x, config.most_scored), devices, config, task.seed)
-
-    def score(labels: IntArray, _likelihood: float) -> float:
-        return carry_over.score(labels, task.n_clusters)
-
-    return Search(components, devices, task, config, score, log)
+        return few, lambda _labels, likelihood: likelihood
+    carry_over = CarryOver(reduced(x, config.most_scored), devices, config, seed)
+    return config, lambda labels, _likelihood: carry_over.score(labels, int(labels.max()) + 1)
 
 
 def components_of(x: Array, devices: IntArray, config: PlusConfig, n_clusters: int) -> Array:
