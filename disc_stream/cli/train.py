@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 _MOST_CLUSTERS = 10_000
+_FEW_DEVICES = 3  # PlusConfig.few_devices
 
 
 def train(
@@ -234,6 +235,8 @@ def _print_text(out: Path, info: RunInfo) -> None:
         refined = f"{epochs.get('refine', 0)} of refinement"
         say(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
     say("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
+    if 0 < metrics.get("devices", 0) < _FEW_DEVICES:
+        say(_few_devices(metrics["devices"]))
     if "refined" in metrics:
         say(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
         spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
@@ -244,6 +247,16 @@ def _print_text(out: Path, info: RunInfo) -> None:
                 say(f"{space + ' (' + part + ')':<28}{row}")
     say(f"\nrun written to {out}")
     say(f"next: disc-stream export {shlex.quote(str(out))} --out BUNDLE")
+
+
+def _few_devices(devices: int) -> str:
+    """What it means that one or two people were learned from."""
+    who = "one person" if devices == 1 else f"{devices} people"
+    return (
+        f"learned from {who}: what clusters mean on other people could not be measured. Expect labels that "
+        f"suit {'this person' if devices == 1 else 'these'} and far worse ones on anybody else; from "
+        f"{_FEW_DEVICES} people on, clusters are chosen by what carries over"
+    )
 
 
 def _print_number(number: dict[str, Any] | None) -> None:

@@ -323,6 +323,7 @@ def _metrics(learned: Learned, found: _Found, split: Split, seed: int) -> dict[s
     phases = [entry["phase"] for entry in history]
     metrics: dict[str, Any] = {
         "protocol": split.protocol,
+        "devices": len(np.unique(split.train.subject)),
         "epochs": {phase: phases.count(phase) for phase in dict.fromkeys(phases)},
         "seconds": sum(entry["seconds"] for entry in history),
         "loss": history[-1].get("losses"),

@@ -53,7 +53,7 @@ def principal_components(x: Array, config: PlusConfig, n_clusters: int) -> Array
     most = max(len(x) // config.windows_per_component, n_clusters)
     most = min(most, config.most_components, x.shape[1], len(x) - 1)
     powers, axes = _axes_of(x)
-    kept = int(np.searchsorted(np.cumsum(powers) / powers.sum(), config.explained)) + 1
+    kept = int(np.searchsorted(np.cumsum(powers), config.explained * powers.sum())) + 1
     return x @ axes[:, : min(kept, most)]
 
 

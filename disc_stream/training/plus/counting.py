@@ -28,8 +28,9 @@ Array = npt.NDArray[np.float64]
 PHASE = "number of clusters"
 MOST = 20
 _SPLITS = 3
-_WINDOWS = 12_000  # that are looked at; of more, evenly spread blocks
+_WINDOWS = 8_000  # that are looked at; of more, evenly spread blocks
 _BLOCK = 32  # successive windows of a device
+_LEAST = 4  # windows of a half
 _REPRODUCED = 0.5  # F1 of a cluster and its counterpart
 _SEARCH = {"spans": (1, 5), "restarts": 3, "moves": 16, "patience": 8, "rounds": 1, "voters": 1}
 
@@ -121,8 +122,9 @@ def count_clusters(
     devices = devices[rows]
     with threadpool_limits(1):
         x = describe_windows(windows[rows], config)[1]
-        splits = [_Split.of(x, devices, half, config, seed) for half in _halves(devices, seed)]
-        found = _try_each(splits, most, callback)
+        halves = [half for half in _halves(devices, seed) if min(half.sum(), (~half).sum()) >= _LEAST]
+        splits = [_Split.of(x, devices, half, config, seed) for half in halves]
+        found = _try_each(splits, most, callback) if splits else []
     if not found:
         raise TrainingError(
             "the windows do not fall into clusters that two halves of them both have",
