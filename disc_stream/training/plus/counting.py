@@ -32,7 +32,9 @@ _WINDOWS = 8_000  # that are looked at; of more, evenly spread blocks
 _BLOCK = 32  # successive windows of a device
 _LEAST = 4  # windows of a half
 _REPRODUCED = 0.5  # F1 of a cluster and its counterpart
-_SEARCH: dict[str, Any] = {"spans": (1, 5), "restarts": 3, "moves": 16, "patience": 8, "rounds": 1, "voters": 1}
+_SEARCH: dict[str, Any] = {
+    "spans": (1, 5), "restarts": 3, "moves": 16, "patience": 8, "rounds": 1, "voters": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
