@@ -50,7 +50,8 @@ class FittedPlus:
         span: of the best candidate.
         score: of the best candidate: nats that carry over and its share of likelihood (``Climber``), or its
             log-likelihood where there are too few devices.
-        history: one entry per candidate.
+        history: one entry per candidate; the score of a start is without its share of likelihood, which is
+            known when its span has all its starts.
     """
 
     net: DescriptorNet
