@@ -18,6 +18,7 @@ from disc_stream import __version__
 from disc_stream.cli import (
     benchmark,
     broker,
+    bundle,
     clusters,
     data,
     deadletter,
@@ -91,6 +92,7 @@ data.app.command("forget")(forgetting.forget)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.add_typer(bundle.app, name="bundle")
 app.command("serve")(serve.serve)
 app.command("retrain")(retrain.retrain)
 models.app.command("which")(which.which)

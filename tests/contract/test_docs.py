@@ -69,6 +69,8 @@ _NO_COMMANDS = {"and", "authority", "here"}
 HELPERS = {
     "registries": "models",
     "labelfile": "label",
+    "export_c": "export",
+    "export_progress": "export",
     "training_progress": "train",
     "benchmark_progress": "benchmark",
     "retrain_dryrun": "retrain",
