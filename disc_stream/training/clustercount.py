@@ -15,6 +15,7 @@ from disc_stream.data.types import UNLABELLED, Split
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import DataError, TrainingError
 from disc_stream.training.events import Callback
+from disc_stream.training.files import replace_file
 from disc_stream.training.plus.counting import ClusterCount, count_clusters
 from disc_stream.training.windows import check_training_windows
 
@@ -111,7 +112,7 @@ def _kept(file: Path, mark: Mapping[str, Any]) -> dict[str, Any] | None:
 def _keep(file: Path, content: Mapping[str, Any]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
+        replace_file(file, json.dumps(content).encode())
     except OSError as error:
         raise TrainingError(
             f"the number of clusters cannot be kept in {str(file.parent)!r}: {error.strerror}",
