@@ -40,7 +40,7 @@ MAX_WINDOWS = 20_000  # learned from; what is more, the replay set chooses from
 _UPDATES = 600
 _MOST_EPOCHS = 200
 _KEY = 16  # hex digits
-_LAYOUT = 2  # of what is kept
+_LAYOUT = 3  # of what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,15 @@ class Plan:
         epochs: of autoencoder training; None for as many as make about six hundred updates.
         clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
-        method: recipe: ``disc``, or ``disc-plus``, whose embedding shows what is new (see ``newcomer.py``).
+        method: recipe: ``disc-plus``, which is better and whose embedding shows what is new (see
+            ``newcomer.py``), or ``disc``.
     """
 
     seconds: float
     epochs: int | None
     clusters: int | None
     seed: int
-    method: str = "disc"
+    method: str = "disc-plus"
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,14 +103,12 @@ class PlusConfig(Settings):
         title="Lags of slow components",
         description="windows ahead over which slow components last",
     )
-    slow_components: int = Field(
-        12, ge=1, title="Slow components", description="maximum that are kept"
-    )
+    slow_components: int = Field(12, ge=1, title="Slow components", description="maximum that are kept")
     slow_restarts: int = Field(
         20, ge=1, title="Slow restarts", description="candidates for each span of slow components"
     )
     slow_likelihood_weight: float = Field(
-        0.2,
+        0.0,
         ge=0,
         title="Weight of the likelihood of slow components",
         description="as `likelihood_weight`",
@@ -133,7 +131,7 @@ class PlusConfig(Settings):
         0.25,
         gt=0,
         title="Evidence",
-        description="weight of a window's log-likelihood while labels settle; windows resemble their neighbours",
+        description="weight of a window's log-likelihood while labels settle; windows resemble each other",
     )
     per_device: bool = Field(
         True,

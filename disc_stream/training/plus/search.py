@@ -110,11 +110,8 @@ class Search:
         return self.log.settle(span, lambda: self._settle(span, found.labels))
 
     def _start(self, span: int, restart: int) -> Candidate | None:
-        return self._settle(span, self._begun(span, restart))
-
-    def _begun(self, span: int, restart: int) -> IntArray:
         seed = int(np.random.SeedSequence([self._seed, span, restart]).generate_state(1)[0])
-        return nearest_mean_start(self._averaged[span], self._n_clusters, seed)
+        return self._settle(span, nearest_mean_start(self._averaged[span], self._n_clusters, seed))
 
     def _settle(self, span: int, labels: IntArray) -> Candidate | None:
         settled = self._settled(span, labels)
@@ -129,9 +126,7 @@ class Search:
 
 
 class LastingSearch(Search):
-    """A search whose candidates settle as labels that last (``Persistence``) instead of in a mixture.
-
-    A mixture is what the starts are found by, and its likelihood of the labels is part of their score.
+    """A search whose candidates settle in a mixture, and then as labels that last (``Persistence``).
 
     Args:
         search: on other components of the same windows, whose task, score and log are this one's.
@@ -150,13 +145,9 @@ class LastingSearch(Search):
         super().__init__(x, devices, task, config, search._score, search.log)
         self._persistence = persistence
 
-    def _start(self, span: int, restart: int) -> Candidate | None:
-        labels = self._begun(span, restart)
+    def _settled(self, span: int, labels: IntArray) -> tuple[IntArray, float] | None:
         if self._config.tied:
             labels, _ = self._mixtures[span].fit(labels, self._n_clusters)
-        return self._settle(span, labels)
-
-    def _settled(self, span: int, labels: IntArray) -> tuple[IntArray, float] | None:
         if len(np.unique(labels)) < self._n_clusters:
             return None
         lasting = self._persistence.settle(labels, self._n_clusters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh  # type: ignore[import-untyped]
+from scipy.linalg import eigh
 
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.types import IntArray
