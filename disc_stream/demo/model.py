@@ -36,6 +36,9 @@ SETTINGS: dict[str, Any] = {
     "init": "ward",
     "refine_epochs": 3,
 }
+# Simulated activities last and differ little in one window: labels are found among what changes slowly
+# (docs/adr/0024).
+PLUS_SETTINGS: dict[str, Any] = {"slow_spans": [1, 4], "settling": 15}
 MAX_WINDOWS = 20_000  # learned from; what is more, the replay set chooses from
 _UPDATES = 600
 _MOST_EPOCHS = 200
@@ -133,7 +136,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
         "fleet": fleet.identity,
         "channels": [[c.name, c.unit] for c in fleet.channels],
         "plan": {**asdict(plan), "clusters": plan.clusters or fleet.n_clusters},
-        "settings": SETTINGS,
+        "settings": {"disc": SETTINGS, "disc-plus": PLUS_SETTINGS}[plan.method],
         "window_s": WINDOW_S,
     }
     text = json.dumps(facts, sort_keys=True)
@@ -143,7 +146,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
 def settings_of(plan: Plan, windows: int) -> dict[str, Any]:
     """Settings of the recipe, given how many windows there are to learn from."""
     if plan.method != "disc":
-        return {}
+        return dict(PLUS_SETTINGS)
     epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
     return {**SETTINGS, "epochs": epochs}
 

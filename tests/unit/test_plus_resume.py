@@ -27,7 +27,7 @@ from disc_stream.training.plus.search import Search
 from disc_stream.training.task import FitOptions
 from tests.support.people import people
 
-SETTINGS = {"restarts": 3, "moves": 8, "spans": [0, 1], "slow_spans": [1], "slow_restarts": 2}
+SETTINGS = {"restarts": 3, "moves": 8, "spans": [0, 1], "slow_spans": [1], "slow_restarts": 2, "settling": 15}
 
 
 class Killed(Exception):  # noqa: N818

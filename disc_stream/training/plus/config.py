@@ -90,7 +90,7 @@ class PlusConfig(Settings):
     )
     few_span: int = Field(1, ge=0, title="Span for few devices", description="see `few_devices`")
     slow_spans: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (1, 4),
+        (),
         strict=False,
         title="Spans of slow components",
         description="candidates are found on the slow components averaged over so many windows, too, and "
@@ -114,7 +114,7 @@ class PlusConfig(Settings):
         description="as `likelihood_weight`",
     )
     settling: int = Field(
-        15,
+        0,
         ge=0,
         title="Settling",
         description="rounds, at most, in which labels settle as ones that last; 0 leaves the labels that "

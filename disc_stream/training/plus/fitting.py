@@ -137,14 +137,17 @@ def _searches(
 
 
 def _chosen(climbs: list[Climb], search: Search, persistence: Persistence) -> tuple[Climb, IntArray]:
-    """The climb and the labelling to learn from: of the votes and the best candidates, as labels that last.
+    """The climb and the labelling to learn from: the vote, or, of labels that last, what carries over most.
 
-    What carries over decides: likelihoods in other components do not compare. The best of lasting candidates
-    lie far apart, and what they agree on may be worse than each.
+    Likelihoods in other components do not compare. The best of lasting candidates lie far apart, and what
+    they agree on may be worse than each, so that these are asked, too.
     """
     k, choice = search.n_clusters, []
     for climb in climbs:
-        for labels in (majority([voter.labels for voter in climb.voters], k), climb.best.labels):
+        labellings = [majority([voter.labels for voter in climb.voters], k)]
+        if search.config.settling:
+            labellings.append(climb.best.labels)
+        for labels in labellings:
             lasting = persistence.settle(labels, k)
             found = labels if lasting is None else lasting
             choice.append((search.carries_over(found), climb, found))
