@@ -1,8 +1,8 @@
 """Our labels beside those of published methods, on the same recordings of people never trained on.
 
-Every method labels all windows of every recording held out, transitions and unlabelled motion included; scored
-are the windows of scored activities. Ours learn from other people, label as windows come and mean the same by
-an id in every recording. Most others look at one recording as a whole. What is compared is stated with each.
+Every method labels all windows of every recording held out, transitions and unlabelled motion included;
+scored are the windows of scored activities. Ours learn from other people, label as windows come and mean the
+same by an id in every recording. Most others look at one recording as a whole. Each row says which it is.
 """
 
 from __future__ import annotations

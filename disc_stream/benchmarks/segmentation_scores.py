@@ -93,7 +93,9 @@ def score_recordings(
     Raises:
         ValueError: if no recording has a scored window, or lengths differ.
     """
-    parts = [(y[keep], z[keep]) for y, z in zip(truths, found, strict=True) if (keep := np.isin(y, scored)).any()]
+    parts = [
+        (y[keep], z[keep]) for y, z in zip(truths, found, strict=True) if (keep := np.isin(y, scored)).any()
+    ]
     each = [
         {"nmi": nmi(y, z), "acc": accuracy(y, z), "ami": ami(y, z), "covering": covering(y, z)}
         for y, z in parts

@@ -143,7 +143,7 @@ def _pelt(streams: Streams, options: Options) -> Label:
 
 
 def _changes_then_kmeans(z: Floats, n_clusters: int, seed: int) -> IntArray:
-    """Changes of the mean by PELT, at the price of (d + 1) ln n each (Yao 1988); k-means of segments' means."""
+    """Changes of the mean by PELT, (d + 1) ln n the price of each (Yao 1988); k-means of segments' means."""
     import ruptures
     from sklearn.cluster import KMeans
 
