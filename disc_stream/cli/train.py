@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from disc_stream.data.types import Split
 
 SYNTHETIC = "synthetic"
+_MOST_CLUSTERS = 10_000
+_FEW_DEVICES = 3  # PlusConfig.few_devices
 
 
 def train(
@@ -56,7 +59,12 @@ def train(
     ] = "disc",
     preset: Annotated[str, typer.Option(help="Of disc and dsc: small, released or paper.")] = "small",
     clusters: Annotated[
-        int | None, typer.Option(min=2, help="Number of clusters; default the dataset's activities.")
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Number of clusters, or auto to find it in the motion alone; default the number of the "
+            "dataset's activities, auto where there are no labels.",
+        ),
     ] = None,
     init: Annotated[str | None, typer.Option(help="Initialisation of the centroids: kmeans or ward.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of autoencoder training.")] = None,
@@ -125,7 +133,7 @@ def train(
         method=method,
         preset=preset,
         settings=settings,
-        n_clusters=clusters,
+        n_clusters=_number(clusters),
         channels=None if channels is None else [c.strip() for c in channels.split(",") if c.strip()],
         seed=seed,
         device=device,
@@ -151,10 +159,23 @@ def train(
             raise
     if not first:
         return
+    _draw_number(out, info)
     if as_json:
         print_json({"run": str(out), **info.model_dump(mode="json")})
     else:
         _print_text(out, info)
+
+
+def _number(clusters: str | None) -> int | Literal["auto"] | None:
+    """What ``--clusters`` says."""
+    if clusters is None or clusters == "auto":
+        return cast("Literal['auto'] | None", clusters)
+    if not clusters.isascii() or not clusters.isdigit() or not 2 <= int(clusters) <= _MOST_CLUSTERS:
+        raise UsageError(
+            f"--clusters must be a whole number from 2 on, or auto; got {clusters!r}",
+            remedy="Give --clusters 6, for instance, or --clusters auto",
+        )
+    return int(clusters)
 
 
 def _say_how_to_go_on(out: Path) -> None:
@@ -206,6 +227,7 @@ def _print_text(out: Path, info: RunInfo) -> None:
     preset = f" ({info.preset})" if info.preset != info.method else ""
     say(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
+    _print_number(metrics.get("number_of_clusters"))
     epochs, seconds = metrics["epochs"], metrics["seconds"]
     if "candidates" in epochs:
         say(f"the best of {epochs['candidates']} candidates in {seconds:.0f} s")
@@ -213,6 +235,8 @@ def _print_text(out: Path, info: RunInfo) -> None:
         refined = f"{epochs.get('refine', 0)} of refinement"
         say(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
     say("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
+    if 0 < metrics.get("devices", 0) < _FEW_DEVICES:
+        say(_few_devices(metrics["devices"]))
     if "refined" in metrics:
         say(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
         spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
@@ -223,3 +247,41 @@ def _print_text(out: Path, info: RunInfo) -> None:
                 say(f"{space + ' (' + part + ')':<28}{row}")
     say(f"\nrun written to {out}")
     say(f"next: disc-stream export {shlex.quote(str(out))} --out BUNDLE")
+
+
+def _few_devices(devices: int) -> str:
+    """What it means that one or two people were learned from."""
+    who = "one person" if devices == 1 else f"{devices} people"
+    return (
+        f"learned from {who}: what clusters mean on other people could not be measured. Expect labels that "
+        f"suit {'this person' if devices == 1 else 'these'} and far worse ones on anybody else; from "
+        f"{_FEW_DEVICES} people on, clusters are chosen by what carries over"
+    )
+
+
+def _print_number(number: dict[str, Any] | None) -> None:
+    """Which number of clusters was taken and why; the table of those that were tried."""
+    if number is None:
+        return
+    say(number["why"])
+    if "rows" not in number:
+        return
+    say(f"\n{'K':>4}{'found again':>13}{'net':>7}{'agreement':>11}{'worst':>7}{'carries over':>14}")
+    for row in number["rows"]:
+        mark = "  <- taken" if row["n_clusters"] == number["chosen"] else ""
+        say(
+            f"{row['n_clusters']:>4}{row['reproduced']:>13.1f}{row['net']:>7.2f}{row['agreement']:>11.0%}"
+            f"{row['least']:>7.2f}{row['carry_over']:>14.3f}{mark}"
+        )
+    say("")
+
+
+def _draw_number(out: Path, info: RunInfo) -> None:
+    """The table of numbers of clusters as a picture in the run folder, where matplotlib is installed."""
+    number = info.metrics.get("number_of_clusters")
+    if not number or "rows" not in number or find_spec("matplotlib") is None:
+        return
+    from disc_stream.plots.clustercount import draw_cluster_count
+    from disc_stream.plots.style import save
+
+    save(draw_cluster_count(number), out / "clusters.png")

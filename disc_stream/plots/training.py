@@ -86,13 +86,16 @@ def _candidates(histories: Mapping[str, History]) -> Figure:
         for number, (name, history) in enumerate(histories.items()):
             for kind, filled in (("start", False), ("move", True)):
                 numbered = enumerate(history, start=1)
-                chosen = [(i, entry["score"]) for i, entry in numbered if entry["kind"] == kind]
+                chosen = [
+                    (i, entry["score"]) for i, entry in numbered if (entry["kind"] != "start") == filled
+                ]
                 panel.scatter(
                     [i for i, _ in chosen], [s for _, s in chosen], s=12,
                     marker=MARKERS[number % len(MARKERS)],
                     facecolors=COLOURS[number % len(COLOURS)] if filled else "none",
                     edgecolors=COLOURS[number % len(COLOURS)], linewidths=0.6, label=f"{name}, {kind}s",
                 )  # fmt: skip
+        panel.set_xlim(left=0)
         panel.set_xlabel("candidate, in the order of the search")
         panel.set_ylabel("score (nats that carry over, or log-likelihood)")
         figure.legend(loc="outside upper center", ncols=4)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from torch import nn
@@ -22,6 +22,7 @@ from disc_stream.errors import ConfigError, DataError, did_you_mean
 from disc_stream.models.collectives import is_rank_zero, world_size
 from disc_stream.models.settings import Settings
 from disc_stream.training.centroids import initial_centroids, nearest
+from disc_stream.training.clustercount import METRIC, Number, number_of
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
 from disc_stream.training.fitting import infer
@@ -49,7 +50,8 @@ class TrainingRequest:
         method: name of a recipe whose runs can be exported.
         preset: name of the preset; not used by methods that have none.
         settings: values that replace the preset's, by name.
-        n_clusters: K, or None for the dataset's usual number of activities.
+        n_clusters: K; ``auto`` to find it in the windows (docs/adr/0024); None for the number of activities
+            of a labelled dataset, otherwise ``auto``.
         channels: names of the channels to use, in this order; None for all.
         seed: same seed, same result.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -64,7 +66,7 @@ class TrainingRequest:
     method: str = "disc"
     preset: str = "small"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    n_clusters: int | None = None
+    n_clusters: int | Literal["auto"] | None = None
     channels: Sequence[str] | None = None
     seed: int = 0
     device: str = "auto"
@@ -89,8 +91,11 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     if not recipe.distributed and world_size() > 1:
         raise ConfigError(f"{recipe.name} learns in one process", remedy="Start it without torchrun")
     split = choose_channels(split, request.channels)
-    n_clusters = split.n_clusters if request.n_clusters is None else request.n_clusters
     finished = claim_folder(request.out, resume=request.resume)
+    number = number_of(
+        split, request.n_clusters, seed=request.seed, out=request.out, finished=finished, callback=callback
+    )
+    n_clusters = number.chosen
     if finished is not None:
         _require_same_run(finished, recipe, config, n_clusters, split, request)
         return finished
@@ -103,7 +108,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     task = _task(windows, split.train, n_clusters, request)
     learned = recipe.fit(task, config, options)
     found = _Found.of(learned, split)
-    info = _describe(learned, found, split, request)
+    info = _describe(learned, found, split, request, number)
     if not is_rank_zero():  # of several processes, one writes
         return info
     source = split.test if len(split.test) else split.train
@@ -267,7 +272,9 @@ def _require_same_run(
         )
 
 
-def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRequest) -> RunInfo:
+def _describe(
+    learned: Learned, found: _Found, split: Split, request: TrainingRequest, number: Number
+) -> RunInfo:
     train, labels = split.train, found.clusters["train"]
     n_samples, n_clusters = train.x.shape[1], len(learned.centroids)
     recipe = exportable_recipe(request.method)
@@ -287,7 +294,8 @@ def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRe
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
         distance_q95=_distance_q95(labels, found.distance),
         unknown_above=unknown_above(found.z, labels, found.distance, train.subject, seed=request.seed),
-        metrics=_metrics(learned, found, split, request.seed),
+        metrics=_metrics(learned, found, split, request.seed)
+        | ({METRIC: dict(number.facts)} if number.facts else {}),
         software={name: importlib.metadata.version(name) for name in _SOFTWARE}
         | {"python": platform.python_version()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -315,6 +323,7 @@ def _metrics(learned: Learned, found: _Found, split: Split, seed: int) -> dict[s
     phases = [entry["phase"] for entry in history]
     metrics: dict[str, Any] = {
         "protocol": split.protocol,
+        "devices": len(np.unique(split.train.subject)),
         "epochs": {phase: phases.count(phase) for phase in dict.fromkeys(phases)},
         "seconds": sum(entry["seconds"] for entry in history),
         "loss": history[-1].get("losses"),

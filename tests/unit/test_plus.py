@@ -19,8 +19,10 @@ from disc_stream.training.estimators import DiscPlus
 from disc_stream.training.plus.candidates import average_over_time, standardise_by_device
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
 from disc_stream.training.plus.discriminant import DiscriminantFitter
-from disc_stream.training.plus.mixture import TiedMixture, split_and_merge
+from disc_stream.training.plus.mixture import TiedMixture
+from disc_stream.training.plus.moves import ranked_moves
 from disc_stream.training.plus.selection import CarryOver, mutual_information
+from disc_stream.training.plus.voting import majority
 from tests.support.people import people
 
 pytestmark = pytest.mark.numeric
@@ -184,9 +186,37 @@ def test_the_mixture_is_scikit_learns_where_that_starts_alike() -> None:
 
 def test_a_move_joins_two_clusters_and_cuts_a_third() -> None:
     x = np.array([[0.0], [1.0], [5.0], [6.0], [20.0], [30.0]])
-    moved = split_and_merge(x, np.array([0, 0, 1, 1, 2, 2]), (0, 1), 2)
-    assert moved[:4].tolist() == [0, 0, 0, 0]
-    assert sorted(moved[4:].tolist()) == [1, 2]
+    moves = ranked_moves(x, np.array([0, 0, 1, 1, 2, 2]), 3, 10)
+    assert len(moves) == 3, "any two joined, the third cut"
+    assert moves[0][:4].tolist() == [0, 0, 0, 0], "the near ones are joined first, the wide one cut"
+    assert sorted(moves[0][4:].tolist()) == [1, 2]
+    assert len(ranked_moves(x, np.array([0, 0, 1, 1, 2, 2]), 3, 2)) == 2
+
+
+def test_moves_are_ranked_by_the_sum_of_squares_in_the_clusters_metric() -> None:
+    random = np.random.default_rng(0)
+    means = np.array([[0, 0], [3, 0], [0, 40], [40, 40]])
+    labels = random.integers(0, 4, 400)
+    x = means[labels] + random.normal(size=(400, 2)) * [1.0, 5.0]
+    x[labels == 3, 0] += np.where(random.uniform(size=(labels == 3).sum()) < 0.5, -4.0, 4.0)
+    best = ranked_moves(x, labels, 4, 1)[0]
+    assert len(np.unique(best[labels < 2])) == 1, "3 along the short axis, 40 along the long one: the former"
+    assert len(np.unique(best[labels == 3])) == 2
+
+
+def test_a_majority_matches_clusters_whatever_their_numbers() -> None:
+    one = np.array([0, 0, 1, 1, 2, 2])
+    other = np.array([2, 2, 0, 0, 1, 1])
+    third = np.array([1, 1, 2, 2, 0, 2])  # its last window is with the second pair
+    np.testing.assert_array_equal(majority([one, other, third], 3), one)
+    np.testing.assert_array_equal(majority([third, other, one], 3), [1, 1, 2, 2, 0, 0])
+
+
+def test_a_majority_that_leaves_a_cluster_empty_is_not_taken() -> None:
+    best = np.array([0, 0, 0, 0, 1, 2])
+    others = [np.array([0, 0, 1, 2, 0, 0]), np.array([0, 1, 0, 2, 0, 0]), np.array([0, 0, 1, 2, 0, 0])]
+    found = majority([best, *others], 3)
+    assert len(np.unique(found)) == 3
 
 
 def test_the_discriminant_of_more_columns_than_rows_is_that_of_its_definition() -> None:

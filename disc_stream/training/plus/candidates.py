@@ -21,15 +21,17 @@ class Candidate:
 
     Args:
         span: windows before and after that its descriptors were averaged over.
-        labels: (n,), every cluster has windows.
+        labels: (n,), every cluster has windows; empty where a resumed search has no more use for them.
         likelihood: mean log-likelihood of the averaged descriptors; comparable within one span.
         score: the higher the better.
+        number: of the search's candidates in the order in which they were looked at.
     """
 
     span: int
     labels: IntArray
     likelihood: float
     score: float
+    number: int = -1
 
 
 def standardise_by_device(x: Array, devices: IntArray) -> Array:
@@ -46,15 +48,31 @@ def standardise_by_device(x: Array, devices: IntArray) -> Array:
     return out
 
 
-def principal_components(x: Array, config: PlusConfig, n_clusters: int, seed: int) -> Array:
+def principal_components(x: Array, config: PlusConfig, n_clusters: int) -> Array:
     """Rows in as many principal components as the data can bear, (n, F) -> (n, d)."""
-    from sklearn.decomposition import PCA
-
     most = max(len(x) // config.windows_per_component, n_clusters)
-    most = min(most, x.shape[1], len(x) - 1)
-    pca = PCA(most, random_state=seed).fit(x)
-    kept = int(np.searchsorted(np.cumsum(pca.explained_variance_ratio_), config.explained)) + 1
-    return np.asarray(pca.transform(x)[:, :kept], dtype=np.float64)
+    most = min(most, config.most_components, x.shape[1], len(x) - 1)
+    powers, axes = _axes_of(x)
+    kept = int(np.searchsorted(np.cumsum(powers), config.explained * powers.sum())) + 1
+    return x @ axes[:, : min(kept, most)]
+
+
+def reduced(x: Array, most: int) -> Array:
+    """Rows (n, F) as they are, or in their first ``most`` principal components where F is larger."""
+    return x if x.shape[1] <= most else x @ _axes_of(x)[1][:, :most]
+
+
+def _axes_of(x: Array) -> tuple[Array, Array]:
+    """Variances (F,), falling, and the directions that have them (F, F), in columns.
+
+    From the covariance: a decomposition of the rows themselves takes their memory several times. The
+    largest part of each direction is positive.
+    """
+    mean = x.mean(0)
+    powers, axes = np.linalg.eigh(x.T @ x / len(x) - np.outer(mean, mean))
+    powers, axes = np.maximum(powers[::-1], 0.0), axes[:, ::-1]
+    largest = axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])]
+    return powers, axes * np.where(largest < 0.0, -1.0, 1.0)
 
 
 def average_over_time(x: Array, devices: IntArray, span: int) -> Array:

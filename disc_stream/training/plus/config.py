@@ -27,14 +27,43 @@ class PlusConfig(Settings):
         description="candidates are found on descriptors averaged over so many windows before and after each",
     )
     restarts: int = Field(
-        20, ge=1, title="Restarts", description="candidates for each span, from different starts"
+        6, ge=1, title="Restarts", description="candidates for each span, from different starts"
     )
-    moves: int = Field(200, ge=0, title="Moves", description="maximum, from the best of each span")
+    moves: int = Field(
+        60, ge=0, title="Moves", description="maximum for each span; the spans share the search evenly"
+    )
+    patience: int = Field(
+        15, ge=1, title="Patience", description="moves without a gain after which a span has converged"
+    )
+    rounds: int = Field(
+        2, ge=0, title="Rounds", description="maximum, of trying the best of the other spans at each span"
+    )
+    likelihood_weight: float = Field(
+        0.2,
+        ge=0,
+        title="Weight of the likelihood",
+        description="in a candidate's score, of its log-likelihood above that of the best start of its span",
+    )
+    voters: int = Field(
+        10, ge=1, title="Voters", description="best candidates whose majority labels a window"
+    )
     explained: float = Field(
         0.99, gt=0, lt=1, title="Variance explained", description="share that the principal components keep"
     )
     windows_per_component: int = Field(
         20, ge=1, title="Windows per component", description="minimum for each component that is kept"
+    )
+    most_components: int = Field(
+        64,
+        ge=1,
+        title="Components",
+        description="maximum that are kept of the descriptors, for finding labels",
+    )
+    most_scored: int = Field(
+        300,
+        ge=1,
+        title="Scored components",
+        description="of more descriptors than this, the carry-over is measured on so many components",
     )
     shrinkage: float = Field(
         0.01,

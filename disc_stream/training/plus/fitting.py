@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,12 +17,19 @@ from disc_stream.errors import TrainingError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent
 from disc_stream.training.fingerprint import sha256
-from disc_stream.training.plus.candidates import Candidate, principal_components, standardise_by_device
+from disc_stream.training.plus.candidates import (
+    Candidate,
+    principal_components,
+    reduced,
+    standardise_by_device,
+)
+from disc_stream.training.plus.climbing import Climb, Climber
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
-from disc_stream.training.plus.search import Search
+from disc_stream.training.plus.search import Score, Search
 from disc_stream.training.plus.searchlog import PHASE, SearchLog
 from disc_stream.training.plus.selection import CarryOver
+from disc_stream.training.plus.voting import majority
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.types import Float32Array, IntArray
 
@@ -32,7 +37,6 @@ Array = npt.NDArray[np.float64]
 
 _BATCH = 2048
 _LEAST_DEVIATION = 1e-6
-_GAIN = 1e-6  # a move that gains less than this is noise of the arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,13 @@ class FittedPlus:
 
     Args:
         net: for inference, whole windows in.
-        found: (n,) the chosen labelling of the training windows, found with the help of device and time; the
-            network's own labels come from each window alone.
-        span: of the chosen candidate.
-        score: of the chosen candidate: nats that carry over, or its log-likelihood where there are too few
-            devices.
-        history: one entry per candidate.
+        found: (n,) the labelling of the training windows that the best candidates vote for, found with the
+            help of device and time; the network's own labels come from each window alone.
+        span: of the best candidate.
+        score: of the best candidate: nats that carry over and its share of likelihood (``Climber``), or its
+            log-likelihood where there are too few devices.
+        history: one entry per candidate; the score of a start is without its share of likelihood, which is
+            known when its span has all its starts.
     """
 
     net: DescriptorNet
@@ -82,11 +87,12 @@ def fit_plus(
     with threadpool_limits(1):
         descriptors, x, restore = describe_windows(windows, config)
         search = _search(x, devices, task, config, log)
-        chosen, history = _run(search, config, options.callback)
-        student = DiscriminantFitter(x, config.shrinkage).fit(chosen.labels, task.n_clusters)
-    return FittedPlus(
-        _network(descriptors, student, *restore), chosen.labels, chosen.span, chosen.score, history
-    )
+        climb, history = _run(search, options.callback)
+        del search
+        found = majority([voter.labels for voter in climb.voters], task.n_clusters)
+        student = DiscriminantFitter(x, config.shrinkage).fit(found, task.n_clusters)
+    best = climb.best
+    return FittedPlus(_network(descriptors, student, *restore), found, best.span, best.score, history)
 
 
 def describe_windows(
@@ -108,30 +114,43 @@ def describe_windows(
             "all windows are alike: there is nothing to tell apart", remedy="Record other motion"
         )
     factor = 1.0 / np.where(telling, deviation, 1.0)
-    return descriptors, (x - mean) * factor, (mean, factor)
+    x -= mean  # in place: with many channels there is memory for one copy of them, not for three
+    x *= factor
+    return descriptors, x, (mean, factor)
 
 
 def _search(x: Array, devices: IntArray, task: Task, config: PlusConfig, log: SearchLog) -> Search:
     """The search on descriptors ``x`` (n, F); what it scores by depends on how many devices there are."""
+    components = components_of(x, devices, config, task.n_clusters)
+    return Search(components, devices, task, *scored_by(x, devices, config, task.seed), log)
+
+
+def scored_by(x: Array, devices: IntArray, config: PlusConfig, seed: int) -> tuple[PlusConfig, Score]:
+    """How candidates are scored on descriptors ``x`` (n, F), and the settings that go with it."""
+    if has_few_devices(devices, config):
+        few = config.but(spans=(config.few_span,), likelihood_weight=0.0)
+        return few, lambda _labels, likelihood: likelihood
+    carry_over = CarryOver(reduced(x, config.most_scored), devices, config, seed)
+    return config, lambda labels, _likelihood: carry_over.score(labels, int(labels.max()) + 1)
+
+
+def components_of(x: Array, devices: IntArray, config: PlusConfig, n_clusters: int) -> Array:
+    """What labels are found on, before averaging over time: (n, d) of descriptors ``x`` (n, F)."""
     alike = standardise_by_device(x, devices) if config.per_device else x
-    components = principal_components(alike, config, task.n_clusters, task.seed)
+    return principal_components(alike, config, n_clusters)
+
+
+def has_few_devices(devices: IntArray, config: PlusConfig) -> bool:
+    """Whether too few devices have a next window to say anything about carrying over."""
     _, counts = np.unique(devices, return_counts=True)
-    if (counts > config.lag).sum() < config.few_devices:  # those that have a next window
-        few = config.but(spans=(config.few_span,))
-        return Search(components, devices, task, few, lambda _labels, likelihood: likelihood, log)
-    carry_over = CarryOver(x, devices, config, task.seed)
-
-    def score(labels: IntArray, _likelihood: float) -> float:
-        return carry_over.score(labels, task.n_clusters)
-
-    return Search(components, devices, task, config, score, log)
+    return bool((counts > config.lag).sum() < config.few_devices)
 
 
-def _run(search: Search, config: PlusConfig, callback: Callback) -> tuple[Candidate, list[dict[str, Any]]]:
-    """From the best start of every span uphill by moves; the best of where that leads."""
+def _run(search: Search, callback: Callback) -> tuple[Climb, list[dict[str, Any]]]:
+    """The search's end, and one entry per candidate."""
     started = time.perf_counter()
     history: list[dict[str, Any]] = []
-    total = search.n_starts + len(search.spans) * config.moves
+    total = search.n_starts + len(search.spans) * (search.config.moves + search.config.rounds)
 
     def look_at(candidate: Candidate, kind: str) -> None:
         history.append(
@@ -146,50 +165,10 @@ def _run(search: Search, config: PlusConfig, callback: Callback) -> tuple[Candid
         )
         callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
 
-    best: dict[int, Candidate] = {}
-    for candidate in search.starts():
-        if candidate.span not in best or candidate.score > best[candidate.span].score:
-            best[candidate.span] = candidate
-            search.log.leads(candidate.span, candidate)
-        look_at(candidate, "start")
-    if not best:
-        raise TrainingError(
-            f"no candidate has windows in each of {search.n_clusters} clusters",
-            remedy="Use fewer clusters, or more varied recordings",
-        )
-    tops = [_climb(search, slot, candidate, config.moves, look_at) for slot, candidate in best.items()]
-    search.log.write()
-    top = max(tops, key=lambda candidate: candidate.score)
+    climb = Climber(search, look_at).climb()
     seconds = time.perf_counter() - started
-    callback(EpochEvent(PHASE, 1, 1, {"score": top.score}, 0.0, None, (), seconds, 0.0))
-    return top, history
-
-
-def _climb(
-    search: Search, slot: int, best: Candidate, left: int, look_at: Callable[[Candidate, str], None]
-) -> Candidate:
-    """Take every move that improves, until none does or ``left`` candidates have been looked at.
-
-    Args:
-        search: where the moves come from.
-        slot: the span of the start that the climb began with.
-        best: that start.
-        left: maximum of candidates to look at.
-        look_at: told of each.
-    """
-    improved = True
-    while improved and left > 0:
-        improved = False
-        for candidate in islice(search.moves(best), left):
-            better = candidate.score > best.score + _GAIN
-            if better:
-                search.log.leads(slot, candidate)
-            look_at(candidate, "move")
-            left -= 1
-            if better:
-                best, improved = candidate, True
-                break
-    return best
+    callback(EpochEvent(PHASE, 1, 1, {"score": climb.best.score}, 0.0, None, (), seconds, 0.0))
+    return climb, history
 
 
 def _network(descriptors: Descriptors, student: Discriminant, mean: Array, factor: Array) -> DescriptorNet:
@@ -212,12 +191,11 @@ def carry_over_of(windows: Float32Array, devices: IntArray, *, seed: int) -> Car
         None if there are too few devices to say anything, or all windows are alike.
     """
     config = PlusConfig()
-    _, counts = np.unique(devices, return_counts=True)
-    if (counts > config.lag).sum() < config.few_devices:
+    if has_few_devices(devices, config):
         return None
     try:
         with threadpool_limits(1):
             x = describe_windows(windows, config)[1]
     except TrainingError:
         return None
-    return CarryOver(x, devices, config, seed)
+    return CarryOver(reduced(x, config.most_scored), devices, config, seed)

@@ -74,23 +74,3 @@ def nearest_mean_start(x: Array, n_clusters: int, seed: int) -> IntArray:
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels: IntArray = KMeans(n_clusters, n_init=1, random_state=seed).fit(x).labels_.astype(np.int64)
     return labels
-
-
-def split_and_merge(x: Array, labels: IntArray, merge: tuple[int, int], split: int) -> IntArray:
-    """One cluster cut in two across its longest axis, the label for it freed by joining two others.
-
-    Ueda et al. 2000 (doi:10.1162/089976600300015088) leave the local optima of mixtures this way.
-
-    Args:
-        x: (n, d).
-        labels: (n,).
-        merge: two clusters to become one, the first.
-        split: the cluster to cut; its second half becomes the second of ``merge``.
-    """
-    moved = labels.copy()
-    moved[labels == merge[1]] = merge[0]
-    rows = np.flatnonzero(labels == split)
-    inside = x[rows] - x[rows].mean(0)
-    _, _, axes = np.linalg.svd(inside.T @ inside)
-    moved[rows[inside @ axes[0] > 0.0]] = merge[1]
-    return moved

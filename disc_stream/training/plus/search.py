@@ -1,17 +1,17 @@
-"""The search for the best candidate: many starts, then split-and-merge moves from the best."""
+"""Candidate labellings: mixtures from many starts, and split-and-merge moves from one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from disc_stream.training.plus.candidates import Candidate, average_over_time
 from disc_stream.training.plus.config import PlusConfig
-from disc_stream.training.plus.mixture import TiedMixture, nearest_mean_start, split_and_merge
+from disc_stream.training.plus.mixture import TiedMixture, nearest_mean_start
+from disc_stream.training.plus.moves import ranked_moves
 from disc_stream.training.plus.searchlog import SearchLog
 from disc_stream.training.task import Task
 from disc_stream.types import IntArray
@@ -26,7 +26,7 @@ class Search:
     Args:
         x: (n, d) principal components; rows of one device in time order.
         devices: (n,).
-        task: K, and the seed of the starts and of the order of moves.
+        task: K, and the seed of the starts.
         config: hyper-parameters, with the spans to average over.
         score: labels (n,) and their likelihood -> the higher the better.
         log: of what was looked at.
@@ -60,42 +60,51 @@ class Search:
         return self._n_clusters
 
     @property
+    def config(self) -> PlusConfig:
+        """Hyper-parameters."""
+        return self._config
+
+    @property
     def n_starts(self) -> int:
-        """Number of candidates that ``starts`` looks at."""
+        """Number of candidates that ``starts`` looks at, all spans together."""
         return len(self._averaged) * self._config.restarts
 
-    def starts(self) -> Iterator[Candidate]:
-        """A candidate from each start; those that leave a cluster empty are skipped."""
-        for span in self._averaged:
-            for restart in range(self._config.restarts):
-                candidate = self.log.settle(span, partial(self._start, span, restart))
-                if candidate is not None:
-                    yield candidate
+    def starts(self, span: int) -> Iterator[Candidate]:
+        """A candidate of a span from each start; those that leave a cluster empty are skipped."""
+        for restart in range(self._config.restarts):
+            candidate = self.log.settle(span, partial(self._start, span, restart))
+            if candidate is not None:
+                yield candidate
 
-    def moves(self, best: Candidate) -> Iterator[Candidate]:
-        """Candidates next to ``best``: settled at another span; or two clusters joined, a third one cut."""
-        for span in self._averaged:
-            if span == best.span:
-                continue
-            candidate = self.log.settle(span, partial(self._settle, span, best.labels))
+    def moves(self, best: Candidate, most: int) -> Iterator[Candidate]:
+        """Candidates next to ``best``: two of its clusters joined, a third one cut; the promising ones first.
+
+        Args:
+            best: where to start from.
+            most: maximum of moves to look at.
+        """
+        ranked: list[IntArray] | None = None
+
+        def move(number: int) -> Candidate | None:
+            nonlocal ranked
+            if ranked is None:  # not before it is needed: a resumed search replays without labels
+                rows = self._averaged[best.span]
+                ranked = ranked_moves(rows, best.labels, self._n_clusters, most)
+            return self._settle(best.span, ranked[number]) if number < len(ranked) else None
+
+        n = self._n_clusters
+        for number in range(min(most, n * (n - 1) * (n - 2) // 2)):
+            candidate = self.log.settle(best.span, partial(move, number))
             if candidate is not None:
                 yield candidate
-        n, moves = self._n_clusters, []
-        for merge in combinations(range(n), 2):
-            moves += [(merge, split) for split in range(n) if split not in merge]
-        order = np.random.default_rng(self._seed).permutation(len(moves))
-        for number in order:
-            candidate = self.log.settle(best.span, partial(self._move, best, *moves[number]))
-            if candidate is not None:
-                yield candidate
+
+    def elsewhere(self, found: Candidate, span: int) -> Candidate | None:
+        """What a candidate settles at in another span; None if that leaves a cluster empty."""
+        return self.log.settle(span, lambda: self._settle(span, found.labels))
 
     def _start(self, span: int, restart: int) -> Candidate | None:
         seed = int(np.random.SeedSequence([self._seed, span, restart]).generate_state(1)[0])
         return self._settle(span, nearest_mean_start(self._averaged[span], self._n_clusters, seed))
-
-    def _move(self, best: Candidate, merge: tuple[int, int], split: int) -> Candidate | None:
-        labels = split_and_merge(self._averaged[best.span], best.labels, merge, split)
-        return self._settle(best.span, labels)
 
     def _settle(self, span: int, labels: IntArray) -> Candidate | None:
         likelihood = 0.0

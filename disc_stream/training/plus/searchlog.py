@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ class SearchLog:
     """Replays the candidates recorded in a checkpoint, then records the ones that are computed.
 
     The search is deterministic given the scores of its candidates, so replaying recorded scores leads it to
-    the state in which it was interrupted. Labels are stored for the current best candidate of each span's
-    starts only.
+    the state in which it was interrupted. Labels are stored only of the candidates that it still needs there.
 
     Args:
         folder: of the checkpoint, or None for none.
@@ -43,15 +43,15 @@ class SearchLog:
         self._identity = identity or {}
         self._entries: list[dict[str, Any]] = []
         self._at = 0
-        self._leading: dict[int, tuple[int, IntArray]] = {}
+        self._needed: list[Candidate] = []
+        self._known: dict[int, IntArray] = {}
         self._written_at, self._cost = time.perf_counter(), 0.0
         saved = load_checkpoint(folder, self._identity) if folder is not None and resume else None
         if saved is not None:
             self._entries = list(saved.history)
-            for name, labels in saved.model.items():
-                span, number = map(int, name.split("."))
-                self._leading[span] = (number, labels.numpy().astype(np.int64))
-        self._known = dict(self._leading.values())
+            self._known = {
+                int(number): labels.numpy().astype(np.int64) for number, labels in saved.model.items()
+            }
 
     @property
     def seconds(self) -> float:
@@ -81,7 +81,7 @@ class SearchLog:
             if entry["empty"]:
                 return None
             labels = self._known.get(number, _NONE)
-            return Candidate(span, labels, entry["likelihood"], entry["score"])
+            return Candidate(span, labels, entry["likelihood"], entry["score"], number)
         self._write_if_due()
         started = time.perf_counter()
         candidate = compute()
@@ -89,11 +89,11 @@ class SearchLog:
         facts = {} if candidate is None else {"likelihood": candidate.likelihood, "score": candidate.score}
         self._entries.append({"empty": candidate is None, "seconds": seconds, **facts})
         self._at += 1
-        return candidate
+        return None if candidate is None else replace(candidate, number=number)
 
-    def leads(self, slot: int, candidate: Candidate) -> None:
-        """Mark the last candidate as the best one that was reached from the start of span ``slot``."""
-        self._leading[slot] = (self._at - 1, candidate.labels)
+    def needs(self, candidates: Iterable[Candidate]) -> None:
+        """Which of the candidates so far the search may still use; the labels of others are not kept."""
+        self._needed = list(candidates)
 
     def write(self) -> None:
         """Replace the checkpoint.
@@ -101,12 +101,12 @@ class SearchLog:
         Raises:
             TrainingError: if the disk does not take it.
         """
-        if self._folder is None or not self._leading:
+        if self._folder is None or not self._needed:
             return
         started = time.perf_counter()
         labels = {
-            f"{slot}.{number}": torch.from_numpy(labels.astype(np.int32))
-            for slot, (number, labels) in self._leading.items()
+            str(candidate.number): torch.from_numpy(candidate.labels.astype(np.int32))
+            for candidate in self._needed
         }
         save_checkpoint(
             self._folder,
