@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,8 @@ def missing(names: Sequence[str]) -> list[str]:
 def measure(streams: Streams, plan: Plan, on_step: OnStep) -> list[SegmentationCell | Failure]:
     """All methods on one dataset; those that lie in files are read.
 
-    A method that cannot be used on these recordings is a ``Failure``, and the others go on.
+    A method that cannot be used on these recordings is a ``Failure``, one whose library is not installed and
+    that was not measured before is left out, and the others go on.
 
     Raises:
         DataError: if a file is not a cell of this benchmark.
@@ -129,6 +130,8 @@ def measure(streams: Streams, plan: Plan, on_step: OnStep) -> list[SegmentationC
         path = plan.out / streams.name / f"{name}-{digest[:8]}-seed{plan.options.seed}.json"
         if path.is_file():
             found.append(read_cell(path))
+            continue
+        if name in missing(plan.baselines):
             continue
         on_step(f"{streams.name}: {name}")
         try:
@@ -148,7 +151,7 @@ Computed = tuple[dict[str, Row], float, float]
 
 
 def _jobs(streams: Streams, plan: Plan) -> list[tuple[str, dict[str, Any], Callable[[], Computed]]]:
-    """Name, settings and computation of each method that can run."""
+    """Name, settings and computation of each method."""
     jobs: list[tuple[str, dict[str, Any], Callable[[], Computed]]] = []
     seed = plan.options.seed
     for own in plan.own:
@@ -156,10 +159,9 @@ def _jobs(streams: Streams, plan: Plan) -> list[tuple[str, dict[str, Any], Calla
         jobs.append((own.method, config, lambda own=own: _own_rows(streams, own, seed)))  # type: ignore[misc]
     for name in plan.baselines:
         one = BASELINES[name]
-        if one.installed:
-            config = {"hz": plan.options.clap_hz} if name == "clap" else {}
-            config |= {"learned_from": "everything" if plan.everything else "scored"} if one.one_set else {}
-            jobs.append((name, config, lambda one=one: _others_rows(streams, one, plan.options)))  # type: ignore[misc]
+        config = {"hz": plan.options.clap_hz} if name == "clap" else {}
+        config |= {"learned_from": "everything" if plan.everything else "scored"} if one.one_set else {}
+        jobs.append((name, config, lambda one=one: _others_rows(streams, one, plan.options)))  # type: ignore[misc]
     return jobs
 
 
@@ -239,8 +241,3 @@ def read_cell(path: Path) -> SegmentationCell:
             f"{str(path)!r} is not a cell of this benchmark: {str(error).splitlines()[0]}",
             remedy="Remove it, to compute it again",
         ) from error
-
-
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """For the record."""
-    return {"options": asdict(plan.options), "learned_from": "everything" if plan.everything else "scored"}

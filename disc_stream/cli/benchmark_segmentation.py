@@ -104,9 +104,11 @@ def segmentation(
         require_writable(place)
     plan = Plan(own, others, Options(seed, clap_hz), not scored, out)
     names = [SYNTHETIC] if quick else unique_in_order(dataset or _DATASETS)
-    left_out = missing(others)
-    _say_missing(left_out)
     cells, failures = _measure(names, plan, data, (people, scored, quick))
+    measured = {(cell.dataset, cell.method) for cell in cells}
+    there = [name for name in others if all((Path(one).name, name) in measured for one in names)]
+    left_out = [name for name in missing(others) if name not in there]
+    _say_missing(left_out)
     if page is not None:
         _write_page(page, cells)
     if as_json:

@@ -182,7 +182,9 @@ class TestMethods:
         monkeypatch.setitem(sys.modules, "claspy.state_detection", module)
         first, second = BASELINES["clap"].learn(streams, Options(clap_hz=12.5))()
         assert given == [(2250, 6)] * 2
-        assert first.tolist() == second.tolist() == [1] * 70 + [2] * 69  # window 69 has 84 of its samples before 4500
+        assert (
+            first.tolist() == second.tolist() == [1] * 70 + [2] * 69
+        )  # window 69 has 84 of its samples before 4500
 
     @pytest.mark.parametrize("name", BASELINES)
     def test_labels_of_every_window(self, streams: Streams, name: str) -> None:
