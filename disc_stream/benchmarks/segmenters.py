@@ -162,17 +162,25 @@ def _each(streams: Streams) -> Iterator[Floats]:
 
 
 def _clap(streams: Streams, options: Options) -> Label:
-    from claspy.state_detection import AgglomerativeCLaPDetection
-
     every = max(1, round(streams.windows.fs / options.clap_hz)) if options.clap_hz > 0 else 1
 
     def states(samples: Float32Array) -> IntArray:
-        model = AgglomerativeCLaPDetection(n_jobs=1, random_state=CLAP_SEED + options.seed)
-        found = np.repeat(_integers(model.fit_predict(averaged(samples, every))), every)
+        found = np.repeat(_clap_states(averaged(samples, every), options.seed), every)
         of_samples = np.pad(found, (0, len(samples) - len(found)), mode="edge").astype(np.int16)
         return _integers(majority_labels(of_samples, streams.plan, int(of_samples.max()) + 1))
 
     return lambda: [states(recording.samples) for recording in streams.held]
+
+
+def _clap_states(samples: Floats, seed: int) -> IntArray:
+    from claspy.segmentation import BinaryClaSPSegmentation
+    from claspy.state_detection import AgglomerativeCLaPDetection
+
+    changes = BinaryClaSPSegmentation(n_jobs=1).fit_predict(samples)
+    if not len(changes):  # where CLaP itself stops with an error: one state cannot be classified
+        return np.zeros(len(samples), dtype=np.int64)
+    model = AgglomerativeCLaPDetection(n_jobs=1, random_state=CLAP_SEED + seed)
+    return _integers(model.fit_predict(samples, change_points=changes))
 
 
 def _integers(labels: Any) -> IntArray:

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -167,24 +167,37 @@ class TestMethods:
     def test_claps_states_become_labels_of_windows(
         self, streams: Streams, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        given = []
+        given: list[tuple[int, ...]] = []
+        changes = [1125]
 
         class Detection:
             def __init__(self, **_settings: object) -> None: ...
 
-            def fit_predict(self, samples: np.ndarray) -> np.ndarray:
+            def fit_predict(self, samples: np.ndarray, change_points: np.ndarray) -> np.ndarray:
                 given.append(samples.shape)
-                return 1 + (np.arange(len(samples)) >= len(samples) // 2)
+                return 1 + (np.arange(len(samples)) >= change_points[0])
 
-        module = ModuleType("claspy.state_detection")
-        module.AgglomerativeCLaPDetection = Detection  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "claspy", SimpleNamespace(state_detection=module))
-        monkeypatch.setitem(sys.modules, "claspy.state_detection", module)
+        class Segmentation:
+            def __init__(self, **_settings: object) -> None: ...
+
+            def fit_predict(self, _samples: np.ndarray) -> np.ndarray:
+                return np.array(changes)
+
+        detection, segmentation = ModuleType("claspy.state_detection"), ModuleType("claspy.segmentation")
+        detection.AgglomerativeCLaPDetection = Detection  # type: ignore[attr-defined]
+        segmentation.BinaryClaSPSegmentation = Segmentation  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "claspy", ModuleType("claspy"))
+        monkeypatch.setitem(sys.modules, "claspy.state_detection", detection)
+        monkeypatch.setitem(sys.modules, "claspy.segmentation", segmentation)
         first, second = BASELINES["clap"].learn(streams, Options(clap_hz=12.5))()
         assert given == [(2250, 6)] * 2
         assert (
             first.tolist() == second.tolist() == [1] * 70 + [2] * 69
         )  # window 69 has 84 of its samples before 4500
+        changes.clear()
+        first, _ = BASELINES["clap"].learn(streams, Options())()
+        assert first.tolist() == [0] * 139, "without a change there is one state"
+        assert len(given) == 2
 
     @pytest.mark.parametrize("name", BASELINES)
     def test_labels_of_every_window(self, streams: Streams, name: str) -> None:
