@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from disc_stream.benchmarks.cells import hardware, hash_of
 from disc_stream.benchmarks.segmentation_own import WAYS, Own, timed
 from disc_stream.benchmarks.segmentation_scores import Row, delay_s, score_recordings
-from disc_stream.benchmarks.segmentation_streams import Streams
+from disc_stream.benchmarks.segmentation_streams import Streams, scored_only
 from disc_stream.benchmarks.segmenters import BASELINES, Baseline, Options, get_baseline
 from disc_stream.data.windows import fingerprint
 from disc_stream.errors import DataError, DiscStreamError
@@ -81,15 +81,15 @@ class Plan:
         own: our methods.
         baselines: names of others.
         options: of the others, and the seed of all.
-        everything: whether ours learn from all windows of other people; if not, from scored ones.
         out: folder of the cells.
+        everything: whether methods learn from all windows of other people; if not, from scored ones.
     """
 
     own: Sequence[Own]
     baselines: Sequence[str]
     options: Options
-    everything: bool
     out: Path
+    everything: bool = True
 
 
 def split_methods(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -145,6 +145,18 @@ def measure(streams: Streams, plan: Plan, on_step: OnStep) -> list[SegmentationC
         replace_file(path, cell.model_dump_json(indent=1).encode() + b"\n")
         found.append(cell)
     return found
+
+
+def measure_scored(streams: Streams, plan: Plan, on_step: OnStep) -> list[SegmentationCell | Failure]:
+    """The methods that learn from other people once more, from windows of scored activities only.
+
+    Nothing where all windows are of scored activities; see ``measure``.
+    """
+    fewer = scored_only(streams)
+    if len(fewer.train) == len(streams.train):
+        return []
+    learning = [name for name in plan.baselines if BASELINES[name].one_set]
+    return measure(fewer, replace(plan, baselines=learning, everything=False), on_step)
 
 
 Computed = tuple[dict[str, Row], float, float]

@@ -50,11 +50,11 @@ def segmentation(
     scored: Annotated[
         bool,
         typer.Option(
-            "--scored/--everything",
-            help="Whether methods learn from other people's scored activities only, as in Table I, or also "
-            "from transitions and unlabelled motion, as a server does.",
+            "--scored/--no-scored",
+            help="Methods learn from all motion of other people, as a server does. Also let them learn from "
+            "scored activities only, as in Table I.",
         ),
-    ] = False,
+    ] = True,
     people: Annotated[
         int, typer.Option(min=0, help="Hold out no more than so many people; 0 for all test people.")
     ] = 0,
@@ -88,7 +88,7 @@ def segmentation(
     """
     require_extras("disc-stream benchmark segmentation", "train")
     from disc_stream.benchmarks.cells import unique_in_order
-    from disc_stream.benchmarks.segmentation import Plan, missing, split_methods
+    from disc_stream.benchmarks.segmentation import Plan, split_methods
     from disc_stream.benchmarks.segmentation_own import Own
     from disc_stream.benchmarks.segmentation_streams import SYNTHETIC
     from disc_stream.benchmarks.segmenters import BASELINES, Options
@@ -102,25 +102,37 @@ def segmentation(
         one.config()
     for place in (out, *([page] if page else [])):
         require_writable(place)
-    plan = Plan(own, others, Options(seed, clap_hz), not scored, out)
+    plan = Plan(own, others, Options(seed, clap_hz), out)
     names = [SYNTHETIC] if quick else unique_in_order(dataset or _DATASETS)
     cells, failures = _measure(names, plan, data, (people, scored, quick))
-    measured = {(cell.dataset, cell.method) for cell in cells}
-    there = [name for name in others if all((Path(one).name, name) in measured for one in names)]
-    left_out = [name for name in missing(others) if name not in there]
-    _say_missing(left_out)
+    _report(cells, failures, _left_out(names, others, cells), as_json)
     if page is not None:
         _write_page(page, cells)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _left_out(names: list[str], others: list[str], cells: list[SegmentationCell]) -> list[str]:
+    """Methods that are not installed, without those whose figures of all datasets were there already."""
+    from disc_stream.benchmarks.segmentation import missing
+
+    measured = {(cell.dataset, cell.method) for cell in cells}
+    there = [one for one in others if all((Path(name).name, one) in measured for name in names)]
+    return [one for one in missing(others) if one not in there]
+
+
+def _report(
+    cells: list[SegmentationCell], failures: list[Failure], left_out: list[str], as_json: bool
+) -> None:
+    _say_missing(left_out)
     if as_json:
         failed = [{"dataset": one.dataset, "method": one.method, "reason": one.reason} for one in failures]
         results = [cell.model_dump(mode="json") for cell in cells]
         print_json({"results": results, "failed": failed, "not_installed": left_out})
-    else:
-        _print(cells)
-        for failure in failures:
-            say(f"failed: {failure.method} on {failure.dataset}: {failure.reason}", err=True)
-    if failures:
-        raise typer.Exit(1)
+        return
+    _print(cells)
+    for failure in failures:
+        say(f"failed: {failure.method} on {failure.dataset}: {failure.reason}", err=True)
 
 
 def _say_missing(names: list[str]) -> None:
@@ -139,8 +151,8 @@ def _say_missing(names: list[str]) -> None:
 def _measure(
     names: list[str], plan: Plan, data: Path | None, choice: tuple[int, bool, bool]
 ) -> tuple[list[SegmentationCell], list[Failure]]:
-    from disc_stream.benchmarks.segmentation import Failure, measure
-    from disc_stream.benchmarks.segmentation_streams import load_streams, scored_only
+    from disc_stream.benchmarks.segmentation import Failure, measure, measure_scored
+    from disc_stream.benchmarks.segmentation_streams import load_streams
 
     people, scored, quick = choice
     cells: list[SegmentationCell] = []
@@ -150,11 +162,11 @@ def _measure(
             for name in names:
                 on_step(f"reading {name}")
                 streams = load_streams(name, data, people, quick=quick)
-                for one in measure(scored_only(streams) if scored else streams, plan, on_step):
-                    if isinstance(one, Failure):
-                        failures.append(one)
-                    else:
-                        cells.append(one)
+                found = measure(streams, plan, on_step)
+                if scored:
+                    found += measure_scored(streams, plan, on_step)
+                cells += [one for one in found if not isinstance(one, Failure)]
+                failures += [one for one in found if isinstance(one, Failure)]
     except KeyboardInterrupt:
         say("finished figures are kept; the same command resumes", err=True)
         raise
