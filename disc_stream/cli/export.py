@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable, say
+from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
+    from disc_stream.artifacts.run import LabelAt
 
 _STEPS = 4  # what export_run announces
 
@@ -30,6 +32,14 @@ def export(
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Ed25519 private key (PEM) to sign the bundle with.")
     ] = None,
+    label_at: Annotated[
+        str | None,
+        typer.Option(
+            "--label-at",
+            help="half: label a window when its first half is there; whole: later, and better. Runs of disc "
+            "with targets that carry over can do either; default half there.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an older bundle at --out.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -41,6 +51,7 @@ def export(
 
     For example: disc-stream export runs/hapt --out bundles/hapt
     """
+    at = _label_at(label_at)
     require_path(run, "run")
     require_writable(out)
     require_extras("disc-stream export", "export")
@@ -64,6 +75,7 @@ def export(
             run,
             out,
             naming=Naming(name, load_names(names) if names else {}),
+            label_at=at,
             sign_key=sign_key,
             force=force,
             progress=lambda step: bar.update(task, advance=1, description=step),
@@ -73,6 +85,12 @@ def export(
         print_json(summary)
     else:
         _print_table(summary)
+
+
+def _label_at(given: str | None) -> LabelAt | None:
+    if given is None or given == "half" or given == "whole":
+        return given
+    raise UsageError(f"--label-at is half or whole, not {given!r}")
 
 
 def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
@@ -85,6 +103,7 @@ def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "graph_bytes": len(bundle.model_bytes),
+        "label_at": "half" if window.input_samples < window.samples else "whole",
         "inputs": {"x": ["batch", window.input_samples, channels]},
         "outputs": {
             "embedding": ["batch", manifest.embedding_dim],
@@ -108,6 +127,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         "graph": f"{summary['graph_bytes'] / 1e6:.2f} MB",
         "input": shapes[0],
         "outputs": " · ".join(shapes[1:]),
+        "labels": "at half a window" if summary["label_at"] == "half" else "at the whole window",
         "clusters": ", ".join(cluster["name"] for cluster in summary["clusters"]),
         "parity": f"{parity['n_windows']} windows, labels {parity['labels_equal']:.2%} equal",
         "": f"largest difference: embedding {parity['max_abs_embedding']:.1e}, q {parity['max_abs_q']:.1e}, "

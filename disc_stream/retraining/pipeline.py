@@ -18,6 +18,7 @@ from typing import Any
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.manifest import MANIFEST_FILE
 from disc_stream.artifacts.model import Model
+from disc_stream.artifacts.run import LabelAt
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError, DataError, DiscStreamError
@@ -135,7 +136,7 @@ def retrain(request: RetrainRequest, tell: Tell = tell_nobody, *, discard: bool 
             work.require_begun()
             _train(request, base, work, (replay, spec), tell)
             work.require_begun()
-            candidate = _export(request, work, tell)
+            candidate = _export(request, work, _label_at(request, registry, base, work), tell)
             known = _find(registry, candidate.version)
             if known is not None and (known.ids is not None or known.proposal.based_on == base.version):
                 return _finish(request, registry, work, known, tell)
@@ -306,7 +307,19 @@ def _all_to_learn(windows: WindowSet) -> Split:
     return Split(windows, nothing, "the replay set; there are no labels", n_clusters=FIRST_CLUSTERS)
 
 
-def _export(request: RetrainRequest, work: Work, tell: Tell) -> Model:
+def _label_at(
+    request: RetrainRequest, registry: Registry, base: Base, work: Work
+) -> LabelAt | None:
+    """As the version in production, where the new network can label at either time."""
+    from disc_stream.training.runs import read_info
+
+    if base.version is None or read_info(work.run).whole is None:
+        return None
+    window = registry.bundle(base.version, trusted_keys=request.trusted_key).manifest.window
+    return "half" if window.input_samples < window.samples else "whole"
+
+
+def _export(request: RetrainRequest, work: Work, label_at: LabelAt | None, tell: Tell) -> Model:
     from disc_stream_export import Naming, export_run
 
     def progress(text: str) -> None:
@@ -314,7 +327,10 @@ def _export(request: RetrainRequest, work: Work, tell: Tell) -> Model:
 
     shutil.rmtree(work.bundle, ignore_errors=True)  # left half done; the same run gives the same bundle
     name = f"{request.method}-{request.preset}" if request.method != "disc-plus" else request.method
-    export_run(work.run, work.bundle, naming=Naming(name), sign_key=request.sign_key, progress=progress)
+    export_run(
+        work.run, work.bundle, naming=Naming(name), label_at=label_at, sign_key=request.sign_key,
+        progress=progress,
+    )  # fmt: skip
     bundle = Bundle.open(work.bundle, trusted_keys=request.trusted_key)
     return Model(bundle.manifest, OnnxEncoder(bundle, "cpu", request.threads), bundle.catalogue)
 

@@ -48,6 +48,11 @@ class DeepRecipe:
         return tuple(self.autoencoder.presets)
 
     @property
+    def default_preset(self) -> str:
+        """The one that fits a processor core."""
+        return "small"
+
+    @property
     def distributed(self) -> bool:
         """Every batch can be split between processes."""
         return True
@@ -60,7 +65,7 @@ class DeepRecipe:
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig:
         """The preset with the method's settings and then the user's; see ``Recipe``."""
         given = {name: value for name, value in settings.items() if value is not None}
-        return resolve(preset, {**self.settings, **given}, self.autoencoder.presets)
+        return resolve(preset or self.default_preset, {**self.settings, **given}, self.autoencoder.presets)
 
     def fit(
         self, task: Task, config: TrainingConfig, options: FitOptions, pretrained: Pretrained | None = None
