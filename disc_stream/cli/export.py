@@ -88,9 +88,10 @@ def export(
 
 
 def _label_at(given: str | None) -> LabelAt | None:
-    if given is None or given == "half" or given == "whole":
-        return given
-    raise UsageError(f"--label-at is half or whole, not {given!r}")
+    known: dict[str | None, LabelAt | None] = {None: None, "half": "half", "whole": "whole"}
+    if given not in known:
+        raise UsageError(f"--label-at is half or whole, not {given!r}")
+    return known[given]
 
 
 def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class RecurrentEncoder(nn.Module):
         tops = [self.top_state(part) for part in parts]
         with own_precision(parts[0]):
             z: Tensor = self.bottleneck(torch.cat(tops))
-        return list(z.split([len(top) for top in tops]))
+        return list(z.tensor_split(list(accumulate(len(top) for top in tops))[:-1]))
 
     def top_state(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, 2H): the last layer's forward state at the end and backward state at the start."""

@@ -307,9 +307,7 @@ def _all_to_learn(windows: WindowSet) -> Split:
     return Split(windows, nothing, "the replay set; there are no labels", n_clusters=FIRST_CLUSTERS)
 
 
-def _label_at(
-    request: RetrainRequest, registry: Registry, base: Base, work: Work
-) -> LabelAt | None:
+def _label_at(request: RetrainRequest, registry: Registry, base: Base, work: Work) -> LabelAt | None:
     """As the version in production, where the new network can label at either time."""
     from disc_stream.training.runs import read_info
 

@@ -126,7 +126,10 @@ def fit_clusters(
 
 
 def new_motion_of(task: Task, carried: Carried) -> NewMotion | None:
-    """Groups of motion that the model to go on from has no cluster for, in the order of the task's windows; None where it is not known what was known."""
+    """Motion that the model to go on from has no cluster for, in the order of the task's windows.
+
+    None where it is not known what was known.
+    """
     known = None if task.warm is None else task.warm.known
     if known is None or not known.fits(task.windows) or task.devices is None:
         return None

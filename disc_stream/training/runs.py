@@ -81,7 +81,8 @@ def save_run(
         info: what ``run.json`` is to say.
         weights: of the trained network, by name.
         centroids: (K, d).
-        samples: (N, T, C) float32 real windows, as much of them as may be read; at most 512 of them, evenly spread, are kept.
+        samples: (N, T, C) float32 real windows, as much of each as may be read; at most 512 of them, evenly
+            spread, are kept.
         history: one mapping per epoch.
 
     Raises:

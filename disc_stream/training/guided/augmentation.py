@@ -55,7 +55,9 @@ class Augmentation(Seeded):
             part = part * torch.exp(config.scaling * size)
         if config.noise > 0.0:
             most = config.noise * torch.rand(batch, 1, 1, generator=random, device=part.device)
-            part = part + most * self.deviation * torch.randn(part.shape, generator=random, device=part.device)
+            part = part + most * self.deviation * torch.randn(
+                part.shape, generator=random, device=part.device
+            )
         return part
 
     def _warped(self, windows: Tensor, start: int, length: int) -> Tensor:
@@ -86,8 +88,9 @@ class Augmentation(Seeded):
         angle = (angle * chosen).unsqueeze(1)
         v, k = part.view(batch, length, groups, 3), axis.unsqueeze(1).expand(-1, length, -1, -1)
         along = (v * k).sum(3, keepdim=True)
-        turned = v * torch.cos(angle) + torch.linalg.cross(k, v) * torch.sin(angle)
-        return (turned + k * along * (1.0 - torch.cos(angle))).reshape(part.shape)
+        turned: Tensor = v * torch.cos(angle) + torch.linalg.cross(k, v) * torch.sin(angle)
+        turned = turned + k * along * (1.0 - torch.cos(angle))
+        return turned.reshape(part.shape)
 
 
 def _sensors(windows: Tensor, axes: int) -> list[int]:

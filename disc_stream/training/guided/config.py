@@ -40,7 +40,13 @@ class GuidedConfig(Settings):
         description="normalisation of each channel with the statistics of the training windows",
     )
     batch_size: int = Field(256, ge=2, title="Batch size", description="windows of a step")
-    epochs: int = Field(30, ge=1, title="Epochs", description="of joint training")
+    steps: int = Field(
+        1000,
+        ge=1,
+        title="Steps",
+        description="about so many, in whole epochs, whatever the number of windows",
+    )
+    epochs: int = Field(0, ge=0, title="Epochs", description="so many instead; 0 for those of `steps`")
     learning_rate: float = Field(
         3e-3, gt=0, le=1, title="Learning rate", description="of Adam at its highest; falls as a cosine"
     )
@@ -97,7 +103,7 @@ def resolve_guided(settings: Mapping[str, Any], network: NetworkConfig = NETWORK
     """The default values with some of them replaced, also those of the network and the teacher.
 
     Args:
-        settings: by name; None leaves a value as it is. A name that network and teacher share is given to both.
+        settings: by name; None leaves a value as it is. Network and teacher both take a name they share.
         network: to begin with.
 
     Raises:

@@ -78,7 +78,8 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
 
     Raises:
         ConfigError: if the seed is out of range, the device is not there, the layout does not fit the
-            channels, the checkpoint belongs to another training, or the model to go on from has another shape.
+            channels, the checkpoint belongs to another training, or the model to go on from has another
+            shape.
         TrainingError: if training cannot go on.
     """
     seed, windows = check_seed(task.seed), task.windows
@@ -128,7 +129,7 @@ def _from_scratch(
 
 
 def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
-    """Give the bottleneck's normalisation the statistics of these windows, so that embeddings have a scale."""
+    """Give the bottleneck's normalisation the statistics of these windows: embeddings then have a scale."""
     norm = autoencoder.encoder.bottleneck.norm
     momentum, norm.momentum = norm.momentum, None
     with evaluating(autoencoder):
@@ -140,9 +141,7 @@ def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
     autoencoder.train()
 
 
-def _going_on(
-    autoencoder: MultiTaskAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig
-) -> _Start:
+def _going_on(autoencoder: MultiTaskAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig) -> _Start:
     """The model's own clusters, with those that are new, merged or split, as targets."""
     warm.load_into(autoencoder)
     device = next(autoencoder.parameters()).device
@@ -157,8 +156,9 @@ def _going_on(
 
 def _gentle(config: GuidedConfig) -> GuidedConfig:
     """Fewer and smaller steps: what is known must not move."""
-    epochs = max(1, round(_GENTLE * config.epochs))
-    return config.but(epochs=epochs, learning_rate=_GENTLE * config.learning_rate)
+    fewer = {name: round(_GENTLE * getattr(config, name)) for name in ("steps", "epochs")}
+    fewer = {name: max(value, min(1, getattr(config, name))) for name, value in fewer.items()}
+    return config.but(**fewer, learning_rate=_GENTLE * config.learning_rate)
 
 
 def _trainer(task: Task, config: GuidedConfig, options: FitOptions, start: _Start) -> Trainer:

@@ -81,7 +81,8 @@ class Guidance:
         self._offset, self._scale = normal
         self._config = config
         self.n_windows = len(windows)
-        self.n_epochs = config.epochs
+        per_epoch = max(1, -(-len(windows) // config.batch_size))
+        self.n_epochs = config.epochs or max(1, round(config.steps / per_epoch))
         self.batch_size = config.batch_size
         self.clip_norm = config.clip_norm
         self.optimizer = "adam"
@@ -127,7 +128,8 @@ class Guidance:
         return 0 if draw[0] < 0.5 else frame * int(draw[1] * (most // frame + 1))
 
     def _normal(self, windows: Tensor) -> Tensor:
-        return (windows - self._offset) * self._scale
+        normal: Tensor = (windows - self._offset) * self._scale
+        return normal
 
     def end_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> EpochEnd:
         """Goes on to the last epoch."""

@@ -97,7 +97,9 @@ def _searched(task: Task, config: PlusConfig, options: FitOptions) -> Teacher:
     return teacher
 
 
-def by_others(x: Array, labels: IntArray, devices: IntArray, n_clusters: int, shrinkage: float) -> Float32Array:
+def by_others(
+    x: Array, labels: IntArray, devices: IntArray, n_clusters: int, shrinkage: float
+) -> Float32Array:
     """Probabilities of each window's label by a discriminant that has seen only other devices.
 
     With one device there are no others, and the labels are what they are.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.errors import ConfigError
+from disc_stream.models.config import NetworkConfig
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import NETWORK, GuidedConfig, resolve_guided
 from disc_stream.training.presets import PRESETS, TrainingConfig, resolve
@@ -55,8 +56,8 @@ class DiscRecipe:
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig | GuidedConfig:
         """The preset with its targets or others; see ``Recipe``.
 
-        ``guided`` with ``targets=self`` trains the guided network as the preset ``small`` does; another preset
-        with ``targets=carry-over`` is that preset's network, guided.
+        ``guided`` with ``targets=self`` trains the guided network as the preset ``small`` does; another
+        preset with ``targets=carry-over`` is that preset's network, guided.
         """
         given = {name: value for name, value in settings.items() if value is not None}
         preset = preset or self.default_preset
@@ -66,7 +67,7 @@ class DiscRecipe:
             )
         targets = given.pop("targets", CARRY_OVER if preset == _GUIDED else SELF)
         if targets == CARRY_OVER:
-            network = NETWORK if preset == _GUIDED else PRESETS[preset].network
+            network = NETWORK if preset == _GUIDED else cast("NetworkConfig", PRESETS[preset].network)
             return resolve_guided(given, network)
         if targets != SELF:
             raise ConfigError(f"targets must be one of {CARRY_OVER}, {SELF}, got {targets!r}")
