@@ -55,12 +55,12 @@ def train(
         str, typer.Option(help="disc, disc-plus (its teacher, no network to train) or dsc.")
     ] = "disc",
     preset: Annotated[
-        str | None,
+        str,
         typer.Option(
             help="Of disc: guided (the default, targets that carry over), small, released or paper (the "
             "paper's own targets). Of dsc: small (the default), released or paper."
         ),
-    ] = None,
+    ] = "default",
     clusters: Annotated[
         int | None, typer.Option(min=2, help="Number of clusters; default the dataset's activities.")
     ] = None,
@@ -122,14 +122,14 @@ def train(
     )
 
     # What can be wrong with the command is said before a large dataset is read.
-    exportable_recipe(method).resolve(preset or "", settings)
+    exportable_recipe(method).resolve(preset, settings)
     claim_folder(out, resume=resume)
     require_writable(out)
     request = TrainingRequest(
         dataset=_record_name(name, data),
         out=out,
         method=method,
-        preset=preset or "",
+        preset=preset,
         settings=settings,
         n_clusters=clusters,
         channels=None if channels is None else [c.strip() for c in channels.split(",") if c.strip()],

@@ -30,6 +30,7 @@ from disc_stream.training.methods import METHODS
 from disc_stream.training.novelty import unknown_above
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned, Recipe
+from disc_stream.training.recipes.base import DEFAULT_PRESET
 from disc_stream.training.runs import read_info, save_run
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.warm import WarmStart
@@ -47,7 +48,7 @@ class TrainingRequest:
         dataset: name for the records.
         out: run folder.
         method: name of a recipe whose runs can be exported.
-        preset: name of the preset, "" for the method's own; not used by methods that have none.
+        preset: name of the preset, ``default`` for the method's own; not used by methods that have none.
         settings: values that replace the preset's, by name.
         n_clusters: K, or None for the dataset's usual number of activities.
         channels: names of the channels to use, in this order; None for all.
@@ -62,7 +63,7 @@ class TrainingRequest:
     dataset: str
     out: Path
     method: str = "disc"
-    preset: str = ""
+    preset: str = "small"
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_clusters: int | None = None
     channels: Sequence[str] | None = None
@@ -273,7 +274,7 @@ def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRe
     recipe = exportable_recipe(request.method)
     return RunInfo(
         method=recipe.recorded,
-        preset=(request.preset or recipe.default_preset) if recipe.presets else recipe.name,
+        preset=_preset(recipe, request.preset),
         config=learned.config.to_dict(),
         dataset=request.dataset,
         fingerprint=fingerprint(train),
@@ -293,6 +294,12 @@ def _describe(learned: Learned, found: _Found, split: Split, request: TrainingRe
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         whole=_whole_window(learned, split, request.seed),
     )
+
+
+def _preset(recipe: Recipe[Any], given: str) -> str:
+    if not recipe.presets:
+        return recipe.name
+    return recipe.default_preset if given == DEFAULT_PRESET else given
 
 
 def _whole_window(learned: Learned, split: Split, seed: int) -> WholeWindow | None:

@@ -17,6 +17,9 @@ from disc_stream.types import Float32Array
 
 Config = TypeVar("Config", bound=Settings)
 
+DEFAULT_PRESET = "default"
+"""Stands for a recipe's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -83,7 +86,7 @@ class Recipe(Protocol[Config]):
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> Config:
         """Every hyper-parameter: a preset with some of its values replaced; None leaves one as it is.
 
-        An empty name stands for the default preset.
+        ``DEFAULT_PRESET`` stands for the recipe's own.
 
         Raises:
             ConfigError: if the preset or a name is not known, or a value cannot be used.

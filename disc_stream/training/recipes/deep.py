@@ -15,7 +15,7 @@ from disc_stream.training.families import Family, build_for
 from disc_stream.training.fitting import Fitted, fit_clusters
 from disc_stream.training.presets import TrainingConfig, resolve
 from disc_stream.training.pretrained import Pretrained
-from disc_stream.training.recipes.base import Learned, tensors_of
+from disc_stream.training.recipes.base import DEFAULT_PRESET, Learned, tensors_of
 from disc_stream.training.task import FitOptions, Task
 
 
@@ -65,7 +65,8 @@ class DeepRecipe:
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig:
         """The preset with the method's settings and then the user's; see ``Recipe``."""
         given = {name: value for name, value in settings.items() if value is not None}
-        return resolve(preset or self.default_preset, {**self.settings, **given}, self.autoencoder.presets)
+        preset = self.default_preset if preset == DEFAULT_PRESET else preset
+        return resolve(preset, {**self.settings, **given}, self.autoencoder.presets)
 
     def fit(
         self, task: Task, config: TrainingConfig, options: FitOptions, pretrained: Pretrained | None = None

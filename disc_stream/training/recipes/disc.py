@@ -15,7 +15,7 @@ from disc_stream.models.config import NetworkConfig
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import NETWORK, GuidedConfig, resolve_guided
 from disc_stream.training.presets import PRESETS, TrainingConfig, resolve
-from disc_stream.training.recipes.base import Learned
+from disc_stream.training.recipes.base import DEFAULT_PRESET, Learned
 from disc_stream.training.recipes.deep import DeepRecipe
 from disc_stream.training.recipes.guided import GUIDED, GuidedRecipe
 from disc_stream.training.recipes.recurrent import DISC as SELF_TAUGHT
@@ -60,7 +60,7 @@ class DiscRecipe:
         preset with ``targets=carry-over`` is that preset's network, guided.
         """
         given = {name: value for name, value in settings.items() if value is not None}
-        preset = preset or self.default_preset
+        preset = self.default_preset if preset == DEFAULT_PRESET else preset
         if preset not in self.presets:
             raise ConfigError(
                 f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(self.presets)}"
