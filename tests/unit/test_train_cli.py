@@ -23,18 +23,9 @@ from disc_stream.training.events import BatchEvent, EpochEvent
 from disc_stream.training.runs import load_run
 
 SMALL = (
-    "--synthetic",
-    "--preset",
-    "small",
-    "--devices",
-    "3",
-    "--minutes",
-    "1",
-    "--set",
-    "hidden=6",
-    "--set",
-    "decoder_hidden=6",
-)
+    "--synthetic", "--devices", "3", "--minutes", "1", "--preset", "small",
+    "--set", "hidden=6", "--set", "decoder_hidden=6",
+)  # fmt: skip
 QUICK = (*SMALL, "--epochs", "2", "--refine-epochs", "1")
 
 
