@@ -101,11 +101,13 @@ class GuidedDISC(WindowClusterer):
 
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K)."""
-        return infer(self.net_, self._inputs(x))[1]
+        inputs = self._inputs(x)
+        return infer(self.net_, inputs)[1]
 
     def transform(self, x: Any) -> Float32Array:
         """Embeddings (n_windows, d)."""
-        return infer(self.net_, self._inputs(x))[0]
+        inputs = self._inputs(x)
+        return infer(self.net_, inputs)[0]
 
     def _inputs(self, x: Any) -> Float32Array:
         """Of whole windows (or, at half a window, of first halves) what is read."""

@@ -41,7 +41,7 @@ class GuidedConfig(Settings):
     )
     batch_size: int = Field(256, ge=2, title="Batch size", description="windows of a step")
     steps: int = Field(
-        1000,
+        600,
         ge=1,
         title="Steps",
         description="about so many, in whole epochs, whatever the number of windows",
