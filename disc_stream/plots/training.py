@@ -43,7 +43,11 @@ def draw_training(histories: Mapping[str, History]) -> Figure:
             for phase in ("refine", "guided"):
                 _losses(refine, history, phase, name, number, several=len(histories) > 1)
             _changes(change, history, name, number)
-        for panel, title in ((pretrain, "autoencoder"), (refine, "refinement, or guided"), (change, "changing labels")):
+        for panel, title in (
+            (pretrain, "autoencoder"),
+            (refine, "refinement, or guided"),
+            (change, "changing labels"),
+        ):
             panel.set_title(title)
             panel.set_xlabel("epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

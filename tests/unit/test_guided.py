@@ -129,10 +129,10 @@ class TestAugmentation:
         windows = torch.zeros(200, 32, 3)
         windows[:, :, 2] = 9.81
         windows[:, :, :2] = 1.0
-        change = Augmentation(GuidedConfig(), windows)
+        change = Augmentation(GuidedConfig(scaling=0.0, noise=0.0), windows)
         level = change(windows, 0, 32).mean(1)
         toward = torch.nn.functional.cosine_similarity(level, windows.mean(1))
-        assert float(toward.quantile(0.05)) > np.cos(np.radians(30))
+        assert float(toward.min()) > np.cos(np.radians(41))
 
     def test_channels_that_are_no_axes_of_one_sensor_are_not_mixed(self) -> None:
         windows = torch.randn(16, 32, 3, generator=torch.Generator().manual_seed(0))

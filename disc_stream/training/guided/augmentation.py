@@ -10,6 +10,7 @@ from torch import Tensor
 from disc_stream.models.layers import Seeded
 from disc_stream.training.guided.config import GuidedConfig
 
+_MOST = 2.0  # standard deviations that a sensor is turned
 _ALIKE = 30.0  # ratio of the levels of channels that may be one sensor's axes
 
 
@@ -82,7 +83,7 @@ class Augmentation(Seeded):
         axis = torch.randn(batch, groups, 3, generator=random, device=device)
         axis = axis / axis.norm(dim=2, keepdim=True).clamp_min(1e-6)
         angle = torch.randn(batch, groups, 1, generator=random, device=device)
-        angle = angle * math.radians(self._config.rotation)
+        angle = angle.clamp(-_MOST, _MOST) * math.radians(self._config.rotation)
         chosen = torch.zeros(groups, 1, device=device)
         chosen[self._sensors] = 1.0
         angle = (angle * chosen).unsqueeze(1)

@@ -76,20 +76,21 @@ class GuidedConfig(Settings):
         description="the model is the exponential mean of the weights over the steps, with this factor",
     )
     noise: float = Field(
-        0.1, ge=0, title="Noise", description="most that is added, in standard deviations of a channel"
+        0.3, ge=0, title="Noise", description="most that is added, in standard deviations of a channel"
     )
     scaling: float = Field(
-        0.1, ge=0, title="Scaling", description="of a channel, standard deviation of the factor's logarithm"
+        0.2, ge=0, title="Scaling", description="of a channel, standard deviation of the factor's logarithm"
     )
     rotation: float = Field(
-        10.0,
+        20.0,
         ge=0,
-        le=45,
+        le=30,
         title="Rotation",
-        description="of the channels of a sensor, standard deviation in degrees; gravity stays where it is",
+        description="of the channels of a sensor, standard deviation in degrees and half of the most: gravity "
+        "stays about where it is",
     )
     warp: float = Field(
-        0.1, ge=0, lt=0.5, title="Warp of time", description="most that a window is sped up or slowed down"
+        0.2, ge=0, lt=0.5, title="Warp of time", description="most that a window is sped up or slowed down"
     )
     precision: Precision = Field(
         "auto",

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from disc_stream.models.collectives import broadcast, is_rank_zero
 from disc_stream.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from disc_stream.training.fingerprint import sha256
+from disc_stream.training.fitting import pick_device
 from disc_stream.training.guided.config import GuidedConfig
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
@@ -64,8 +65,9 @@ def find_teacher(task: Task, config: GuidedConfig, options: FitOptions) -> Teach
         teacher = _searched(task, config.teacher, options)
     else:
         teacher = Teacher(np.zeros(n, dtype=np.int64), np.zeros((n, k), dtype=np.float32), [])
-    found = broadcast(torch.from_numpy(teacher.found)).numpy()
-    others = broadcast(torch.from_numpy(teacher.others)).numpy()
+    device = pick_device(options.device)  # where the processes talk through NCCL, it must be there
+    found = broadcast(torch.from_numpy(teacher.found).to(device)).cpu().numpy()
+    others = broadcast(torch.from_numpy(teacher.others).to(device)).cpu().numpy()
     return Teacher(found, others, teacher.history)
 
 
