@@ -86,8 +86,8 @@ class GuidedConfig(Settings):
         ge=0,
         le=30,
         title="Rotation",
-        description="of the channels of a sensor, standard deviation in degrees and half of the most: gravity "
-        "stays about where it is",
+        description="of the channels of a sensor, standard deviation in degrees, and half of the most that "
+        "it is; gravity stays about where it is",
     )
     warp: float = Field(
         0.2, ge=0, lt=0.5, title="Warp of time", description="most that a window is sped up or slowed down"
