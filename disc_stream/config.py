@@ -136,7 +136,9 @@ class ServeConfig(BaseModel):
     max_devices: int = Field(20_000, ge=1, title="Devices in memory; the longest silent leaves it first")
     idle_s: float = Field(300.0, gt=0, title="Devices silent for so many seconds leave the memory")
     state: Path | None = Field(None, title="State folder", description="default: in the user's state folder")
-    checkpoint_s: float = Field(5.0, gt=0, title="Seconds between two checkpoints")
+    checkpoint_s: float = Field(
+        5.0, gt=0, title="Seconds between two checkpoints; up to four times as many where they take long"
+    )
     spool_file_bytes: int = Field(256 * 2**20, ge=2**20, title="Size from which the spool begins a new file")
     keep_days: float = Field(30.0, gt=0, title="Days that labelled messages are kept, for retraining")
     keep_bytes: int = Field(20 * 2**30, ge=2**20, title="Bytes of labelled messages that are kept")

@@ -269,8 +269,9 @@ class _Trial:
     def _align(self, anchors: AnchorSet, learned: Learned) -> Alignment:
         rows, _ = _rows(learned, anchors.windows)
         evidence = Evidence(anchors.ids, rows, len(learned.centroids), weights=anchors.weights)
-        wishes = Wishes(live=self._version.ids.tolist(), named=list(self.names), retired=self._retired)
-        return align(evidence, wishes)
+        words = self._stream.windows.label_names
+        names = {own: words[activity] for own, activity in self.names.items()}
+        return align(evidence, Wishes(live=self._version.ids.tolist(), names=names, retired=self._retired))
 
     def _given(self, alignment: Alignment) -> IntArray:
         """Own ids of the new rows; fresh ones are never used again, and the others retire."""
@@ -305,6 +306,9 @@ class _Trial:
             anchors=len(anchors),
             kept={
                 "anchors": _kept(old_anchors, new_anchors, np.arange(len(anchors))),
+                "weighted_anchors": kept_of(
+                    old_anchors.ids, new_anchors.ids, old_anchors.rows, new_anchors.rows, anchors.weights
+                ),
                 "held_out": _kept(old, new, held_out),
                 "all": _kept(old, new, np.arange(len(seen))),
             },

@@ -73,7 +73,8 @@ class Step(_Frozen):
     windows: int
     anchors: int
     kept: dict[str, Kept] = Field(
-        description="by windows: anchors, held_out (stretches without anchors), all"
+        description="by windows: anchors, weighted_anchors (each for the windows that it stands for), "
+        "held_out (stretches without anchors), all"
     )
     since_first: float = Field(description="windows of the first training whose id is still their first")
     names: Names
@@ -84,16 +85,32 @@ class Step(_Frozen):
     seconds: float
 
 
-def kept_of(before: IntArray, after: IntArray, rows_before: IntArray, rows_after: IntArray) -> Kept:
-    """Compare ids and rows of the same windows, (n,) each."""
+def kept_of(
+    before: IntArray,
+    after: IntArray,
+    rows_before: IntArray,
+    rows_after: IntArray,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Kept:
+    """Compare ids and rows of the same windows, (n,) each.
+
+    Args:
+        before: ids by the model in use.
+        after: ids by the new one.
+        rows_before: rows of the model in use.
+        rows_after: rows of the new one.
+        weights: how much each window counts; None for 1 each.
+    """
+    weight = np.ones(len(before)) if weights is None else weights
     ids, index = np.unique(before, return_inverse=True)
     overlap = np.zeros((len(ids), int(rows_after.max()) + 1))
-    np.add.at(overlap, (index, rows_after), 1.0)
+    np.add.at(overlap, (index, rows_after), weight)
+    total = float(weight.sum())
     return Kept(
         windows=len(before),
-        kept=float((before == after).mean()),
-        best=kept_weight(overlap, best_matching(overlap)) / len(before),
-        unaligned=float((rows_before == rows_after).mean()),
+        kept=float(weight[before == after].sum()) / total,
+        best=kept_weight(overlap, best_matching(overlap)) / total,
+        unaligned=float(weight[rows_before == rows_after].sum()) / total,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ first table are written by hand in `continuity-notes.md`.
 """
 _KEPT_HEAD = (
     "| dataset | method | start | seed | held-out windows: kept | best with hindsight "
-    "| kept / best: mean, least | anchors: kept / best, least | without alignment "
+    "| kept / best: mean, least | anchors, by weight (by number): kept / best, least | without alignment "
     "| names right, of those possible (of given) | without alignment | kept since the first |\n"
     + "|---" * 12
     + "|"
@@ -56,7 +57,8 @@ def summary(cell: ContinuityCell) -> dict[str, Any]:
                 "least_of_best": least_of(steps, name, "of_best"),
                 "unaligned": mean_of(steps, name, "unaligned"),
             }
-            for name in ("anchors", "held_out", "all")
+            for name in ("anchors", "weighted_anchors", "held_out", "all")
+            if all(name in step.kept for step in steps)  # cells before 2026-11-29 have no weighted anchors
         },
         "since_first": last.since_first,
         "names": [step.names.model_dump() for step in steps],
@@ -122,7 +124,9 @@ def write_page(cells: Sequence[ContinuityCell], page: Path) -> None:
 
 
 def _kept_row(facts: dict[str, Any]) -> str:
-    held_out, anchors = facts["windows"]["held_out"], facts["windows"]["anchors"]
+    held_out = facts["windows"]["held_out"]
+    by_number, by_weight = facts["windows"]["anchors"], facts["windows"].get("weighted_anchors")
+    weighted = _percent(by_weight["least_of_best"]) if by_weight else "not measured"
     names = facts["names"]
     given = sum(one["given"] for one in names)
     possible = sum(one["possible"] for one in names)
@@ -131,7 +135,7 @@ def _kept_row(facts: dict[str, Any]) -> str:
         _percent(held_out["kept"]),
         _percent(held_out["best"]),
         f"{_percent(held_out['of_best'])}, {_percent(held_out['least_of_best'])}",
-        _percent(anchors["least_of_best"]),
+        f"{weighted} ({_percent(by_number['least_of_best'])})",
         _percent(held_out["unaligned"]),
         f"{sum(one['right'] for one in names)} of {possible} ({given})",
         f"{sum(one['unaligned'] for one in names)}",
@@ -171,10 +175,17 @@ def _name_lines(cells: Sequence[ContinuityCell]) -> Iterator[str]:
             continue
         notes = []
         for step in cell.steps:
-            said = [*step.names.wrong, *(f"{name} is gone" for name in step.names.gone)]
+            gone = Counter(step.names.gone)
+            said = [*step.names.wrong, *(_gone(name, gone[name], cell.named) for name in gone)]
             notes += [f"{step.stage}: {', '.join(said)}"] if said else []
         title = f"{cell.dataset}, {cell.method}, {cell.start}, seed {cell.seed}"
         yield f"- {title} ({len(cell.named)} named): {'; '.join(notes) or 'none'}"
+
+
+def _gone(name: str, ids: int, given: Sequence[str]) -> str:
+    """A name that some or all of the ids that it was given to have lost."""
+    of = list(given).count(name)
+    return f"{name} is gone" + (f" ({ids} of {of} clusters)" if of > 1 else "")
 
 
 def _row(*cells: object) -> str:

@@ -20,9 +20,12 @@ def ingest(
     fs: Annotated[float, typer.Option(help="Their sampling rate in Hz.")] = 50.0,
     samples: Annotated[int, typer.Option(min=1, help="Samples per message.")] = 50,
     seconds: Annotated[
-        float | None, typer.Option(help="Seconds of every device's stream; default: 100,000 messages in all.")
+        float | None, typer.Option(help="Seconds of every device's stream; default: see --messages.")
     ] = None,
-    messages: Annotated[int, typer.Option(min=1, help="Messages in all.")] = 100_000,
+    messages: Annotated[
+        int | None,
+        typer.Option(min=1, help="Messages in all; default: 100,000, but 30 of each device at least."),
+    ] = None,
     qos: Annotated[int, typer.Option(min=1, max=1, help="1: nothing is promised of QoS 0.")] = 1,  # noqa: ARG001 - the only one
     publishers: Annotated[int, typer.Option(min=1, help="Publishing processes.")] = 1,
     encoding: Annotated[str, typer.Option(help="cbor or packed.")] = "cbor",
@@ -40,16 +43,19 @@ def ingest(
     The same messages go to a bare paho subscriber that only counts, as the
     reference, and then to `serve` with a model that costs nothing, its live
     page and one viewer of it. Reports rates, processor time by stage, memory,
-    losses and repetitions.
+    losses and repetitions. Rates are those after the first two messages of
+    each device; what it costs to get to know a device is reported by itself.
 
     Example: disc-stream benchmark ingest --devices 1000 --fs 50 --samples 50 --seconds 100
     """
     require_extras("disc-stream benchmark ingest", "cpu", "export")
     from disc_stream.load.ingest import check, run
-    from disc_stream.load.plan import Load
+    from disc_stream.load.plan import MESSAGES, ROUNDS, Load
 
     if seconds is not None:
         messages = max(1, round(devices * seconds * fs / samples))
+    elif messages is None:
+        messages = max(MESSAGES, ROUNDS * devices)
     load = Load(devices, fs, samples, messages, publishers, encoding, page=page, viewers=viewers)
     check(load)
     with spinner() as say:
@@ -69,6 +75,12 @@ def ingest(
         say("ratio: not known; give more --messages")
     else:
         say(f"ratio {report['ratio']:.2f}")
+    first = server["first_contact"]
+    if first["us_per_device"] is not None:
+        say(
+            f"first contact {first['us_per_device']:.0f} µs for each device, "
+            f"then {first['then_us_per_message']:.1f} µs for each message"
+        )
     for name, us in server["cpu_us_per_message"].items():
         say(f"  {name:<15}{us:>10.1f} µs")
     say(

@@ -6,17 +6,19 @@ in this order:
 
 1. **Evidence.** The overlap of an id and a row is the weight of the id's anchors in the row (their soft
    assignments added up where those are given). Anchors of retired ids count for nothing.
-2. **What is never done.** No id goes to two rows. A retired id goes to none. An id goes to no row in which it
-   has less than ``Rule.floor`` of the weight, and to no row in which an id that people told apart from it has
-   as much or more.
-3. **Named ids first.** An id with a name (of its own, or of what it is merged into) has a claim to the row
-   with most of its weight (or nearly most) if no nameless id has clearly more there; "nearly" and "clearly"
-   are ``Rule.margin``. Claims are matched among themselves for the most overlap. So a name does not leave the
-   row where its cluster is because a nameless id would gain from it, and a near-tie there is the name's.
-4. **All others**, named ids without such a row among them, are matched with the rows that are left, for the
-   most overlap (the Hungarian method; ties as in ``matching.best_matching``).
-5. **Fresh.** Rows without an id get a new one. If more than half of such a row's weight belongs to one merged
+2. **What is never done.** No id goes to two rows. A retired id goes to none. An id goes to no row in which an
+   id that people told apart from it has as much or more. An id with a name (of its own, or of what it is
+   merged into) goes to no row of which less than ``Rule.floor`` was published under that name, by whichever
+   id: two clusters that people gave one name mean the same. Below a third, such a name is wrong more often
+   than right (docs/adr/0019-continuity.md).
+3. **The most that can be kept.** Of all one-to-one relabellings that are left, the one with the most overlap
+   (the Hungarian method; ties as in ``matching.best_matching``), where the overlap of a named id counts
+   ``Rule.margin`` more: a near-tie is the name's.
+4. **Fresh.** Rows without an id get a new one. If more than half of such a row's weight belongs to one merged
    group, the row is born merged into it.
+5. **Names that stay behind.** A row that would be shown without a name, of which at least ``Rule.floor`` was
+   published under one, carries it as a proposal: after a split, or when what absorbed a named cluster has no
+   name.
 
 Transitions are those of MONIC (Spiliopoulou et al. 2006, doi:10.1145/1150402.1150491) and MEC (Oliveira and
 Gama 2012), see ``transitions``.
@@ -85,7 +87,7 @@ class Wishes:
 
     Args:
         live: own ids of the rows of the version before, with or without anchors.
-        named: ids that have a name of their own.
+        names: id -> the name of its own that people gave it; ids of one name mean the same.
         merged_into: id -> the id it is merged into.
         rejected: pairs of which people said that one is not the other; each id stands for its merged group.
         retired: ids that no row may have again.
@@ -95,7 +97,7 @@ class Wishes:
     """
 
     live: Collection[int] = ()
-    named: Collection[int] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
     merged_into: Mapping[int, int] = field(default_factory=dict)
     rejected: Collection[tuple[int, int]] = ()
     retired: Collection[int] = ()
@@ -121,21 +123,25 @@ class Wishes:
             seen.append(following)
         return seen[-1]
 
+    def name(self, own: int) -> str:
+        """The name that an id is shown under, or has for itself; empty without one."""
+        return self.names.get(self.public(own)) or self.names.get(own, "")
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Thresholds of the alignment, as shares between 0 and 1.
 
     Args:
-        floor: of a row's weight that an id must have to be given to it.
-        margin: what counts as nearly as much: of weights that differ by no larger a part of the smaller one.
+        floor: of a row's weight that must have been published under a name for the name to be put on it.
+        margin: by how much more a named id's overlap counts than that of others, in whole percent.
         part: of an id's weight in a fresh row, from which on the row is split from the id.
 
     Raises:
         ConfigError: if one is not between 0 and 1.
     """
 
-    floor: float = 0.2
+    floor: float = 1 / 3
     margin: float = 0.1
     part: float = 0.1
 
@@ -156,6 +162,9 @@ class AlignedRow:
         merged_into: of a fresh row, the merged group it is born into, if any.
         share: of the row's weight that has the id (of a fresh row: the parent; 0 without).
         weight: of the row's anchors.
+        left_name: of a row without a name, the one that the largest part of it was published under; empty if
+            that is less than ``Rule.floor``.
+        left_share: of the row's weight that was published under ``left_name``.
     """
 
     id: int | None
@@ -163,6 +172,8 @@ class AlignedRow:
     merged_into: int | None
     share: float
     weight: float
+    left_name: str = ""
+    left_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,18 +218,14 @@ def align(evidence: Evidence, wishes: Wishes | None = None, rule: Rule | None = 
     """
     wishes, rule = wishes or Wishes(), rule or Rule()
     ids, overlap = _overlap(evidence, frozenset(wishes.retired))
-    allowed = _allowed(ids, overlap, wishes, rule.floor)
-    named = _named(ids, wishes)
-
-    matched = best_matching(overlap, allowed & _claims(overlap, named, rule.margin))
-    left = allowed & (matched < 0)
-    left[matched[matched >= 0]] = False
-    matched = np.maximum(matched, best_matching(overlap, left))  # -1 where the other has found one
+    names = _Names.of(ids, overlap, wishes)
+    allowed = _allowed(ids, overlap, wishes) & names.may_stand(overlap, rule.floor)
+    matched = best_matching(names.preferred(overlap, rule.margin), allowed)
 
     parents = find_parents(ids, overlap, matched, rule.part)
     total = float(overlap.sum())
     return Alignment(
-        rows=_rows(ids, overlap, matched, parents, wishes),
+        rows=_rows(ids, overlap, matched, parents, wishes, names.left(rule.floor, overlap)),
         transitions=find_transitions(ids, overlap, matched, parents, sorted(_live(wishes) - set(ids))),
         kept=kept_weight(overlap, matched) / total if total else 1.0,
         best=kept_weight(overlap, best_matching(overlap)) / total if total else 1.0,
@@ -243,9 +250,9 @@ def _overlap(evidence: Evidence, retired: frozenset[int]) -> tuple[list[int], Ov
     return ids.tolist(), overlap
 
 
-def _allowed(ids: Sequence[int], overlap: Overlap, wishes: Wishes, floor: float) -> npt.NDArray[np.bool_]:
-    """Which id may go to which row at all, (n_ids, n_rows)."""
-    allowed = (overlap > 0) & (overlap >= floor * overlap.sum(0, keepdims=True))
+def _allowed(ids: Sequence[int], overlap: Overlap, wishes: Wishes) -> npt.NDArray[np.bool_]:
+    """Which id may go to which row as far as rejections say, (n_ids, n_rows)."""
+    allowed = overlap > 0
     for one, other in _rejected_positions(ids, wishes):
         allowed[one] &= overlap[one] > overlap[other]
     return np.asarray(allowed)
@@ -264,18 +271,53 @@ def _rejected_positions(ids: Sequence[int], wishes: Wishes) -> list[tuple[int, i
     return sorted(found | {(b, a) for a, b in found})
 
 
-def _named(ids: Sequence[int], wishes: Wishes) -> npt.NDArray[np.bool_]:
-    """Which ids are shown under a name, (n_ids,)."""
-    names = set(wishes.named)
-    return np.array([own in names or wishes.public(own) in names for own in ids], dtype=bool)
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the rows were called before.
 
+    Args:
+        names: in use, in order of the first id that has each.
+        of_id: (n_ids,) which of them each id is shown under; -1 for none.
+        weight: (n_names, n_rows) weight that was published under each.
+    """
 
-def _claims(overlap: Overlap, named: npt.NDArray[np.bool_], margin: float) -> npt.NDArray[np.bool_]:
-    """Rows with nearly most of a named id, in which no nameless id has clearly more: (n_ids, n_rows)."""
-    enough = overlap * (1 + margin)
-    rival = overlap[~named].max(axis=0, initial=0.0)
-    main = overlap.max(axis=1, keepdims=True, initial=0.0)
-    return np.asarray(named[:, None] & (enough >= rival) & (enough >= main))
+    names: tuple[str, ...]
+    of_id: npt.NDArray[np.int64]
+    weight: Overlap
+
+    @classmethod
+    def of(cls, ids: Sequence[int], overlap: Overlap, wishes: Wishes) -> _Names:
+        shown = [wishes.name(own) for own in ids]
+        names = tuple(dict.fromkeys(name for name in shown if name))
+        of_id = np.array([names.index(name) if name else -1 for name in shown], dtype=np.int64)
+        weight = np.zeros((len(names), overlap.shape[1]))
+        np.add.at(weight, of_id[of_id >= 0], overlap[of_id >= 0])
+        return cls(names, of_id, weight)
+
+    def may_stand(self, overlap: Overlap, floor: float) -> npt.NDArray[np.bool_]:
+        """Which id would put no name on a row that it does not belong on, (n_ids, n_rows)."""
+        enough = self.weight >= floor * overlap.sum(0)
+        allowed = np.ones(overlap.shape, dtype=bool)
+        named = self.of_id >= 0
+        allowed[named] = enough[self.of_id[named]]
+        return allowed
+
+    def preferred(self, overlap: Overlap, margin: float) -> Overlap:
+        """The overlaps with what names count more; whole numbers stay whole."""
+        if not self.names:
+            return overlap
+        return np.asarray(overlap * np.where(self.of_id >= 0, 100 + round(100 * margin), 100)[:, None])
+
+    def left(self, floor: float, overlap: Overlap) -> list[tuple[str, float]]:
+        """By row, the name that most of it had, and its share; ("", 0.0) below ``floor``."""
+        found = [("", 0.0)] * overlap.shape[1]
+        total = overlap.sum(0)
+        for row in np.flatnonzero(total > 0).tolist() if self.names else []:
+            first = int(self.weight[:, row].argmax())
+            share = float(self.weight[first, row] / total[row])
+            if share >= floor:
+                found[row] = (self.names[first], share)
+        return found
 
 
 def _rows(
@@ -284,6 +326,7 @@ def _rows(
     matched: npt.NDArray[np.int64],
     parents: Mapping[int, int],
     wishes: Wishes,
+    left: Sequence[tuple[str, float]],
 ) -> tuple[AlignedRow, ...]:
     weight = overlap.sum(0)
     groups = _merged_groups(ids, wishes)
@@ -292,13 +335,19 @@ def _rows(
         source = position if position >= 0 else parents.get(row, -1)
         share = float(overlap[source, row] / weight[row]) if source >= 0 else 0.0
         fresh = position < 0
+        own = None if fresh else ids[position]
+        merged_into = _born_into(groups, overlap[:, row]) if fresh else None
+        shown = merged_into if fresh else own
+        left_name, left_share = ("", 0.0) if shown is not None and wishes.name(shown) else left[row]
         rows.append(
             AlignedRow(
-                id=None if fresh else ids[position],
+                id=own,
                 parent=ids[parents[row]] if fresh and row in parents else None,
-                merged_into=_born_into(groups, overlap[:, row]) if fresh else None,
+                merged_into=merged_into,
                 share=share,
                 weight=float(weight[row]),
+                left_name=left_name,
+                left_share=left_share,
             )
         )
     return tuple(rows)

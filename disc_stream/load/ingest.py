@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from disc_stream.errors import BrokerError, DiscStreamError
-from disc_stream.load.plan import WARM, WINDOW, Load
+from disc_stream.load.plan import WINDOW, Load
 from disc_stream.load.processes import Lines, broker_of, read_line, spawn, tell
 from disc_stream.load.publisher import CHANNELS, Order
 from disc_stream.load.server import UNLIMITED, Progress, Server
@@ -86,7 +86,7 @@ def measure_bare(broker: str, prefix: str, load: Load, say: Say) -> dict[str, An
     progress, end = Progress(), {"cpu_s": 0.0}
 
     def note(line: dict[str, Any]) -> None:
-        progress.note(line["count"], round(WARM * load.total))
+        progress.note(line["count"], load.warm)
         end["cpu_s"] = line.get("cpu_s", 0.0)
 
     try:
@@ -152,15 +152,12 @@ def _latencies(state: Path) -> dict[str, float]:
 
 def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str, Any]:
     counters = server.counters
-    stages = {
-        name.removeprefix("cpu_us_"): (us - server.first.get(name, 0)) / load.total
-        for name, us in counters.items()
-        if name.startswith("cpu_us_")
-    }
+    stages = {name: us / load.total for name, us in _cpu_us(server.first, counters).items()}
     return {
         "messages_per_s": server.progress.rate,
         "cpu_us_per_message": {name: round(us, 2) for name, us in stages.items()},
         "cpu_us_per_message_total": round(sum(stages.values()), 2),
+        "first_contact": _first_contact(server, load),
         "labels": counters["labels"],
         "labels_expected": load.devices
         * max(0, (load.rounds * load.samples - WINDOW.input_samples) // WINDOW.hop + 1),
@@ -171,6 +168,38 @@ def _server_report(server: Server, load: Load, idle: int, busy: int) -> dict[str
         "rss_mib": round(busy / 2**20, 1),
         "bytes_per_device": round((busy - idle) / load.devices),
         "page": {"on": load.page, "viewers": [viewer.summary() for viewer in server.viewers]},
+    }
+
+
+def _cpu_us(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Processor time of each stage between two statuses."""
+    return {
+        name.removeprefix("cpu_us_"): us - before.get(name, 0)
+        for name, us in after.items()
+        if name.startswith("cpu_us_")
+    }
+
+
+_FEW_MESSAGES = 4  # of each device, up to which what its first one costs can be told from the others
+
+
+def _first_contact(server: Server, load: Load) -> dict[str, float | None]:
+    """What a message costs once all devices are known, and what getting to know one costs on top of that.
+
+    The messages before the clock starts are those with which devices are got to know; what they cost beyond
+    as many later ones is their devices'. None where a run was too short, and of few devices: what they cost
+    is lost among their many messages.
+    """
+    early = server.progress.first_count
+    later = server.progress.count - early
+    if not server.warm or later <= 0:
+        return {"us_per_device": None, "then_us_per_message": None}
+    each = sum(_cpu_us(server.warm, server.counters).values()) / later
+    known_us = sum(_cpu_us(server.first, server.warm).values()) - each * early
+    told = early <= _FEW_MESSAGES * load.devices
+    return {
+        "us_per_device": round(known_us / load.devices, 1) if told else None,
+        "then_us_per_message": round(each, 2),
     }
 
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from disc_stream.artifacts.manifest import WindowInfo
 
 WINDOW = WindowInfo(samples=128, hop=64, input_samples=64)
-WARM = 0.1
-"""Share of the messages before the clock starts."""
+WARM, FIRST_ROUNDS = 0.1, 2
+"""Share of the messages, and messages of each device, before the clock starts: with the first of them the
+server gets to know the device, and a second one shows its rate."""
+MESSAGES, ROUNDS = 100_000, 30
+"""Messages in all and of each device, where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class Load:
     def rounds(self) -> int:
         """Messages per device."""
         return max(2, round(self.messages / self.devices))
+
+    @property
+    def warm(self) -> int:
+        """Messages before the clock starts, at most half of all."""
+        return max(round(WARM * self.total), min(FIRST_ROUNDS * self.devices, self.total // 2))
 
     @property
     def total(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from disc_stream.errors import BrokerError
 from disc_stream.interpreter import python_module
-from disc_stream.load.plan import WARM, Load
+from disc_stream.load.plan import Load
 from disc_stream.load.processes import Lines, read_line
 from disc_stream.load.viewer import Viewer
 from disc_stream_server.memory import family_bytes
@@ -78,11 +78,13 @@ class Server:
         config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         self.counters: dict[str, int] = {}
         self.first: dict[str, int] = {}
+        self.warm: dict[str, int] = {}
+        """Counters when the clock started; empty before."""
         self.rejected: dict[str, int] = {}
         self.limited: dict[str, dict[str, int]] = {}
         """Devices that send more than they may, by the last status."""
         self.progress = Progress()
-        self._warm = round(WARM * load.total)
+        self._warm = load.warm
         self._log = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
             python_module("disc_stream", "serve", "--config", str(config), "--json"),
@@ -103,6 +105,8 @@ class Server:
             self.first = self.first or self.counters
             taken = self.counters.get("messages", 0) - self.counters.get("metas", 0)  # without a model: none
             self.progress.note(taken, self._warm)
+            if self.progress.first_at and not self.warm:
+                self.warm = self.counters
 
     def _last_words(self) -> str:
         """The last line of its log."""

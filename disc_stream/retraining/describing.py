@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from disc_stream.characteristics import MotionWindows, characterise, describe_all, propose_names
+from disc_stream.clustering.continuity import AlignedRow
 from disc_stream.errors import DataError, StreamMismatchError
 from disc_stream.registry import Cluster, NameProposal
 from disc_stream.retraining.replayset import ReplaySet
@@ -68,6 +69,27 @@ def describe_rows(
         )
         for cluster, text, some in zip(clusters, describe_all(clusters), proposals, strict=True)
     )
+
+
+def with_left_names(
+    described: Sequence[Described], rows: Sequence[AlignedRow], rejected: Sequence[frozenset[str]]
+) -> tuple[Described, ...]:
+    """Put the name that most of a nameless row had before in front of the others, if it was not rejected.
+
+    It is a proposal and not a name: a part that was split off may be the very motion that did not belong.
+    """
+    return tuple(
+        _with_left_name(one, row.left_name, row.left_share)
+        if row.left_name and row.left_name not in refused
+        else one
+        for one, row, refused in zip(described, rows, rejected, strict=True)
+    )
+
+
+def _with_left_name(described: Described, name: str, share: float) -> Described:
+    first = NameProposal(name=name, evidence=f"{share:.0%} of its windows had this name before")
+    others = [one for one in described.proposals if one.name != name]
+    return Described(described.text, (first, *others)[:_MAX_PROPOSALS])
 
 
 def rejected_names(ids: Sequence[int | None], clusters: Sequence[Cluster]) -> tuple[frozenset[str], ...]:

@@ -14,7 +14,7 @@ from disc_stream.clustering.continuity import Alignment, Wishes
 from disc_stream.data.types import UNLABELLED, WindowSet
 from disc_stream.registry import GateCheck, device_digest
 from disc_stream.retraining import gate
-from disc_stream.retraining.describing import Described, describe_rows, rejected_names
+from disc_stream.retraining.describing import Described, describe_rows, rejected_names, with_left_names
 from disc_stream.retraining.naming import align_candidate, provisional, rows_of, wishes_of
 from disc_stream.retraining.recent import Recent
 from disc_stream.retraining.replayset import ReplaySet
@@ -83,7 +83,8 @@ def judge(candidate: Model, material: Material, base: Base, request: RetrainRequ
     checks += gate.check_shadow(_shadow(candidate, alignment, material.recent, wishes, base), limits)
     checks.append(gate.check_latency(candidate, limits))
     rejected = rejected_names(alignment.ids, base.clusters)
-    return Judged(tuple(checks), alignment, anchors, describe_rows(replay, spec, rows, rejected))
+    described = with_left_names(describe_rows(replay, spec, rows, rejected), alignment.rows, rejected)
+    return Judged(tuple(checks), alignment, anchors, described)
 
 
 def anchors_of(material: Material, live: Sequence[int], seed: int, bounds: Bounds | None = None) -> AnchorSet:

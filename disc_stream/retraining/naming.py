@@ -44,7 +44,7 @@ def wishes_of(clusters: Sequence[Cluster], live: Sequence[int]) -> Wishes:
     """
     return Wishes(
         live=live,
-        named=[one.id for one in clusters if one.name],
+        names={one.id: one.name for one in clusters if one.name},
         merged_into={one.id: one.merged_into for one in clusters if one.merged_into is not None},
         rejected=[(one.id, other) for one in clusters for other in one.rejections],
         retired=[one.id for one in clusters if one.id not in set(live)],

@@ -317,8 +317,8 @@ class RateEstimator:
         return (
             self._fs, self._measured, self._contested, self._last_n, self._declared, self._seen, self._calm,
             self._jumped, self._steady, self._trusted, self._whole, self._n, self._us, self._gaps,
-            self._lag_us, self._in_step, tuple(map(tuple, self._run)), tuple(self._since),
-            tuple(tuple(map(tuple, blocks)) for blocks in self._levels),
+            self._lag_us, self._in_step, tuple(self._run), tuple(self._since),
+            tuple(map(tuple, self._levels)),
         )  # fmt: skip
 
     def restore(self, state: tuple[Any, ...]) -> None:

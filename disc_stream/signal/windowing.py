@@ -95,14 +95,20 @@ class StreamWindower:
         """Begin the first span only n samples from here."""
         self._skip = n
 
-    def state(self) -> tuple[int, int, int, int, Float32Array]:
+    def state(self) -> tuple[int, int, int, int, bytes]:
         """Everything the next spans depend on, for ``restore``."""
-        return self._filled, self._skip, self._window, self._next_index, self._buffer[: self._filled].copy()
+        samples = self._buffer[: self._filled].tobytes()
+        return self._filled, self._skip, self._window, self._next_index, samples
 
-    def restore(self, state: tuple[int, int, int, int, Float32Array]) -> None:
-        """Continue where ``state`` was taken."""
+    def restore(self, state: tuple[int, int, int, int, bytes]) -> None:
+        """Continue where ``state`` was taken.
+
+        Raises:
+            ValueError: if it is of other windows.
+        """
         self._filled, self._skip, self._window, self._next_index, samples = state
-        self._buffer[: self._filled] = samples
+        shape = self._filled, self._buffer.shape[1]
+        self._buffer[: self._filled] = np.frombuffer(samples, dtype=np.float32).reshape(shape)
 
     def push(self, samples: Float32Array) -> list[Span]:
         """Take the next samples and return the spans they complete.

@@ -13,10 +13,10 @@ from disc_stream.stream.device import Anchor, Candidate, Device, PastBoot
 from disc_stream.stream.values import Arrival
 from disc_stream.types import Channel, SampleBatch
 
-VERSION = 5
+VERSION = 6
 
 
-class SavedBatch(msgspec.Struct, array_like=True):
+class SavedBatch(msgspec.Struct, array_like=True, gc=False):
     """A batch that waits, with its samples: nothing has to be read from the spool again."""
 
     boot: int
@@ -31,7 +31,7 @@ class SavedBatch(msgspec.Struct, array_like=True):
     at_us: int
 
 
-class SavedCandidate(msgspec.Struct):
+class SavedCandidate(msgspec.Struct, array_like=True, gc=False):
     """A boot that is not believed yet."""
 
     boot: int
@@ -40,7 +40,7 @@ class SavedCandidate(msgspec.Struct):
     arrivals: list[SavedBatch]
 
 
-class SavedOrder(msgspec.Struct):
+class SavedOrder(msgspec.Struct, array_like=True, gc=False):
     """Boots and order."""
 
     boot: int
@@ -57,10 +57,10 @@ class SavedOrder(msgspec.Struct):
     heard_us: int
 
 
-class SavedGrid(msgspec.Struct):
+class SavedGrid(msgspec.Struct, array_like=True, gc=False):
     """What is cut into windows, for one model."""
 
-    windower: Any
+    windower: tuple[int, int, int, int, bytes]
     resampler: Any
     index: int
     last: bytes | None
@@ -68,12 +68,12 @@ class SavedGrid(msgspec.Struct):
     bridged: list[tuple[int, int]]
 
 
-class SavedDevice(msgspec.Struct):
+class SavedDevice(msgspec.Struct, array_like=True, gc=False):
     """Everything that the next batch depends on.
 
     Args:
         version: of this form.
-        model: the channels, rate and windows that the grid is made for.
+        model: stands for the channels, rate and windows that the grid is made for.
     """
 
     version: int
@@ -86,7 +86,7 @@ class SavedDevice(msgspec.Struct):
     rate: Any
     wall: Any
     joiner: Any
-    fault: str
+    fault: ClockFault
     segment: int
     next_window: int
     last_us: int
@@ -107,6 +107,8 @@ def _plain(value: Any) -> Any:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder = msgspec.msgpack.Decoder(SavedDevice)
+_MAX_CHANNELS = 256
+_saved_channels: dict[int, tuple[tuple[Channel, ...], bytes]] = {}
 
 
 def save_device(device: Device, model: str) -> bytes:
@@ -118,8 +120,9 @@ def save_device(device: Device, model: str) -> bytes:
     """
     order = SavedOrder(
         device.boot, device.next_seq, device.past_boots,
-        [_save_candidate(one) for one in device.candidates],
-        device.distrust, [_save_arrival(one) for one in device.waiting.values()], device.numbered,
+        [_save_candidate(one) for one in device.candidates] if device.candidates else [],
+        device.distrust,
+        [_save_arrival(one) for one in device.waiting.values()] if device.waiting else [], device.numbered,
         device.odd, device.arrived, device.repeats, device.last_gap, device.heard_us,
     )  # fmt: skip
     grid = SavedGrid(
@@ -131,7 +134,7 @@ def save_device(device: Device, model: str) -> bytes:
         SavedDevice(
             VERSION, model, order, grid, save_channels(device.channels), device.fs,
             device.clock.state(), device.rate.state(), device.wall.state(),
-            None if device.joiner is None else device.joiner.state(), str(device.fault), device.segment,
+            None if device.joiner is None else device.joiner.state(), device.fault, device.segment,
             device.windower.windows, device.last_us, device.last_raw_us, device.batches_since,
             device.since_s, device.cause,
         )
@@ -169,7 +172,7 @@ def fill_order(device: Device, saved: SavedDevice) -> None:
     device.clock.restore(_rich(saved.clock))
     device.rate.restore(_rich(saved.rate))
     device.wall.restore(_rich(saved.wall))
-    device.fault = ClockFault(saved.fault)
+    device.fault = saved.fault
     device.last_us, device.last_raw_us = saved.last_us, saved.last_raw_us
     device.batches_since, device.since_s, device.cause = saved.batches_since, saved.since_s, saved.cause
 
@@ -177,7 +180,7 @@ def fill_order(device: Device, saved: SavedDevice) -> None:
 def fill_grid(device: Device, saved: SavedDevice) -> None:
     """Restore the unfinished windows, for the same model."""
     grid = saved.grid
-    device.windower.restore(_rich(grid.windower))
+    device.windower.restore(grid.windower)
     if device.resampler is not None and grid.resampler is not None:
         device.resampler.restore(_rich(grid.resampler))
     device.segment, device.index = saved.segment, grid.index
@@ -185,10 +188,15 @@ def fill_grid(device: Device, saved: SavedDevice) -> None:
     device.anchors, device.bridged = grid.anchors, grid.bridged
 
 
-@lru_cache(maxsize=256)
 def save_channels(channels: tuple[Channel, ...]) -> bytes:
-    """Many devices have the same ones."""
-    return _encoder.encode([[c.name, c.unit, c.scale] for c in channels])
+    """Many devices have the same ones: those of a kind share one object, which is found by its identity."""
+    known = _saved_channels.get(id(channels))
+    if known is None or known[0] is not channels:
+        if len(_saved_channels) >= _MAX_CHANNELS:
+            _saved_channels.clear()
+        known = channels, _encoder.encode([[c.name, c.unit, c.scale] for c in channels])
+        _saved_channels[id(channels)] = known
+    return known[1]
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Sessions:
         self.problems = ProblemBook() if problems is None else problems
         self.watermark = Watermark()
         self.spec, self._align = spec, align
-        self._model = spec.key
+        self._model = hashlib.blake2b(spec.key.encode(), digest_size=12).hexdigest()  # in each saved device
         self._archived = residence.sessions is not no_archive
         self._buffers = WindowBuffers(spec.window.input_samples, len(spec.channels))
         self.change_rules(rules)

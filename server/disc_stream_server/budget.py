@@ -22,7 +22,10 @@ DEVICE_BYTES = 16 * 2**10
 """What a device in memory takes, about: session, description, smoothing, its row on the page."""
 
 LABEL_BYTES = 1_024
-"""What a label takes that waits for the broker or for a checkpoint, about."""
+"""What a label takes that waits for the broker, about."""
+
+PACKED_LABEL_BYTES = 512
+"""What a label takes that waits for a checkpoint, at most, with up to 90 clusters; see ``PendingLabels``."""
 
 MESSAGE_BYTES = 1_024
 """What a message takes beside its payload, about."""
@@ -33,7 +36,7 @@ WINDOW_COPIES = 4
 BURST_SHARE = 16
 """A device may send so great a part of ``queue_bytes`` at once."""
 
-UNCONFIRMED, UNWRITTEN = 20_000, 100_000
+UNCONFIRMED, UNWRITTEN = 20_000, 200_000
 """Labels that may wait for the broker's confirmation, and for a checkpoint."""
 
 LETTER_BYTES = 16 * 2**20
@@ -65,13 +68,14 @@ class Bounds:
         return (
             self.receive_maximum * (max_payload_bytes + MESSAGE_BYTES)
             + WINDOW_COPIES * self.queue_bytes
-            + LABEL_BYTES * (self.unconfirmed + self.unwritten)
+            + LABEL_BYTES * self.unconfirmed
+            + PACKED_LABEL_BYTES * self.unwritten
             + self.letter_bytes
             + DEVICE_BYTES * self.max_devices
         )
 
 
-_LEAST = Bounds(16, 2**20, 1_000, 4_000, 2**20, 256)
+_LEAST = Bounds(16, 2**20, 1_000, 8_000, 2**20, 256)
 
 
 def bounds(config: ServeConfig) -> Bounds:

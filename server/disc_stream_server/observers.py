@@ -64,41 +64,55 @@ class Observers:
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
+        # Bound once: they are called for every message.
+        self._on_batch = tuple([one.on_batch for one in observers])
+        self._on_label = tuple([one.on_label for one in observers])
+        self._on_status = tuple([one.on_status for one in observers])
+        self._on_problem = tuple([one.on_problem for one in observers])
+        forgets = [getattr(one, "on_forget", None) for one in observers]  # many keep nothing
+        self._on_forget = tuple([one for one in forgets if one is not None])
         self._failed: set[str] = set()
 
     def on_batch(self, batch: SampleBatch) -> None:
         """A new batch was taken."""
-        for observer in self._observers:
-            self._call(observer.on_batch, batch)
+        for method in self._on_batch:
+            try:
+                method(batch)
+            except Exception:  # noqa: BLE001 - it is logged
+                self._tell(method)
 
     def on_label(self, label: Label) -> None:
         """A label was handed to the broker connection."""
-        for observer in self._observers:
-            self._call(observer.on_label, label)
+        for method in self._on_label:
+            try:
+                method(label)
+            except Exception:  # noqa: BLE001 - it is logged
+                self._tell(method)
 
     def on_status(self, status: dict[str, Any]) -> None:
         """The status was published."""
-        for observer in self._observers:
-            self._call(observer.on_status, status)
+        for method in self._on_status:
+            self._call(method, status)
 
     def on_problem(self, device: str, problem: Problem | None) -> None:
         """A device has no labels for a reason, or has them again."""
-        for observer in self._observers:
-            self._call(observer.on_problem, device, problem)
+        for method in self._on_problem:
+            self._call(method, device, problem)
 
     def on_forget(self, device: str) -> None:
         """A device was erased."""
-        for observer in self._observers:
-            forget = getattr(observer, "on_forget", None)  # many keep nothing
-            if forget is not None:
-                self._call(forget, device)
+        for method in self._on_forget:
+            self._call(method, device)
 
     def _call(self, method: Callable[..., None], *values: Any) -> None:
         try:
             method(*values)
-        except Exception:
-            name = getattr(method, "__qualname__", repr(method))
-            if name not in self._failed:
-                self._failed.add(name)
-                log.exception("observer %s failed; the server goes on", name)
+        except Exception:  # noqa: BLE001 - it is logged
+            self._tell(method)
+
+    def _tell(self, method: Callable[..., None]) -> None:
+        """An observer has just failed."""
+        name = getattr(method, "__qualname__", repr(method))
+        if name not in self._failed:
+            self._failed.add(name)
+            log.exception("observer %s failed; the server goes on", name)

@@ -51,6 +51,8 @@ class Outbox:
 
     def __init__(self, link: MqttLink, topics: Topics) -> None:
         self._link, self._topics = link, topics
+        # Of every label: its device is one that was parsed from a topic.
+        self._head, self._tail = f"{topics.prefix}/", f"/{Kind.LABEL.value}"
 
     def labels(self, labels: Sequence[Label]) -> None:
         """Publish labels; those that come late do not replace the latest ones."""
@@ -61,7 +63,7 @@ class Outbox:
             self._link.publish_many(late)
 
     def _topic(self, label: Label) -> str:
-        return self._topics.of(label.device, Kind.LABEL)
+        return f"{self._head}{label.device}{self._tail}"
 
     @property
     def barrier(self) -> int:

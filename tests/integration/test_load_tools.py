@@ -30,6 +30,9 @@ def test_ingest_measures_the_server_with_its_page_and_a_viewer() -> None:
     assert viewer["connections"] == 1
     assert viewer["events"] > 0
     assert report["ratio"] > 0
+    first = server["first_contact"]
+    assert first["us_per_device"] is None, "twenty devices are lost among two thousand messages"
+    assert 0 < first["then_us_per_message"] < 5_000
 
 
 def test_ingest_can_do_without_the_page() -> None:
@@ -38,6 +41,7 @@ def test_ingest_can_do_without_the_page() -> None:
     assert server["lost"] == 0
     assert server["page"] == {"on": False, "viewers": []}
     assert report["ratio"] is None or report["ratio"] > 0, "five messages may come too fast for a rate"
+    assert set(server["first_contact"]) == {"us_per_device", "then_us_per_message"}
 
 
 def test_soak_watches_a_steady_fleet_with_churn_and_a_viewer() -> None:

@@ -13,13 +13,21 @@ from disc_stream.clustering.continuity import Evidence, Rule, Wishes, align
 from disc_stream.clustering.matching import best_matching, kept_weight
 
 NO_FLOOR = Rule(floor=0.0)
-tables = st.integers(1, 5).flatmap(
-    lambda n_ids: st.integers(1, 5).flatmap(
-        lambda n_rows: st.lists(
-            st.lists(st.integers(0, 6), min_size=n_rows, max_size=n_rows), min_size=n_ids, max_size=n_ids
+IDS = (3, 13, 23, 33, 43)
+
+
+def tables_up_to(most: int) -> st.SearchStrategy[list[list[int]]]:
+    """Counts of anchors, a line for each id; up to so many ids and rows."""
+    return st.integers(1, most).flatmap(
+        lambda n_ids: st.integers(1, most).flatmap(
+            lambda n_rows: st.lists(
+                st.lists(st.integers(0, 6), min_size=n_rows, max_size=n_rows), min_size=n_ids, max_size=n_ids
+            )
         )
     )
-)
+
+
+tables = tables_up_to(5)
 
 
 def evidence_of(table: list[list[int]]) -> Evidence:
@@ -51,7 +59,7 @@ def all_relabellings(table: list[list[int]]) -> int:
 wishes_of_five = st.builds(
     Wishes,
     live=st.sets(st.sampled_from([3, 13, 23, 33, 43, 53])),
-    named=st.sets(st.sampled_from([3, 13, 23, 33, 43])),
+    names=st.dictionaries(st.sampled_from(IDS), st.sampled_from(["walking", "lying"])),
     merged_into=st.dictionaries(st.sampled_from([33, 43]), st.sampled_from([3, 13]), max_size=2),
     rejected=st.sets(
         st.sampled_from([(a, b) for a in (3, 13, 23, 33, 43) for b in (3, 13, 23, 33, 43) if a < b]),
@@ -92,6 +100,70 @@ def test_no_id_twice_and_none_against_a_rejection_or_out_of_retirement(
                 if line < len(counts) and other not in wishes.retired:
                     assert counts[(own - 3) // 10, row] > counts[line, row]
     assert found.kept <= found.best + 1e-12
+
+
+def shares_of_names(table: list[list[int]], wishes: Wishes, row: int) -> dict[str, float]:
+    """Of a row, the share that was published under each name."""
+    counts = {10 * i + 3: line[row] for i, line in enumerate(table) if 10 * i + 3 not in wishes.retired}
+    names = {wishes.name(own) for own in counts}
+    total = max(1, sum(counts.values()))
+    return {
+        name: sum(n for own, n in counts.items() if wishes.name(own) == name) / total
+        for name in names
+        if name
+    }
+
+
+@given(tables, wishes_of_five, rules)
+def test_a_name_stands_on_no_row_that_is_mostly_something_else(
+    table: list[list[int]], wishes: Wishes, rule: Rule
+) -> None:
+    for row, aligned in enumerate(align(evidence_of(table), wishes, rule).rows):
+        shares = shares_of_names(table, wishes, row)
+        if aligned.id is not None and (name := wishes.name(aligned.id)):
+            assert shares[name] >= rule.floor - 1e-12
+            assert aligned.left_name == ""
+        elif aligned.left_name:
+            assert shares[aligned.left_name] == max(shares.values())
+            assert np.isclose(shares[aligned.left_name], aligned.left_share)
+            assert aligned.left_share >= rule.floor
+        elif aligned.merged_into is None and shares:
+            assert aligned.weight == 0 or max(shares.values()) < rule.floor + 1e-12
+
+
+def worth(table: list[list[int]], wishes: Wishes, i: int, row: int) -> float:
+    """What line i in a row keeps, a tenth more if it has a name; nothing where it must not go."""
+    own, count = 10 * i + 3, table[i][row]
+    in_use = [j for j in range(len(table)) if 10 * j + 3 not in wishes.retired]
+    if any(told_apart(wishes, own, 10 * j + 3) and table[j][row] >= count for j in in_use):
+        return 0.0
+    if not (name := wishes.name(own)):
+        return float(count)
+    same = sum(table[j][row] for j in in_use if wishes.name(10 * j + 3) == name)
+    return 1.1 * count if 3 * same >= sum(table[j][row] for j in in_use) else 0.0
+
+
+def told_apart(wishes: Wishes, one: int, other: int) -> bool:
+    groups = {wishes.public(one), wishes.public(other)}
+    for pair in wishes.rejected:
+        of_pair = {wishes.public(own) for own in pair}
+        if {one, other} == set(pair) or (len(of_pair) == 2 and groups == of_pair):
+            return True
+    return False
+
+
+@given(tables_up_to(4), wishes_of_five)
+def test_no_relabelling_that_is_allowed_keeps_more(table: list[list[int]], wishes: Wishes) -> None:
+    in_use = [i for i in range(len(table)) if 10 * i + 3 not in wishes.retired]
+    values = {i: [*(worth(table, wishes, i, row) for row in range(len(table[0]))), 0.0] for i in in_use}
+    nowhere = len(table[0])
+    best = max(
+        sum(values[i][min(place, nowhere)] for i, place in zip(in_use, places, strict=True))
+        for places in permutations(range(nowhere + len(in_use)), len(in_use))
+    )
+    found = align(evidence_of(table), wishes)
+    rows = {own: row for row, own in enumerate(found.ids) if own is not None}
+    assert np.isclose(sum(values[i][rows[10 * i + 3]] for i in in_use if 10 * i + 3 in rows), best)
 
 
 @given(tables, wishes_of_five, rules, st.randoms(use_true_random=False))

@@ -205,6 +205,33 @@ def test_while_the_broker_is_behind_a_long_queue_waits_and_the_others_do_not(
     bench.close()
 
 
+def test_in_a_backlog_of_many_devices_rows_are_not_taken_faster_than_they_are_labelled(
+    tmp_path: Path, model: Model
+) -> None:
+    rows = [make_batch(f"d{n}", 0, constant(LEFT, 8)) for n in range(2_500)]
+    write_spool(tmp_path, [arrival_of(one, START_US + n) for n, one in enumerate(rows)])
+    bench = Bench(tmp_path, model, clock=SlowClock(START_US))
+    most = 0
+    while len(bench.outbox.sent) < 2_500:
+        bench.run(1)
+        most = max(most, bench.labeller.waiting)
+    assert 0 < most < 256 + 512, "a batch of the encoder, and the rows that are read at once"
+    assert [label.device for label in bench.outbox.sent] == [one.device for one in rows]
+    bench.close()
+
+
+def test_who_waits_for_a_first_window_is_known() -> None:
+    queue = WaitingWindows("model", (8, 3), 2**30)
+    queue.add([ready("a", 0), ready("a", 1), ready("b", 0), ready("c", 0)])
+    assert queue.unserved == 3
+    queue.done(queue.choose(2, 2))
+    assert queue.unserved == 1
+    queue.add([ready("a", 2)])
+    assert queue.unserved == 1, "of it windows waited already, and it has its turns"
+    queue.forget("c")
+    assert queue.unserved == 0
+
+
 def test_a_device_with_a_long_queue_is_held_back_before_it_fills_the_room() -> None:
     queue = WaitingWindows("model", (8, 3), 1_000 * (8 * 3 * 4 + 400))
     queue.add(ready("good", n) for n in range(40))

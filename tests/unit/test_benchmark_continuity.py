@@ -58,6 +58,11 @@ class TestMeasures:
         wrong = kept_of(before, np.array([8, 8, 7, 7, 8]), rows_before, rows_after)
         assert wrong.of_best == pytest.approx(0.25)
 
+    def test_a_window_can_stand_for_many(self) -> None:
+        rows, before, after = np.array([0, 0, 1]), np.array([7, 7, 8]), np.array([7, 9, 8])
+        found = kept_of(before, after, rows, rows, np.array([6.0, 1.0, 3.0]))
+        assert (found.kept, found.best, found.windows) == (pytest.approx(0.9), 1.0, 3)
+
     def test_only_what_is_mostly_one_thing_gets_a_name(self) -> None:
         clusters, activities = np.array([0, 0, 0, 1, 1, 2]), np.array([4, 4, 5, 4, 5, 5])
         assert named_by_most(clusters, activities) == {0: 4, 2: 5}

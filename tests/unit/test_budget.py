@@ -32,7 +32,7 @@ def test_full_queues_never_exceed_the_memory_and_grow_with_it(memory_mb: int, pa
 
 def test_a_setting_is_an_upper_limit_and_none_is_raised() -> None:
     given = config(memory_mb=10_000, receive_maximum=5, queue_bytes=2**16, max_devices=3)
-    assert bounds(given) == Bounds(5, 2**16, 20_000, 100_000, 16 * 2**20, 3)
+    assert bounds(given) == Bounds(5, 2**16, 20_000, 200_000, 16 * 2**20, 3)
 
 
 def test_too_little_memory_is_refused_with_how_much_is_enough() -> None:

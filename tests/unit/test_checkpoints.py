@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from disc_stream_server.labeller.checkpoints import Change, Checkpoints
 from disc_stream_server.storage.records import Commit, DeadLetter, LaneState
 
 INTERVAL_S = 10.0
+MAX_LABELS = 8
 
 
 @dataclass
@@ -26,9 +28,11 @@ class Store:
     commits: list[Commit] = field(default_factory=list)
     fails: Exception | None = None
     asked: int = 0
+    takes: Callable[[], None] = lambda: None
 
     def commit(self, commit: Commit) -> None:
         self.asked += 1
+        self.takes()
         if self.fails is not None:
             raise self.fails
         self.commits.append(commit)
@@ -82,8 +86,9 @@ class Scene:
         self.live = Lane(0)
         self.all = [self.live]
         self.checkpoints = Checkpoints(
-            cast("Any", self.store), cast("Any", self.outbox), cast("Any", self), INTERVAL_S, self.clock
-        )
+            cast("Any", self.store), cast("Any", self.outbox), cast("Any", self), INTERVAL_S, MAX_LABELS,
+            self.clock,
+        )  # fmt: skip
 
     def lanes(self) -> list[Lane]:
         return self.all
@@ -124,6 +129,29 @@ def test_one_is_taken_when_it_is_due_and_the_next_an_interval_after_it_was_writt
     assert scene.checkpoints.written == 2
     assert scene.checkpoints.step(now=True)
     assert scene.checkpoints.written == 3
+
+
+@pytest.mark.parametrize(("cost_s", "wait_s"), [(0.1, 10.0), (1.0, 20.0), (9.0, 40.0)])
+def test_those_that_take_long_come_less_often_within_a_bound(cost_s: float, wait_s: float) -> None:
+    scene = Scene()
+    scene.store.takes = lambda: scene.clock.advance(cost_s)
+    scene.checkpoints.step(now=True)
+    scene.clock.advance(wait_s - 0.1)
+    scene.checkpoints.step()
+    assert scene.checkpoints.written == 1
+    scene.clock.advance(0.1)
+    scene.checkpoints.step()
+    assert scene.checkpoints.written == 2
+
+
+def test_one_is_due_when_many_labels_wait() -> None:
+    scene = Scene()
+    scene.checkpoints.add([labelled("a", window) for window in range(5)])
+    scene.checkpoints.step()
+    assert scene.checkpoints.written == 0
+    scene.checkpoints.add([labelled("a", 5)])
+    scene.checkpoints.step()
+    assert (scene.checkpoints.written, scene.checkpoints.backlog) == (1, 0)
 
 
 def test_it_is_written_once_its_labels_are_confirmed_and_what_comes_later_is_in_the_next() -> None:

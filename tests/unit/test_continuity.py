@@ -94,32 +94,56 @@ def test_no_anchors_at_all() -> None:
 
 
 class TestNames:
-    """A name stays with its cluster."""
+    """A name stays with its cluster, and is never put on another one."""
 
-    def test_a_global_optimum_does_not_take_a_row_from_its_name(self) -> None:
-        table = {4: [60, 50], 5: [59, 0]}  # 5 in row 0 and 4 in row 1 would keep 109 instead of 60
+    def test_a_named_id_goes_where_most_can_be_kept(self) -> None:
+        table = {4: [60, 50], 5: [59, 0]}  # both rows are mostly 4's; 5 in row 0 and 4 in row 1 keep 109
         assert aligned(table).ids == (5, 4)
-        assert aligned(table, Wishes(named=[4])).ids == (4, None)
+        assert aligned(table, Wishes(names={4: "walking"})).ids == (5, 4)
 
     def test_a_near_tie_is_the_names(self) -> None:
         assert aligned({4: [20], 5: [21]}).ids == (5,)
-        assert aligned({4: [20], 5: [21]}, Wishes(named=[4])).ids == (4,)
+        assert aligned({4: [20], 5: [21]}, Wishes(names={4: "walking"})).ids == (4,)
 
-    def test_a_name_is_not_put_on_a_cluster_that_is_clearly_another(self) -> None:
-        assert aligned({4: [20], 5: [30]}, Wishes(named=[4])).ids == (5,)
+    def test_a_clear_majority_is_no_near_tie(self) -> None:
+        found = aligned({4: [20], 5: [30]}, Wishes(names={4: "walking"}))
+        assert found.ids == (5,)
+        assert (found.rows[0].left_name, found.rows[0].left_share) == ("walking", 0.4)
 
-    def test_a_lesser_part_of_a_name_is_no_claim(self) -> None:
-        table = {4: [60, 25], 5: [0, 26], 6: [90, 0]}
-        assert aligned(table, Wishes(named=[4, 6])).ids == (6, 5)
+    def test_a_name_is_put_on_no_row_that_is_mostly_something_else(self) -> None:
+        table = {4: [33, 0], 5: [67, 90]}  # 4 in row 0 and 5 in row 1 would keep 123
+        assert aligned(table).ids == (4, 5)
+        found = aligned(table, Wishes(names={4: "sitting", 5: "lying"}))
+        assert found.ids == (None, 5)
+        assert found.kept / found.best == pytest.approx(90 / 123)
+        assert aligned(table, Wishes(names={4: "sitting"}), Rule(floor=0.3)).ids == (4, 5)
+
+    def test_an_id_without_a_name_may_go_on_in_a_sliver(self) -> None:
+        assert aligned({4: [1, 0], 5: [99, 100]}, Wishes(names={5: "lying"})).ids == (4, 5)
+
+    def test_clusters_of_one_name_vouch_for_one_another(self) -> None:
+        table = {4: [12, 0, 0], 5: [13, 80, 0], 6: [40, 0, 90]}  # 25 of 65 are lying, 12 of these were 4
+        named = {4: "lying", 5: "lying", 6: "walking"}
+        assert aligned(table, Wishes(names=named)).ids == (4, 5, 6)
+        assert aligned(table, Wishes(names={**named, 5: "sitting"})).ids == (None, 5, 6)
 
     def test_what_is_merged_into_a_name_has_the_name(self) -> None:
-        wishes = Wishes(named=[9], merged_into={4: 9})
+        wishes = Wishes(names={9: "walking"}, merged_into={4: 9})
         assert aligned({4: [20], 5: [21]}, wishes).ids == (4,)
 
-    def test_a_sliver_of_a_row_is_no_reason_for_an_id(self) -> None:
-        table = {4: [19, 0], 5: [81, 90]}
-        assert aligned(table, Wishes(named=[4, 5])).ids == (None, 5)
-        assert aligned(table, Wishes(named=[4, 5]), Rule(floor=0.1)).ids == (4, 5)
+    def test_a_part_that_is_split_off_is_proposed_the_name(self) -> None:
+        found = aligned({4: [60, 30], 5: [0, 5]}, Wishes(names={4: "walking"}))
+        assert found.ids == (4, 5)
+        left = [(row.left_name, row.left_share) for row in found.rows]
+        assert left == [("", 0.0), ("walking", pytest.approx(30 / 35))]
+        fresh = aligned({4: [60, 30]}, Wishes(names={4: "walking"}))
+        assert fresh.ids == (4, None)
+        assert fresh.rows[1].left_name == "walking"
+
+    def test_a_part_born_into_a_named_group_needs_no_proposal(self) -> None:
+        found = aligned({4: [10, 4, 0], 5: [0, 3, 10]}, Wishes(names={4: "walking"}, merged_into={5: 4}))
+        assert found.rows[1].merged_into == 4
+        assert found.rows[1].left_name == ""
 
 
 class TestMergesAndRejections:
@@ -168,8 +192,9 @@ def test_a_thousand_clusters_take_seconds_at_most() -> None:
     shuffled = rng.permutation(1000)
     ids = shuffled[rows]
     ids[:2000] = rng.integers(0, 1000, 2000)
+    wishes = Wishes(names={one: f"motion {one}" for one in range(0, 1000, 3)}, rejected=[(1, 2), (3, 4)])
     started = time.perf_counter()
-    found = align(Evidence(ids, rows, 1000), Wishes(named=range(0, 1000, 3), rejected=[(1, 2), (3, 4)]))
+    found = align(Evidence(ids, rows, 1000), wishes)
     assert time.perf_counter() - started < 30
     assert sum(own == shuffled[row] for row, own in enumerate(found.ids)) > 990
 

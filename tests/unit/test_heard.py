@@ -56,7 +56,7 @@ def test_topics_are_remembered_within_bounds(small_cache: int) -> None:
     one = Heard(Topics(), keep_days=2)
     for number in range(10 * small_cache):
         take(one, row(number + 1, 100, f"watch-{number}"))
-        assert len(one._parsed) <= small_cache + 1
+        assert len(one._noted) <= small_cache + 1
     assert len(days(one)) == 10 * small_cache
 
 

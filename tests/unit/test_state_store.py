@@ -130,6 +130,22 @@ def test_labels_that_come_again_after_a_crash_are_the_same_labels(tmp_path: Path
     store.close()
 
 
+def test_many_rows_of_one_checkpoint_are_all_there_once(tmp_path: Path) -> None:
+    n = 75  # several statements of many rows, and some rows that are left
+    names = [f"d{number}" for number in range(n)]
+    labels = [make_label(number + 1, name) for number, name in enumerate(names)]
+    letters = [make_letter(number + 1) for number in range(n)]
+    store = StateStore(tmp_path)
+    before = dict.fromkeys(names[::2], b"1")
+    store.commit(commit(40, before, labels=labels[:40], dead_letters=letters[:40]))
+    now = {name: str(number).encode() for number, name in enumerate(names)} | {"d3": b""}
+    store.commit(commit(n, now, labels=labels, dead_letters=letters))
+    assert store.states(0, "session") == {name: state for name, state in now.items() if state}
+    assert store.labels(limit=999) == labels
+    assert store.dead_letters(limit=999) == letters
+    store.close()
+
+
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     store.commit(commit(1, {"a": b"old"}))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from disc_stream.errors import PayloadError
 from disc_stream.types import Channel, SampleBatch
 from disc_stream.wire.codecs.cbor_items import argument, read_list, read_plain, skip
+from disc_stream.wire.codecs.cbor_shapes import Shapes
 from disc_stream.wire.codecs.fields import ABSENT, Fields, read_channels
 from disc_stream.wire.codecs.names import FIELDS, check_names, header_of
 
@@ -39,6 +40,7 @@ _USUAL = {bytes([0xD8, tag, 0x59]): dtype for tag, dtype in _TYPES.items()}  # o
 _MOST_KNOWN, _MOST_BYTES, _MOST_CHANNELS, _PREFIX = 256, 1024, 32, 16
 _tuples: dict[tuple[bytes, ...], tuple[Channel, ...]] = {}
 _lists: dict[bytes, bytes] = {}  # by its first bytes
+_shapes = Shapes()
 
 
 def encode(batch: SampleBatch, *, describe_channels: bool) -> bytes:
@@ -56,6 +58,15 @@ def decode(payload: bytes) -> Fields:
         PayloadError: with reason ``malformed``, ``type``, ``shape``, ``missing``, ``unknown-field``, or one
             of ``read_channels``.
     """
+    fields = _shapes.read(payload)
+    if fields is None:
+        fields = _read(payload)
+        _shapes.learn(payload, fields)
+    return fields
+
+
+def _read(payload: bytes) -> Fields:
+    """Read the map item by item."""
     try:
         found = _read_map(payload)
         check_names(found)

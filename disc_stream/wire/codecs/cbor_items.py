@@ -20,15 +20,10 @@ def _unpack(code: str) -> Unpack:
     return struct.Struct(code).unpack_from
 
 
-_UINTS = tuple(map(_unpack, (">B", ">H", ">I", ">Q")))
+NUMBER_CODES = {0x18: "B", 0x19: "H", 0x1A: "I", 0x1B: "Q", 0xF9: "e", 0xFA: "f", 0xFB: "d"}
+"""By the first byte: the code in ``struct`` of the number behind it."""
 _NUMBERS: dict[int, tuple[Unpack, int]] = {
-    0x18: (_UINTS[0], 2),
-    0x19: (_UINTS[1], 3),
-    0x1A: (_UINTS[2], 5),
-    0x1B: (_UINTS[3], 9),
-    0xF9: (_unpack(">e"), 3),
-    0xFA: (_unpack(">f"), 5),
-    0xFB: (_unpack(">d"), 9),
+    head: (_unpack(f">{code}"), 1 + struct.calcsize(f">{code}")) for head, code in NUMBER_CODES.items()
 }
 """By the first byte: how to read the number behind it, and how long the item is."""
 
@@ -42,6 +37,7 @@ def _size_of(head: int) -> int:
     return 0
 
 
+_UINTS = tuple(_NUMBERS[head][0] for head in range(0x18, 0x1C))
 _SIZES = tuple(map(_size_of, range(256)))
 """Length of an item by its first byte; 0 if that does not tell it."""
 _TYPED_ARRAYS = (77, 78, 85)

@@ -25,6 +25,10 @@ from disc_stream_server.storage.state import Commit, DeadLetter, StateStore
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+# Nothing is labelled while one is taken or written. With many devices, or a slow disk, that is a larger part
+# of the time, so they come less often: what is labelled again after a crash grows, and nothing else.
+_SHARE, _LONGEST = 0.05, 4  # of the time; and of the interval that was asked for
+_FULL = 0.75  # of the labels that may wait, from which on one is due
 _MANY_STATES = 2_000  # of one checkpoint, from which on the memory that it took is given back to the system
 
 
@@ -58,7 +62,8 @@ class Checkpoints:
         store: where they go.
         outbox: knows which labels are confirmed.
         source: what they are taken of.
-        interval_s: between two of them.
+        interval_s: between two of them; four times as long where they would take more than 5 % of the time.
+        max_labels: that may wait to be written; with three quarters of them one is due.
         clock: time.
     """
 
@@ -68,10 +73,13 @@ class Checkpoints:
         outbox: Outbox,
         source: Source,
         interval_s: float,
+        max_labels: int,
         clock: Clock,
     ) -> None:
         self._store, self._outbox, self._source = store, outbox, source
         self._interval_s, self._clock = interval_s, clock
+        self._many_labels = _FULL * max_labels
+        self._cost_s = 0.0  # of the last one
         self._labels, self._taken_labels = PendingLabels(), PendingLabels()
         self._letters: list[DeadLetter] = []
         self._letter_bytes = self._taken_letter_bytes = 0
@@ -121,8 +129,10 @@ class Checkpoints:
         Returns:
             Whether everything is on disk.
         """
-        if self._taken is None and (now or self._clock.monotonic() >= self._due):
+        if self._taken is None and (now or self._is_due()):
+            began = self._clock.monotonic()
             self._take()
+            self._cost_s = self._clock.monotonic() - began
         if self._taken is not None and self._outbox.confirmed(self._barrier):
             is_large = self._taken.n_states >= _MANY_STATES
             self._write(self._taken)
@@ -130,6 +140,9 @@ class Checkpoints:
                 give_back_memory()  # or what lives long is scattered over the room that the states have left
         live = self._source.lanes()[0]
         return self._taken is None and self.position == live.position and not self._labels
+
+    def _is_due(self) -> bool:
+        return self._clock.monotonic() >= self._due or len(self._labels) >= self._many_labels
 
     def forget(self, device: str) -> None:
         """Leave a device out of what is still to be written."""
@@ -157,7 +170,8 @@ class Checkpoints:
         self._barrier = self._outbox.barrier
 
     def _write(self, taken: Commit) -> None:
-        if self._clock.monotonic() < self._retry_at:
+        began = self._clock.monotonic()
+        if began < self._retry_at:
             return
         try:
             self._store.commit(taken)
@@ -180,4 +194,6 @@ class Checkpoints:
         self._taken_labels = PendingLabels()
         self._taken_letter_bytes = 0
         self.written += 1
-        self._due = self._clock.monotonic() + self._interval_s
+        now = self._clock.monotonic()
+        cost_s = self._cost_s + now - began
+        self._due = now + min(max(self._interval_s, cost_s / _SHARE), _LONGEST * self._interval_s)

@@ -34,7 +34,7 @@ class Heard:
         self._days: dict[str, int] = {}
         self._undated: set[str] = set()  # known from before days were noted: they count from the first row on
         self._changed: set[str] = set()
-        self._parsed: dict[str, tuple[str, Kind] | None] = {}  # by topic
+        self._noted: set[str] = set()  # topics of which a further message changes nothing today
 
     def restore(self, states: Mapping[str, bytes], known: Iterable[str]) -> None:
         """Take up what ``capture`` gave.
@@ -65,6 +65,7 @@ class Heard:
         if not self.begins_day(row):
             return []
         day = self._today = row.received_us // _DAY_US
+        self._noted.clear()
         for device in sorted(self._undated):
             self._set(device)
         self._undated.clear()
@@ -72,28 +73,29 @@ class Heard:
 
     def note(self, rows: Sequence[Row]) -> None:
         """Rows of the present day were taken."""
-        for topic in {row.topic for row in rows if row.payload}:  # a withdrawal is no word of a device
-            found = self._parse(topic)
-            if found is None:
-                continue
-            device, kind = found
-            last = self._days.get(device)
-            if last is None or (kind is Kind.RAW and last < self._today):
-                self._set(device)
+        topics = {row.topic for row in rows if row.payload}  # a withdrawal is no word of a device
+        topics -= self._noted
+        if not topics:
+            return
+        for topic in topics:
+            self._note(topic)
+        if len(self._noted) > _MAX_TOPICS:
+            self._noted.clear()
+        self._noted |= topics
+
+    def _note(self, topic: str) -> None:
+        """The first message of today on a topic."""
+        try:
+            device, kind = self._topics.parse(topic)
+        except TopicError:
+            return
+        last = self._days.get(device)
+        if last is None or (kind is Kind.RAW and last < self._today):
+            self._set(device)
 
     def _set(self, device: str) -> None:
         self._days[device] = self._today
         self._changed.add(device)
-
-    def _parse(self, topic: str) -> tuple[str, Kind] | None:
-        if topic not in self._parsed:
-            if len(self._parsed) > _MAX_TOPICS:
-                self._parsed.clear()
-            try:
-                self._parsed[topic] = self._topics.parse(topic)
-            except TopicError:
-                self._parsed[topic] = None
-        return self._parsed[topic]
 
     # -- a part of the labeller's state -----------------------------------------------------------------
 
@@ -110,4 +112,4 @@ class Heard:
         self._days.pop(device, None)
         self._undated.discard(device)
         self._changed.discard(device)
-        self._parsed = {t: found for t, found in self._parsed.items() if found is None or found[0] != device}
+        self._noted.clear()

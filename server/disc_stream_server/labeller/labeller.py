@@ -57,11 +57,13 @@ class Labeller:
         self.deferral = Deferral(around.store, self._open_backfill)
         self.live = self._open_live()
         self._at_start = (self._reader.head, self.deferral.newest)
-        self.checkpoints = Checkpoints(around.store, around.outbox, self, settings.checkpoint_s, around.clock)
+        self.checkpoints = Checkpoints(
+            around.store, around.outbox, self, settings.checkpoint_s, settings.room.unwritten, around.clock
+        )
         self.counts = LabellerCounts()
         self.switch_at = 0
         """Number of checkpoints that must be written before rows are taken again."""
-        self._pace = Pace(settings.options.max_batch)
+        self._pace = Pace(max(settings.options.max_batch, settings.rows))
         self._retry_at = 0.0
         self.encoder_fault = ""
         """Why the encoder does not work, "" if it does."""
@@ -173,8 +175,9 @@ class Labeller:
     def _take(self, head: int) -> bool | None:
         """Take rows if there is room for their windows; whether there were any, None to come back later."""
         live = self.live
-        if live.waiting.is_full:
-            return False
+        waiting = live.waiting
+        if waiting.is_full or waiting.unserved >= self._settings.options.max_batch:
+            return False  # in a backlog of many devices, rows would be taken faster than they are labelled
         self._stages.begin()
         rows = self._reader.read(live.position, self._settings.rows, _TURN_BYTES)
         self._stages.end("read")
@@ -223,8 +226,8 @@ class Labeller:
 
     def _fits(self, ready: Sequence[ReadyInput]) -> bool:
         """Whether windows can be labelled at once: then they need no queue, in which most would be alone."""
-        most = min(self._pace.windows, self._settings.options.max_batch)
-        return len(ready) <= most and len(ready) <= self._room(len({one.device for one in ready}))
+        n = len(ready)
+        return n <= self._pace.windows and n <= self._room(len({one.device for one in ready}))
 
     def _room(self, devices: int) -> int:
         """Labels that may be handed to the broker's connection now."""

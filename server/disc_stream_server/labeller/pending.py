@@ -67,18 +67,18 @@ class PendingLabels:
         self._devices = {name: place for place, name in enumerate(names)}
 
     def __iter__(self) -> Iterator[StoredLabel]:
-        devices, texts = list(self._devices), list(self._texts)
+        devices, texts, make = list(self._devices), list(self._texts), StoredLabel._make
         for begin, end, numbers in self._records():
             (
                 position, boot, window, t0_us, t1_us, unix_us, best, smoothed, at_us, device, name, model,
                 confidence, smoothed_confidence, distance, novelty, flags, _size,
             ) = numbers  # fmt: skip
-            yield StoredLabel(
+            yield make((
                 position, devices[device], boot, window, t0_us, t1_us,
                 None if unix_us == _NO_TIME else unix_us, best, texts[name], confidence, smoothed,
                 smoothed_confidence, bytes(self._data[begin + _NUMBERS.size : end]), distance,
                 None if math.isnan(novelty) else novelty, texts[model], flags, at_us,
-            )  # fmt: skip
+            ))  # fmt: skip
 
     def _records(self) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
         """Where each begins and ends, and its numbers."""

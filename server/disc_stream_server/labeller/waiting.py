@@ -42,6 +42,7 @@ class WaitingWindows:
             OrderedDict()
         )  # the next one to serve stands first
         self._many: set[str] = set()
+        self._unserved: set[str] = set()  # devices of which none has been encoded since they have any
         self._held: set[str] = set()
         self._changed: set[str] = set()
         self._stored: set[str] = set()  # devices of which the disk knows windows
@@ -54,6 +55,11 @@ class WaitingWindows:
     def devices(self) -> int:
         """Devices that have any."""
         return len(self._queues)
+
+    @property
+    def unserved(self) -> int:
+        """Devices of which no window has been encoded since they have any."""
+        return len(self._unserved)
 
     @property
     def size(self) -> int:
@@ -71,6 +77,7 @@ class WaitingWindows:
             queue = self._queues.get(one.device)
             if queue is None:
                 queue = self._queues[one.device] = deque()
+                self._unserved.add(one.device)
             queue.append(one)
             self._count += 1
             self._changed.add(one.device)
@@ -115,6 +122,7 @@ class WaitingWindows:
             if not queue:
                 del self._queues[one.device]
         for device in dict.fromkeys(one.device for one in chosen):
+            self._unserved.discard(device)
             if device in self._queues:
                 self._queues.move_to_end(device)
 
@@ -157,7 +165,7 @@ class WaitingWindows:
     def forget(self, device: str) -> None:
         """Drop a device."""
         self._count -= len(self._queues.pop(device, ()))
-        for names in (self._many, self._held, self._changed, self._stored):
+        for names in (self._many, self._unserved, self._held, self._changed, self._stored):
             names.discard(device)
 
     def restore(self, states: Mapping[str, bytes]) -> list[ReadyInput]:

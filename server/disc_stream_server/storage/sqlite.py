@@ -6,9 +6,11 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from disc_stream.errors import SpoolFullError, StorageError
 from disc_stream_server.storage.private import begin_private
@@ -18,6 +20,7 @@ _BUSY_MS = 10_000
 # cache of the file does as well, and does not count as ours.
 _WRITE_CACHE_KIB = 512
 _READ_CACHE_KIB = 256
+_TOGETHER = 32  # rows of one statement; a statement for each row takes twice the time
 # TOOBIG: no message comes near that size, so its length is garbled.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_TOOBIG")
 # Errors without a name of their own: a text or the schema itself is garbled, since our queries are not.
@@ -49,6 +52,33 @@ def connect(
         f"cache_size=-{_WRITE_CACHE_KIB}",
     )
     return _connect(path, f"mode={mode}", settings)
+
+
+def insert(
+    connection: sqlite3.Connection, into: str, rows: Iterable[Sequence[Any]], *, then: str = ""
+) -> None:
+    """Insert many rows, several with one statement.
+
+    Args:
+        connection: in a transaction.
+        into: what stands before the values, such as ``INSERT INTO t``.
+        rows: all of one length.
+        then: what stands behind the values, such as ``ON CONFLICT DO NOTHING``.
+
+    Raises:
+        sqlite3.Error: if they cannot be written.
+    """
+    left = iter(rows)
+    while len(group := list(islice(left, _TOGETHER))) == _TOGETHER:
+        connection.execute(_insertion(into, len(group[0]), _TOGETHER, then), list(chain.from_iterable(group)))
+    if group:  # a statement for each number of rows would be kept prepared
+        connection.executemany(_insertion(into, len(group[0]), 1, then), group)
+
+
+@lru_cache
+def _insertion(into: str, n_columns: int, n_rows: int, then: str) -> str:
+    values = ", ".join([f"({', '.join('?' * n_columns)})"] * n_rows)
+    return f"{into} VALUES {values} {then}"
 
 
 def connect_to_read(path: Path, *, cut_off: bool = False) -> tuple[sqlite3.Connection, bool]:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -26,6 +26,7 @@ from disc_stream_server.storage.sqlite import (
     check,
     check_version,
     connect,
+    insert,
     is_damaged,
     roll_back,
     set_aside,
@@ -43,26 +44,20 @@ MAX_DEAD_BYTES = 256 * 2**20
 MAX_PAYLOAD = 65_536  # bytes of a dead letter's payload
 
 
-def _insert(how: str, table: str, n: int) -> str:
-    marks = ", ".join("?" * n)
-    return f"INSERT OR {how} INTO {table} VALUES ({marks})"  # noqa: S608 - names of this file
-
-
-_PART = (
-    "INSERT INTO parts VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (lane, part, device) DO UPDATE SET state = excluded.state"
-)
+_PART = "ON CONFLICT (lane, part, device) DO UPDATE SET state = excluded.state"
 # A lane keeps what the live lane knew when it began: the old state is copied before it is replaced.
 _KEEP = (
     "INSERT OR IGNORE INTO parts SELECT lanes.lane, ?1, ?2, ?3, "
     "coalesce((SELECT state FROM parts WHERE lane = 0 AND part = ?1 AND device = ?2), x'') "
     "FROM lanes WHERE lanes.lane > 0"
 )
-_LABEL = _insert("IGNORE", "labels", len(StoredLabel._fields))
 _MOST_LETTERS = "SELECT device, count(*), sum(length(payload)) FROM dead_letters GROUP BY device"
-_DEAD = _insert("IGNORE", "dead_letters", len(fields(DeadLetter)))
 # Much faster than ``astuple``, which copies deeply.
 _DEAD_FIELDS = attrgetter(*(field.name for field in fields(DeadLetter)))
+
+
+_IsErased = Callable[..., bool]
+"""Whether a device has been erased; with a position: whether what came of that row is not to be written."""
 
 
 class StateStore(StateQueries):
@@ -181,9 +176,14 @@ class StateStore(StateQueries):
         many("UPDATE lanes SET windows = ? WHERE lane = ?", counts)
         for table in ("lanes", "progress", "parts"):
             many(f"DELETE FROM {table} WHERE lane = ?", [(lane,) for lane in commit.ended])  # noqa: S608 - names of this file
-        many(_LABEL, (one for one in commit.labels if not is_erased(one.device, one.position)))
-        letters = [one for one in commit.dead_letters if not is_erased(one.device, one.position)]
-        many(_DEAD, map(_dead_values, letters))
+        labels: Iterable[StoredLabel] = commit.labels
+        if is_erased is not None:
+            labels = (one for one in labels if not is_erased(one.device, one.position))
+        insert(connection, "INSERT OR IGNORE INTO labels", labels)
+        letters = commit.dead_letters
+        if is_erased is not None:
+            letters = [one for one in letters if not is_erased(one.device, one.position)]
+        insert(connection, "INSERT OR IGNORE INTO dead_letters", map(_dead_values, letters))
         many("INSERT OR REPLACE INTO facts VALUES (?, ?)", [item for item in commit.facts.items() if item[1]])
         many(
             "DELETE FROM facts WHERE name = ?", [(name,) for name, value in commit.facts.items() if not value]
@@ -195,24 +195,22 @@ class StateStore(StateQueries):
         if letters:
             self._bound_dead_letters(connection)
 
-    def _write_lane(
-        self, connection: sqlite3.Connection, lane: LaneState, is_erased: Callable[..., bool]
-    ) -> None:
+    @staticmethod
+    def _write_lane(connection: sqlite3.Connection, lane: LaneState, is_erased: _IsErased | None) -> None:
         others = connection.execute("SELECT count(*) FROM lanes WHERE lane > 0").fetchone()[0]
         for part, states in lane.parts.items():
-            rows = [
-                (lane.lane, part, name, virtual_shard(name), state)
-                for name, state in states.items()
-                if not is_erased(name)
-            ]
+            # In their order: neighbours share a page, and the small cache takes each page once.
+            names = sorted(states)
+            if is_erased is not None:
+                names = [name for name in names if not is_erased(name)]
+            rows = [(lane.lane, part, name, virtual_shard(name), states[name]) for name in names]
             if others and not lane.lane:
                 connection.executemany(_KEEP, [(part, name, shard) for _, _, name, shard, _ in rows])
-            if others or lane.lane:
-                connection.executemany(_PART, rows)
-            else:  # nobody needs to know that there is nothing
-                connection.executemany(_PART, [row for row in rows if row[-1]])
+            if not others and not lane.lane:  # nobody needs to know that there is nothing
                 gone = [row[:3] for row in rows if not row[-1]]
                 connection.executemany("DELETE FROM parts WHERE lane = ? AND part = ? AND device = ?", gone)
+                rows = [row for row in rows if row[-1]] if gone else rows
+            insert(connection, "INSERT INTO parts", rows, then=_PART)
         connection.execute("UPDATE progress SET position = ? WHERE lane = ?", (lane.position, lane.lane))
 
     @staticmethod
@@ -221,12 +219,14 @@ class StateStore(StateQueries):
         rows = [(lane, shard, position) for shard in range(N_VIRTUAL_SHARDS)]
         connection.executemany("INSERT INTO progress VALUES (?, ?, ?)", rows)
 
-    def _erased(self, connection: sqlite3.Connection) -> Callable[..., bool]:
-        """Tells what is not to be written any more, for its device has been erased.
+    def _erased(self, connection: sqlite3.Connection) -> _IsErased | None:
+        """Tells what is not to be written any more, for its device has been erased; None: everything is.
 
         That is everything until the labeller has heard of it, and later what comes of rows before it.
         """
         rows = connection.execute("SELECT device, id, upto FROM forgotten ORDER BY id").fetchall()
+        if not rows:
+            return None
         marks = {device: (number > self._seen_forgotten, upto) for device, number, upto in rows}
 
         def is_erased(device: str, position: int | None = None) -> bool:
