@@ -58,12 +58,12 @@ class GuidedConfig(Settings):
         0.1, ge=0, le=1, title="Weight of the autoencoder's loss", description="beside the clustering loss"
     )
     others: float = Field(
-        0.5,
+        0.0,
         ge=0,
         le=1,
         title="Share of other devices",
         description="in P, of the probabilities by a discriminant that has seen only other devices; the rest "
-        "is the labelling itself",
+        "is the labelling itself. A loss with few devices",
     )
     doubt: float = Field(
         0.1, ge=0, lt=1, title="Doubt", description="share of P that is spread evenly over all clusters"
