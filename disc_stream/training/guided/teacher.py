@@ -16,7 +16,6 @@ from disc_stream.training.checkpoint import Checkpoint, load_checkpoint, save_ch
 from disc_stream.training.fingerprint import sha256
 from disc_stream.training.fitting import pick_device
 from disc_stream.training.guided.config import GuidedConfig
-from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
 from disc_stream.training.plus.fitting import describe_windows, fit_plus
 from disc_stream.training.task import FitOptions, Task
@@ -35,7 +34,8 @@ class Teacher:
 
     Args:
         found: (n,) the labelling.
-        others: (n, K) probabilities of each window by discriminants that have seen only other devices.
+        others: (n, K) probabilities of each window by discriminants that have seen only other devices; the
+            labelling itself where they are not asked for.
         history: of the search that found it, one entry per candidate.
     """
 
@@ -62,7 +62,7 @@ def find_teacher(task: Task, config: GuidedConfig, options: FitOptions) -> Teach
     """
     n, k = len(task.windows), int(task.n_clusters)
     if is_rank_zero():
-        teacher = _searched(task, config.teacher, options)
+        teacher = _searched(task, config, options)
     else:
         teacher = Teacher(np.zeros(n, dtype=np.int64), np.zeros((n, k), dtype=np.float32), [])
     device = pick_device(options.device)  # where the processes talk through NCCL, it must be there
@@ -71,7 +71,8 @@ def find_teacher(task: Task, config: GuidedConfig, options: FitOptions) -> Teach
     return Teacher(found, others, teacher.history)
 
 
-def _searched(task: Task, config: PlusConfig, options: FitOptions) -> Teacher:
+def _searched(task: Task, guided: GuidedConfig, options: FitOptions) -> Teacher:
+    config = guided.teacher
     n = len(task.windows)
     order = np.arange(n) if task.order is None else task.order
     devices = np.zeros(n, dtype=np.int64) if task.devices is None else task.devices
@@ -79,7 +80,7 @@ def _searched(task: Task, config: PlusConfig, options: FitOptions) -> Teacher:
     folder = None if options.checkpoints is None else options.checkpoints / _FOLDER
     identity = {
         "method": "teacher", "config": config.to_dict(), "seed": int(task.seed),
-        "n_clusters": int(task.n_clusters), "windows": sha256(windows),
+        "n_clusters": int(task.n_clusters), "windows": sha256(windows), "others": guided.others > 0.0,
         "devices": hashlib.sha256(devices.astype("<i8").tobytes()).hexdigest(),
     }  # fmt: skip
     done = None if folder is None else folder / "found"
@@ -89,9 +90,11 @@ def _searched(task: Task, config: PlusConfig, options: FitOptions) -> Teacher:
     search = FitOptions(callback=options.callback, checkpoints=folder, resume=options.resume)
     plus = fit_plus(windows, devices, task, config, search)
     back = np.argsort(order)
-    with threadpool_limits(1):
-        x = describe_windows(windows, config)[1]
-        others = by_others(x, plus.found, devices, int(task.n_clusters), config.shrinkage)
+    others = np.eye(int(task.n_clusters), dtype=np.float32)[plus.found]
+    if guided.others > 0.0:
+        with threadpool_limits(1):
+            x = describe_windows(windows, config)[1]
+            others = by_others(x, plus.found, devices, int(task.n_clusters), config.shrinkage)
     teacher = Teacher(plus.found[back], others[back], plus.history)
     if done is not None:
         model = {"found": torch.from_numpy(teacher.found), "others": torch.from_numpy(teacher.others)}
