@@ -102,6 +102,8 @@ has() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1; 
 package_of() {
     case $1 in
     chromedriver) echo chromium-driver ;;
+    gcc) echo gcc libc6-dev ;;
+    arm-none-eabi-gcc) echo gcc-arm-none-eabi libnewlib-arm-none-eabi ;;
     *) echo "$1" ;;
     esac
 }

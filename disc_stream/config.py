@@ -120,9 +120,17 @@ class ServeConfig(BaseModel):
     max_delay_ms: float = Field(5.0, ge=0, le=1000, title="Longest wait for messages to commit together")
     top_k: int = Field(3, ge=1, title="Soft labels in each message")
     stay: float = Field(0.8, gt=0, lt=1, title="Probability of staying in an activity, for smoothing")
-    adapt: bool = Field(False, title="The model's centroids follow each device, within bounds")
-    provider: Literal["auto", "cpu", "cuda"] = Field("auto", title="onnxruntime execution provider")
-    threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all cores")
+    adapt: bool | None = Field(
+        None,
+        title="The model's centroids follow each device, within bounds",
+        description="null: where the model can",
+    )
+    provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
+        "auto",
+        title="What runs the model",
+        description="cpu and cuda are onnxruntime; auto takes the fastest at hand with the same labels",
+    )
+    threads: int | None = Field(None, ge=1, title="Threads of the encoder; default all processors it may use")
     http: str | None = Field("127.0.0.1:8765", title="Live page, HOST:PORT, or null for none")
     http_token: Path | None = Field(
         None, title="Live page's token", description="file whose first line viewers of the page need to know"

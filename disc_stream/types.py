@@ -173,6 +173,8 @@ class Label(msgspec.Struct, frozen=True, gc=False):
         bridged: whether a part of the window was made up, to bridge a short gap.
         deferred: whether the label was deferred because the server was overloaded.
         muted: whether people have said of the cluster that nobody needs to be told of it.
+        adapted: how far the centroids had followed the device, in standard deviations of their clusters (0
+            for not yet); None where they do not follow.
     """
 
     device: str
@@ -192,3 +194,4 @@ class Label(msgspec.Struct, frozen=True, gc=False):
     bridged: bool = False
     deferred: bool = False
     muted: bool = False
+    adapted: float | None = None

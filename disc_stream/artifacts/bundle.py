@@ -6,6 +6,7 @@
       manifest.json    Manifest: what the model expects and gives, where it comes from, sha256 of the graph
       model.onnx       raw physical samples -> embedding, q, distance
       catalogue.json   Catalogue: what the clusters are called; can be replaced without touching the model
+      selftest.f32     synthetic windows and what the graph must say of them, see ``selftest`` (optional)
       manifest.sig     Ed25519 signature of manifest.json (optional)
       catalogue.sig    Ed25519 signature of catalogue.json (optional)
       lineage.json     where it comes from, if it is a version of a registry (optional)
@@ -21,7 +22,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,14 @@ class Bundle:
         manifest: the parsed ``manifest.json``.
         model_bytes: the ONNX graph.
         catalogue: the parsed ``catalogue.json``.
+        files: every file, as it was read; empty for what was not read from a place.
     """
 
     path: Path
     manifest: Manifest
     model_bytes: bytes
     catalogue: Catalogue
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def version(self) -> str:
@@ -136,7 +139,7 @@ class Bundle:
                 "channel does not vary, such as those of a device at rest; export its run again",
                 manifest.version,
             )
-        return cls(path, manifest, files[MODEL_FILE], catalogue)
+        return cls(path, manifest, files[MODEL_FILE], catalogue, files)
 
 
 def write_bundle(

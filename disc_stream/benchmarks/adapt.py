@@ -2,7 +2,9 @@
 
 The people of a dataset are left out fold by fold. A model learns from the others; those left out are streamed
 in the order of their time, each from nothing known. Four ways to label the same windows are compared: as the
-model says, smoothed, under centroids that follow the person, and both. Activities are looked at to score.
+model says, smoothed, under centroids that follow the person, and both. Two more know a person's windows as a
+whole, as ``disc-stream label`` does: smoothed both ways, and that under centroids that follow the person by
+all of them. Activities are looked at to score.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import numpy.typing as npt
 from disc_stream.benchmarks.cells import hardware
 from disc_stream.benchmarks.continuity_cells import settings_of
 from disc_stream.benchmarks.continuity_stream import joined
-from disc_stream.clustering.adaptation import AdaptationRule, Adapter, adapt_sequences
+from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, hop_s, occurrences_of
+from disc_stream.clustering.adaptation import AdaptationRule, Adapter
 from disc_stream.clustering.metrics import accuracy, nmi
-from disc_stream.clustering.smoothing import filter_sequence, likelihood_exponent
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import UsageError
 from disc_stream.training.fitting import infer
@@ -32,11 +35,12 @@ from disc_stream.training.trainer import derived_seed
 from disc_stream.training.windows import check_training_windows
 from disc_stream.types import Float32Array, IntArray
 
-WAYS = ("raw", "smoothed", "adapted", "both")
+WAYS = ("raw", "smoothed", "adapted", "both", "whole", "whole_adapted")
 PAIRS = {
     "smoothing": ("raw", "smoothed"),
     "adapting": ("raw", "adapted"),
     "adapting_too": ("smoothed", "both"),
+    "adapting_whole": ("whole", "whole_adapted"),
 }
 """Name of a gain -> the way without and the way with."""
 HARM = 0.01
@@ -151,9 +155,12 @@ def quick_plan(plan: Plan) -> Plan:
 
 
 def helps(report: Mapping[str, Any]) -> bool:
-    """Whether adaptation beside smoothing gains on average, in NMI and in what is right for people."""
-    gains = report["gains"]["adapting_too"]
-    return bool(gains["nmi"]["mean"] > 0.0 and gains["right"]["mean"] > 0.0)
+    """Whether adaptation beside smoothing gains on average, in NMI and in what is right for people.
+
+    Both in the stream and of whole recordings.
+    """
+    gains = [report["gains"][name] for name in ("adapting_too", "adapting_whole")]
+    return all(one[measure]["mean"] > 0.0 for one in gains for measure in ("nmi", "right"))
 
 
 def _train(
@@ -185,15 +192,18 @@ def _train(
 def _score(streamed: _Streamed, plan: Plan) -> dict[str, Any]:
     """Scores of a fold: over all people left out, and of each."""
     windows, q = streamed.windows, streamed.q
-    when = 1 + np.arange(len(windows), dtype=np.int64) * round(_hop_s(windows) * 1e6)
     adapter = Adapter(streamed.centroids, streamed.limits, plan.rule)
-    own = adapt_sequences(adapter, streamed.z, windows.subject, when).q
-    exponent = likelihood_exponent(streamed.z.shape[1])
+    found = occurrences_of(windows.subject, _begins(windows), hop_s(windows))
+    own = adapt_sequences(adapter, streamed.z, windows.subject, found).q
+    whole = adapt_recordings(adapter, streamed.z, windows.subject, found).q
+    smoothing = {"stay": plan.stay, "exponent": likelihood_exponent(streamed.z.shape[1])}
     rows = {
         "raw": q.argmax(1),
-        "smoothed": _smoothed(q, windows, plan.stay, exponent),
+        "smoothed": _smoothed(q, windows, filter_sequence, smoothing),
         "adapted": own.argmax(1),
-        "both": _smoothed(own, windows, plan.stay, exponent),
+        "both": _smoothed(own, windows, filter_sequence, smoothing),
+        "whole": _smoothed(q, windows, forward_backward, smoothing),
+        "whole_adapted": _smoothed(whole, windows, forward_backward, smoothing),
     }
     y = windows.y.astype(np.int64)
     people = np.unique(windows.subject)
@@ -253,16 +263,17 @@ def _most_often(row: IntArray, y: IntArray, n_clusters: int) -> IntArray:
     return np.array(found, dtype=np.int64)
 
 
-def _smoothed(q: Soft, windows: WindowSet, stay: float, exponent: float) -> IntArray:
-    """Row of each window after the causal filter, which begins anew with every recording."""
-    begins = np.flatnonzero((np.diff(windows.subject) != 0) | (np.diff(windows.group) != 0)) + 1
-    parts = [filter_sequence(part, stay=stay, exponent=exponent) for part in np.split(q, begins)]
+def _smoothed(
+    q: Soft, windows: WindowSet, how: Callable[..., Soft], smoothing: Mapping[str, float]
+) -> IntArray:
+    """Row of each window after a filter, which begins anew with every recording."""
+    begins = np.flatnonzero(_begins(windows)[1:]) + 1
+    parts = [how(part, **smoothing) for part in np.split(q, begins)]
     out: IntArray = np.concatenate(parts).argmax(1).astype(np.int64)
     return out
 
 
-def _hop_s(windows: WindowSet) -> float:
-    """Seconds from one window to the next."""
-    same = np.diff(windows.group) == 0
-    steps = np.diff(windows.start)[same]
-    return float(np.median(steps) / windows.fs) if len(steps) else windows.x.shape[1] / windows.fs
+def _begins(windows: WindowSet) -> npt.NDArray[np.bool_]:
+    """(n,), whether each window is the first of a recording."""
+    changes = (np.diff(windows.subject) != 0) | (np.diff(windows.group) != 0)
+    return np.concatenate([[True], changes])[: len(windows)]

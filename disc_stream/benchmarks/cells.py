@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from disc_stream.errors import DataError
 
-Protocol = Literal["paper", "stream"]
-PROTOCOLS: tuple[Protocol, ...] = ("paper", "stream")
+Protocol = Literal["paper", "stream", "adapted"]
+PROTOCOLS: tuple[Protocol, ...] = ("paper", "stream", "adapted")
 NO_PRESET = "none"
 
 
@@ -26,7 +26,7 @@ class CellKey:
 
     Args:
         dataset: name, or a .npz file.
-        protocol: ``paper`` or ``stream``.
+        protocol: ``paper``, ``stream`` or ``adapted``.
         method: name of the method.
         preset: of hyper-parameters; ``none`` for methods without.
         seed: of the method.
@@ -53,7 +53,9 @@ class Cell(BaseModel):
     """A finished cell, as it lies in its file; metrics are between 0 and 1.
 
     ``scores`` has ``train`` and ``test``, and in the ``stream`` protocol ``test_causal`` (smoothed by what
-    came before) and ``test_noncausal`` (by all before and after): each NMI, ACC, ARI and AMI.
+    came before) and ``test_noncausal`` (by all before and after): each NMI, ACC, ARI and AMI. In the
+    ``adapted`` protocol the centroids of all three follow each device: those of ``test_noncausal`` by all
+    of its windows, the others by what came before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

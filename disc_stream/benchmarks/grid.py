@@ -47,7 +47,7 @@ class Request:
 
     Args:
         datasets: names.
-        protocols: ``paper``, ``stream``.
+        protocols: ``paper``, ``stream``, ``adapted``.
         methods: names.
         seeds: of the methods.
         preset: of the methods that have presets.

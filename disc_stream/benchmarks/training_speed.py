@@ -166,7 +166,8 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
 
 def training_flops(network: NetworkConfig, n_samples: int, n_channels: int) -> float:
     """Operations of the matrix products for one window, forwards and backwards (three times forwards)."""
-    steps = n_samples // 2
+    steps = n_samples // 2 // network.frame
+    n_channels = n_channels * network.frame
     h, d = network.hidden, network.decoder_hidden
     encoder = sum(2 * 3 * h * (inputs + h) for inputs in [n_channels] + [2 * h] * (network.layers - 1))
     decoder = sum(3 * d * (inputs + d) for inputs in [n_channels] + [d] * (network.decoder_layers - 1))

@@ -18,6 +18,7 @@ from disc_stream import __version__
 from disc_stream.cli import (
     benchmark,
     broker,
+    bundle,
     clusters,
     data,
     deadletter,
@@ -29,6 +30,7 @@ from disc_stream.cli import (
     label,
     models,
     plot,
+    resetting,
     retrain,
     serve,
     streams,
@@ -88,9 +90,11 @@ def _root(
 app.command("demo")(demo.demo)
 data.app.command("export")(streams.export)
 data.app.command("forget")(forgetting.forget)
+data.app.command("reset-adaptation")(resetting.reset_adaptation)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.add_typer(bundle.app, name="bundle")
 app.command("serve")(serve.serve)
 app.command("retrain")(retrain.retrain)
 models.app.command("which")(which.which)

@@ -10,10 +10,15 @@ import typer
 from disc_stream.cli.benchmark_adapt import adapt
 from disc_stream.cli.benchmark_continuity import continuity
 from disc_stream.cli.benchmark_drift import drift
+from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
+from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_ingest import ingest, soak
+from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
+from disc_stream.cli.benchmark_supervised import supervised
 from disc_stream.cli.benchmark_swap import swap
+from disc_stream.cli.benchmark_turned import turned
 from disc_stream.cli.benchmark_week import week
 from disc_stream.cli.benchmark_words import names, states
 from disc_stream.cli.common import (
@@ -32,10 +37,14 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.grid import Failure, Request
     from disc_stream.data.types import Split
 
-app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, speed of training and of ingest.")
+app = typer.Typer(no_args_is_help=True, help="Measure: Table I, continuity, training, encoding, ingest.")
 app.command()(continuity)
 app.command()(drift)
 app.command()(adapt)
+app.command()(turned)
+app.command()(encode)
+app.command()(gpu)
+app.command()(latency)
 app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)
@@ -44,6 +53,7 @@ app.command()(retrain)
 app.command()(week)
 app.command()(names)
 app.command()(states)
+app.command()(supervised)
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the cells, one file each.")]
@@ -59,7 +69,8 @@ def table1(
         list[str] | None, typer.Option("--method", help="A row of the table. Repeatable; default all.")
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="paper or stream. Repeatable; default paper.")
+        list[str] | None,
+        typer.Option("--protocol", help="paper, stream or adapted. Repeatable; default paper."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     preset: Annotated[str, typer.Option(help="small, released or paper.")] = "small",
@@ -80,7 +91,9 @@ def table1(
     ] = False,
     stay: Annotated[
         float,
-        typer.Option(help="Protocol stream: probability that an activity continues in the next window."),
+        typer.Option(
+            help="Protocols stream and adapted: probability that an activity continues in the next window."
+        ),
     ] = 0.8,
     prior_windows: Annotated[
         float, typer.Option(help="Protocol stream: weight of the training windows in a device's statistics.")
@@ -105,7 +118,7 @@ def table1(
         get_method(name)
     protocols = unique_in_order(protocol or ["paper"])
     if unknown := [p for p in protocols if p not in PROTOCOLS]:
-        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy=f"Use {' or '.join(PROTOCOLS)}")
+        raise UsageError(f"there is no protocol {unknown[0]!r}", remedy="Use paper, stream or adapted")
     request = Request(
         datasets=unique_in_order(dataset or ["uci-har"]),
         protocols=protocols,  # type: ignore[arg-type]
@@ -118,7 +131,7 @@ def table1(
         force=force,
         stream=StreamSettings(stay, prior_windows),
     )
-    _check_preset(request)
+    check_preset(request)
     require_writable(out)
     require_writable(work)
     results = _run(request, data)
@@ -190,7 +203,7 @@ def parse_seeds(text: str) -> list[int]:
     return found
 
 
-def _check_preset(request: Request) -> None:
+def check_preset(request: Request) -> None:
     """A wrong preset or setting is said before a dataset is read."""
     from disc_stream.benchmarks.grid import configuration_of
     from disc_stream.training.methods import get_method

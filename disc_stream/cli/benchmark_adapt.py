@@ -44,9 +44,9 @@ def adapt(
         float | None,
         typer.Option(help="Farthest way, in distances to the nearest other centroid; default as in serve."),
     ] = None,
-    sharpness: Annotated[
+    stay: Annotated[
         float | None,
-        typer.Option(help="Power of q with which a window counts for clusters; default as in serve."),
+        typer.Option(help="Probability of staying, for what windows count; default as in serve."),
     ] = None,
     setting: Annotated[
         list[str] | None,
@@ -65,7 +65,8 @@ def adapt(
     """What do centroids that follow each person gain, on people never trained on?
 
     Fold by fold, a model learns from some people and labels the others as they
-    stream: as it is, smoothed, with centroids that follow the person, and both.
+    stream: as it is, smoothed, with centroids that follow the person, and both;
+    then as whole recordings, smoothed both ways, without and with them.
     Also how many people it harms.
 
     Example: disc-stream benchmark adapt --dataset hapt --dataset motionsense --data ~/data --json
@@ -81,7 +82,7 @@ def adapt(
     from disc_stream.training.session import exportable_recipe
 
     given = {"prior_windows": prior_windows, "memory_windows": memory_windows, "bound": bound,
-             "sharpness": sharpness}  # fmt: skip
+             "stay": stay}  # fmt: skip
     rule = AdaptationRule(**{name: value for name, value in given.items() if value is not None})
     settings = parse_settings(setting or [])
     methods = unique_in_order(method or ["disc"])
@@ -116,6 +117,7 @@ def _print(reports: list[dict[str, Any]]) -> None:
         "smoothing": "smoothing",
         "adapting": "adaptation",
         "adapting_too": "adaptation, beside smoothing",
+        "adapting_whole": "adaptation, whole recordings",
     }
     for report in reports:
         say(
@@ -123,7 +125,7 @@ def _print(reports: list[dict[str, Any]]) -> None:
             f"in {len(report['folds'])} folds"
         )
         for way, score in report["scores"].items():
-            say(f"  {way:<10}NMI {_points(score['nmi'], '')}  ACC {_points(score['acc'], '')}")
+            say(f"  {way:<14}NMI {_points(score['nmi'], '')}  ACC {_points(score['acc'], '')}")
         for name, gain in report["gains"].items():
             say(
                 f"  {words[name]}: NMI {_points(gain['nmi'])}, ACC {_points(gain['acc'])} over folds; right "
@@ -132,7 +134,8 @@ def _print(reports: list[dict[str, Any]]) -> None:
             )
     helped = [f"{one['dataset']} with {one['method']}" for one in reports if helps(one)]
     say(
-        f"adaptation beside smoothing helps on {len(helped)} of {len(reports)}: {', '.join(helped) or 'none'}"
+        "adaptation beside smoothing, in the stream and of whole recordings, helps on "
+        f"{len(helped)} of {len(reports)}: {', '.join(helped) or 'none'}"
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable, say
-from disc_stream.errors import UsageError
+from disc_stream.cli.export_c import C_STEPS, export_source, print_source
+from disc_stream.cli.export_progress import steps
+from disc_stream.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
@@ -18,11 +22,28 @@ if TYPE_CHECKING:
 _STEPS = 4  # what export_run announces
 
 
+class Target(StrEnum):
+    """What a model becomes."""
+
+    ONNX = "onnx"
+    C = "c"
+
+
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `disc-stream train` wrote.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Bundle to write: a folder, or a zip for NAME.zip.")
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Folder that `disc-stream train` wrote; for C, also a bundle."),
     ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Bundle to write: a folder, or a zip for NAME.zip. For C: a file NAME.c."
+        ),
+    ],
+    target: Annotated[
+        Target,
+        typer.Option("--target", help="onnx: a bundle. c: C99 source for microcontrollers, of disc-plus."),
+    ] = Target.ONNX,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the model; default DATASET-PRESET.")
     ] = None,
@@ -40,7 +61,19 @@ def export(
             "with targets that carry over can do either; default half there.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an older bundle at --out.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an older bundle, or older source, at --out.")
+    ] = False,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="For C: how names begin in the source; default disc.")
+    ] = None,
+    with_test: Annotated[
+        bool, typer.Option("--with-test", help="For C: also write NAME_test.c, a self-test for the device.")
+    ] = False,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="For C: do not compile the source and compare its labels here."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Turn a trained run into a bundle that `disc-stream serve` runs.
@@ -49,40 +82,39 @@ def export(
     soft assignment q and the squared distances. The graph is compared with
     torch on real windows of the run; unless they agree, nothing is written.
 
+    With --target c it becomes NAME.c and NAME.h, which label a stream on a
+    microcontroller and are compared with the graph first.
+
     For example: disc-stream export runs/hapt --out bundles/hapt
     """
     at = _label_at(label_at)
     require_path(run, "run")
     require_writable(out)
     require_extras("disc-stream export", "export")
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("[{task.completed}/{task.total}] {task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("Loading torch", total=_STEPS)
+    c_only = {"--prefix": prefix is not None, "--with-test": with_test, "--unchecked": unchecked}
+    _require_fitting(
+        target, [option for option, given in c_only.items() if given], signed=sign_key is not None
+    )
+    if at is not None and target is Target.C:
+        raise ConfigError("--label-at is for bundles", remedy="Export a bundle with it, and that to C")
+    with steps("Loading torch", _STEPS if target is Target.ONNX else C_STEPS) as tell:
         from disc_stream_export import Naming, export_run
         from disc_stream_export.names import load_names
 
-        manifest = export_run(
-            run,
-            out,
-            naming=Naming(name, load_names(names) if names else {}),
-            label_at=at,
-            sign_key=sign_key,
-            force=force,
-            progress=lambda step: bar.update(task, advance=1, description=step),
-        )
-    summary = _summary(out, manifest, signed=sign_key is not None)
+        naming = Naming(name, load_names(names) if names else {})
+        if target is Target.C:
+            summary = export_source(
+                run, out, naming, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
+            )
+        else:
+            manifest = export_run(
+                run, out, naming=naming, label_at=at, sign_key=sign_key, force=force, progress=tell
+            )
+            summary = _summary(out, manifest, signed=sign_key is not None)
     if json:
         print_json(summary)
+    elif target is Target.C:
+        print_source(summary)
     else:
         _print_table(summary)
 
@@ -92,6 +124,18 @@ def _label_at(given: str | None) -> LabelAt | None:
     if given not in known:
         raise UsageError(f"--label-at is half or whole, not {given!r}")
     return known[given]
+
+
+def _require_fitting(target: Target, c_only: Sequence[str], *, signed: bool) -> None:
+    """Check that options go with the target.
+
+    Raises:
+        ConfigError: naming one that does not.
+    """
+    if target is Target.C and signed:
+        raise ConfigError("C source has no signature", remedy="Leave out --sign-key, or sign the bundle")
+    if target is Target.ONNX and c_only:
+        raise ConfigError(f"{c_only[0]} is for C source", remedy=f"Add --target c, or leave out {c_only[0]}")
 
 
 def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from disc_stream.cli.labelfile import require_label_file, write_label_file
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
+    from disc_stream.artifacts.model import Model
+    from disc_stream.clustering.adaptation import AdaptationRule
     from disc_stream.data.types import Recording
     from disc_stream.stream.values import Failure
     from disc_stream.types import Label
@@ -54,9 +56,24 @@ def label(
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Samples in a batch; the labels do not depend on it.")
     ] = 50,
+    causal: Annotated[
+        bool,
+        typer.Option("--causal", help="Label each window by what came before it alone, as `serve` does."),
+    ] = False,
+    adapt: Annotated[
+        bool | None,
+        typer.Option(
+            "--adapt/--no-adapt",
+            help="Let the model's centroids follow each recording's device. Default: where the model can.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Label recordings offline, with the code that labels live streams.
+
+    A recording is known as a whole, so each window is labelled by what came
+    before and after it, and the centroids follow the device by all of its
+    windows. With --causal the labels are those that `serve` would have given.
 
     Prints a timeline of each recording and, where it has labels of its own,
     ACC and NMI against them. With --json it gives one JSON object whose
@@ -74,13 +91,15 @@ def label(
         require_writable(out)
     from disc_stream.artifacts.model import Model
     from disc_stream.data.readers import load_recordings_spec
+    from disc_stream.stream.adapting import with_known_centroids
     from disc_stream.stream.pipeline import LabelOptions
     from disc_stream_server.offline import label_recording
 
-    model = Model.open(bundle, trusted_keys=trusted_key)
+    model = with_known_centroids(Model.open(bundle, trusted_keys=trusted_key))
+    rule = _rule(model, adapt)
     if trusted_key is None:
         say("no signature of the bundle was checked: no --trusted-key is given", err=True)
-    options = LabelOptions(top_k=top_k)
+    options = LabelOptions(top_k=top_k, adaptation=rule, whole=not causal)
     found = load_recordings_spec(recordings, data)
     with _progress(found) as advance:
         labelled = [
@@ -92,9 +111,9 @@ def label(
         ]
     metrics = _score(labelled, model.manifest)
     if out is not None:
-        write_label_file(out, _to_json(labelled, metrics, model.manifest))
+        write_label_file(out, _to_json(labelled, metrics, model.manifest, causal=causal))
     if as_json:
-        print_json(_to_json(labelled, metrics, model.manifest))
+        print_json(_to_json(labelled, metrics, model.manifest, causal=causal))
     else:
         _print_text(labelled, metrics, model.manifest)
 
@@ -122,7 +141,31 @@ def _score(labelled: Labelled, manifest: Manifest) -> dict[str, Any] | None:
     return score([(recording, found.labels) for recording, found in labelled], manifest)
 
 
-def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest) -> dict[str, Any]:
+def _rule(model: Model, adapt: bool | None) -> AdaptationRule | None:
+    """How centroids follow the device; None if they do not.
+
+    Raises:
+        ConfigError: if they are to and cannot.
+    """
+    from disc_stream.clustering.adaptation import AdaptationRule
+    from disc_stream.errors import ConfigError
+    from disc_stream.stream.adapting import adapter_of
+
+    rule = AdaptationRule()
+    if adapt is False:
+        return None
+    try:
+        adapter_of(model, rule)
+    except ConfigError:
+        if adapt:
+            raise
+        return None
+    return rule
+
+
+def _to_json(
+    labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manifest, *, causal: bool
+) -> dict[str, Any]:
     from msgspec.structs import replace
 
     from disc_stream.wire.label import label_to_dict
@@ -130,6 +173,7 @@ def _to_json(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Manif
     return {
         "schema": "disc-stream.labels/1",
         "model": manifest.version,
+        "causal": causal,
         "recordings": [
             {
                 "name": recording.name,
@@ -166,7 +210,7 @@ def _print_text(labelled: Labelled, metrics: dict[str, Any] | None, manifest: Ma
         table = Table(
             title=Text(f"{printable(recording.name)}: {len(labels)} windows in {recording.seconds:.0f} s"),
             title_justify="left",
-            caption=Text(printable(_shares(labels))),  # as text: a name may have brackets
+            caption=Text(printable(_shares(labels) + _adapted(labels))),  # as text: a name may have brackets
             caption_justify="left",
         )
         for name in ("start", "duration", "label", "share", "confidence"):
@@ -206,6 +250,12 @@ def _shares(labels: Sequence[Label]) -> str:
 
     counts = Counter(one.smoothed.name for one in labels).most_common()
     return ", ".join(f"{name} {count / len(labels):.1%}" for name, count in counts)
+
+
+def _adapted(labels: Sequence[Label]) -> str:
+    """How far the centroids had followed the device at the end; nothing where they do not."""
+    shift = labels[-1].adapted if labels else None
+    return f"; adapted by {shift:.1f} σ" if shift else ""
 
 
 def _clock(seconds: float) -> str:

@@ -101,14 +101,18 @@ def serve(
         int | None, typer.Option("--top-k", help="Soft labels in each message. Default: 3")
     ] = None,
     adapt: Annotated[
-        bool,
-        typer.Option("--adapt", help="Let the model's centroids follow each device, within bounds."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--adapt/--no-adapt",
+            help="Let the model's centroids follow each device, within bounds. Default: where the model can.",
+        ),
+    ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", help="auto, cpu or cuda. Default: auto")
+        str | None,
+        typer.Option("--provider", help="auto, cpu, cuda, openvino or openvino-bf16. Default: auto"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all cores")
+        int | None, typer.Option("--threads", help="Threads of the encoder. Default: all processors")
     ] = None,
     memory_mb: Annotated[
         int | None,
@@ -170,7 +174,7 @@ def serve(
         "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
         "client_id": client_id, "http": http,
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
-        "adapt": adapt or None,
+        "adapt": adapt,
         "threads": threads, "memory_mb": memory_mb, "collect": collect or None, "http_token": http_token,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
@@ -201,7 +205,7 @@ class _JsonReport:
 
     Lines are written on a thread of their own: a reader that is slow, or has gone, misses some statuses and
     blocks nothing. They go to what stdout was at the start: while another thread opens a model on a GPU, what
-    is printed anywhere is caught (``artifacts/runtime.py``), and must not be one of these lines.
+    is printed anywhere is caught (``artifacts/runtimes``), and must not be one of these lines.
     """
 
     def __init__(self) -> None:

@@ -128,3 +128,25 @@ def forward_backward(
         out[t] = forward[t] * backward
         out[t] /= out[t].sum()
     return out
+
+
+def smooth_stretches(
+    q: npt.NDArray[np.floating],
+    begins: npt.NDArray[np.bool_],
+    *,
+    stay: float = 0.8,
+    exponent: float = 1.0,
+) -> npt.NDArray[np.float64]:
+    """``forward_backward`` of each uninterrupted stretch by itself.
+
+    Args:
+        q: (n, K) soft assignments of successive windows.
+        begins: (n,) whether a window is the first of a stretch; the first of all always is.
+        stay: as in ``StickyFilter``.
+        exponent: as in ``StickyFilter``.
+
+    Returns:
+        (n, K), rows sum to 1.
+    """
+    parts = np.split(q, np.flatnonzero(begins[1:]) + 1)
+    return np.concatenate([forward_backward(part, stay=stay, exponent=exponent) for part in parts])

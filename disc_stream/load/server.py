@@ -83,6 +83,8 @@ class Server:
         self.rejected: dict[str, int] = {}
         self.limited: dict[str, dict[str, int]] = {}
         """Devices that send more than they may, by the last status."""
+        self.provider = ""
+        """What runs the model."""
         self.progress = Progress()
         self._warm = load.warm
         self._log = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `stop`
@@ -95,6 +97,7 @@ class Server:
             ready = read_line(self.process)
         except BrokerError:
             raise BrokerError(f"the server did not start: {self._last_words()}") from None
+        self.provider = str(ready.get("provider", ""))
         self._reading = Lines(self.process, self._note)
         self.viewers = [Viewer(ready["http"]) for _ in range(load.viewers if load.page else 0)]
 

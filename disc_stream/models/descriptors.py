@@ -2,11 +2,21 @@
 
 Level, variance, power spectrum and correlation say what a limb does and how it is held, whatever the phase of
 the movement. They are computed by matrix products, so that they run inside an exported graph.
+
+A float32 has 24 bits, and runtimes add up in different orders. So that neither moves a label (docs/adr/0028):
+
+- No sum runs over what a sensor reads, only over how it changes: over differences of samples, which are exact
+  or nearly so, and which each runtime rounds alike. The coefficients of the spectrum are found from the steps
+  between successive samples, by summation by parts: a slow channel (gravity, pressure) has small steps, so
+  that what a large slow movement leaves of rounding is far below the faint fast one on top of it.
+- Levels are told from those of training, so that 101,325 Pa is not a large number.
+- No formula adds a small constant. Each is divided by its floor, so that what is added is one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -14,15 +24,24 @@ import torch
 from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.models.bounds import bounded, unless_nan
+from disc_stream.models.bounds import unless_nan
 from disc_stream.models.cluster import soft_labels
 
-# Floors, in units of a scaled channel. No formula adds one of them as it is: optimisers of exported graphs
+# One over the floors, which are in units of a scaled channel: of variances, of powers, of deviations (so that
+# correlations of a still channel go to 0). No formula adds a floor as it is: optimisers of exported graphs
 # take a small constant for zero (onnxscript's rewriter removes sums with constants up to 1e-8), which would
-# leave log(0) for a still channel. Each formula is divided by its floor, so that what is added is one.
-_TINY_VARIANCE = 1e-8
-_TINY_POWER = 1e-6
-_TINY_DEVIATION = 1e-4  # correlations of a still channel go to 0
+# leave log(0) for a still channel. These are factors that float32 holds exactly.
+_PER_VARIANCE = 1e8
+_PER_POWER = 1e6
+_PER_DEVIATION = 1e4
+
+FARTHEST_SAMPLE = 1e4
+"""Clipping limit of scaled samples and of their differences: so many standard deviations."""
+
+FARTHEST_EMBEDDING = 500.0
+"""Clipping limit of each coordinate of an embedding, in standard deviations within clusters. Nothing that a
+sensor measures comes near, and beyond it the squared distances to all clusters would agree in all digits that
+float32 has."""
 
 
 class Descriptors(nn.Module):
@@ -35,37 +54,40 @@ class Descriptors(nn.Module):
     Args:
         n_samples: T.
         scale: (C,) factor for each channel, usually one over its standard deviation.
+        offset: (C,) in physical units, what the mean of each channel is told from; None for zero. Magnitudes
+            are those of the samples as they are.
         bands: most bands; short windows have fewer frequencies.
         axes: channels of one sensor.
     """
 
     scale: Tensor
-    taper: Tensor
-    cosines: Tensor
-    sines: Tensor
-    bands: Tensor
+    offset: Tensor
+    waves: Tensor
+    shares: Tensor
     first: Tensor
     second: Tensor
 
-    def __init__(self, n_samples: int, scale: Tensor, *, bands: int = 10, axes: int = 3) -> None:
+    def __init__(
+        self, n_samples: int, scale: Tensor, offset: Tensor | None = None, *, bands: int = 10, axes: int = 3
+    ) -> None:
         super().__init__()
         n_channels = len(scale)
         self.n_samples = n_samples
         self.axes = axes if axes > 1 and n_channels % axes == 0 else 0
+        offset = torch.zeros(n_channels) if offset is None else offset
         self.register_buffer("scale", scale.detach().clone().float())
-        steps = np.arange(n_samples)
-        angle = 2.0 * np.pi * np.outer(np.arange(n_samples // 2 + 1), steps) / n_samples
+        self.register_buffer("offset", offset.detach().clone().float())
+        shares = band_matrix(n_samples // 2 + 1, bands)[:, 1:]
+        self.n_bands = len(shares)
         pairs = np.triu_indices(n_channels, 1)
         constants = {
-            "taper": np.hanning(n_samples),
-            "cosines": np.cos(angle),
-            "sines": np.sin(angle),
-            "bands": band_matrix(n_samples // 2 + 1, bands),
+            "waves": _waves(n_samples).astype(np.float32),
+            "shares": np.hstack([shares, shares]).astype(np.float32),
+            "first": pairs[0].astype(np.int64),
+            "second": pairs[1].astype(np.int64),
         }
         for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(value.astype(np.float32)))
-        self.register_buffer("first", torch.from_numpy(pairs[0].astype(np.int64)))
-        self.register_buffer("second", torch.from_numpy(pairs[1].astype(np.int64)))
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
 
     @property
     def n_channels(self) -> int:
@@ -76,52 +98,91 @@ class Descriptors(nn.Module):
     def n_descriptors(self) -> int:
         """F."""
         n_channels = self.n_channels + (self.n_channels // self.axes if self.axes else 0)
-        return n_channels * (2 + len(self.bands)) + len(self.first)
+        return n_channels * (2 + self.n_bands) + len(self.first)
 
     def forward(self, x: Tensor) -> Tensor:
         """Windows (B, T, C) in physical units -> descriptors (B, F), finite wherever the window is."""
-        signals = bounded(x * self.scale).transpose(1, 2)  # (B, C, T)
-        level, varying = _centred(signals)
-        parts = [self._spectral(level, varying)]
+        start = x[:, :1]
+        moved = _within((x - start) * self.scale).transpose(1, 2)  # (B, C, T)
+        steps = _within((x[:, 1:] - x[:, :-1]) * self.scale).transpose(1, 2)
+        varying, level = _centred(moved, _within((start - self.offset) * self.scale).squeeze(1))
+        parts = [self._spectral(level, varying, steps)]
         if self.axes:
-            n_sensors = self.n_channels // self.axes
-            grouped = signals.reshape(-1, n_sensors, self.axes, self.n_samples)
-            # sqrt(m² + tiny)
-            magnitude = torch.sqrt(grouped.square().sum(2) / _TINY_VARIANCE + 1.0) * math.sqrt(_TINY_VARIANCE)
-            parts.append(self._spectral(*_centred(magnitude)))
+            size, moved, steps = self._magnitudes(_within(x * self.scale).transpose(1, 2), moved, steps)
+            varying_size, level = _centred(moved, size[:, :, 0])
+            parts.append(self._spectral(level, varying_size, steps))
         if len(self.first):
             parts.append(self._correlations(varying))
         return torch.cat(parts, dim=1)
 
-    def _spectral(self, level: Tensor, varying: Tensor) -> Tensor:
-        tapered = varying * self.taper
-        power = (tapered @ self.cosines.t()).square() + (tapered @ self.sines.t()).square()
-        spectrum = log_above(power @ self.bands.t(), _TINY_POWER)  # (B, C, bands)
-        spread = log_above(varying.square().mean(2), _TINY_VARIANCE)
+    def _magnitudes(self, samples: Tensor, moved: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples (B, C, T), the same less the first, their steps -> the same three of C / axes magnitudes.
+
+        A difference of two magnitudes is that of their squares, Σ (a - b)·(a + b), over their sum: a sensor
+        that turns in the field of gravity has none, but rounding of the roots would look like one.
+        """
+        # sqrt(m² + tiny)
+        size = torch.sqrt(self._over_axes(samples.square()) * _PER_VARIANCE + 1.0) * math.sqrt(
+            1.0 / _PER_VARIANCE
+        )
+        from_first = self._over_axes(moved * (samples + samples[:, :, :1])) / (size + size[:, :, :1])
+        sums = samples[:, :, 1:] + samples[:, :, :-1]
+        return size, from_first, self._over_axes(steps * sums) / (size[:, :, 1:] + size[:, :, :-1])
+
+    def _over_axes(self, x: Tensor) -> Tensor:
+        """Sums over the axes of each sensor, (B, C, T) -> (B, C / axes, T), in the same order everywhere."""
+        grouped = x.reshape(-1, self.n_channels // self.axes, self.axes, x.shape[2])
+        total = grouped[:, :, 0]
+        for axis in range(1, self.axes):
+            total = total + grouped[:, :, axis]
+        return total
+
+    def _spectral(self, level: Tensor, varying: Tensor, steps: Tensor) -> Tensor:
+        """Means (B, C), centred signals (B, C, T) and their steps (B, C, T - 1) -> (B, C · (2 + bands))."""
+        power = (steps @ self.waves.t()).square() @ self.shares.t()  # (B, C, bands), in units of its floor
+        spectrum = torch.log(power + 1.0) - math.log(_PER_POWER)
+        spread = torch.log(varying.square().mean(2) * _PER_VARIANCE + 1.0) - math.log(_PER_VARIANCE)
         return torch.cat([level, spread, spectrum.flatten(1)], dim=1)
 
     def _correlations(self, varying: Tensor) -> Tensor:
-        deviation = torch.sqrt(varying.square().mean(2)) / _TINY_DEVIATION + 1.0
-        normal = varying / _TINY_DEVIATION / deviation.unsqueeze(2)
+        normal = varying * _PER_DEVIATION
+        deviation = torch.sqrt(normal.square().mean(2)) + 1.0
+        normal = normal / deviation.unsqueeze(2)
         matrix = normal @ normal.transpose(1, 2) / self.n_samples
         return matrix[:, self.first, self.second]
 
 
-def log_above(x: Tensor, floor: float) -> Tensor:
-    """Log(x + floor) for x of at least 0, computed as log(x / floor + 1) + log(floor)."""
-    return torch.log(x / floor + 1.0) + math.log(floor)
+def _within(x: Tensor) -> Tensor:
+    """``x`` clipped to ±``FARTHEST_SAMPLE``; NaN stays NaN."""
+    return x.clamp(-FARTHEST_SAMPLE, FARTHEST_SAMPLE)
 
 
-def _centred(signals: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C, T) -> means (B, C) and the signals less their mean.
+def _centred(moved: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Signals less their mean (B, C, T), and the means (B, C).
 
-    Differences to the first sample are taken before the mean, so that a channel that does not vary has
-    exactly 0 left, however far from zero it stands; rounding of the mean would look like motion.
+    A channel that does not vary has exactly 0 left, however far from zero it stands; rounding of its mean
+    would look like motion.
+
+    Args:
+        moved: (B, C, T) signals less their first sample.
+        start: (B, C) the first sample.
     """
-    first = signals[:, :, :1]
-    moved = signals - first
     mean = moved.mean(2, keepdim=True)
-    return (first + mean).squeeze(2), moved - mean
+    return moved - mean, start + mean.squeeze(2)
+
+
+def _waves(n_samples: int) -> np.ndarray:
+    """From the steps of a signal to the coefficients of its spectrum, (2 · (T // 2), T - 1).
+
+    With v_t = w_t·cos(ωt) less its mean (w is the Hann window; then likewise with the sine), the coefficient
+    Σ v_t·x_t of the centred signal equals -Σ V_t·(x_{t+1} - x_t), where V_t is the sum of v up to t: V is 0
+    at the end, since the mean was taken off. Rows are divided by the square root of the floor of powers.
+    """
+    angle = 2.0 * np.pi * np.outer(np.arange(1, n_samples // 2 + 1), np.arange(n_samples)) / n_samples
+    tapered = np.vstack([np.cos(angle), np.sin(angle)]) * np.hanning(n_samples)
+    tapered -= tapered.mean(1, keepdims=True)
+    found: np.ndarray = -np.cumsum(tapered, axis=1)[:, :-1] * math.sqrt(_PER_POWER)
+    return found
 
 
 def band_matrix(n_frequencies: int, n_bands: int) -> np.ndarray:
@@ -159,11 +220,30 @@ class DescriptorNet(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor], n_samples: int, *, bands: int, axes: int) -> DescriptorNet:
+        """The network with the weights of a ``state_dict``, also of one that holds older versions' constants.
+
+        Raises:
+            KeyError: if a weight is missing.
+            RuntimeError: if the weights do not fit one another or the settings.
+        """
+        scale = state["descriptors.scale"]
+        offset = state.get("descriptors.offset", torch.zeros_like(scale))
+        project, shift, centroids = (state[name] for name in ("project", "shift", "centroids"))
+        descriptors = Descriptors(n_samples, scale, offset, bands=bands, axes=axes)
+        wanted = (descriptors.n_descriptors, centroids.shape[-1])
+        if offset.shape != scale.shape or project.shape != wanted or shift.shape != wanted[1:]:
+            raise RuntimeError(
+                f"an affine map of {tuple(project.shape)} and {tuple(shift.shape)} where {wanted} is needed"
+            )
+        return cls(descriptors, project, shift, centroids)
+
     @property
     def scaler(self) -> ScalerInfo:
         """What is done to the channels first, for people."""
-        scale = self.descriptors.scale.tolist()
-        return ScalerInfo(kind="scale", offset=[0.0] * len(scale), scale=scale)
+        offset, scale = self.descriptors.offset.tolist(), self.descriptors.scale.tolist()
+        return ScalerInfo(kind="scale", offset=offset, scale=scale)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Label windows.
@@ -174,5 +254,6 @@ class DescriptorNet(nn.Module):
         Returns:
             embedding (B, d); q (B, K), equation 13; squared Euclidean distance to each centroid (B, K).
         """
-        z = unless_nan(bounded(self.descriptors(x) @ self.project + self.shift), x)
+        z = self.descriptors(x) @ self.project + self.shift
+        z = unless_nan(z.clamp(-FARTHEST_EMBEDDING, FARTHEST_EMBEDDING), x)
         return (z, *soft_labels(z, self.centroids))

@@ -129,5 +129,6 @@ def frames(x: Tensor, size: int) -> Tensor:
     """Join ``size`` consecutive samples: (B, n, C) -> (B, ⌈n / size⌉, size · C), the last sample repeated."""
     missing = -x.shape[1] % size
     if missing:
-        x = torch.cat([x, x[:, -1:].expand(-1, missing, -1)], dim=1)
+        # Not `expand`: that would be an operator that no other export needs, and bundles may not hold.
+        x = torch.cat([x, *[x[:, -1:]] * missing], dim=1)
     return x.reshape(x.shape[0], x.shape[1] // size, size * x.shape[2])

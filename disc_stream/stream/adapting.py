@@ -8,22 +8,30 @@ gaps, since the person stays, and fades with the time between two messages.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from disc_stream.artifacts.model import Model
-from disc_stream.clustering.adaptation import AdaptationRule, Adapted, Adapter, DeviceMeans
+from disc_stream.artifacts.runtime import measures_from
+from disc_stream.clustering.adaptation import AdaptationRule, Adapted, Adapter, DeviceMeans, Occurrence
 from disc_stream.errors import ConfigError
 from disc_stream.stream.encoding import Assigned
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
+from disc_stream.stream.values import stretches_begin
 
 log = logging.getLogger(__name__)
 
+_PROBES = 8  # windows on which a model's distances are compared with those to its centroids
+MAX_STATE_BYTES = 8 * 2**10
+"""What is known of a device takes at most so much, half of what the memory bound counts for a device."""
+
 
 class _Saved(msgspec.Struct, array_like=True):
-    """Only clusters of which anything is known: with K = 12 and d = 64 about 130 bytes each."""
+    """Only clusters of which anything is known: with K = 12 and d = 64 about 140 bytes each."""
 
     model: str
     rows: bytes  # uint16
@@ -31,20 +39,90 @@ class _Saved(msgspec.Struct, array_like=True):
     means: bytes  # float16
     gain: float
     last_us: int
+    now: bytes = b""  # float32
+    boot: int = 0
+    segment: int = 0
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of a device, and the stretch that its last window lay in."""
+
+    means: DeviceMeans
+    boot: int = 0
+    segment: int = 0
 
 
 def adapter_of(model: Model, rule: AdaptationRule) -> Adapter:
     """The adaptation of a model's centroids.
 
     Raises:
-        ConfigError: if the model's centroids are not known.
+        ConfigError: if the model's centroids are not known, or are too many, or if it does not say what is
+            unknown to it.
     """
     if model.centroids is None:
         raise ConfigError(
             f"the centroids of model {model.version} cannot follow devices: its graph does not tell them",
-            remedy="Leave out --adapt, or export its run again with `disc-stream export`",
+            remedy="Use --no-adapt, or export its run again with `disc-stream export`",
         )
-    return Adapter(model.centroids, [one.unknown_above for one in model.catalogue.clusters], rule)
+    clusters = model.catalogue.clusters
+    limits = [one.unknown_above for one in clusters]
+    if all(limit is None for limit in limits):
+        raise ConfigError(
+            f"the centroids of model {model.version} cannot follow devices: it does not say which motion is "
+            "unknown to it, so new motion would draw them",
+            remedy="Use --no-adapt, or a model that was trained on six people or more",
+        )
+    k, d = model.centroids.shape
+    if (size := k * (8 + 2 * d)) > MAX_STATE_BYTES:
+        raise ConfigError(
+            f"the centroids of model {model.version} cannot follow devices: {k} clusters of {d} dimensions "
+            f"would take {size:,} bytes for every device, more than {MAX_STATE_BYTES:,}",
+            remedy="Use --no-adapt, or a model of a smaller embedding",
+        )
+    return Adapter(model.centroids, limits, rule, [_spread(one.distance_q95, d) for one in clusters])
+
+
+def with_known_centroids(model: Model) -> Model:
+    """The model, without its centroids if its distances are not those to them."""
+    if model.centroids is None:
+        return model
+    shape = (_PROBES, model.manifest.window.input_samples, len(model.manifest.channels))
+    probes = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return model if measures_from(model.encoder.encode, probes, model.centroids) else _without(model)
+
+
+def _without(model: Model) -> Model:
+    return replace(model, centroids=None)
+
+
+def _spread(q95: float | None, d: int) -> float:
+    """Standard deviation of a cluster along one direction, from the 95 % quantile of squared distances.
+
+    Over that of a chi-square distribution of d degrees of freedom, by Wilson and Hilferty's approximation
+    (1931, doi:10.1073/pnas.17.12.684). 1 where the quantile is not known.
+    """
+    if not q95:
+        return 1.0
+    part = 2.0 / (9.0 * d)
+    return math.sqrt(q95 / (d * (1.0 - part + 1.6449 * math.sqrt(part)) ** 3))
+
+
+def adapt_recording(adapter: Adapter, assigned: Assigned, not_worn: Sequence[bool]) -> Assigned:
+    """All windows of one recording under the centroids that all of them lead to; not causal.
+
+    Args:
+        adapter: of the model.
+        assigned: n windows under the model's centroids, in order; at least one.
+        not_worn: n, whether the device is not worn; such windows change nothing.
+    """
+    begins = stretches_begin(assigned.ready).tolist()
+    occurrences = [
+        Occurrence(one.received_us, first, not off)
+        for one, first, off in zip(assigned.ready, begins, not_worn, strict=True)
+    ]
+    found = adapter.over_recording(assigned.embedding, occurrences)
+    return assigned._replace(q=found.q, model_q=assigned.q, shift=found.shift)
 
 
 class AdaptationStage:
@@ -78,12 +156,12 @@ class AdaptationStage:
             not_worn: n, whether the device is not worn; such windows change nothing.
 
         Returns:
-            The same windows with other ``q`` and ``distance``.
+            The same windows with another ``q``, the model's as ``model_q``, and ``shift``.
         """
         adapter = self._adapter
         if adapter is None or not assigned.ready:
             return assigned
-        q, distance = np.empty_like(assigned.q), np.empty_like(assigned.distance)
+        q, shift = np.empty_like(assigned.q), np.empty(len(assigned.q), dtype=np.float32)
         rows = list(range(len(assigned.ready)))
         while rows:  # one window of each device at a time
             now: list[int] = []
@@ -93,9 +171,9 @@ class AdaptationStage:
                 device = assigned.ready[row].device
                 (later if device in seen else now).append(row)
                 seen.add(device)
-            q[now], distance[now], _ = self._step(adapter, assigned, not_worn, now)
+            q[now], shift[now], _ = self._step(adapter, assigned, not_worn, now)
             rows = later
-        return assigned._replace(q=q, distance=distance)
+        return assigned._replace(q=q, model_q=assigned.q, shift=shift)
 
     def _step(
         self,
@@ -106,19 +184,26 @@ class AdaptationStage:
     ) -> Adapted:
         ready = [assigned.ready[row] for row in rows]
         states = [self._state_of(one.device, adapter) for one in ready]
-        found = adapter.step(
-            states,
-            assigned.embedding[rows],
-            [one.received_us for one in ready],
-            [not not_worn[row] for row in rows],
-        )
+        occurrences = [
+            Occurrence(
+                one.received_us, (state.boot, state.segment) != (one.boot, one.segment), not not_worn[row]
+            )
+            for one, state, row in zip(ready, states, rows, strict=True)
+        ]
+        found = adapter.step([state.means for state in states], assigned.embedding[rows], occurrences)
         for one, state, has_learned in zip(ready, states, found.learned.tolist(), strict=True):
             if has_learned:
+                state.boot, state.segment = one.boot, one.segment
                 self._states.put(one.device, state)
         return found
 
-    def _state_of(self, device: str, adapter: Adapter) -> DeviceMeans:
-        return self._states.find(device) or adapter.new()
+    def _state_of(self, device: str, adapter: Adapter) -> _Followed:
+        return self._states.find(device) or _Followed(adapter.new())
+
+    def reset(self, device: str) -> None:
+        """Let a device begin again with the model's own centroids."""
+        if self._adapter is not None and self._states.find(device) is not None:
+            self._states.put(device, _Followed(self._adapter.new()))
 
     def use(self, model: Model) -> None:
         """Go on with another model, or other names; everything must be on disk (``committed``)."""
@@ -146,23 +231,33 @@ class AdaptationStage:
         """Drop a device."""
         self._states.forget(device)
 
-    def _encode(self, state: DeviceMeans) -> bytes:
-        rows = state.moved
-        parts = (rows.astype("<u2"), state.counts[rows].astype("<f4"), state.means[rows].astype("<f2"))
-        rows_, counts, means = (part.tobytes() for part in parts)
-        return msgspec.msgpack.encode(_Saved(self._model, rows_, counts, means, state.gain, state.last_us))
+    def _encode(self, state: _Followed) -> bytes:
+        known = state.means
+        rows = known.moved
+        parts = (
+            rows.astype("<u2"), known.counts[rows].astype("<f4"), known.means[rows].astype("<f2"),
+            known.now.astype("<f4"),
+        )  # fmt: skip
+        rows_, counts, means, now = (part.tobytes() for part in parts)
+        return msgspec.msgpack.encode(
+            _Saved(
+                self._model, rows_, counts, means, known.gain, known.last_us, now, state.boot, state.segment
+            )
+        )
 
-    def _decode(self, _device: str, blob: bytes) -> DeviceMeans:
+    def _decode(self, _device: str, blob: bytes) -> _Followed:
         assert self._adapter is not None  # noqa: S101 - without one, no state is looked for
-        state = self._adapter.new()
+        known = self._adapter.new()
         try:
             saved = msgspec.msgpack.decode(blob, type=_Saved)
         except msgspec.MsgspecError as error:
             raise ValueError(str(error)) from None
         if saved.model != self._model:
-            return state
+            return _Followed(known)
         rows = np.frombuffer(saved.rows, dtype="<u2").astype(np.intp)
-        state.counts[rows] = np.frombuffer(saved.counts, dtype="<f4")
-        state.means[rows] = np.frombuffer(saved.means, dtype="<f2").reshape(len(rows), -1)
-        state.gain, state.last_us = saved.gain, saved.last_us
-        return state
+        known.counts[rows] = np.frombuffer(saved.counts, dtype="<f4")
+        known.means[rows] = np.frombuffer(saved.means, dtype="<f2").reshape(len(rows), -1)
+        known.gain, known.last_us = saved.gain, saved.last_us
+        if saved.now:
+            known.now[:] = np.frombuffer(saved.now, dtype="<f4")
+        return _Followed(known, saved.boot, saved.segment)

@@ -28,6 +28,11 @@ class Assigned(NamedTuple):
         embedding: (n, d) float32.
         samples: (n, T, C) float32, what the encoder read.
         failures: windows that could not be encoded.
+        model_q: (n, K) float32, what the model itself says where ``q`` is of centroids that follow the
+            device; None where ``q`` is the model's. What is unknown, and how far a window is, always goes
+            by the model.
+        shift: (n,) float32, how far the device's centroids lay from the model's, in standard deviations of
+            their clusters; None where they do not follow.
     """
 
     ready: list[ReadyInput]
@@ -36,6 +41,8 @@ class Assigned(NamedTuple):
     embedding: Float32Array
     samples: Float32Array
     failures: list[Failure]
+    model_q: Float32Array | None = None
+    shift: Float32Array | None = None
 
 
 class EncoderStage:

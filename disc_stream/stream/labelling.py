@@ -63,25 +63,40 @@ class LabelMaker:
             occasion: when and why.
             not_worn: n, whether the device is not worn.
         """
-        q, distance = assigned.q, assigned.distance
+        q = assigned.q
         if not len(q):
             return []
         public, everyone = self._clusters.add_up(q), np.arange(len(q))
         order = np.argsort(-public, axis=1, kind="stable")[:, : self._top_k]
         top = np.take_along_axis(public, order, 1).tolist()
-        rows = self._clusters.rows_of(q, order[:, 0])
-        far = zip(rows.tolist(), distance[everyone, rows].tolist(), strict=True)
+        far = self._how_far(assigned, order[:, 0])
+        shifts: list[float | None] = [None] * len(q) if assigned.shift is None else assigned.shift.tolist()
         best = smoothed.argmax(axis=1)
         confidence = smoothed[everyone, best].tolist()
         found = zip(
-            assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, not_worn, strict=True
-        )
+            assigned.ready, top, order.tolist(), far, best.tolist(), confidence, q, not_worn, shifts,
+            strict=True,
+        )  # fmt: skip
         return [
             Labelled(
-                self._make(ready, self._soft(ks, ps), self._one(k, p), (*nearest, off), occasion), ready, row
+                self._make(ready, self._soft(ks, ps), self._one(k, p), (*nearest, off, shift), occasion),
+                ready,
+                row,
             )
-            for ready, ps, ks, nearest, k, p, row, off in found
+            for ready, ps, ks, nearest, k, p, row, off, shift in found
         ]
+
+    def _how_far(self, assigned: Assigned, best: npt.NDArray[np.intp]) -> list[tuple[int, float]]:
+        """The model's own row of each window and the distance to it, also where centroids follow devices.
+
+        So adaptation changes no state, no distance and no novelty, and cannot hide that a device drifts.
+        """
+        q = assigned.q
+        if assigned.model_q is not None:
+            q = assigned.model_q
+            best = self._clusters.add_up(q).argmax(1)
+        rows = self._clusters.rows_of(q, best)
+        return list(zip(rows.tolist(), assigned.distance[np.arange(len(q)), rows].tolist(), strict=True))
 
     def _soft(self, columns: Sequence[int], p: Sequence[float]) -> tuple[SoftLabel, ...]:
         ids, names = self._clusters.ids, self._clusters.names
@@ -95,10 +110,10 @@ class LabelMaker:
         ready: ReadyInput,
         soft: tuple[SoftLabel, ...],
         smoothed: SoftLabel,
-        seen: tuple[int, float, bool],
+        seen: tuple[int, float, bool, float | None],
         occasion: Occasion,
     ) -> Label:
-        row, distance, off = seen
+        row, distance, off, shift = seen
         q95, limit = self._q95[row], self._limits[row]
         best = soft[0]
         if off:
@@ -123,4 +138,5 @@ class LabelMaker:
             bridged=ready.bridged,
             deferred=occasion.deferred,
             muted=best.label in self._muted,
+            adapted=shift,
         )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock, SystemClock
+from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.clustering.smoothing import likelihood_exponent
+from disc_stream.stream.adapting import AdaptationStage
 from disc_stream.stream.encoding import EncoderStage
 from disc_stream.stream.labelling import LabelMaker, Occasion
 from disc_stream.stream.sessions import Sessions, StreamSpec
@@ -25,11 +27,16 @@ class LabelOptions:
         top_k: soft labels in each label; at most K are given.
         stay: probability of staying in an activity, for smoothing.
         max_batch: windows encoded at once.
+        adaptation: how far and how fast centroids follow each device; None if they do not.
+        whole: whether a recording is labelled by what came before and after each window
+            (``WholeRecording``); a stream knows only what came before.
     """
 
     top_k: int = 3
     stay: float = 0.8
     max_batch: int = 256
+    adaptation: AdaptationRule | None = None
+    whole: bool = False
 
 
 def stream_spec(model: Model) -> StreamSpec:
@@ -72,6 +79,8 @@ class Pipeline:
     ) -> None:
         self.sessions = Sessions(stream_spec(model)) if sessions is None else sessions
         self._encoder = encoder_stage(model, options.max_batch)
+        rule = options.adaptation
+        self._adaptation = None if rule is None else AdaptationStage(model, rule)
         self._smoother = Smoother(filter_spec(model, options.stay))
         self._wear = WearStage(stream_spec(model))
         self._label_maker = LabelMaker(model, options.top_k)
@@ -119,6 +128,8 @@ class Pipeline:
         self.failures += assigned.failures
         if not assigned.ready:
             return []
-        smoothed = self._smoother.smooth(assigned.ready, assigned.q)
         not_worn = self._wear.not_worn(assigned.ready, assigned.samples)
+        if self._adaptation is not None:
+            assigned = self._adaptation.adapt(assigned, not_worn)
+        smoothed = self._smoother.smooth(assigned.ready, assigned.q)
         return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()), not_worn)

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.artifacts.publicids import PublicClusters
-from disc_stream.clustering.smoothing import StickyFilter
+from disc_stream.clustering.smoothing import StickyFilter, smooth_stretches
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
-from disc_stream.stream.values import ReadyInput
+from disc_stream.stream.values import ReadyInput, stretches_begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,23 @@ class Smoother:
             out[now] = StickyFilter.update_each(filters, q[now])
             rows = later
         return out
+
+    def smooth_recording(
+        self, ready: Sequence[ReadyInput], q: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float64]:
+        """Smooth the windows of one recording by what came before and after each; no state is looked at.
+
+        Args:
+            ready: n windows of one device, in order; at least one.
+            q: (n, K), their soft assignments to the rows of the model.
+
+        Returns:
+            (n, M), to its public clusters.
+        """
+        spec = self._spec
+        return smooth_stretches(
+            spec.clusters.add_up(q), stretches_begin(ready), stay=spec.stay, exponent=spec.exponent
+        )
 
     def capture(self) -> dict[str, bytes]:
         """What has changed since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -83,3 +84,10 @@ class Failure(NamedTuple):
     ready: ReadyInput
     reason: str
     message: str
+
+
+def stretches_begin(ready: Sequence[ReadyInput]) -> npt.NDArray[np.bool_]:
+    """(n,), whether each of one device's windows, in order, begins an uninterrupted stretch."""
+    stretches = [(one.boot, one.segment) for one in ready]
+    before = [None, *stretches[:-1]]
+    return np.array([now != then for now, then in zip(stretches, before, strict=True)], dtype=np.bool_)

@@ -42,6 +42,7 @@ class LabelMessage(msgspec.Struct, frozen=True):
     bridged: bool | UnsetType = UNSET
     deferred: bool | UnsetType = UNSET
     muted: bool | UnsetType = UNSET
+    adapted: float | UnsetType | None = UNSET
 
 
 _DECODER = msgspec.json.Decoder(LabelMessage)
@@ -64,6 +65,7 @@ def _message(label: Label) -> LabelMessage:
         label.model, label.seq, label.published_us,
         UNSET if label.t0_unix_us is None else label.t0_unix_us,
         label.bridged or UNSET, label.deferred or UNSET, label.muted or UNSET,
+        UNSET if label.adapted is None else round(label.adapted, 2),
     )  # fmt: skip
 
 
@@ -94,4 +96,5 @@ def decode_label(payload: bytes) -> Label:
         found.distance, found.novelty, found.model, found.seq, found.published,
         None if found.t0_unix is UNSET else found.t0_unix,
         found.bridged is True, found.deferred is True, found.muted is True,
+        None if found.adapted is UNSET else found.adapted,
     )  # fmt: skip

@@ -54,7 +54,7 @@ class ServerStatus:
         state: online or offline.
         since_us: when it came about, Unix microseconds; None in the last will.
         model: version of the bundle that serves, "" if unknown.
-        provider: what runs the model, such as ``CPUExecutionProvider``, "" if unknown.
+        provider: what runs the model, such as ``cpu`` or ``openvino``, "" if unknown.
         updated_us: when this message was made, Unix microseconds; None in the last will.
         counters: named totals since the start, such as messages, windows, labels, and current numbers such
             as devices, queue.

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, checked_name
 from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, TrainingInfo
 from disc_stream.artifacts.run import LabelAt, RunInfo
+from disc_stream.artifacts.runtime import OUTPUTS, Encoded
+from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest, synthetic_windows
 from disc_stream.artifacts.signing import load_private_key
 from disc_stream.errors import ConfigError, TrainingError
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
@@ -21,9 +26,11 @@ from disc_stream.models.config import NetworkConfig
 from disc_stream.models.reference import ReferenceNet
 from disc_stream.training.runs import TrainedRun, load_run
 from disc_stream_export.graph import build_graph, serialise
-from disc_stream_export.parity import Tolerances, compare
+from disc_stream_export.parity import Tolerances, compare, run_torch
 
 Progress = Callable[[str], None]
+
+SELFTEST_WINDOWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +109,22 @@ def export_run(
         out,
         draft.model_copy(update={"parity": parity}),
         clusters,
-        {MODEL_FILE: model},
+        {MODEL_FILE: model, SELFTEST_FILE: _selftest(run).to_bytes()},
         overwrite=force,
         sign=key.sign if key else None,
     )
+
+
+def _selftest(run: TrainedRun) -> SelfTest:
+    """Synthetic windows like those of a run, and what its network says of them in double precision."""
+    x = synthetic_windows(
+        SELFTEST_WINDOWS,
+        (run.samples.shape[1], run.samples.shape[2]),
+        run.samples.mean((0, 1), dtype=np.float64).astype(np.float32),
+        run.samples.std((0, 1), dtype=np.float64).astype(np.float32),
+    )
+    exact = run_torch(run.net, x, torch.float64)
+    return SelfTest(x, Encoded(*(getattr(exact, name).astype(np.float32) for name in OUTPUTS)))
 
 
 def _reference(run: TrainedRun) -> ReferenceNet | None:

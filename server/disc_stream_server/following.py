@@ -5,27 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-
-import numpy as np
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.model import Model
-from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
+from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.clock import Clock
 from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError, DiscStreamError, EncoderUnavailableError
 from disc_stream.registry import Registry
-from disc_stream.stream.adapting import adapter_of
+from disc_stream.stream.adapting import adapter_of, with_known_centroids
 from disc_stream.stream.pipeline import encoder_stage
 from disc_stream_server.memory import give_back_memory
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 60.0
-_WARM_BATCH = 64
-_PROBES = 8
 _NEVER = -1
 
 
@@ -45,18 +40,8 @@ def open_model(bundle: Bundle, config: ServeConfig) -> Model:
     except EncoderUnavailableError as error:
         error.remedy = "If an earlier version exported the bundle, export its run again"
         raise
-    shape = (model.manifest.window.input_samples, len(model.manifest.channels))
-    encoder.encode(np.zeros((min(_WARM_BATCH, config.max_batch), *shape), dtype=np.float32))
-    return _with_known_centroids(model) if config.adapt else model
-
-
-def _with_known_centroids(model: Model) -> Model:
-    """The model, without its centroids if its distances are not those to them."""
-    shape = (_PROBES, model.manifest.window.input_samples, len(model.manifest.channels))
-    probes = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    if model.centroids is None or measures_from(model.encoder.encode, probes, model.centroids):
-        return model
-    return replace(model, centroids=None)
+    encoder.warm_up(config.max_batch)
+    return model if config.adapt is False else with_known_centroids(model)
 
 
 def first_model(config: ServeConfig, labelled_by: Callable[[], str]) -> Model | None:

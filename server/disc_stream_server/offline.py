@@ -18,11 +18,14 @@ from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
 from disc_stream.errors import StreamMismatchError
 from disc_stream.stream.layout import RATE_TOLERANCE, fit_layout
-from disc_stream.stream.pipeline import LabelOptions, Pipeline
-from disc_stream.stream.values import Failure
+from disc_stream.stream.pipeline import LabelOptions, Pipeline, stream_spec
+from disc_stream.stream.recording import WholeRecording
+from disc_stream.stream.sessions import Sessions
+from disc_stream.stream.values import Failure, ReadyInput
 from disc_stream.types import Label, SampleBatch
 
 BOOT = 1
+_AT_ONCE = 256  # windows encoded at once
 
 
 def recording_batches(recording: Recording, samples: int = 50) -> Iterator[SampleBatch]:
@@ -74,11 +77,12 @@ def label_recording(
         StreamMismatchError: if the recording's rate, channels or units do not fit the model.
         EncoderUnavailableError: if the encoder does not work.
     """
-    pipeline = Pipeline(model, options, clock=clock)
-    labels: list[Label] = []
-    channels = pipeline.sessions.spec.channels
     try:
-        fit_layout(recording.channels, channels)
+        fit_layout(recording.channels, stream_spec(model).channels)
+        if options.whole:
+            return _label_whole(recording, WholeRecording(model, options, clock), model, samples, on_samples)
+        pipeline = Pipeline(model, options, clock=clock)
+        labels: list[Label] = []
         for batch in recording_batches(recording, samples):
             pipeline.accept(batch)
             if pipeline.waiting >= options.max_batch:
@@ -92,6 +96,24 @@ def label_recording(
         ) from None
     labels += pipeline.run()
     return RecordingLabels(labels, pipeline.failures)
+
+
+def _label_whole(
+    recording: Recording,
+    whole: WholeRecording,
+    model: Model,
+    samples: int,
+    on_samples: Callable[[int], None],
+) -> RecordingLabels:
+    sessions, waiting = Sessions(stream_spec(model)), list[ReadyInput]()
+    for batch in recording_batches(recording, samples):
+        waiting += sessions.push(batch) or ()
+        if len(waiting) >= _AT_ONCE:
+            whole.take(waiting)
+            waiting = []
+        on_samples(len(batch.samples))
+    whole.take(waiting)
+    return RecordingLabels(whole.labels(), whole.failures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> La
         config.max_payload_bytes,
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
         max_waiting_bytes=bounds.queue_bytes,
-        adaptation=AdaptationRule() if config.adapt else None,
+        adaptation=None if config.adapt is False else AdaptationRule(),
     )
     return LabellerSettings(
         lanes,

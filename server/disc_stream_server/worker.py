@@ -228,6 +228,7 @@ class Worker:
         if announce or self._clock.monotonic() >= self._status_at:
             self._forget()
             if self._labeller is not None:
+                self._labeller.reset_adaptations()
                 self._labeller.problems.tell_limits(self._receiver.limited, self._clock.unix_us())
             self.publish_status(State.ONLINE)
 

@@ -39,6 +39,8 @@ USED_BY = {
     "disc_stream/artifacts": ["export", "serve"],
     "disc_stream/benchmarks": ["benchmark table1", "benchmark train", "benchmark continuity"],
     "disc_stream/benchmarks/adapt.py": ["benchmark adapt"],
+    "disc_stream/benchmarks/accelerator.py": ["benchmark gpu"],
+    "disc_stream/benchmarks/partial.py": ["benchmark gpu"],
     "disc_stream/config.py": ["serve"],
     "disc_stream/data": ["data import", "data windows", "train"],
     "disc_stream/demo": ["demo", "retrain"],
@@ -69,8 +71,11 @@ _NO_COMMANDS = {"and", "authority", "here"}
 HELPERS = {
     "registries": "models",
     "labelfile": "label",
+    "export_c": "export",
+    "export_progress": "export",
     "training_progress": "train",
     "benchmark_progress": "benchmark",
+    "providers": "benchmark encode",
     "retrain_dryrun": "retrain",
 }
 

@@ -131,7 +131,7 @@ def offline(bundle: Path, real_data: Path) -> dict[tuple[str, int], dict[str, An
     """What `disc-stream label` says of the recordings, by (device, window)."""
     out = disc_stream(
         "label", *REPLAYED, "--bundle", bundle, "--data", real_data,
-        "--top-k", str(ALL_SOFT_LABELS), "--json",
+        "--top-k", str(ALL_SOFT_LABELS), "--causal", "--json",
     )  # fmt: skip
     labels = [label for recording in json.loads(out)["recordings"] for label in recording["labels"]]
     return {(label["device"], label["window"]): label for label in labels}

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder, measures_from
+from disc_stream.cli.app import app
 from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig, load_serve_config
+from disc_stream.data.types import Recording
 from disc_stream.errors import ConfigError
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.stream.adapting import AdaptationStage, adapter_of
 from disc_stream.stream.encoding import Assigned
+from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import UNKNOWN, Float32Array, Label, SampleBatch
 from disc_stream.wire.topics import Topics
 from disc_stream_server.budget import bounds
 from disc_stream_server.following import first_model, open_model
+from disc_stream_server.offline import label_recording
 from disc_stream_server.storage.forget import forget
+from disc_stream_server.storage.queries import StateReader
+from disc_stream_server.storage.resetting import RESET, ask_for_reset
 from disc_stream_server.wiring import labeller_settings
 from tests.support.device import constant, make_batch
 from tests.support.labeller import START_US, Bench, arrival_of, facts, model_of, write_spool
 from tests.support.tiny_bundle import CENTROIDS, CHANNELS, FS, WINDOW, write_tiny_bundle
 
 RULE = AdaptationRule(prior_windows=5.0)
+FAR = 1e6
+"""Beyond which a window is unknown: none of these."""
 REST, LEFT = 0, 1
 
 
@@ -42,9 +52,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def calibrated(model: Model, unknown_above: float | None = FAR) -> Model:
+    """The model, as one that says what is unknown to it."""
+    clusters = [one.model_copy(update={"unknown_above": unknown_above}) for one in model.catalogue.clusters]
+    return model.with_catalogue(Catalogue.of(model.version, clusters))
+
+
 @pytest.fixture(scope="module")
 def model(bundle: Path) -> Model:
-    return model_of(bundle)
+    return calibrated(model_of(bundle))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +69,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("adapting") / "other"
     clusters = [ClusterInfo(id=k, name=f"c{k}", size=1) for k in range(3)]
     write_mean_bundle(path, "other", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS[[1, 2, 0]], clusters)
-    return model_of(path)
+    return calibrated(model_of(path))
 
 
 def beside(n: int, device: str = "watch") -> list[SampleBatch]:
@@ -98,8 +114,10 @@ class TestLabeller:
         assert wrong(adapted) == 0
         first, same = adapted[0], plain[0]
         assert first.best.confidence == pytest.approx(same.best.confidence, rel=1e-5)
-        late = [(one.distance, two.distance) for one, two in zip(adapted, plain, strict=True)][100:]
-        assert np.mean([one for one, _ in late]) < 0.5 * np.mean([two for _, two in late])
+        assert [one.adapted for one in plain] == [None] * 160
+        assert adapted[0].adapted == 0.0
+        assert adapted[-1].adapted is not None
+        assert adapted[-1].adapted > 1.0  # standard deviations of its clusters
 
     @pytest.mark.parametrize("every", [1, 3])
     def test_crashes_and_chunks_change_no_label(self, tmp_path: Path, model: Model, every: int) -> None:
@@ -177,13 +195,123 @@ class TestLabeller:
         assert bench.store.states(0, "adaptation") == {}
 
     def test_unknown_windows_are_still_unknown(self, tmp_path: Path, model: Model) -> None:
-        clusters = [one.model_copy(update={"unknown_above": 9.0}) for one in model.catalogue.clusters]
-        strict = model.with_catalogue(Catalogue.of(model.version, clusters))
+        strict = calibrated(model, 9.0)
         far = [make_batch("watch", seq, constant((0, 0, 5.0), 8)) for seq in range(60)]
         fill(tmp_path, far)
         labels = run(tmp_path, strict)
         assert {one.best.label for one in labels} == {UNKNOWN}
         assert {round(one.distance, 3) for one in labels} == {25.0}
+
+
+class TestReset:
+    """Somebody else wears the device: the model's centroids again, at a command."""
+
+    def test_a_device_begins_again_and_the_others_go_on(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, [*beside(80), *beside(80, "other")])
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        assert ask_for_reset(tmp_path, "watch", 0.0) is None  # nobody holds the folder
+        bench.labeller.reset_adaptations()
+        fill(tmp_path, [*beside(90)[80:], *beside(90, "other")[80:]])
+        bench.run(1)
+        assert len(bench.outbox.sent) == 160, "first the checkpoint"
+        bench.run()
+        first = {one.device: one.adapted for one in reversed(bench.outbox.sent) if one.window >= 80}
+        assert first["watch"] == 0.0
+        assert first["other"] is not None
+        assert first["other"] > 1.0
+        assert bench.store.facts_of(RESET) == []
+
+    def test_a_crash_before_the_checkpoint_resets_at_the_same_place(
+        self, tmp_path: Path, model: Model
+    ) -> None:
+        """The request stays until the states that it changed are on disk, and nothing is labelled before."""
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        ask_for_reset(tmp_path, "watch", 0.0)
+        bench.labeller.reset_adaptations()
+        bench.close()
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        fill(tmp_path, beside(81)[80:])
+        bench.labeller.reset_adaptations()
+        bench.run(1)
+        bench.run()
+        assert [one.adapted for one in bench.outbox.sent] == [0.0]
+        bench.close()
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        assert bench.store.facts_of(RESET) == []
+
+    def test_a_server_that_does_not_adapt_forgets_what_another_knew(
+        self, tmp_path: Path, model: Model
+    ) -> None:
+        fill(tmp_path, beside(80))
+        bench = Bench(tmp_path, model, adaptation=RULE)
+        bench.run()
+        bench.checkpoint()
+        bench.close()
+        ask_for_reset(tmp_path, "watch", 0.0)
+        bench = Bench(tmp_path, model)
+        bench.labeller.reset_adaptations()
+        bench.run()
+        assert bench.store.states(0, "adaptation") == {}
+        assert bench.store.facts_of(RESET) == []
+
+    def test_the_command(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(3))
+        run(tmp_path, model)
+        result = CliRunner().invoke(app, ["data", "reset-adaptation", "watch", "--state", str(tmp_path)])
+        assert "begins again with the model's own centroids when one is started" in result.stdout
+        forget(tmp_path, "watch", "ds/v1")
+        with closing(StateReader(tmp_path)) as reader:
+            assert reader.facts_of(RESET) == []
+
+
+class TestRecording:
+    """``label``: as the server, or by the whole of a recording."""
+
+    def recording(self) -> Recording:
+        batches = beside(160)
+        return Recording(
+            name="synthetic-01",
+            subject=1,
+            fs=FS,
+            channels=CHANNELS,
+            samples=np.concatenate([one.samples for one in batches]),
+            labels=np.zeros(160 * 8, dtype=np.int16),
+            label_names=("any",),
+        )
+
+    def test_causal_labels_are_those_of_the_server(self, tmp_path: Path, model: Model) -> None:
+        fill(tmp_path, beside(160))
+        served = run(tmp_path, model)
+        labels, _ = label_recording(self.recording(), model, LabelOptions(adaptation=RULE))
+        assert [one.best for one in labels] == [one.best for one in served]
+        assert [one.smoothed for one in labels] == [one.smoothed for one in served]
+        assert [one.adapted for one in labels] == [one.adapted for one in served]
+
+    def test_the_whole_recording_helps_its_first_windows(self, model: Model) -> None:
+        found = {
+            whole: label_recording(self.recording(), model, LabelOptions(adaptation=RULE, whole=whole)).labels
+            for whole in (False, True)
+        }
+        early = {
+            whole: np.mean([one.best.confidence for one in labels[:8]]) for whole, labels in found.items()
+        }
+        assert early[True] > early[False] + 0.1
+        assert {one.best.label for one in found[True][:8]} == {REST}
+        assert found[False][0].adapted == 0.0
+        assert len({one.adapted for one in found[True]}) == 1
+        assert [one.distance for one in found[True]] == [one.distance for one in found[False]]
+
+    @pytest.mark.parametrize("samples", [7, 50, 10_000])
+    def test_a_whole_recording_however_it_is_cut(self, model: Model, samples: int) -> None:
+        options = LabelOptions(adaptation=RULE, whole=True)
+        expected = label_recording(self.recording(), model, options).labels
+        found = label_recording(self.recording(), model, options, samples=samples).labels
+        assert [(one.best, one.smoothed) for one in found] == [(one.best, one.smoothed) for one in expected]
 
 
 class TestStage:
@@ -247,19 +375,29 @@ class TestCentroids:
             adapter_of(replace(model, centroids=None), RULE)
         assert "disc-stream export" in refused.value.remedy
 
-    def test_it_is_off_unless_asked_for(self, bundle: Path) -> None:
-        for adapt, rule in ((None, None), (True, AdaptationRule())):
-            config = load_serve_config(None, {"bundle": bundle} | ({"adapt": adapt} if adapt else {}))
+    def test_it_is_on_where_the_model_can_unless_it_is_switched_off(self, bundle: Path) -> None:
+        for adapt, rule in ((None, AdaptationRule()), (True, AdaptationRule()), (False, None)):
+            config = load_serve_config(None, {"bundle": bundle, "adapt": adapt})
             assert labeller_settings(config, Topics(), bounds(config)).lanes.adaptation == rule
+
+    def test_a_model_that_cannot_is_served_unless_adaptation_is_asked_for(self, bundle: Path) -> None:
+        """The tiny bundle does not say what is unknown."""
+        config = ServeConfig(bundle=bundle, provider="cpu", threads=1)
+        assert first_model(config, lambda: "") is not None
+        with pytest.raises(ConfigError, match="does not say which motion is unknown"):
+            first_model(config.model_copy(update={"adapt": True}), lambda: "")
+
+    def test_a_state_that_would_be_too_large_is_refused(self, model: Model) -> None:
+        large = replace(model, centroids=np.zeros((3, 2000), dtype=np.float32))
+        with pytest.raises(ConfigError, match="would take 12,024 bytes for every device"):
+            adapter_of(large, RULE)
 
     def test_serve_refuses_a_graph_that_measures_from_elsewhere(
         self, bundle: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A graph made elsewhere may have a tensor of that name and shape that is something else."""
         config = ServeConfig(bundle=bundle, adapt=True, provider="cpu", threads=1)
-        served = first_model(config, lambda: "")
-        assert served is not None
-        assert served.centroids is not None
+        assert open_model(Bundle.open(bundle), config).centroids is not None
         monkeypatch.setattr(
             "disc_stream.artifacts.model.read_centroids", lambda _model, _manifest: CENTROIDS + 1
         )

@@ -9,6 +9,7 @@ import pytest
 
 from disc_stream.benchmarks.adapt import WAYS, Plan, _gains, _most_often, _smoothed, helps, measure
 from disc_stream.benchmarks.continuity_quick import synthetic_split
+from disc_stream.clustering.smoothing import filter_sequence
 from disc_stream.errors import UsageError
 from tests.support.commandline import CommandLine
 
@@ -32,12 +33,16 @@ class TestMeasures:
         assert (found["people_who_lose"], found["people_who_gain"]) == (0.25, 0.5)
 
     def test_it_helps_only_if_both_measures_gain(self) -> None:
-        def report(nmi: float, right: float) -> dict[str, object]:
-            return {"gains": {"adapting_too": {"nmi": {"mean": nmi}, "right": {"mean": right}}}}
+        def gain(nmi: float, right: float) -> dict[str, object]:
+            return {"nmi": {"mean": nmi}, "right": {"mean": right}}
+
+        def report(nmi: float, right: float, whole: float = 0.01) -> dict[str, object]:
+            return {"gains": {"adapting_too": gain(nmi, right), "adapting_whole": gain(whole, 0.01)}}
 
         assert helps(report(0.01, 0.01))
         assert not helps(report(0.01, -0.001))
         assert not helps(report(0.0, 0.01))
+        assert not helps(report(0.01, 0.01, whole=-0.01))
 
     def test_the_activity_of_a_cluster(self) -> None:
         found = _most_often(np.array([0, 0, 0, 2]), np.array([3, 3, 1, 0]), 3)
@@ -48,7 +53,7 @@ class TestMeasures:
         windows = windows.select(np.arange(len(windows)) % 70 == 0)
         alone = np.tile([[0.6, 0.4], [0.45, 0.55]], (len(windows), 1))[: len(windows)]
         new = np.flatnonzero(np.diff(windows.group) != 0) + 1
-        found = _smoothed(alone, windows, 0.9, 1.0)
+        found = _smoothed(alone, windows, filter_sequence, {"stay": 0.9, "exponent": 1.0})
         assert len(new) > 0
         assert (found[new] == alone[new].argmax(1)).all()
 

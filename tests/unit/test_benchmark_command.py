@@ -32,7 +32,7 @@ def run(*arguments: str, cwd: Path, data: str | None = None) -> subprocess.Compl
     ("arguments", "message"),
     [
         (["table1", "--method", "som"], "unknown method 'som'. Use one of: kmeans, ac-average"),
-        (["table1", "--protocol", "live"], "there is no protocol 'live'. Use paper or stream"),
+        (["table1", "--protocol", "live"], "there is no protocol 'live'. Use paper, stream or adapted"),
         (["table1", "--seeds", "a"], "--seeds 'a' is not a list of whole numbers"),
         (["table1", "--method", "dec", "--preset", "huge"], "there is no preset 'huge'"),
         (["table1", "--method", "dec", "--set", "gamma=7"], "gamma must be between 0 and 1"),

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from disc_stream.artifacts.agreement import Differences, radius
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.manifest import ParityInfo
+from disc_stream.artifacts.runtime import Encoded
 from disc_stream.errors import ParityError
 from disc_stream.types import Float32Array
 from disc_stream_export.parity import Tolerances, compare
@@ -93,6 +95,37 @@ def test_the_output_the_window_and_the_figure_are_named(net: nn.Module, message:
         check(net, bundle, windows(marked=9))
 
 
+def test_who_is_wrong_is_told_by_double_precision(bundle: Bundle) -> None:
+    with pytest.raises(
+        ParityError, match=r"The graph is wrong: .* torch is off by \d.\de-07, the graph"
+    ) as found:
+        check(MeanNet(embedding=0.05), bundle, windows(marked=9))
+    assert "deploy/pins" in (found.value.remedy or "")
+
+
+def test_where_float32_is_not_enough_the_channel_is_named(bundle: Bundle) -> None:
+    with pytest.raises(ParityError, match="float32 is not enough for this network, most of all") as found:
+        check(RoughChannel(), bundle, windows(marked=9))
+    assert "channel 'acc_y'" in found.value.message
+    assert "--channels acc_x,acc_z" in (found.value.remedy or "")
+
+
+def test_differences_are_told_in_radii_of_a_cluster() -> None:
+    random = np.random.default_rng(0)
+    z = random.normal(size=(500, 2)).astype(np.float32)
+    far = np.square(z).sum(1, keepdims=True)
+    q = np.ones_like(far)
+    one = Encoded(z, q, far)
+    assert radius(one) == pytest.approx(np.median(np.sqrt(far)), rel=1e-4)
+    z[0] = 1e30  # one window far off does not make all differences small
+    assert radius(Encoded(z, q, far)) < 2.0
+    at = Encoded(np.zeros((4, 2), np.float32), np.ones((4, 1), np.float32), np.full((4, 1), 9.0, np.float32))
+    off = Encoded(np.full((4, 2), 0.03, np.float32), at.q, np.full((4, 1), 9.06, np.float32))
+    found = Differences.between(off, at, 2.0)
+    np.testing.assert_allclose(found.judged["embedding"], 0.03 * np.sqrt(2) / 3.0, rtol=1e-4)
+    np.testing.assert_allclose(found.judged["distance"], 0.01 / 3.0, rtol=1e-2)
+
+
 def test_windows_beyond_the_small_batches_are_compared_too(bundle: Bundle) -> None:
     with pytest.raises(ParityError, match=r"in window 250 \(in batches of 300\)"):
         check(MeanNet(q=0.01), bundle, windows(marked=250))
@@ -135,7 +168,16 @@ class Rough(MeanNet):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         z, q, distance = super().forward(x)
         marked = x[:, 0, :1] == MARK
-        return torch.where(marked, (z + 3e3) - 3e3, z), q, distance
+        return torch.where(marked, (z + 3e6) - 3e6, z), q, distance
+
+
+class RoughChannel(MeanNet):
+    """Loses the digits of its second channel."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        z, q, distance = super().forward(x)
+        lost = (x[:, :, 1].mean(1) * 1e6 + 3e6) / 1e6 - 3.0 - z[:, 1]
+        return z + 1e6 * lost[:, None], q, distance
 
 
 def test_where_single_precision_says_no_more_probes_ask_for_no_more(bundle: Bundle) -> None:

@@ -103,6 +103,12 @@ def test_the_same_run_gives_the_same_model_and_version(run: Path, tmp_path: Path
     assert first.version == second.version
 
 
+def test_windows_that_are_no_whole_number_of_frames_are_exported(tmp_path: Path) -> None:
+    """16 samples in frames of 5: the last sample is repeated, by operators that bundles may hold."""
+    export_run(write_tiny_run(tmp_path / "run", frame=5), tmp_path / "bundle")
+    assert Bundle.open(tmp_path / "bundle").manifest.parity.labels_equal == 1.0
+
+
 def test_how_long_training_took_does_not_make_it_another_model(run: Path, tmp_path: Path) -> None:
     for seconds, out in ((10.0, "fast"), (99.0, "slow")):
         edit_run(run, lambda raw, seconds=seconds: raw["metrics"].update(seconds=seconds))

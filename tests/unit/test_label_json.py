@@ -34,6 +34,13 @@ def test_a_label_survives_the_wire() -> None:
     assert decode_label(encode_label(LABEL)) == LABEL
 
 
+def test_how_far_the_centroids_followed_survives_the_wire() -> None:
+    found = msgspec.structs.replace(LABEL, adapted=0.4)
+    assert decode_label(encode_label(found)) == found
+    assert label_to_dict(found)["adapted"] == 0.4
+    assert "adapted" not in label_to_dict(LABEL)
+
+
 def test_the_message_is_this() -> None:
     """Listeners outside this repository rely on these names."""
     assert label_to_dict(LABEL) == {

@@ -60,6 +60,26 @@ def test_a_window_beyond_the_threshold_is_unknown_and_says_what_is_nearest(model
     assert decode_label(encode_label(unknown)).best.label == UNKNOWN
 
 
+def test_adaptation_changes_the_cluster_and_nothing_else(model: Model) -> None:
+    """Unknown, distance and novelty go by the model, whatever the device's centroids say."""
+    for samples in (np.full((8, 3), [4, 0, 2], np.float32), np.full((8, 3), [4, 0, 4], np.float32)):
+        encoded = model.encoder.encode(samples[None])
+        plain = Assigned([window(samples)], encoded.q, encoded.distance, encoded.embedding, samples[None], [])
+        own = np.array([[0.1, 0.8, 0.1]], dtype=np.float32)
+        followed = plain._replace(q=own, model_q=plain.q, shift=np.float32([0.4]))
+        first, second = (
+            LabelMaker(model, 3).label(one, one.q.astype(np.float64), Occasion(0), [False])[0].label
+            for one in (plain, followed)
+        )
+        assert (first.distance, first.novelty) == (second.distance, second.novelty)
+        assert (first.best.label == UNKNOWN) == (second.best.label == UNKNOWN)
+        assert (first.adapted, second.adapted) == (None, pytest.approx(0.4))
+        if first.best.label == UNKNOWN:
+            assert second.best == first.best
+        else:
+            assert (first.best.name, second.best.name) == ("rest", "left")
+
+
 def test_a_model_without_thresholds_calls_nothing_unknown(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path / "tiny")
     assert label_of(model_of(tmp_path / "tiny"), np.full((8, 3), 1000, np.float32)).best.label >= 0

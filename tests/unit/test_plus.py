@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 from disc_stream.clustering.metrics import accuracy
 from disc_stream.errors import ConfigError, TrainingError
-from disc_stream.models.descriptors import Descriptors, band_matrix
+from disc_stream.models.descriptors import DescriptorNet, Descriptors, band_matrix
 from disc_stream.training.estimators import DiscPlus
 from disc_stream.training.plus.candidates import average_over_time, standardise_by_device
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
@@ -41,12 +42,72 @@ def test_descriptors_are_what_numpy_computes() -> None:
     np.testing.assert_allclose(out, expected, atol=2e-3)
 
 
+def exactly(net: Descriptors, x: torch.Tensor) -> torch.Tensor:
+    """The descriptors in double precision."""
+    return copy.deepcopy(net).double()(x.double())
+
+
+def test_a_turning_sensor_of_constant_length_has_no_power_of_magnitude() -> None:
+    """Gravity: rounding of the roots would look like motion, and every runtime rounds them otherwise."""
+    angle = torch.linspace(0.0, 3.0, 128)
+    gravity = torch.stack([angle.cos(), angle.sin(), torch.full_like(angle, 0.5)], dim=1)[None]
+    net = Descriptors(128, torch.full((3,), 20.0))
+    found, exact = net(gravity), exactly(net, gravity)
+    assert (found.double() - exact).abs().max() < 5e-5
+    power = slice(3 * (2 + net.n_bands) + 2, 4 * (2 + net.n_bands))
+    assert (found[:, power] - np.log(1e-6)).max() < 1e-3  # the floor
+
+
+def test_faint_motion_on_a_large_slow_one_keeps_its_digits() -> None:
+    time = torch.arange(128) / 128
+    x = (50.0 * torch.sin(2 * torch.pi * 0.7 * time) + 2e-4 * torch.sin(2 * torch.pi * 50 * time))[
+        None, :, None
+    ]
+    net = Descriptors(128, torch.ones(1))
+    assert (net(x).double() - exactly(net, x)).abs().max() < 5e-3
+
+
+def test_a_level_is_told_from_the_usual_one() -> None:
+    """Air pressure in Pa: changes of a thousandth of a deviation are seen."""
+    scale, usual = torch.tensor([0.1]), torch.tensor([101_325.0])
+    x = torch.full((2, 16, 1), 101_325.0)
+    x[1] += 0.0078125
+    net = Descriptors(16, scale, usual, bands=3)
+    found = net(x)
+    np.testing.assert_allclose(found[:, 0], [0.0, 0.00078125], rtol=1e-6)
+    torch.testing.assert_close(found[1, 1:], found[0, 1:])
+
+
+def test_beyond_all_measure_labels_are_those_of_double_precision() -> None:
+    random = torch.Generator().manual_seed(0)
+    net = Descriptors(32, torch.ones(3), bands=4)
+    project = torch.randn(net.n_descriptors, 4, generator=random)
+    network = DescriptorNet(net, project, torch.zeros(4), torch.randn(5, 4, generator=random))
+    x = torch.randn(200, 32, 3, generator=random) * 10.0 ** torch.linspace(0, 38, 200)[:, None, None]
+    z, q, distance = network(x)
+    exact = copy.deepcopy(network).double()(x.double())
+    assert all(part.isfinite().all() for part in (z, q, distance))
+    assert (q.argmax(1) == exact[1].argmax(1)).all()
+
+
+def test_weights_of_an_older_version_are_read() -> None:
+    net = Descriptors(16, torch.ones(3), bands=4)
+    old = DescriptorNet(net, torch.ones(net.n_descriptors, 2), torch.zeros(2), torch.zeros(3, 2))
+    state = {**old.state_dict(), "descriptors.cosines": torch.zeros(9, 16)}
+    del state["descriptors.offset"]
+    again = DescriptorNet.of_state(state, 16, bands=4, axes=3)
+    x = torch.randn(2, 16, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again(x), old(x))
+    with pytest.raises(RuntimeError, match="affine map"):
+        DescriptorNet.of_state(state, 16, bands=3, axes=3)
+
+
 def test_magnitudes_do_not_change_when_a_sensor_is_turned() -> None:
     x = torch.randn(5, 16, 3, generator=torch.Generator().manual_seed(0))
     net = Descriptors(16, torch.ones(3), bands=4)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
-    per_channel = 3 * (2 + len(net.bands))
-    magnitude = slice(per_channel, per_channel + 2 + len(net.bands))
+    per_channel = 3 * (2 + net.n_bands)
+    magnitude = slice(per_channel, per_channel + 2 + net.n_bands)
     torch.testing.assert_close(net(x)[:, magnitude], net(x @ turn)[:, magnitude], atol=1e-3, rtol=1e-3)
 
 

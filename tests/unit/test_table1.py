@@ -140,6 +140,39 @@ def test_the_stream_protocol_scores_both_kinds_of_smoothing(tmp_path: Path) -> N
             assert cell.scores["test_causal"]["acc"] > 0.9
 
 
+def test_the_adapted_protocol_lets_centroids_follow_each_device(tmp_path: Path) -> None:
+    settings = {"restarts": 2, "moves": 5}
+    wanted = {"methods": ["kmeans", "disc-plus"], "settings": settings}
+    many = Split(part([1, 2, 3, 6, 7, 8], 7), part([4, 5], 8), "six people", 3)
+    found = {
+        protocol: [
+            cell
+            for cell in run_grid(request(tmp_path, protocols=[protocol], **wanted), lambda _name: many)
+            if isinstance(cell, Cell)
+        ]
+        for protocol in ("stream", "adapted")
+    }
+    for cell in found["adapted"]:
+        assert list(cell.scores) == ["train", "test", "test_causal", "test_noncausal"]
+        assert cell.config["rule"]["prior_windows"] > 0
+    (stream,) = [cell for cell in found["stream"] if cell.method == "disc-plus"]
+    (adapted,) = [cell for cell in found["adapted"] if cell.method == "disc-plus"]
+    assert adapted.config_hash != stream.config_hash
+    assert adapted.scores["train"] == stream.scores["train"]
+    assert adapted.scores["test_noncausal"]["acc"] > 0.9
+
+
+def test_with_few_people_nothing_follows(tmp_path: Path) -> None:
+    """Nobody can say what is unknown then."""
+    settings = {"restarts": 2, "moves": 5}
+    wanted = {"methods": ["disc-plus"], "settings": settings}
+    (stream,) = run(request(tmp_path, protocols=["stream"], **wanted))
+    (adapted,) = run(request(tmp_path, protocols=["adapted"], **wanted))
+    assert isinstance(stream, Cell)
+    assert isinstance(adapted, Cell)
+    assert adapted.scores == stream.scores
+
+
 def test_other_data_under_the_same_name_gets_its_own_autoencoder(tmp_path: Path) -> None:
     epochs: list[TrainingEvent] = []
     other = Split(part([1, 2, 3], 7), part([4, 5], 8), "other recordings", 3)

@@ -95,7 +95,8 @@ def describe_windows(
     """Standardised descriptors (n, F), and the mean and factor of each that standardised them."""
     spread = windows.std((0, 1), dtype=np.float64)
     scale = torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0))
-    descriptors = Descriptors(windows.shape[1], scale, bands=config.bands, axes=config.axes)
+    offset = torch.from_numpy(windows.mean((0, 1), dtype=np.float64))
+    descriptors = Descriptors(windows.shape[1], scale, offset, bands=config.bands, axes=config.axes)
     with torch.no_grad():
         parts = [descriptors(part) for part in torch.split(torch.from_numpy(windows), _BATCH)]
     x = torch.cat(parts).numpy().astype(np.float64)

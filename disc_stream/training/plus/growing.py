@@ -11,7 +11,7 @@ import torch
 
 from disc_stream.clustering.newmotion import NewMotion, Whitening
 from disc_stream.errors import ConfigError
-from disc_stream.models.descriptors import DescriptorNet, Descriptors
+from disc_stream.models.descriptors import DescriptorNet
 from disc_stream.training.births import MOST, offset_of, untouched
 from disc_stream.training.centroids import nearest
 from disc_stream.training.fitting import infer
@@ -75,11 +75,8 @@ def grow_plus(
 
 def _network_of(warm: WarmStart, windows: Float32Array, config: PlusConfig) -> DescriptorNet:
     try:
-        state = warm.state
-        scale = state["descriptors.scale"]
-        descriptors = Descriptors(windows.shape[1], scale, bands=config.bands, axes=config.axes)
-        net = DescriptorNet(descriptors, state["project"], state["shift"], warm.centroids)
-        net.load_state_dict({**state, "centroids": warm.centroids})
+        state = {**warm.state, "centroids": warm.centroids}
+        net = DescriptorNet.of_state(state, windows.shape[1], bands=config.bands, axes=config.axes)
         infer(net, windows[:1])
     except (KeyError, RuntimeError) as error:
         raise ConfigError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
-from disc_stream.models.descriptors import DescriptorNet, Descriptors
+from disc_stream.models.descriptors import DescriptorNet
 from disc_stream.training.checkpoint import State
 from disc_stream.training.plus.config import PlusConfig, resolve_plus
 from disc_stream.training.plus.fitting import fit_plus
@@ -81,18 +81,13 @@ class PlusRecipe:
         )
 
     def save(self, learned: Learned) -> State:
-        """The descriptors' constants and the affine map."""
+        """The scaling of the descriptors and the affine map."""
         return tensors_of(learned.module)
 
     def load(self, info: RunInfo, state: State) -> nn.Module:
         """The network of a run; see ``Recipe``."""
         config = PlusConfig(**info.config)
-        descriptors = Descriptors(
-            info.window.input_samples, state["descriptors.scale"], bands=config.bands, axes=config.axes
-        )
-        net = DescriptorNet(descriptors, state["project"], state["shift"], state["centroids"])
-        net.load_state_dict(state)
-        return net
+        return DescriptorNet.of_state(state, info.window.input_samples, bands=config.bands, axes=config.axes)
 
     def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:  # noqa: ARG002
         """The module itself, with these centroids; see ``Recipe``."""

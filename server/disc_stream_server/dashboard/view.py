@@ -192,6 +192,7 @@ def _shown(label: Label) -> dict[str, Any]:
         "best": _soft(label.best),
         "soft": [_soft(s) for s in label.soft],
         "novelty": None if label.novelty is None else round(label.novelty, 2),
+        "adapted": None if label.adapted is None else round(label.adapted, 1),
         "model": label.model,
     }
 

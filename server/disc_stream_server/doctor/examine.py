@@ -13,7 +13,7 @@ from disc_stream_server.doctor.clock import check_clock
 from disc_stream_server.doctor.connection import check_connection, check_encryption, check_session
 from disc_stream_server.doctor.devices import check_devices
 from disc_stream_server.doctor.findings import Finding
-from disc_stream_server.doctor.machine import check_disk, check_runtime, check_versions
+from disc_stream_server.doctor.machine import check_disk, check_providers, check_runtime, check_versions
 
 
 def examine(
@@ -45,4 +45,5 @@ def examine(
         yield from check_devices(reached, topics, client_id)
     yield from check_disk(state)
     yield check_runtime()
+    yield check_providers()
     yield check_versions()

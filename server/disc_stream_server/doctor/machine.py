@@ -15,7 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from disc_stream.errors import install_command
+from disc_stream.artifacts.runtimes.choosing import candidates
+from disc_stream.artifacts.runtimes.cpus import usable_cpus
+from disc_stream.artifacts.runtimes.openvino_session import has_bf16
+from disc_stream.errors import MissingExtraError, install_command
 from disc_stream_server.doctor.findings import Finding, bad, good
 from disc_stream_server.doctor.probe import milliseconds_since
 from disc_stream_server.storage.lock import holder
@@ -28,7 +31,7 @@ _SLOW_MS = 30.0
 _LITTLE, _TOO_LITTLE = 2 * 2**30, 256 * 2**20
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"}
 _FORGETS = {"tmpfs", "ramfs"}
-_LIBRARIES = ("paho-mqtt", "numpy", "onnxruntime", "onnxruntime-gpu", "cbor2", "pydantic")
+_LIBRARIES = ("paho-mqtt", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "cbor2", "pydantic")
 
 
 def check_disk(state: Path) -> list[Finding]:
@@ -129,10 +132,23 @@ def check_runtime() -> Finding:
             f"{install_command('cpu,server')} if it should", serious=False,
         )  # fmt: skip
     names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
-    best = "CUDA, where the driver works" if "CUDA" in names else "CPU"
-    return good(
-        _GROUP, "onnxruntime", f"{onnxruntime.__version__} with {', '.join(names)}; auto takes {best}"
-    )
+    return good(_GROUP, "onnxruntime", f"{onnxruntime.__version__} with {', '.join(names)}")
+
+
+def check_providers() -> Finding:
+    """What ``serve --provider`` can be here, and on how many processors."""
+    try:
+        names = [name for name in candidates() if name != "openvino-bf16" or has_bf16()]
+    except MissingExtraError:
+        return good(_GROUP, "providers", "none without onnxruntime")
+    except Exception as error:  # noqa: BLE001 - a runtime that cannot even be loaded is what is looked for
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        what = f"OpenVINO cannot be loaded: {why}"
+        return bad(_GROUP, "providers", what, "Install it again, or uninstall it")
+    threads = usable_cpus()
+    words = f"{', '.join(names)}, on {threads} processor{'s' if threads != 1 else ''}"
+    how = "auto takes it" if len(names) == 1 else "auto measures each model once and remembers the answer"
+    return good(_GROUP, "providers", f"{words}; {how}")
 
 
 def check_versions() -> Finding:

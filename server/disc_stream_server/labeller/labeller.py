@@ -21,6 +21,7 @@ from disc_stream_server.labeller.lane import LIVE, LaneStream, quiet
 from disc_stream_server.labeller.overload import Overload
 from disc_stream_server.labeller.pace import Pace
 from disc_stream_server.labeller.problems import PART, Problems
+from disc_stream_server.labeller.resets import Resets
 from disc_stream_server.labeller.settings import LabellerCounts, LabellerSettings, Surroundings
 from disc_stream_server.labeller.swap import Swap, note_model
 from disc_stream_server.storage.records import DeadLetter
@@ -63,6 +64,7 @@ class Labeller:
         self.counts = LabellerCounts()
         self.switch_at = 0
         """Number of checkpoints that must be written before rows are taken again."""
+        self._resets = Resets(around.store)
         self._pace = Pace(max(settings.options.max_batch, settings.rows))
         self._retry_at = 0.0
         self.encoder_fault = ""
@@ -125,7 +127,7 @@ class Labeller:
     def take_change(self) -> Change:
         """What the next checkpoint has to change beside the lanes."""
         change = self.deferral.take_change()
-        change.facts |= self._swap.take_facts()
+        change.facts |= {**self._swap.take_facts(), **self._resets.take_facts()}
         return change
 
     # -- turns ------------------------------------------------------------------------------------------
@@ -212,6 +214,14 @@ class Labeller:
         for lane in self.lanes():
             lane.forget(device)
         self.checkpoints.forget(device)
+
+    def reset_adaptations(self) -> None:
+        """Let devices begin again with the model's centroids where somebody has asked for it.
+
+        No further window is labelled until a checkpoint says so: after a crash the same labels come out.
+        """
+        if self._resets.look(self.lanes()):
+            self.switch_at = self.checkpoints.written + 1 + self.checkpoints.is_on_its_way
 
     # -- labels -----------------------------------------------------------------------------------------
 

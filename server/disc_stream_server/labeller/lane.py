@@ -122,6 +122,7 @@ class LaneStream:
         self.problems = problems
         self._gone: set[str] = set()  # dropped, and the disk does not know yet
         self._newly_gone: set[str] = set()
+        self._newly_reset: set[str] = set()  # while centroids do not follow: what is on disk goes
         archive = partial(_archive, store, number, self._gone)
         self._heard = Heard(settings.topics, settings.keep_days)
         self._heard.restore(store.states(number, "heard"), store.devices())
@@ -176,6 +177,13 @@ class LaneStream:
             assigned = self._adaptation.adapt(assigned, not_worn)
         return Followed(assigned, self.smoother.smooth(assigned.ready, assigned.q), not_worn)
 
+    def reset_adaptation(self, device: str) -> None:
+        """Let the centroids of a device be the model's again, from the next window on."""
+        if self._adaptation is not None:
+            self._adaptation.reset(device)
+        else:
+            self._newly_reset.add(device)
+
     def continue_counts(self, before: LaneStream) -> None:
         """Go on counting where another lane has ended."""
         for mine, theirs in (
@@ -225,6 +233,9 @@ class LaneStream:
             for states in changed.values():
                 states.setdefault(device, b"")
         self._newly_gone.clear()
+        if self._newly_reset:
+            changed["adaptation"] = dict.fromkeys(self._newly_reset, b"")
+            self._newly_reset.clear()
         return LaneState(
             self.number, self.position, {name: states for name, states in changed.items() if states}
         )
@@ -232,7 +243,8 @@ class LaneStream:
     def committed(self, state: LaneState) -> None:
         """What ``capture`` gave is on disk."""
         for name, states in state.parts.items():
-            self.parts[name].committed(states)
+            if name in self.parts:
+                self.parts[name].committed(states)
         if self._gone:
             self._gone.intersection_update(self._newly_gone)
 

@@ -16,6 +16,7 @@ from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.overflow import FILE as WAITING
 from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
+from disc_stream_server.storage.resetting import RESET
 from disc_stream_server.storage.segments import (
     list_segments,
     maintenance,
@@ -274,6 +275,7 @@ def _forget_state(path: Path, device: str, topics: str, upto: int) -> dict[str, 
         counts["dead_letters"] += connection.execute(  # of topics that are not of the grammar
             "DELETE FROM dead_letters WHERE substr(topic, 1, ?) = ?", (len(topics), topics)
         ).rowcount
+        connection.execute("DELETE FROM facts WHERE name = ?", (f"{RESET}{device}",))
         _forget_progress(connection, device)
         connection.execute("COMMIT")
         _scrub(connection, path)

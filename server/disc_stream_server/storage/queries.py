@@ -69,6 +69,11 @@ class StateQueries:
         """A small named value."""
         return self._find("SELECT value FROM facts WHERE name = ?", name)
 
+    def facts_of(self, prefix: str) -> list[str]:
+        """Names of the small named values that begin so."""
+        found = self._rows("SELECT name FROM facts WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        return [str(name) for (name,) in found]
+
     def facts(self) -> dict[str, bytes]:
         """All small named values."""
         return dict(self._rows("SELECT name, value FROM facts"))

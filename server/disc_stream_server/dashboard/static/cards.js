@@ -106,7 +106,8 @@ class Card {
     meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     const others = soft.slice(1, 2).map((s) => `, ${s.name} ${inPercent(s.confidence)}`);
     const first = isState(best.label) ? `nearest: ${soft[0].name} ${inPercent(soft[0].confidence)}` : `last window: ${best.name} ${inPercent(best.confidence)}`;
-    setText(window, `${first}${others.join("")}`);
+    const adapted = this.label.adapted > 0 ? `; adapted by ${this.label.adapted.toFixed(1)} σ` : "";
+    setText(window, `${first}${others.join("")}${adapted}`);
     const unusual = this.label.novelty > 1;
     novelty.hidden = !unusual;
     this.item.classList.toggle("unusual", unusual);
