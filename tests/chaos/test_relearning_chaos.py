@@ -57,7 +57,7 @@ SETTINGS = {
 RETRAIN = {
     "every_h": 1 / 3600, "cooldown_h": 0, "min_windows": 200, "learn_windows": 400, "window_s": WINDOW_S,
     "clusters": len(NAMES), "gpu": "none", "nice": 0, "keep_versions": 2, "half_life_days": 0.001,
-    "settings": SETTINGS,
+    "preset": "small", "settings": SETTINGS,
 }  # fmt: skip
 
 Key = tuple[str, int, int]
