@@ -94,7 +94,7 @@ class RunInfo(BaseModel):
         if self.whole is None:
             raise ConfigError(
                 f"the run labels at {_WORDS[self.labels_at[0]]} only, not at {_WORDS[label_at]}",
-                remedy="Train with --method disc and targets=carry-over for both",
+                remedy="Train DISC with targets=carry-over for both",
             )
         window = self.window.model_copy(update={"input_samples": self.window.samples})
         return self.model_copy(
