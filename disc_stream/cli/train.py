@@ -55,9 +55,15 @@ def train(
     devices: Annotated[int, typer.Option(min=2, help="Synthetic wearables.")] = 12,
     minutes: Annotated[float, typer.Option(min=0.1, help="Motion of each synthetic wearable.")] = 10.0,
     method: Annotated[
-        str, typer.Option(help="disc, dsc, or disc-plus (no network to train, better labels).")
+        str, typer.Option(help="disc, disc-plus (its teacher, no network to train) or dsc.")
     ] = "disc",
-    preset: Annotated[str, typer.Option(help="Of disc and dsc: small, released or paper.")] = "small",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Of disc: guided (the default, targets that carry over), small, released or paper (the "
+            "paper's own targets). Of dsc: small (the default), released or paper."
+        ),
+    ] = "default",
     clusters: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +106,7 @@ def train(
     interrupted resumes with the same command and --resume, with the result of an uninterrupted one.
     Several processes share every batch: torchrun --nproc-per-node 2 -m disc_stream train …
 
-    Examples: disc-stream train --dataset hapt --data ~/data --preset small --out runs/hapt
+    Examples: disc-stream train --dataset hapt --data ~/data --out runs/hapt
 
     disc-stream train --dataset exported/ --method disc-plus --out runs/mine
     """
@@ -229,7 +235,10 @@ def _print_text(out: Path, info: RunInfo) -> None:
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
     _print_number(metrics.get("number_of_clusters"))
     epochs, seconds = metrics["epochs"], metrics["seconds"]
-    if "candidates" in epochs:
+    if "guided" in epochs:
+        found = f", guided by the best of {epochs['candidates']} candidates" if "candidates" in epochs else ""
+        say(f"{epochs['guided']} epochs{found} in {seconds:.0f} s")
+    elif "candidates" in epochs:
         say(f"the best of {epochs['candidates']} candidates in {seconds:.0f} s")
     else:
         refined = f"{epochs.get('refine', 0)} of refinement"
@@ -241,6 +250,9 @@ def _print_text(out: Path, info: RunInfo) -> None:
         say(f"\n{'against the labels':<28}{'NMI':>8}{'ACC':>8}{'ARI':>8}{'AMI':>8}")
         spaces = {f"autoencoder, {init}": parts for init, parts in metrics.get("autoencoder", {}).items()}
         final = "refined" if spaces else "clusters"
+        if info.whole is not None:
+            final = "half a window"
+            spaces = {"whole window": info.whole.metrics["refined"]}
         for space, parts in {**spaces, final: metrics["refined"]}.items():
             for part, values in parts.items():
                 row = "".join(f"{values[m]:8.3f}" for m in ("nmi", "acc", "ari", "ami"))

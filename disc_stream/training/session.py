@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
-from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo
+from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo, WholeWindow
 from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
@@ -31,6 +31,7 @@ from disc_stream.training.methods import METHODS
 from disc_stream.training.novelty import unknown_above
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned, Recipe
+from disc_stream.training.recipes.base import DEFAULT_PRESET
 from disc_stream.training.runs import read_info, save_run
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.warm import WarmStart
@@ -48,7 +49,7 @@ class TrainingRequest:
         dataset: name for the records.
         out: run folder.
         method: name of a recipe whose runs can be exported.
-        preset: name of the preset; not used by methods that have none.
+        preset: name of the preset, ``default`` for the method's own; not used by methods that have none.
         settings: values that replace the preset's, by name.
         n_clusters: K; ``auto`` to find it in the windows (docs/adr/0024); None for the number of activities
             of a labelled dataset, otherwise ``auto``.
@@ -107,7 +108,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     options = FitOptions(request.device, callback, request.out / CHECKPOINT_DIR, request.resume)
     task = _task(windows, split.train, n_clusters, request)
     learned = recipe.fit(task, config, options)
-    found = _Found.of(learned, split)
+    found = _Found.of(learned, split, learned.n_input)
     info = _describe(learned, found, split, request, number)
     if not is_rank_zero():  # of several processes, one writes
         return info
@@ -119,7 +120,7 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         info=info,
         weights=recipe.save(learned),
         centroids=learned.centroids,
-        samples=source.x[:, : learned.n_input],
+        samples=source.x[:, : max(learned.n_input, learned.n_longer)],
         history=learned.history,
     )
     return info
@@ -175,10 +176,10 @@ class _Found:
     z: Float32Array
 
     @classmethod
-    def of(cls, learned: Learned, split: Split) -> _Found:
-        """Run the network over both parts."""
-        z, q, distance = infer(learned.net, split.train.x[:, : learned.n_input])
-        test = infer(learned.net, split.test.x[:, : learned.n_input])[1]
+    def of(cls, learned: Learned, split: Split, n_input: int) -> _Found:
+        """Run the network over that many samples of the windows of both parts."""
+        z, q, distance = infer(learned.net, split.train.x[:, :n_input])
+        test = infer(learned.net, split.test.x[:, :n_input])[1]
         labels = {"train": q, "test": test}
         return cls({name: part.argmax(1).astype(np.int64) for name, part in labels.items()}, distance, z)
 
@@ -280,7 +281,7 @@ def _describe(
     recipe = exportable_recipe(request.method)
     return RunInfo(
         method=recipe.recorded,
-        preset=request.preset if recipe.presets else recipe.name,
+        preset=_preset(recipe, request.preset),
         config=learned.config.to_dict(),
         dataset=request.dataset,
         fingerprint=fingerprint(train),
@@ -299,6 +300,28 @@ def _describe(
         software={name: importlib.metadata.version(name) for name in _SOFTWARE}
         | {"python": platform.python_version()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        whole=_whole_window(learned, split, request.seed),
+    )
+
+
+def _preset(recipe: Recipe[Any], given: str) -> str:
+    if not recipe.presets:
+        return recipe.name
+    return recipe.default_preset if given == DEFAULT_PRESET else given
+
+
+def _whole_window(learned: Learned, split: Split, seed: int) -> WholeWindow | None:
+    """What is different for the larger of two numbers of samples; None where there is one."""
+    if not learned.n_longer:
+        return None
+    found = _Found.of(learned, split, learned.n_longer)
+    labels, k = found.clusters["train"], len(learned.centroids)
+    metrics = _metrics(learned, found, split, seed)
+    return WholeWindow(
+        cluster_sizes=np.bincount(labels, minlength=k).tolist(),
+        distance_q95=_distance_q95(labels, found.distance),
+        unknown_above=unknown_above(found.z, labels, found.distance, split.train.subject, seed=seed),
+        metrics={"refined": metrics["refined"]} if "refined" in metrics else {},
     )
 
 

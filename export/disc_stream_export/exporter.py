@@ -16,7 +16,7 @@ from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, checked_name
 from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, TrainingInfo
-from disc_stream.artifacts.run import RunInfo
+from disc_stream.artifacts.run import LabelAt, RunInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded
 from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest, synthetic_windows
 from disc_stream.artifacts.signing import load_private_key
@@ -52,6 +52,7 @@ def export_run(
     out: Path | str,
     *,
     naming: Naming | None = None,
+    label_at: LabelAt | None = None,
     sign_key: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -66,6 +67,8 @@ def export_run(
         run_path: folder that training wrote.
         out: folder to make, or a zip if it ends with ``.zip``.
         naming: names for the model and its clusters.
+        label_at: how much of a window the graph reads, where the network was trained for either: ``half``
+            labels it as soon as its first half is there, ``whole`` later and better. None for the run's own.
         sign_key: PEM file of an Ed25519 private key to sign manifest and catalogue with.
         force: replace an older bundle at ``out``.
         progress: called with what is about to be done.
@@ -74,7 +77,8 @@ def export_run(
         The manifest as written.
 
     Raises:
-        UsageError: if ``run_path`` is missing, ``out`` is taken, or a name or the key is not usable.
+        UsageError: if ``run_path`` is missing, ``out`` is taken, a name or the key is not usable, or the
+            network was not trained for ``label_at``.
         TrainingError: if the run is unfinished, damaged or from a newer version.
         ParityError: if the graph does not compute what the network computes.
     """
@@ -83,7 +87,7 @@ def export_run(
     check_target(out, overwrite=force)
     key = load_private_key(sign_key) if sign_key else None
     tell("Reading the run")
-    run = load_run(run_path)
+    run = load_run(run_path, label_at)
     info = run.info
     clusters = _cluster_infos(info, naming.clusters)
     draft = _draft(info, naming.model, len(run.net.centroids[0]))
