@@ -50,8 +50,10 @@ def render(cells: Sequence[SegmentationCell], notes: str) -> str:
 def facts(cell: SegmentationCell) -> str:
     """One sentence about the recordings that were held out."""
     joined = ", each person's laid end to end" if cell.joined else ""
+    recordings = f"{cell.recordings} recording{'s' if cell.recordings > 1 else ''}"
+    people = f"{len(cell.people)} {'people' if len(cell.people) > 1 else 'person'}"
     return (
-        f"{cell.dataset}: {cell.recordings} recordings of {len(cell.people)} people held out{joined}; "
+        f"{cell.dataset}: {recordings} of {people} held out{joined}; "
         f"{cell.windows:,} windows, {cell.scored_windows:,} of {cell.activities} scored activities"
     )
 
