@@ -98,18 +98,16 @@ def export(
     if at is not None and target is Target.C:
         raise ConfigError("--label-at is for bundles", remedy="Export a bundle with it, and that to C")
     with steps("Loading torch", _STEPS if target is Target.ONNX else C_STEPS) as tell:
-        from disc_stream_export import Naming, export_run
+        from disc_stream_export import Choices, export_run
         from disc_stream_export.names import load_names
 
-        naming = Naming(name, load_names(names) if names else {})
+        choices = Choices(name, load_names(names) if names else {}, at)
         if target is Target.C:
             summary = export_source(
-                run, out, naming, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
+                run, out, choices, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
             )
         else:
-            manifest = export_run(
-                run, out, naming=naming, label_at=at, sign_key=sign_key, force=force, progress=tell
-            )
+            manifest = export_run(run, out, choices=choices, sign_key=sign_key, force=force, progress=tell)
             summary = _summary(out, manifest, signed=sign_key is not None)
     if json:
         print_json(summary)
@@ -130,7 +128,7 @@ def _require_fitting(target: Target, c_only: Sequence[str], *, signed: bool) -> 
     """Check that options go with the target.
 
     Raises:
-        ConfigError: naming one that does not.
+        ConfigError: choices one that does not.
     """
     if target is Target.C and signed:
         raise ConfigError("C source has no signature", remedy="Leave out --sign-key, or sign the bundle")

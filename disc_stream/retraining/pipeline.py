@@ -317,7 +317,7 @@ def _all_to_learn(windows: WindowSet) -> Split:
 
 
 def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell) -> Model:
-    from disc_stream_export import Naming, export_run
+    from disc_stream_export import Choices, export_run
 
     def progress(text: str) -> None:
         tell(Progress("export", 0, None, text))
@@ -325,7 +325,7 @@ def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell)
     shutil.rmtree(work.bundle, ignore_errors=True)  # left half done; the same run gives the same bundle
     name = f"{request.method}-{request.preset}" if request.method != "disc-plus" else request.method
     export_run(
-        work.run, work.bundle, naming=Naming(name), label_at=at, sign_key=request.sign_key,
+        work.run, work.bundle, choices=Choices(name, label_at=at), sign_key=request.sign_key,
         progress=progress,
     )  # fmt: skip
     bundle = Bundle.open(work.bundle, trusted_keys=request.trusted_key)

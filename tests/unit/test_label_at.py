@@ -19,7 +19,7 @@ from disc_stream.training.fitting import infer
 from disc_stream.training.runs import load_run
 from disc_stream.training.session import TrainingRequest, train_run
 from disc_stream.types import Channel
-from disc_stream_export import export_run
+from disc_stream_export import Choices, export_run
 from tests.support.people import people
 
 pytestmark = pytest.mark.numeric
@@ -72,7 +72,7 @@ def test_the_run_knows_both(run: Path) -> None:
 def test_either_is_exported_and_computes_what_torch_does(
     run: Path, tmp_path: Path, at: Any, samples: int
 ) -> None:
-    manifest = export_run(run, tmp_path / "bundle", label_at=at)
+    manifest = export_run(run, tmp_path / "bundle", choices=Choices(label_at=at))
     assert (manifest.window.samples, manifest.window.input_samples) == (32, samples)
     assert manifest.parity.labels_equal == 1.0
     inputs = np.ascontiguousarray(SPLIT.test.x[:, :samples])
@@ -93,7 +93,7 @@ def test_a_run_that_labels_at_one_time_says_so(plain: Path) -> None:
 def test_a_retraining_does_as_the_version_in_production(run: Path, plain: Path, tmp_path: Path) -> None:
     before: dict[str, Manifest] = {
         "half": export_run(run, tmp_path / "half"),
-        "whole": export_run(run, tmp_path / "whole", label_at="whole"),
+        "whole": export_run(run, tmp_path / "whole", choices=Choices(label_at="whole")),
         "plus": export_run(plain, tmp_path / "plus"),
     }
     assert {name: label_at(run, one) for name, one in before.items()} == {
