@@ -68,7 +68,7 @@ def train(
     size: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of the guided network: full (the default) or a smaller one, down to tiny."
+            metavar="NAME", help="Of the guided network: full (the default), medium, small, tiny or micro."
         ),
     ] = None,
     max_kib: Annotated[

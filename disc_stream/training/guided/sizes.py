@@ -17,7 +17,7 @@ SIZES: dict[str, NetworkConfig] = {
     "medium": NETWORK.but(hidden=48, decoder_hidden=32),
     "small": NETWORK.but(hidden=48, layers=1, embedding=16, decoder_hidden=32),
     "tiny": NETWORK.but(hidden=24, layers=1, embedding=16, decoder_hidden=32),
-    "least": NETWORK.but(hidden=12, layers=1, embedding=16, decoder_hidden=32),
+    "micro": NETWORK.but(hidden=12, layers=1, embedding=16, decoder_hidden=32),
 }
 """The ladder, from the largest on (ADR 0029)."""
 
