@@ -54,7 +54,7 @@ class Multiplications(_Frozen):
 class SizeInfo(_Frozen):
     """The size of a network; ``str`` of it is for people."""
 
-    name: PrintableText = Field(max_length=40, description="as `train --size` has it")
+    name: PrintableText = Field(max_length=40, description="one of those that `train` knows")
     weights_kib: _Amount = Field(description="of the encoder's weights in float32")
     mmac: Multiplications
     agreement: Agreement | None = Field(default=None, description="None of the full size, or if not measured")
