@@ -82,7 +82,8 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
             shape.
         TrainingError: if training cannot go on.
     """
-    seed, windows = check_seed(task.seed), task.windows
+    seed = check_seed(task.seed)
+    windows = task.windows if task.held_out is None else task.windows[task.learned]
     device = pick_device(options.device)
     with _one_thread():
         autoencoder = new_autoencoder(config, windows.shape[2], seed)
@@ -121,11 +122,13 @@ def _from_scratch(
     """The teacher's targets; centroids at the means of its clusters in the embedding as it is."""
     teacher: Teacher = find_teacher(task, config, options)
     device = next(autoencoder.parameters()).device
-    data = as_tensor(apply_scaler(scaler, task.windows), device)
+    learned = task.learned
+    found = teacher.found[learned]
+    data = as_tensor(apply_scaler(scaler, task.windows[learned]), device)
     _settle_statistics(autoencoder, data)
     z = embed(autoencoder, data).cpu()
-    centroids = first_centroids(z, torch.from_numpy(teacher.found), task.n_clusters)
-    return _Start(teacher.targets(config), centroids.numpy(), teacher.found, teacher.history)
+    centroids = first_centroids(z, torch.from_numpy(found), task.n_clusters)
+    return _Start(teacher.targets(config)[learned], centroids.numpy(), teacher.found, teacher.history)
 
 
 def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
