@@ -46,7 +46,11 @@ class RetrainConfig(BaseModel):
     half_life_days: float = Field(7.0, gt=0, title="Age at which windows count half")
     window_s: float = Field(2.56, ge=0.1, title="Length of windows, for a first model")
     method: str = Field("disc", pattern=r"^[a-z][a-z0-9-]*$", title="disc, dsc or disc-plus")
-    preset: str = Field("small", pattern=r"^[a-z][a-z0-9-]*$", title="Preset of the method")
+    preset: str = Field(
+        "default",
+        pattern=r"^[a-z][a-z0-9-]*$",
+        title="Preset of the method; default: as in production, or its own",
+    )
     settings: dict[str, Any] = Field(default_factory=dict, title="Settings that replace the preset's")
     clusters: int | None = Field(
         None,

@@ -14,11 +14,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from disc_stream.artifacts.manifest import ChannelInfo, ScalerInfo, WindowInfo
+from disc_stream.errors import ConfigError
 
 RUN_FILE = "run.json"
 MODEL_FILE = "model.safetensors"
@@ -28,7 +29,22 @@ EVIDENCE_FILE = "evidence.safetensors"
 KNOWN_FILE = "known.safetensors"
 CHECKPOINT_DIR = "checkpoint"
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
+
+LabelAt = Literal["half", "whole"]
+
+
+class WholeWindow(BaseModel):
+    """What is different where a network that labels at half a window reads the whole one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cluster_sizes: list[int] = Field(description="training windows per cluster")
+    distance_q95: list[float] = Field(description="per cluster, of squared distances in training")
+    unknown_above: list[float | None] = Field(
+        description="per cluster, squared distance from which on a window is unknown"
+    )
+    metrics: dict[str, Any] = Field(description="in place of those for half a window")
 
 
 class RunInfo(BaseModel):
@@ -57,3 +73,39 @@ class RunInfo(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     software: dict[str, str] = Field(default_factory=dict)
     created: str = Field(description="ISO 8601, UTC")
+    whole: WholeWindow | None = Field(
+        default=None, description="of a network that was trained to label at the whole window, too"
+    )
+
+    @property
+    def labels_at(self) -> tuple[LabelAt, ...]:
+        """When a window can be labelled, the run's own first."""
+        own: LabelAt = "whole" if self.window.input_samples == self.window.samples else "half"
+        return (own,) if self.whole is None else ("half", "whole")
+
+    def at(self, label_at: LabelAt | None) -> RunInfo:
+        """The run as it is for labels at half a window or at the whole; None leaves it as it is.
+
+        Raises:
+            ConfigError: if its network was not trained for that.
+        """
+        if label_at is None or label_at == self.labels_at[0]:
+            return self
+        if self.whole is None:
+            raise ConfigError(
+                f"the run labels at {_WORDS[self.labels_at[0]]} only, not at {_WORDS[label_at]}",
+                remedy="Train DISC with targets=carry-over for both",
+            )
+        window = self.window.model_copy(update={"input_samples": self.window.samples})
+        return self.model_copy(
+            update={
+                "window": window,
+                "cluster_sizes": self.whole.cluster_sizes,
+                "distance_q95": self.whole.distance_q95,
+                "unknown_above": self.whole.unknown_above,
+                "metrics": {**self.metrics, **self.whole.metrics},
+            }
+        )
+
+
+_WORDS = {"half": "half a window", "whole": "the whole window"}

@@ -162,7 +162,9 @@ def _cell(key: CellKey, split: Split, request: Request, callback: Callback) -> C
     data = prepare(split, key.protocol, method, request.stream)
     started, watch = time.perf_counter(), _Watch(callback)
     own = _work(request, key) / f"{path.stem}-{marks[:8]}"
-    if request.force:
+    if (shared := model.training_facts()) is not None:  # the training of several rows, under both protocols
+        own = request.work / key.dataset_name / f"{hash_of(shared, marks)[:16]}-seed{key.seed}"
+    elif request.force:
         shutil.rmtree(own, ignore_errors=True)
     model.fit(
         data.train.x,
@@ -181,7 +183,8 @@ def _cell(key: CellKey, split: Split, request: Request, callback: Callback) -> C
         hardware=hardware(), software=_software(), date=datetime.now(UTC).date().isoformat(),
     )  # fmt: skip
     write_cell(path, cell)
-    shutil.rmtree(own, ignore_errors=True)
+    if shared is None:
+        shutil.rmtree(own, ignore_errors=True)
     return cell
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Row:
         recipe = METHODS[self.first.method].recipe
         if recipe is None or recipe.presets:
             return ""
-        usual, config = recipe.resolve(NO_PRESET, {}).to_dict(), self.first.config
+        usual, config = _flat(recipe.resolve(NO_PRESET, {}).to_dict()), _flat(self.first.config)
         return ", ".join(f"{name}={config[name]}" for name in usual if config.get(name) != usual[name])
 
     @property
@@ -92,6 +92,14 @@ class Row:
             "paper_is_of": REFERENCE_ONLY.get(first.dataset, first.dataset) if self.paper else None,
             "scores": scores,
         }  # fmt: skip
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Also the settings inside settings, by their own names."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    return flat
 
 
 def rows(cells: Iterable[Cell]) -> list[Row]:

@@ -16,6 +16,7 @@ from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
+from disc_stream.cli.benchmark_segmentation import segmentation
 from disc_stream.cli.benchmark_supervised import supervised
 from disc_stream.cli.benchmark_swap import swap
 from disc_stream.cli.benchmark_turned import turned
@@ -54,6 +55,7 @@ app.command()(week)
 app.command()(names)
 app.command()(states)
 app.command()(supervised)
+app.command()(segmentation)
 
 _DEFAULT_OUT = Path("docs/benchmarks/table1/cells")
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the cells, one file each.")]

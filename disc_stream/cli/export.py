@@ -13,10 +13,11 @@ import typer
 from disc_stream.cli.common import JsonOption, print_json, require_extras, require_path, require_writable, say
 from disc_stream.cli.export_c import C_STEPS, export_source, print_source
 from disc_stream.cli.export_progress import steps
-from disc_stream.errors import ConfigError
+from disc_stream.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
+    from disc_stream.artifacts.run import LabelAt
 
 _STEPS = 4  # what export_run announces
 
@@ -52,6 +53,14 @@ def export(
     sign_key: Annotated[
         Path | None, typer.Option("--sign-key", help="Ed25519 private key (PEM) to sign the bundle with.")
     ] = None,
+    label_at: Annotated[
+        str | None,
+        typer.Option(
+            "--label-at",
+            help="half: label a window when its first half is there; whole: later, and better. Runs of disc "
+            "with targets that carry over can do either; default half there.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an older bundle, or older source, at --out.")
     ] = False,
@@ -78,6 +87,7 @@ def export(
 
     For example: disc-stream export runs/hapt --out bundles/hapt
     """
+    at = _label_at(label_at)
     require_path(run, "run")
     require_writable(out)
     require_extras("disc-stream export", "export")
@@ -85,17 +95,19 @@ def export(
     _require_fitting(
         target, [option for option, given in c_only.items() if given], signed=sign_key is not None
     )
+    if at is not None and target is Target.C:
+        raise ConfigError("--label-at is for bundles", remedy="Export a bundle with it, and that to C")
     with steps("Loading torch", _STEPS if target is Target.ONNX else C_STEPS) as tell:
-        from disc_stream_export import Naming, export_run
+        from disc_stream_export import Choices, export_run
         from disc_stream_export.names import load_names
 
-        naming = Naming(name, load_names(names) if names else {})
+        choices = Choices(name, load_names(names) if names else {}, at)
         if target is Target.C:
             summary = export_source(
-                run, out, naming, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
+                run, out, choices, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
             )
         else:
-            manifest = export_run(run, out, naming=naming, sign_key=sign_key, force=force, progress=tell)
+            manifest = export_run(run, out, choices=choices, sign_key=sign_key, force=force, progress=tell)
             summary = _summary(out, manifest, signed=sign_key is not None)
     if json:
         print_json(summary)
@@ -105,11 +117,18 @@ def export(
         _print_table(summary)
 
 
+def _label_at(given: str | None) -> LabelAt | None:
+    known: dict[str | None, LabelAt | None] = {None: None, "half": "half", "whole": "whole"}
+    if given not in known:
+        raise UsageError(f"--label-at is half or whole, not {given!r}")
+    return known[given]
+
+
 def _require_fitting(target: Target, c_only: Sequence[str], *, signed: bool) -> None:
     """Check that options go with the target.
 
     Raises:
-        ConfigError: naming one that does not.
+        ConfigError: choices one that does not.
     """
     if target is Target.C and signed:
         raise ConfigError("C source has no signature", remedy="Leave out --sign-key, or sign the bundle")
@@ -127,6 +146,7 @@ def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "graph_bytes": len(bundle.model_bytes),
+        "label_at": "half" if window.input_samples < window.samples else "whole",
         "inputs": {"x": ["batch", window.input_samples, channels]},
         "outputs": {
             "embedding": ["batch", manifest.embedding_dim],
@@ -150,6 +170,7 @@ def _print_table(summary: dict[str, Any]) -> None:
         "graph": f"{summary['graph_bytes'] / 1e6:.2f} MB",
         "input": shapes[0],
         "outputs": " · ".join(shapes[1:]),
+        "labels": "at half a window" if summary["label_at"] == "half" else "at the whole window",
         "clusters": ", ".join(cluster["name"] for cluster in summary["clusters"]),
         "parity": f"{parity['n_windows']} windows, labels {parity['labels_equal']:.2%} equal",
         "": f"largest difference: embedding {parity['max_abs_embedding']:.1e}, q {parity['max_abs_q']:.1e}, "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from disc_stream.cli.common import say
 
 if TYPE_CHECKING:
-    from disc_stream_export import Naming
+    from disc_stream_export import Choices
 
 C_STEPS = 3
 """What an export of C announces."""
@@ -20,7 +20,7 @@ C_STEPS = 3
 def export_source(
     source: Path,
     out: Path,
-    naming: Naming,
+    choices: Choices,
     tell: Callable[[str], None],
     *,
     prefix: str | None,
@@ -31,7 +31,9 @@ def export_source(
     """Write a model as C source; what was written, for people and machines."""
     from disc_stream_export.c import COptions, export_c
 
-    options = COptions(naming, prefix=prefix or "disc", with_test=with_test, unchecked=unchecked, force=force)
+    options = COptions(
+        choices, prefix=prefix or "disc", with_test=with_test, unchecked=unchecked, force=force
+    )
     written = export_c(source, out, options, tell)
     manifest = written.bundle.manifest
     return {

@@ -39,7 +39,9 @@ def retrain(
     state: StateOption = None,
     prefix: PrefixOption = "ds/v1",
     method: Annotated[str, typer.Option("--method", help="disc, dsc or disc-plus.")] = "disc",
-    preset: Annotated[str, typer.Option("--preset", help="See `train --help`.")] = "small",
+    preset: Annotated[
+        str, typer.Option("--preset", help="See `train --help`; default: as in production.")
+    ] = "default",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting of the preset; repeatable."),

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from disc_stream.training.events import BatchEvent, Callback, EpochEvent, TrainingEvent
 
-_TITLES = {"pretrain": "autoencoder", "refine": "refinement"}
+_TITLES = {"pretrain": "autoencoder", "refine": "refinement", "guided": "guided"}
 
 
 EVERY_S = 10.0  # between two lines of a long epoch or search in a log

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +48,13 @@ class RecurrentEncoder(nn.Module):
         with own_precision(x):
             z: Tensor = self.bottleneck(top)
         return z
+
+    def together(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Embeddings (B, d) of each of several inputs (B, n, C), n its own, normalised over all of them."""
+        tops = [self.top_state(part) for part in parts]
+        with own_precision(parts[0]):
+            z: Tensor = self.bottleneck(torch.cat(tops))
+        return list(z.tensor_split(list(accumulate(len(top) for top in tops))[:-1]))
 
     def top_state(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, 2H): the last layer's forward state at the end and backward state at the start."""

@@ -1,4 +1,4 @@
-"""Weights of the recurrent layers, seeded dropout, and initialisation from a given generator.
+"""Weights of the recurrent layers, seeded modules, and initialisation from a given generator.
 
 Nothing here draws from torch's global random state, so training is repeatable inside any program.
 """
@@ -124,7 +124,27 @@ def kernel_taps(grid: tuple[int, int], kernel: int) -> Tensor:
     return taps
 
 
-class SeededDropout(nn.Module):
+class Seeded(nn.Module):
+    """A module with a random generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generator: torch.Generator | None = None
+        self._seed = 0
+
+    def reseed(self, seed: int) -> None:
+        """Start a new sequence of draws."""
+        self._seed = seed
+        self._generator = None
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The generator, for draws on that device."""
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        return self._generator
+
+
+class SeededDropout(Seeded):
     """Dropout whose masks come from its own generator.
 
     Args:
@@ -134,25 +154,16 @@ class SeededDropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self._generator: torch.Generator | None = None
-        self._seed = 0
-
-    def reseed(self, seed: int) -> None:
-        """Start a new sequence of masks."""
-        self._seed = seed
-        self._generator = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop in training, pass through in evaluation."""
         if not self.training or self.p == 0.0:
             return x
-        if self._generator is None or self._generator.device != x.device:
-            self._generator = torch.Generator(x.device).manual_seed(self._seed)
         # Sixteen random bits a value, four values a draw: far cheaper than a draw for each. The share kept is
         # a multiple of 2^-16, and the scale is that share's, so that the mean stays as it is.
         kept = min(max(round((1.0 - self.p) * 2**16), 1), 2**16 - 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        bits = draws.random_(-(2**63), None, generator=self._generator).view(torch.int16)
+        bits = draws.random_(-(2**63), None, generator=self.generator(x.device)).view(torch.int16)
         keep = (bits[: x.numel()] < kept - 2**15).view(x.shape)
         return x * keep.to(x.dtype).mul_(2**16 / kept)
 
@@ -195,6 +206,6 @@ def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.L
 
 
 def reseed_dropout(module: nn.Module, seed: int) -> None:
-    """Give every ``SeededDropout`` inside ``module`` its own new sequence of masks."""
-    for number, part in enumerate(m for m in module.modules() if isinstance(m, SeededDropout)):
+    """Give every ``Seeded`` part of ``module`` its own new sequence of draws."""
+    for number, part in enumerate(m for m in module.modules() if isinstance(m, Seeded)):
         part.reseed(seed + number)

@@ -28,6 +28,8 @@ def draw_training(histories: Mapping[str, History]) -> Figure:
     """
     if not histories or not all(histories.values()):
         raise DataError("there is nothing to draw: a run has no history", remedy="Train it again")
+    # Guided training begins with a search; where there are epochs, they are what is drawn.
+    histories = {name: [e for e in h if "losses" in e] or h for name, h in histories.items()}
     kinds = {"losses" in history[0] for history in histories.values()}
     if kinds == {False}:
         return _candidates(histories)
@@ -38,9 +40,14 @@ def draw_training(histories: Mapping[str, History]) -> Figure:
         pretrain, refine, change = figure.subplots(1, 3)
         for number, (name, history) in enumerate(histories.items()):
             _losses(pretrain, history, "pretrain", name, number, several=len(histories) > 1)
-            _losses(refine, history, "refine", name, number, several=len(histories) > 1)
+            for phase in ("refine", "guided"):
+                _losses(refine, history, phase, name, number, several=len(histories) > 1)
             _changes(change, history, name, number)
-        for panel, title in ((pretrain, "autoencoder"), (refine, "refinement"), (change, "changing labels")):
+        for panel, title in (
+            (pretrain, "autoencoder"),
+            (refine, "refinement, or guided"),
+            (change, "changing labels"),
+        ):
             panel.set_title(title)
             panel.set_xlabel("epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.artifacts.bundle import Bundle
-from disc_stream.artifacts.manifest import MANIFEST_FILE
+from disc_stream.artifacts.manifest import MANIFEST_FILE, Manifest
 from disc_stream.artifacts.model import Model
+from disc_stream.artifacts.run import LabelAt
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError, DataError, DiscStreamError
@@ -32,6 +33,7 @@ from disc_stream.registry import (
 )
 from disc_stream.retraining.beforehand import check_request, said_once
 from disc_stream.retraining.judging import Judged, Material, judge, window_set
+from disc_stream.retraining.likebefore import label_at, with_preset
 from disc_stream.retraining.naming import proposal_of
 from disc_stream.retraining.recent import Recent, RecentWindows
 from disc_stream.retraining.replayset import ReplayChooser, ReplayRule, ReplaySet, own_ids
@@ -97,6 +99,12 @@ class Base:
         """Public ids of its rows."""
         return {one.public_id for one in self.clusters if one.id in self.ids}
 
+    def manifest(self, registry: Registry, request: RetrainRequest) -> Manifest | None:
+        """Of the version; None if there was none."""
+        if self.version is None:
+            return None
+        return registry.bundle(self.version, trusted_keys=request.trusted_key).manifest
+
     @classmethod
     def of(cls, registry: Registry) -> Base:
         """As it is now."""
@@ -127,6 +135,8 @@ def retrain(request: RetrainRequest, tell: Tell = tell_nobody, *, discard: bool 
         if discard:
             work.discard()
         base = Base.of(registry)
+        before = base.manifest(registry, request)
+        request = with_preset(request, before)
         if (done := _added_before(request, registry, work)) is not None:
             return _finish(request, registry, work, done, tell)
         _agree(request, base, work)
@@ -135,7 +145,7 @@ def retrain(request: RetrainRequest, tell: Tell = tell_nobody, *, discard: bool 
             work.require_begun()
             _train(request, base, work, (replay, spec), tell)
             work.require_begun()
-            candidate = _export(request, work, tell)
+            candidate = _export(request, work, label_at(work.run, before), tell)
             known = _find(registry, candidate.version)
             if known is not None and (known.ids is not None or known.proposal.based_on == base.version):
                 return _finish(request, registry, work, known, tell)
@@ -306,15 +316,18 @@ def _all_to_learn(windows: WindowSet) -> Split:
     return Split(windows, nothing, "the replay set; there are no labels", n_clusters=FIRST_CLUSTERS)
 
 
-def _export(request: RetrainRequest, work: Work, tell: Tell) -> Model:
-    from disc_stream_export import Naming, export_run
+def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell) -> Model:
+    from disc_stream_export import Choices, export_run
 
     def progress(text: str) -> None:
         tell(Progress("export", 0, None, text))
 
     shutil.rmtree(work.bundle, ignore_errors=True)  # left half done; the same run gives the same bundle
     name = f"{request.method}-{request.preset}" if request.method != "disc-plus" else request.method
-    export_run(work.run, work.bundle, naming=Naming(name), sign_key=request.sign_key, progress=progress)
+    export_run(
+        work.run, work.bundle, choices=Choices(name, label_at=at), sign_key=request.sign_key,
+        progress=progress,
+    )  # fmt: skip
     bundle = Bundle.open(work.bundle, trusted_keys=request.trusted_key)
     return Model(bundle.manifest, OnnxEncoder(bundle, "cpu", request.threads), bundle.catalogue)
 

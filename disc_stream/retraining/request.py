@@ -22,7 +22,7 @@ class RetrainRequest(BaseModel):
     state: Path = Field(description="state folder of the server")
     prefix: str = "ds/v1"
     method: str = Field("disc", description="recipe")
-    preset: str = "small"
+    preset: str = Field("default", description="of the method; default: as in production, or its own")
     settings: dict[str, Any] = Field(default_factory=dict, description="replace those of the preset")
     clusters: int | None = Field(
         None,

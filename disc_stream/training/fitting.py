@@ -95,7 +95,7 @@ def fit_clusters(
         if task.warm is not None:
             task.warm.load_into(autoencoder)
             scaler = task.warm.scaler
-            data = _on_device(apply_scaler(scaler, windows), trainer.device)
+            data = as_tensor(apply_scaler(scaler, windows), trainer.device)
             carried = Carried.of(task.warm, as_numpy(embed(autoencoder, data)))
         if pretrained is not None:
             pretrained.require(identity, config)
@@ -110,7 +110,7 @@ def fit_clusters(
         first = (
             initial_centroids(z, n_clusters, init=config.init, seed=seed, ward_sample=config.ward_sample)
             if carried is None
-            else carried.centroids(z, n_clusters, seed=seed, new=_new_motion(task, carried), grow=task.grow)
+            else carried.centroids(z, n_clusters, seed=seed, new=new_motion_of(task, carried), grow=task.grow)
         )
         head = ClusterHead(broadcast(torch.from_numpy(first).to(trainer.device)))
         pretrained_net = family.network_for_use(deepcopy(autoencoder).cpu(), head.centroids, scaler)
@@ -125,8 +125,11 @@ def fit_clusters(
     return Fitted(autoencoder, centroids, net, pretrained_net, scaler, trainer.history, seen)
 
 
-def _new_motion(task: Task, carried: Carried) -> NewMotion | None:
-    """In the order of the task's windows; None where it is not known what was known."""
+def new_motion_of(task: Task, carried: Carried) -> NewMotion | None:
+    """Motion that the model to go on from has no cluster for, in the order of the task's windows.
+
+    None where it is not known what was known.
+    """
     known = None if task.warm is None else task.warm.known
     if known is None or not known.fits(task.windows) or task.devices is None:
         return None
@@ -178,7 +181,7 @@ def _set_up(
     if options.resume:
         trainer.resume()
     scaler = fit_scaler(config.scaler, windows)
-    data = _on_device(apply_scaler(scaler, windows), device)
+    data = as_tensor(apply_scaler(scaler, windows), device)
     autoencoder = build_for(family, config, (windows.shape[1], windows.shape[2]), seed).to(device)
     return trainer, data, autoencoder, scaler
 
@@ -195,14 +198,14 @@ def infer(net: nn.Module, inputs: Float32Array, batch: int = 1024) -> tuple[Floa
         inputs: (n, input_samples, C), what the network reads of each window, in physical units.
         batch: windows at once.
     """
-    whole = _on_device(inputs, torch.device("cpu"))
+    whole = as_tensor(inputs, torch.device("cpu"))
     with torch.no_grad(), full_float32():
         parts = [net(part) for part in torch.split(whole, batch)]
     return tuple(as_numpy(torch.cat(column)) for column in zip(*parts, strict=True))
 
 
-def _on_device(array: Float32Array, device: torch.device) -> torch.Tensor:
-    """A copy in memory that torch has aligned.
+def as_tensor(array: Float32Array, device: torch.device) -> torch.Tensor:
+    """A copy on a device, in memory that torch has aligned.
 
     Numpy's begins anywhere, and the last bits of a matrix product may depend on that: two trainings with one
     seed would not be the same.
@@ -232,11 +235,17 @@ def use_bf16(config: TrainingConfig, device: torch.device, n_channels: int) -> b
     if config.precision != "auto":
         return config.precision == "bf16"
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return processor_has_bf16(device)
     if not isinstance(config.network, NetworkConfig):
         return False  # measured: the gain is in the recurrences alone
-    has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
-    return _is_wide(config, n_channels) and bool(has_it)
+    return _is_wide(config, n_channels) and processor_has_bf16(device)
+
+
+def processor_has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # noqa: SLF001
 
 
 def _is_wide(config: TrainingConfig, n_channels: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from disc_stream.artifacts.run import LabelAt
 from disc_stream.errors import ConfigError, did_you_mean
 from disc_stream.training.estimators import (
     BDEC,
@@ -17,11 +18,14 @@ from disc_stream.training.estimators import (
     AgglomerativeWindows,
     DeepClusterer,
     DiscPlus,
+    GuidedDISC,
     KMeansWindows,
     SpaceClusterer,
 )
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.recipes import RECIPES, Recipe
+from disc_stream.training.recipes.guided import GUIDED
+from disc_stream.training.recipes.recurrent import DISC as SELF_TAUGHT
 
 Group = Literal["input", "space", "deep", "ours"]
 Make = Callable[[int, int, str, Mapping[str, Any]], WindowClusterer]
@@ -106,13 +110,20 @@ def _plus(n_clusters: int, seed: int, _preset: str, settings: Mapping[str, Any])
     return DiscPlus(n_clusters, random_state=seed, settings=settings or None)
 
 
+def _guided(label_at: LabelAt) -> Make:
+    def make(n_clusters: int, seed: int, _preset: str, settings: Mapping[str, Any]) -> WindowClusterer:
+        return GuidedDISC(n_clusters, label_at, random_state=seed, settings=settings or None)
+
+    return make
+
+
 _LINKAGES = (("average", "AC-Average"), ("complete", "AC-Complete"), ("ward", "AC-Ward"))
 
 
 def _rows() -> list[Method]:
     rows = [Method("kmeans", "k-Means", "input", None, False, _kmeans)]
     rows += [Method(f"ac-{a}", title, "input", None, True, _agglomerative(a)) for a, title in _LINKAGES]
-    for recipe in (RECIPES["dsc"], RECIPES["disc"]):
+    for recipe in (RECIPES["dsc"], SELF_TAUGHT):
         for algorithm, title in (("kmeans", "k-Means"), *_LINKAGES):
             make = _space(recipe.family, algorithm)
             name, refits = f"{recipe.name}-ae-{algorithm}", algorithm != "kmeans"
@@ -125,8 +136,13 @@ def _rows() -> list[Method]:
         ("disc-kmeans", "DISC (k-Means)", _deep(DISC, init="kmeans")),
         ("disc-ward", "DISC (Ward)", _deep(DISC, init="ward")),
     )  # fmt: skip
-    rows += [Method(n, title, "deep", RECIPES[n.partition("-")[0]], False, make) for n, title, make in deep]
-    return [*rows, Method("disc-plus", "disc-plus", "ours", RECIPES["disc-plus"], False, _plus)]
+    recipes = {**RECIPES, "disc": SELF_TAUGHT}
+    rows += [Method(n, title, "deep", recipes[n.partition("-")[0]], False, make) for n, title, make in deep]
+    whens: tuple[LabelAt, ...] = ("half", "whole")
+    guided = [
+        Method(f"disc-guided-{at}", f"DISC guided ({at})", "ours", GUIDED, False, _guided(at)) for at in whens
+    ]
+    return [*rows, *guided, Method("disc-plus", "disc-plus", "ours", RECIPES["disc-plus"], False, _plus)]
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _rows()}

@@ -28,6 +28,7 @@ from disc_stream.artifacts.run import (
     RUN_FILE,
     RUN_SCHEMA_VERSION,
     SAMPLES_FILE,
+    LabelAt,
     RunInfo,
 )
 from disc_stream.errors import ConfigError, InputNotFoundError, TrainingError
@@ -80,7 +81,8 @@ def save_run(
         info: what ``run.json`` is to say.
         weights: of the trained network, by name.
         centroids: (K, d).
-        samples: (N, input_samples, C) float32 real inputs; at most 512 of them, evenly spread, are kept.
+        samples: (N, T, C) float32 real windows, as much of each as may be read; at most 512 of them, evenly
+            spread, are kept.
         history: one mapping per epoch.
 
     Raises:
@@ -106,19 +108,24 @@ def save_run(
         ) from error
 
 
-def load_run(path: Path) -> TrainedRun:
+def load_run(path: Path, label_at: LabelAt | None = None) -> TrainedRun:
     """Read a finished run.
 
+    Args:
+        path: the run folder.
+        label_at: how much of a window is read, where the network was trained for either; None for the least.
+
     Raises:
+        ConfigError: if the network was not trained for that.
         InputNotFoundError: if there is no such folder.
         TrainingError: if the folder holds no finished run, or a damaged one.
     """
     if not path.is_dir():
         raise InputNotFoundError(f"run folder {str(path)!r} does not exist", remedy="Check the path")
-    info = read_info(path)
+    info = read_info(path).at(label_at)
     try:
         weights = load_tensors(path / MODEL_FILE)
-        samples = load_arrays(path / SAMPLES_FILE)["x"]
+        samples = load_arrays(path / SAMPLES_FILE)["x"][:, : info.window.input_samples]
         centroids = weights.pop(_CENTROIDS)
         state = {name.removeprefix(_PREFIX): value for name, value in weights.items()}
         recipe = recipe_of_run(info.method)

@@ -16,7 +16,7 @@ from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, checked_name
 from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, TrainingInfo
-from disc_stream.artifacts.run import RunInfo
+from disc_stream.artifacts.run import LabelAt, RunInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded
 from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest, synthetic_windows
 from disc_stream.artifacts.signing import load_private_key
@@ -34,24 +34,27 @@ SELFTEST_WINDOWS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
-    """What a model and its clusters are to be called.
+class Choices:
+    """What a bundle is to be, beyond what the run says.
 
     Args:
         model: default DATASET-PRESET.
         clusters: cluster id -> name; the others are called ``cluster ID``. In a new bundle, ids number the
             rows of the graph's outputs.
+        label_at: how much of a window the graph reads, where the network was trained for either: ``half``
+            labels it as soon as its first half is there, ``whole`` later and better. None for the run's own.
     """
 
     model: str | None = None
     clusters: Mapping[int, str] = field(default_factory=dict)
+    label_at: LabelAt | None = None
 
 
 def export_run(
     run_path: Path | str,
     out: Path | str,
     *,
-    naming: Naming | None = None,
+    choices: Choices | None = None,
     sign_key: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -65,7 +68,7 @@ def export_run(
     Args:
         run_path: folder that training wrote.
         out: folder to make, or a zip if it ends with ``.zip``.
-        naming: names for the model and its clusters.
+        choices: names for the model and its clusters, and when it labels.
         sign_key: PEM file of an Ed25519 private key to sign manifest and catalogue with.
         force: replace an older bundle at ``out``.
         progress: called with what is about to be done.
@@ -74,19 +77,20 @@ def export_run(
         The manifest as written.
 
     Raises:
-        UsageError: if ``run_path`` is missing, ``out`` is taken, or a name or the key is not usable.
+        UsageError: if ``run_path`` is missing, ``out`` is taken, a name or the key is not usable, or the
+            network was not trained for its ``label_at``.
         TrainingError: if the run is unfinished, damaged or from a newer version.
         ParityError: if the graph does not compute what the network computes.
     """
-    run_path, out, naming = Path(run_path), Path(out), naming or Naming()
+    run_path, out, choices = Path(run_path), Path(out), choices or Choices()
     tell = progress or (lambda _step: None)
     check_target(out, overwrite=force)
     key = load_private_key(sign_key) if sign_key else None
     tell("Reading the run")
-    run = load_run(run_path)
+    run = load_run(run_path, choices.label_at)
     info = run.info
-    clusters = _cluster_infos(info, naming.clusters)
-    draft = _draft(info, naming.model, len(run.net.centroids[0]))
+    clusters = _cluster_infos(info, choices.clusters)
+    draft = _draft(info, choices.model, len(run.net.centroids[0]))
     tell("Tracing the graph")
     model = serialise(
         build_graph(

@@ -57,7 +57,7 @@ SETTINGS = {
 RETRAIN = {
     "every_h": 1 / 3600, "cooldown_h": 0, "min_windows": 200, "learn_windows": 400, "window_s": WINDOW_S,
     "clusters": len(NAMES), "gpu": "none", "nice": 0, "keep_versions": 2, "half_life_days": 0.001,
-    "settings": SETTINGS,
+    "preset": "small", "settings": SETTINGS,
 }  # fmt: skip
 
 Key = tuple[str, int, int]
@@ -76,10 +76,12 @@ class SelfTaught:
     def __init__(self, folder: Path, url: str) -> None:
         self.state, self.models = folder / "state", folder / "models"
         self._config = folder / "serve.yaml"
+        # A device's own centroids depend on when a model took over, unlike what is compared here.
         settings = {
             "models": str(self.models), "broker": url, "http": None, "state": str(self.state),
             "follow_s": 0.05, "status_interval_s": 0.1, "checkpoint_s": 0.5, "spool_file_bytes": 2**20,
             "stale_s": 3600, "reorder": RULES.reorder, "reorder_s": RULES.reorder_s, "retrain": RETRAIN,
+            "adapt": False,
         }  # fmt: skip
         self._config.write_text(json.dumps(settings))
         self._path = folder / "serve.log"

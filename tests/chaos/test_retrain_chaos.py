@@ -70,8 +70,9 @@ class World:
 
     def start(self, place: Path, settings: dict[str, Any] = SETTINGS) -> None:
         request = {
-            "models": str(place / "models"), "state": str(place / "state"), "settings": settings,
-            "window_s": WINDOW_S, "clusters": 3, "threads": 1, "device": "cpu", "limits": ANYTHING_GOES,
+            "models": str(place / "models"), "state": str(place / "state"), "preset": "small",
+            "settings": settings, "window_s": WINDOW_S, "clusters": 3, "threads": 1, "device": "cpu",
+            "limits": ANYTHING_GOES,
         }  # fmt: skip
         self.retrainer.start(request)
 

@@ -41,7 +41,10 @@ def settings(method: Method) -> dict[str, Any]:
         return {"epochs": 2, "refine_epochs": 2, "hidden": 4, "embedding": 3, "decoder_hidden": 4}
     if method.family:
         return {"epochs": 2, "refine_epochs": 2}
-    return {"restarts": 2, "moves": 5} if method.name == "disc-plus" else {}
+    search = {"restarts": 2, "moves": 5}
+    if method.name.startswith("disc-guided"):
+        return {**search, "steps": 4, "hidden": 4, "embedding": 3, "decoder_hidden": 4, "frame": 2}
+    return search if method.name == "disc-plus" else {}
 
 
 def make(method: Method, *, n_clusters: int = K, seed: int = 0) -> WindowClusterer:

@@ -27,7 +27,20 @@ SETTINGS = {
     "hidden": 6, "decoder_hidden": 6, "batch_size": 30, "dropout": 0, "tolerance": 0, "decoder_layers": 2,
     "feedback": "output",
 }  # fmt: skip
-TRAIN = ("train", "--synthetic", "--devices", "3", "--minutes", "1", "--epochs", "3", "--refine-epochs", "9")
+TRAIN = (
+    "train",
+    "--synthetic",
+    "--preset",
+    "small",
+    "--devices",
+    "3",
+    "--minutes",
+    "1",
+    "--epochs",
+    "3",
+    "--refine-epochs",
+    "9",
+)
 
 
 def arguments(out: Path, **changes: Any) -> list[str]:

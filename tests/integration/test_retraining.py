@@ -27,6 +27,7 @@ from tests.support.listener import Listener
 RULES: dict[str, Any] = {
     "min_windows": 100,
     "clusters": 3,
+    "preset": "small",
     "gpu": "none",
     "nice": 0,
     "settings": {"epochs": 2, "refine_epochs": 1, "hidden": 8, "embedding": 4, "decoder_hidden": 8},

@@ -18,7 +18,9 @@ ANN = Author("ann")
 DEVICES = ["arm", "hip", "leg"]
 BATCHES = 36
 NAMES = ("Anna lies", "Anna stands", "Anna shakes")
-SETTINGS = [word for name, value in TINY_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+SETTINGS = ["--preset", "small"] + [
+    word for name, value in TINY_SETTINGS.items() for word in ("--set", f"{name}={value}")
+]
 
 
 @dataclass
@@ -42,8 +44,8 @@ class Place:
     def request(self, **changes: object) -> RetrainRequest:
         """Of the tiny settings."""
         values = {
-            "models": self.models, "state": self.state, "settings": TINY_SETTINGS, "window_s": WINDOW_S,
-            "clusters": 3, "threads": 1, "device": "cpu",
+            "models": self.models, "state": self.state, "window_s": WINDOW_S,
+            "preset": "small", "settings": TINY_SETTINGS, "clusters": 3, "threads": 1, "device": "cpu",
         }  # fmt: skip
         return RetrainRequest.model_validate({**values, **changes})
 

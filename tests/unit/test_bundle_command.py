@@ -15,7 +15,7 @@ import pytest
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.bundlediff import LabelChange
 from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest
-from disc_stream_export import Naming, export_run
+from disc_stream_export import Choices, export_run
 from tests.support.commandline import CommandLine, Done
 from tests.support.hostile_bundle import edit_manifest
 from tests.support.keys import make_keys
@@ -29,7 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     for seed in (0, 1):
         run = write_tiny_run(folder / f"run{seed}", seed=seed)
-        export_run(run, folder / f"bundle{seed}", naming=Naming(clusters={2: "stairs"} if seed else {}))
+        export_run(run, folder / f"bundle{seed}", choices=Choices(clusters={2: "stairs"} if seed else {}))
     return folder
 
 

@@ -124,7 +124,18 @@ def test_training_needs_no_labels(method: str, tmp_path: Path) -> None:
     rows = [w for n in range(4) for w in windows(f"d{n}", 1, motion(400, n))]
     folder = export(tmp_path / "spool", rows)
     small = {
-        "disc": ["--epochs", "1", "--refine-epochs", "1", "--set", "hidden=4", "--set", "frame=4"],
+        "disc": [
+            "--preset",
+            "small",
+            "--epochs",
+            "1",
+            "--refine-epochs",
+            "1",
+            "--set",
+            "hidden=4",
+            "--set",
+            "frame=4",
+        ],
         "disc-plus": ["--set", "restarts=2", "--set", "moves=2"],
     }[method]
     result = train(

@@ -20,7 +20,7 @@ from disc_stream.errors import ParityError, TrainingError, UsageError
 from disc_stream.models import inference
 from disc_stream.training.estimators import DISC
 from disc_stream.training.runs import load_run, save_run
-from disc_stream_export import Naming, export_run, exporter
+from disc_stream_export import Choices, export_run, exporter
 from tests.support.tiny_run import INPUT_SAMPLES, N_CLUSTERS, edit_run, tiny_info, write_tiny_run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "manifest.json"
@@ -75,7 +75,7 @@ def test_a_trained_model_answers_as_torch_does(tmp_path: Path) -> None:
 
 def test_the_bundle_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     written = export_run(
-        run, tmp_path / "b.zip", naming=Naming("wrist", {0: "walking", 3: "Gehen – schnell"})
+        run, tmp_path / "b.zip", choices=Choices("wrist", {0: "walking", 3: "Gehen – schnell"})
     )
     bundle = Bundle.open(tmp_path / "b.zip")
     manifest, info = bundle.manifest, load_run(run).info
@@ -95,8 +95,8 @@ def test_the_bundle_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_model_and_version(run: Path, tmp_path: Path) -> None:
-    first = export_run(run, tmp_path / "first", naming=Naming("a"))
-    second = export_run(run, tmp_path / "second", naming=Naming("b", {0: "walking"}))
+    first = export_run(run, tmp_path / "first", choices=Choices("a"))
+    second = export_run(run, tmp_path / "second", choices=Choices("b", {0: "walking"}))
     assert (tmp_path / "first" / "model.onnx").read_bytes() == (
         tmp_path / "second" / "model.onnx"
     ).read_bytes()
@@ -128,7 +128,7 @@ def test_the_steps_are_told_and_torch_is_left_in_its_own_state(run: Path, tmp_pa
 
 def test_the_manifest_keeps_its_golden_form(run: Path, tmp_path: Path) -> None:
     """Servers in the field read this form: a change needs a new schema version, and a look at them."""
-    export_run(run, tmp_path / "b", naming=Naming("golden", {0: "walking"}))
+    export_run(run, tmp_path / "b", choices=Choices("golden", {0: "walking"}))
     golden = json.loads(GOLDEN.read_text())
     written = json.loads((tmp_path / "b" / "manifest.json").read_text())
     assert list(written) == list(golden)
@@ -227,10 +227,11 @@ def test_a_difference_leaves_the_older_bundle(
     run: Path, sound: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bundle(tmp_path / "b", sound.manifest, sound.catalogue.clusters, {"model.onnx": sound.model_bytes})
+    older = Bundle.open(tmp_path / "b").manifest
     spoil(monkeypatch, sound, change_weight("shift", 1.0))
     with pytest.raises(ParityError):
         export_run(run, tmp_path / "b", force=True)
-    assert Bundle.open(tmp_path / "b").manifest == sound.manifest
+    assert Bundle.open(tmp_path / "b").manifest == older
 
 
 # ── Runs and options that are wrong ───────────────────────────────────────────────────────────────────
@@ -279,12 +280,12 @@ def test_a_broken_run_says_what_is_broken(case: str, run: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"naming": Naming(clusters={5: "x"})}, "clusters 0 to 4, there is no cluster 5"),
-        ({"naming": Naming(clusters={-1: "x"})}, "there is no cluster -1"),
-        ({"naming": Naming(clusters={0: " "})}, "cannot be the name of cluster 0"),
-        ({"naming": Naming(clusters={0: "a\nb"})}, "cannot be the name of cluster 0"),
-        ({"naming": Naming("x" * 65)}, "cannot be the name of the model"),
-        ({"naming": Naming("")}, "cannot be the name of the model"),
+        ({"choices": Choices(clusters={5: "x"})}, "clusters 0 to 4, there is no cluster 5"),
+        ({"choices": Choices(clusters={-1: "x"})}, "there is no cluster -1"),
+        ({"choices": Choices(clusters={0: " "})}, "cannot be the name of cluster 0"),
+        ({"choices": Choices(clusters={0: "a\nb"})}, "cannot be the name of cluster 0"),
+        ({"choices": Choices("x" * 65)}, "cannot be the name of the model"),
+        ({"choices": Choices("")}, "cannot be the name of the model"),
         ({"sign_key": Path("no-such-key.pem")}, r"no-such-key\.pem"),
     ],
 )

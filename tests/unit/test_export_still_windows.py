@@ -185,7 +185,7 @@ def test_a_graph_that_lost_its_floor_is_not_written(tmp_path: Path, monkeypatch:
     def lose(net: AddsTheFloor, **options: object) -> onnx.ModelProto:
         return build_graph(WithoutFloor(net.net), **options)  # type: ignore[arg-type]
 
-    def keep(path: Path) -> object:
+    def keep(path: Path, _label_at: object) -> object:
         run = load_run(path)
         floored = AddsTheFloor(run.net)
         floored.centroids = run.net.centroids

@@ -205,6 +205,18 @@ def test_a_killed_refinement_goes_on_from_its_last_epoch(tmp_path: Path) -> None
     assert [p.name for p in (tmp_path / "killed/work/tiny/paper").iterdir() if "kmeans" in p.name] == []
 
 
+def test_labels_at_half_and_whole_windows_come_from_one_training(tmp_path: Path) -> None:
+    small = {"restarts": 2, "moves": 0, "steps": 3, "hidden": 4, "embedding": 3, "frame": 4}
+    methods, epochs = ["disc-guided-half", "disc-guided-whole"], list[TrainingEvent]()
+    wanted = request(tmp_path, methods=methods, protocols=["paper", "stream"], settings=small)
+    cells = run(wanted, callback=epochs.append)
+    assert [type(cell).__name__ for cell in cells] == ["Cell"] * 4
+    assert sum(isinstance(e, EpochEvent) and e.phase == "guided" for e in epochs) == 3
+    table = rows([cell for cell in cells if isinstance(cell, Cell)])
+    assert {row.title.split(",")[0] for row in table} == {"DISC guided (half)", "DISC guided (whole)"}
+    assert all("hidden=4" in row.variant and "moves=0" in row.variant for row in table)
+
+
 def test_a_file_keeps_its_name_and_its_cells_stay_in_the_results(tmp_path: Path) -> None:
     (found,) = run(request(tmp_path, datasets=["/some/where/own.npz"]))
     assert isinstance(found, Cell)

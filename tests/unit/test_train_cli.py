@@ -22,7 +22,10 @@ from disc_stream.errors import DiscStreamError, UsageError
 from disc_stream.training.events import BatchEvent, EpochEvent
 from disc_stream.training.runs import load_run
 
-SMALL = ("--synthetic", "--devices", "3", "--minutes", "1", "--set", "hidden=6", "--set", "decoder_hidden=6")
+SMALL = (
+    "--synthetic", "--devices", "3", "--minutes", "1", "--preset", "small",
+    "--set", "hidden=6", "--set", "decoder_hidden=6",
+)  # fmt: skip
 QUICK = (*SMALL, "--epochs", "2", "--refine-epochs", "1")
 
 

@@ -73,6 +73,10 @@ class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator, ABC):  # ty
         """
         return {"estimator": type(self).__name__}
 
+    def training_facts(self) -> dict[str, Any] | None:
+        """What the training depends on, where estimators that differ in other things share it; else None."""
+        return None
+
     def first_stage(self) -> tuple[Family, TrainingConfig] | None:
         """The autoencoder that other methods of the family share, and its settings; None without one."""
         return None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from disc_stream.errors import TrainingError
@@ -239,6 +238,8 @@ class _Split:
 
 def matched_f1(both: npt.NDArray[Any]) -> tuple[Array, float]:
     """F1 (K,) of clusters and their counterparts, and the share of windows in both, from a table (K, K)."""
+    from scipy.optimize import linear_sum_assignment
+
     size = both.sum(1)[:, None] + both.sum(0)
     f1 = 2.0 * both / np.maximum(size, 1)
     pairs = linear_sum_assignment(f1, maximize=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from disc_stream.types import IntArray
 
@@ -37,6 +36,8 @@ def majority(labellings: Sequence[IntArray], n_clusters: int) -> IntArray:
 
 
 def _matched(labels: IntArray, to: IntArray, n_clusters: int) -> IntArray:
+    from scipy.optimize import linear_sum_assignment
+
     both = np.bincount(labels * n_clusters + to, minlength=n_clusters**2).reshape(n_clusters, n_clusters)
     name = linear_sum_assignment(both, maximize=True)[1].astype(np.int64)
     matched: IntArray = name[labels]

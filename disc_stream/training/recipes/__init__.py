@@ -8,8 +8,9 @@ from disc_stream.errors import ConfigError, did_you_mean
 from disc_stream.training.families import Family
 from disc_stream.training.recipes.base import Learned, Recipe
 from disc_stream.training.recipes.convolutional import CONVOLUTIONAL_FAMILY, DCEC
+from disc_stream.training.recipes.disc import DISC
 from disc_stream.training.recipes.plus import PLUS
-from disc_stream.training.recipes.recurrent import DISC, DISC_FAMILY, DSC, DSC_FAMILY
+from disc_stream.training.recipes.recurrent import DISC_FAMILY, DSC, DSC_FAMILY
 from disc_stream.training.recipes.stacked import BDEC, DEC, IDEC, STACKED_FAMILY
 
 __all__ = ["FAMILIES", "RECIPES", "Learned", "Recipe", "get_family", "get_recipe", "recipe_of_run"]

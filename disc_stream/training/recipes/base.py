@@ -17,6 +17,9 @@ from disc_stream.types import Float32Array
 
 Config = TypeVar("Config", bound=Settings)
 
+DEFAULT_PRESET = "default"
+"""Stands for a recipe's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -27,6 +30,7 @@ class Learned:
         centroids: (K, d).
         net: for inference; reads the first ``n_input`` samples of a window.
         n_input: see ``net``.
+        n_longer: a second, larger number of samples that ``net`` was trained to read; 0 for none.
         scaler: normalisation.
         config: every hyper-parameter as used.
         history: one entry per epoch or candidate.
@@ -45,6 +49,7 @@ class Learned:
     before: nn.Module | None = None
     initial: nn.Module | None = None
     refining: Float32Array | None = field(default=None, repr=False)
+    n_longer: int = 0
 
 
 class Recipe(Protocol[Config]):
@@ -55,6 +60,7 @@ class Recipe(Protocol[Config]):
         recorded: as ``run.json`` names it.
         family: recipes of one family share an autoencoder; empty for none.
         presets: that it knows; empty where it has none.
+        default_preset: of them; empty where it has none.
         exportable: whether ``disc-stream train`` offers it and its runs become bundles.
         distributed: whether several processes can train together.
         knows_devices: whether it takes into account which device a window came from.
@@ -69,6 +75,8 @@ class Recipe(Protocol[Config]):
     @property
     def presets(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
+    def default_preset(self) -> str: ...  # noqa: D102
+    @property
     def exportable(self) -> bool: ...  # noqa: D102
     @property
     def distributed(self) -> bool: ...  # noqa: D102
@@ -77,6 +85,8 @@ class Recipe(Protocol[Config]):
 
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> Config:
         """Every hyper-parameter: a preset with some of its values replaced; None leaves one as it is.
+
+        ``DEFAULT_PRESET`` stands for the recipe's own.
 
         Raises:
             ConfigError: if the preset or a name is not known, or a value cannot be used.

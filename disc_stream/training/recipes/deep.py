@@ -15,7 +15,7 @@ from disc_stream.training.families import Family, build_for
 from disc_stream.training.fitting import Fitted, fit_clusters
 from disc_stream.training.presets import TrainingConfig, resolve
 from disc_stream.training.pretrained import Pretrained
-from disc_stream.training.recipes.base import Learned, tensors_of
+from disc_stream.training.recipes.base import DEFAULT_PRESET, Learned, tensors_of
 from disc_stream.training.task import FitOptions, Task
 
 
@@ -48,6 +48,11 @@ class DeepRecipe:
         return tuple(self.autoencoder.presets)
 
     @property
+    def default_preset(self) -> str:
+        """The one that fits a processor core."""
+        return "small"
+
+    @property
     def distributed(self) -> bool:
         """Every batch can be split between processes."""
         return True
@@ -60,6 +65,7 @@ class DeepRecipe:
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig:
         """The preset with the method's settings and then the user's; see ``Recipe``."""
         given = {name: value for name, value in settings.items() if value is not None}
+        preset = self.default_preset if preset == DEFAULT_PRESET else preset
         return resolve(preset, {**self.settings, **given}, self.autoencoder.presets)
 
     def fit(

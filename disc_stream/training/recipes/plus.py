@@ -44,6 +44,7 @@ class PlusRecipe:
     recorded: str = "disc-plus"
     family: str = ""
     presets: tuple[str, ...] = ()
+    default_preset: str = ""
     exportable: bool = True
     distributed: bool = False
     knows_devices: bool = True

@@ -21,7 +21,7 @@ from disc_stream.types import Float32Array
 from disc_stream_export.c.comparing import CParity, compare
 from disc_stream_export.c.compiling import Labelled, find_compiler, run_source
 from disc_stream_export.c.source import CSource, SourceNames, Tests
-from disc_stream_export.exporter import Naming, export_run
+from disc_stream_export.exporter import Choices, export_run
 from disc_stream_export.probes import probes
 
 Progress = Callable[[str], None]
@@ -37,14 +37,14 @@ class COptions:
     """How a model becomes C source.
 
     Args:
-        naming: of a run's model and clusters; a bundle has a name, and its clusters can be renamed.
+        choices: of a run's model and clusters; a bundle has a name, and its clusters can be renamed.
         prefix: of all names that the source defines.
         with_test: also write ``STEM_test.c``, a program for the device.
         unchecked: write without compiling and comparing.
         force: replace older source of ours.
     """
 
-    naming: Naming = field(default_factory=Naming)
+    choices: Choices = field(default_factory=Choices)
     prefix: str = "disc"
     with_test: bool = False
     unchecked: bool = False
@@ -105,7 +105,7 @@ def export_c(
             remedy="Leave out --with-test or --unchecked",
         )
     tell("Reading the model")
-    bundle, samples = _read(source, options.naming)
+    bundle, samples = _read(source, options.choices)
     code = CSource(bundle, names)
     texts = [code.model(), code.header()]
     real = synthetic = state_bytes = None
@@ -160,20 +160,20 @@ def _tests(samples: Float32Array, labelled: Labelled) -> Tests:
     return Tests(samples[chosen], labelled.label[chosen].tolist(), [bits[at] for at in chosen])
 
 
-def _read(source: Path, naming: Naming) -> tuple[Bundle, Float32Array | None]:
+def _read(source: Path, choices: Choices) -> tuple[Bundle, Float32Array | None]:
     """The model, and the windows that its run has kept."""
     if source.is_dir() and ((source / RUN_FILE).is_file() or (source / CHECKPOINT_DIR).is_dir()):
         with tempfile.TemporaryDirectory(prefix="disc-stream-c-") as folder:
-            export_run(source, Path(folder) / "bundle", naming=naming)
+            export_run(source, Path(folder) / "bundle", choices=choices)
             bundle = Bundle.open(Path(folder) / "bundle")
         return replace(bundle, path=source), load_file(source / SAMPLES_FILE)["x"]
     bundle = Bundle.open(source)
-    if naming.model is not None:
+    if choices.model is not None:
         raise ConfigError(
             f"the model of a bundle has its name, {bundle.manifest.name!r}",
             remedy="Leave out --name, or export the run",
         )
-    catalogue: Catalogue = bundle.catalogue.renamed(naming.clusters)
+    catalogue: Catalogue = bundle.catalogue.renamed(choices.clusters)
     return replace(bundle, catalogue=catalogue), None
 
 

@@ -1,0 +1,1 @@
+"""DISC, guided: its network, with the targets of a labelling that carries over to other people."""
