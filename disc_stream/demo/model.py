@@ -57,6 +57,7 @@ class Plan:
         seed: of the training.
         method: recipe: ``disc-plus``, which is better and whose embedding shows what is new (see
             ``newcomer.py``), or ``disc``.
+        lasting: whether disc-plus looks for labels that last.
     """
 
     seconds: float
@@ -64,6 +65,7 @@ class Plan:
     clusters: int | None
     seed: int
     method: str = "disc-plus"
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
 def settings_of(plan: Plan, windows: int) -> dict[str, Any]:
     """Settings of the recipe, given how many windows there are to learn from."""
     if plan.method != "disc":
-        return dict(PLUS_SETTINGS)
+        return dict(PLUS_SETTINGS) if plan.lasting else {}
     epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
     return {**SETTINGS, "epochs": epochs}
 

@@ -116,7 +116,8 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
 
 def _plan(options: DemoOptions) -> Plan:
     method = NOTICES_NEW if options.epochs is None else "disc"
-    return Plan(options.minutes * 60, options.epochs, options.clusters, options.seed, method)
+    lasting = options.new_activity is None  # with it, the second act's retraining was not seen to end
+    return Plan(options.minutes * 60, options.epochs, options.clusters, options.seed, method, lasting)
 
 
 def _records(fleet: Fleet, plan: Plan) -> Records:
