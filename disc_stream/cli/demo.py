@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from disc_stream.data.synthetic import Activity
 
 PAGE_PORT = 8765
-_ALL_MINUTES = 64
+_ALL_MINUTES = 240
+_MOST_MINUTES = 30.0
 _LEARNING, _MACHINERY = "Learning", "Machinery"
 
 
@@ -74,7 +75,7 @@ def demo(
             "--minutes",
             min=0.2,
             max=120.0,
-            help="Motion of each device to learn from. Default: about an hour in all.",
+            help="Motion of each device to learn from. Default: 30, at most four hours in all.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -84,7 +85,7 @@ def demo(
             "--train-epochs",
             min=1,
             max=1000,
-            help="Epochs of autoencoder training. Default: enough for about 600 updates.",
+            help="Learn a DISC network instead of disc-plus: epochs of its autoencoder.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -160,7 +161,7 @@ def demo(
         seed=seed,
         duration_s=duration,
         speed=speed,
-        minutes=minutes or min(20.0, max(1.0, _ALL_MINUTES / devices)),
+        minutes=minutes or min(_MOST_MINUTES, max(1.0, _ALL_MINUTES / devices)),
         epochs=train_epochs,
         clusters=clusters,
         retrain=retrain,

@@ -36,11 +36,14 @@ SETTINGS: dict[str, Any] = {
     "init": "ward",
     "refine_epochs": 3,
 }
+# Simulated activities last and differ little in one window: labels are found among what changes slowly
+# (docs/adr/0024).
+PLUS_SETTINGS: dict[str, Any] = {"slow_spans": [1, 4], "settling": 15}
 MAX_WINDOWS = 20_000  # learned from; what is more, the replay set chooses from
 _UPDATES = 600
 _MOST_EPOCHS = 200
 _KEY = 16  # hex digits
-_LAYOUT = 2  # of what is kept
+_LAYOUT = 3  # of what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,17 @@ class Plan:
         epochs: of autoencoder training; None for as many as make about six hundred updates.
         clusters: K; None for the fleet's usual number of activities.
         seed: of the training.
-        method: recipe: ``disc``, or ``disc-plus``, whose embedding shows what is new (see ``newcomer.py``).
+        method: recipe: ``disc-plus``, which is better and whose embedding shows what is new (see
+            ``newcomer.py``), or ``disc``.
+        lasting: whether disc-plus looks for labels that last.
     """
 
     seconds: float
     epochs: int | None
     clusters: int | None
     seed: int
-    method: str = "disc"
+    method: str = "disc-plus"
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
         "fleet": fleet.identity,
         "channels": [[c.name, c.unit] for c in fleet.channels],
         "plan": {**asdict(plan), "clusters": plan.clusters or fleet.n_clusters},
-        "settings": SETTINGS,
+        "settings": {"disc": SETTINGS, "disc-plus": PLUS_SETTINGS}[plan.method],
         "window_s": WINDOW_S,
     }
     text = json.dumps(facts, sort_keys=True)
@@ -142,7 +148,7 @@ def cache_key(fleet: Fleet, plan: Plan) -> str:
 def settings_of(plan: Plan, windows: int) -> dict[str, Any]:
     """Settings of the recipe, given how many windows there are to learn from."""
     if plan.method != "disc":
-        return {}
+        return dict(PLUS_SETTINGS) if plan.lasting else {}
     epochs = plan.epochs or min(_MOST_EPOCHS, -(-_UPDATES * SETTINGS["batch_size"] // windows))
     return {**SETTINGS, "epochs": epochs}
 

@@ -44,7 +44,7 @@ class DemoOptions:
         duration_s: how long to publish; None until stopped.
         speed: 1 is real time.
         minutes: of motion per device to learn from.
-        epochs: of autoencoder training; None for as many as the data needs.
+        epochs: of DISC's autoencoder; None to learn disc-plus instead.
         clusters: K; None for as many as there are activities.
         retrain: learn even where a model is kept.
         cache: where models are kept; None for the user's cache folder.
@@ -115,8 +115,9 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
 
 
 def _plan(options: DemoOptions) -> Plan:
-    method = "disc" if options.new_activity is None else NOTICES_NEW
-    return Plan(options.minutes * 60, options.epochs, options.clusters, options.seed, method)
+    method = NOTICES_NEW if options.epochs is None else "disc"
+    lasting = options.new_activity is None  # with it, the second act's retraining was not seen to end
+    return Plan(options.minutes * 60, options.epochs, options.clusters, options.seed, method, lasting)
 
 
 def _records(fleet: Fleet, plan: Plan) -> Records:

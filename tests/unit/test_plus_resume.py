@@ -27,7 +27,7 @@ from disc_stream.training.plus.search import Search
 from disc_stream.training.task import FitOptions
 from tests.support.people import people
 
-SETTINGS = {"restarts": 3, "moves": 8, "spans": [0, 1]}
+SETTINGS = {"restarts": 3, "moves": 8, "spans": [0, 1], "slow_spans": [1], "slow_restarts": 2, "settling": 15}
 
 
 class Killed(Exception):  # noqa: N818
@@ -93,7 +93,7 @@ def test_stopped_anywhere_it_goes_on_and_repeats_nothing(
     model().fit(**motion)
     whole, n = computed, len(undisturbed.history_)
     kinds = [entry["kind"] for entry in undisturbed.history_]
-    assert kinds.count("start") == 6
+    assert kinds.count("start") == 8
     assert kinds.count("move") > 8, "moves from more than one start"
     for number in (1, 4, 6, 7, 11, n):
         folder = tmp_path / str(number)

@@ -38,14 +38,17 @@ class Climber:
     Args:
         search: where the candidates come from.
         look_at: told of each candidate and its kind.
+        before: what a search of other components has led to. Its best candidate is tried here, too; scores
+            of the two do not compare.
     """
 
-    def __init__(self, search: Search, look_at: LookAt) -> None:
+    def __init__(self, search: Search, look_at: LookAt, before: Climb | None = None) -> None:
         self._search, self._config, self._look_at = search, search.config, look_at
         self._usual: dict[int, float] = {}
         self._best: dict[int, Candidate] = {}
         self._left = dict.fromkeys(search.spans, search.config.moves)
         self._voters: list[Candidate] = []
+        self._before = before
 
     def climb(self) -> Climb:
         """Look for the best candidates.
@@ -55,12 +58,16 @@ class Climber:
         """
         for span in self._search.spans:
             self._begin(span)
+        if not self._best and self._before is not None:
+            return self._before
         if not self._best:
             raise TrainingError(
                 f"no candidate has windows in each of {self._search.n_clusters} clusters",
                 remedy="Use fewer clusters, or more varied recordings",
             )
         for span in self._best:
+            if self._before is not None:
+                self._try(self._before.best, span)
             self._climb(span)
         for _ in range(self._config.rounds):
             learned = [self._learn(span) for span in self._best]
@@ -74,7 +81,7 @@ class Climber:
         found: list[Candidate] = []
         for candidate in self._search.starts(span):
             found.append(candidate)
-            self._search.log.needs([*self._voters, *self._best.values(), *found])
+            self._need(found)
             self._look_at(candidate, "start")
         if not found:
             return
@@ -100,6 +107,9 @@ class Climber:
         if not others:
             return False
         other = max(others, key=lambda candidate: candidate.score)
+        return self._try(other, span)
+
+    def _try(self, other: Candidate, span: int) -> bool:
         moved = self._search.elsewhere(other, span)
         if moved is None or not self._consider(moved, "other span"):
             return False
@@ -128,4 +138,8 @@ class Climber:
             if not self._voters or self._voters[-1].score - voter.score >= _ALIKE:
                 self._voters.append(voter)
         self._voters = self._voters[: self._config.voters]
-        self._search.log.needs([*self._voters, *self._best.values()])
+        self._need([])
+
+    def _need(self, found: list[Candidate]) -> None:
+        before = () if self._before is None else self._before.voters
+        self._search.log.needs([*before, *self._voters, *self._best.values(), *found])

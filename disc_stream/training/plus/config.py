@@ -89,6 +89,50 @@ class PlusConfig(Settings):
         "the most likely candidate of the span `few_span` is taken",
     )
     few_span: int = Field(1, ge=0, title="Span for few devices", description="see `few_devices`")
+    slow_spans: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        strict=False,
+        title="Spans of slow components",
+        description="candidates are found on the slow components averaged over so many windows, too, and "
+        "settle as labels that last; none for no such candidates",
+    )
+    slow_lags: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (2, 4, 8),
+        min_length=1,
+        strict=False,
+        title="Lags of slow components",
+        description="windows ahead over which slow components last",
+    )
+    slow_components: int = Field(12, ge=1, title="Slow components", description="maximum that are kept")
+    slow_restarts: int = Field(
+        20, ge=1, title="Slow restarts", description="candidates for each span of slow components"
+    )
+    slow_likelihood_weight: float = Field(
+        0.0,
+        ge=0,
+        title="Weight of the likelihood of slow components",
+        description="as `likelihood_weight`",
+    )
+    settling: int = Field(
+        0,
+        ge=0,
+        title="Settling",
+        description="rounds, at most, in which labels settle as ones that last; 0 leaves the labels that "
+        "are learned from as they were found",
+    )
+    stay: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        title="Stay",
+        description="probability that the next window has the same label, while labels settle",
+    )
+    evidence: float = Field(
+        0.25,
+        gt=0,
+        title="Evidence",
+        description="weight of a window's log-likelihood while labels settle; windows resemble each other",
+    )
     per_device: bool = Field(
         True,
         title="Standardise by device",

@@ -26,9 +26,11 @@ from disc_stream.training.plus.candidates import (
 from disc_stream.training.plus.climbing import Climb, Climber
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
-from disc_stream.training.plus.search import Score, Search
+from disc_stream.training.plus.persistence import Persistence
+from disc_stream.training.plus.search import LastingSearch, Score, Search
 from disc_stream.training.plus.searchlog import PHASE, SearchLog
 from disc_stream.training.plus.selection import CarryOver
+from disc_stream.training.plus.slowness import slow_components
 from disc_stream.training.plus.voting import majority
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.types import Float32Array, IntArray
@@ -86,11 +88,13 @@ def fit_plus(
     # Two threads may sum in another order, and the last bit decides which candidate wins.
     with threadpool_limits(1):
         descriptors, x, restore = describe_windows(windows, config)
-        search = _search(x, devices, task, config, log)
-        climb, history = _run(search, options.callback)
-        del search
-        found = majority([voter.labels for voter in climb.voters], task.n_clusters)
-        student = DiscriminantFitter(x, config.shrinkage).fit(found, task.n_clusters)
+        fitter = DiscriminantFitter(x, config.shrinkage)
+        persistence = Persistence(x, devices, fitter, config)
+        searches = _searches(x, devices, task, config, (persistence, log))
+        climbs, history = _run(searches, options.callback)
+        climb, found = _chosen(climbs, searches[0], persistence)
+        del searches
+        student = fitter.fit(found, task.n_clusters)
     best = climb.best
     return FittedPlus(_network(descriptors, student, *restore), found, best.span, best.score, history)
 
@@ -119,10 +123,36 @@ def describe_windows(
     return descriptors, x, (mean, factor)
 
 
-def _search(x: Array, devices: IntArray, task: Task, config: PlusConfig, log: SearchLog) -> Search:
-    """The search on descriptors ``x`` (n, F); what it scores by depends on how many devices there are."""
+def _searches(
+    x: Array, devices: IntArray, task: Task, config: PlusConfig, parts: tuple[Persistence, SearchLog]
+) -> list[Search]:
+    """The searches on descriptors ``x`` (n, F); what they score by depends on how many devices there are."""
+    persistence, log = parts
     components = components_of(x, devices, config, task.n_clusters)
-    return Search(components, devices, task, *scored_by(x, devices, config, task.seed), log)
+    search = Search(components, devices, task, *scored_by(x, devices, config, task.seed), log)
+    if not config.slow_spans or has_few_devices(devices, config):
+        return [search]
+    slow = slow_components(components, devices, config)
+    return [search] if slow is None else [search, LastingSearch(search, slow, devices, persistence)]
+
+
+def _chosen(climbs: list[Climb], search: Search, persistence: Persistence) -> tuple[Climb, IntArray]:
+    """The climb and the labelling to learn from: the vote, or, of labels that last, what carries over most.
+
+    Likelihoods in other components do not compare. The best of lasting candidates lie far apart, and what
+    they agree on may be worse than each, so that these are asked, too.
+    """
+    k, choice = search.n_clusters, []
+    for climb in climbs:
+        labellings = [majority([voter.labels for voter in climb.voters], k)]
+        if search.config.settling:
+            labellings.append(climb.best.labels)
+        for labels in labellings:
+            lasting = persistence.settle(labels, k)
+            found = labels if lasting is None else lasting
+            choice.append((search.carries_over(found), climb, found))
+    _, climb, found = max(choice, key=lambda one: one[0])
+    return climb, found
 
 
 def scored_by(x: Array, devices: IntArray, config: PlusConfig, seed: int) -> tuple[PlusConfig, Score]:
@@ -146,11 +176,12 @@ def has_few_devices(devices: IntArray, config: PlusConfig) -> bool:
     return bool((counts > config.lag).sum() < config.few_devices)
 
 
-def _run(search: Search, callback: Callback) -> tuple[Climb, list[dict[str, Any]]]:
-    """The search's end, and one entry per candidate."""
+def _run(searches: list[Search], callback: Callback) -> tuple[list[Climb], list[dict[str, Any]]]:
+    """The searches' end, and one entry per candidate."""
     started = time.perf_counter()
     history: list[dict[str, Any]] = []
-    total = search.n_starts + len(search.spans) * (search.config.moves + search.config.rounds)
+    log = searches[0].log
+    total = sum(one.n_starts + len(one.spans) * (one.config.moves + one.config.rounds) for one in searches)
 
     def look_at(candidate: Candidate, kind: str) -> None:
         history.append(
@@ -160,15 +191,17 @@ def _run(search: Search, callback: Callback) -> tuple[Climb, list[dict[str, Any]
                 "span": candidate.span,
                 "likelihood": candidate.likelihood,
                 "score": candidate.score,
-                "seconds": search.log.seconds,
+                "seconds": log.seconds,
             }
         )
         callback(BatchEvent(PHASE, 1, 1, min(len(history), total), total))
 
-    climb = Climber(search, look_at).climb()
+    climbs: list[Climb] = []
+    for search in searches:
+        climbs.append(Climber(search, look_at, climbs[-1] if climbs else None).climb())
     seconds = time.perf_counter() - started
-    callback(EpochEvent(PHASE, 1, 1, {"score": climb.best.score}, 0.0, None, (), seconds, 0.0))
-    return climb, history
+    callback(EpochEvent(PHASE, 1, 1, {"score": climbs[-1].best.score}, 0.0, None, (), seconds, 0.0))
+    return climbs, history
 
 
 def _network(descriptors: Descriptors, student: Discriminant, mean: Array, factor: Array) -> DescriptorNet:

@@ -29,17 +29,24 @@ class TiedMixture:
         self._x = x
         self._moment = x.T @ x / len(x)
 
+    def likelihood(self, labels: IntArray, n_clusters: int) -> float:
+        """Mean log-likelihood of a row in nats, of the mixture whose clusters the labels (n,) are."""
+        return self._run(labels, n_clusters, 1)[1]
+
     def fit(self, labels: IntArray, n_clusters: int) -> tuple[IntArray, float]:
         """From a first labelling (n,) to the one that the mixture settles at.
 
         Returns:
             labels (n,), and the mean log-likelihood of a row in nats.
         """
+        return self._run(labels, n_clusters, _MAX_ITER)
+
+    def _run(self, labels: IntArray, n_clusters: int, most: int) -> tuple[IntArray, float]:
         n, d = self._x.shape
         belief = np.zeros((n, n_clusters))
         belief[np.arange(n), labels] = 1.0
         likelihood = -np.inf
-        for _ in range(_MAX_ITER):
+        for _ in range(most):
             before = likelihood
             counts = belief.sum(0) + _TINY
             share = counts / counts.sum()

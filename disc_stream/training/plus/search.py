@@ -1,5 +1,7 @@
 """Candidate labellings: mixtures from many starts, and split-and-merge moves from one of them."""
 
+# ruff: noqa: SLF001 - LastingSearch takes over what its search has
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from disc_stream.training.plus.candidates import Candidate, average_over_time
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.mixture import TiedMixture, nearest_mean_start
 from disc_stream.training.plus.moves import ranked_moves
+from disc_stream.training.plus.persistence import Persistence
 from disc_stream.training.plus.searchlog import SearchLog
 from disc_stream.training.task import Task
 from disc_stream.types import IntArray
@@ -69,6 +72,10 @@ class Search:
         """Number of candidates that ``starts`` looks at, all spans together."""
         return len(self._averaged) * self._config.restarts
 
+    def carries_over(self, labels: IntArray) -> float:
+        """What labels (n,) score without any likelihood."""
+        return self._score(labels, 0.0)
+
     def starts(self, span: int) -> Iterator[Candidate]:
         """A candidate of a span from each start; those that leave a cluster empty are skipped."""
         for restart in range(self._config.restarts):
@@ -107,9 +114,43 @@ class Search:
         return self._settle(span, nearest_mean_start(self._averaged[span], self._n_clusters, seed))
 
     def _settle(self, span: int, labels: IntArray) -> Candidate | None:
-        likelihood = 0.0
+        settled = self._settled(span, labels)
+        if settled is None or len(np.unique(settled[0])) < self._n_clusters:
+            return None
+        labels, likelihood = settled
+        return Candidate(span, labels, likelihood, self._score(labels, likelihood))
+
+    def _settled(self, span: int, labels: IntArray) -> tuple[IntArray, float] | None:
+        """Where labels (n,) lead to, and the likelihood there."""
+        return self._mixtures[span].fit(labels, self._n_clusters) if self._config.tied else (labels, 0.0)
+
+
+class LastingSearch(Search):
+    """A search whose candidates settle in a mixture, and then as labels that last (``Persistence``).
+
+    Args:
+        search: on other components of the same windows, whose task, score and log are this one's.
+        x: (n, m) components.
+        devices: (n,).
+        persistence: of the windows.
+    """
+
+    def __init__(self, search: Search, x: Array, devices: IntArray, persistence: Persistence) -> None:
+        config = search.config.but(
+            spans=search.config.slow_spans,
+            restarts=search.config.slow_restarts,
+            likelihood_weight=search.config.slow_likelihood_weight,
+        )
+        task = Task(np.empty((0, 0, 0), np.float32), search.n_clusters, search._seed)
+        super().__init__(x, devices, task, config, search._score, search.log)
+        self._persistence = persistence
+
+    def _settled(self, span: int, labels: IntArray) -> tuple[IntArray, float] | None:
         if self._config.tied:
-            labels, likelihood = self._mixtures[span].fit(labels, self._n_clusters)
+            labels, _ = self._mixtures[span].fit(labels, self._n_clusters)
         if len(np.unique(labels)) < self._n_clusters:
             return None
-        return Candidate(span, labels, likelihood, self._score(labels, likelihood))
+        lasting = self._persistence.settle(labels, self._n_clusters)
+        if lasting is None:
+            return None
+        return lasting, self._mixtures[span].likelihood(lasting, self._n_clusters)
