@@ -132,7 +132,8 @@ def _reference(run: TrainedRun) -> ReferenceNet | None:
     if not isinstance(run.autoencoder, MultiTaskAutoencoder):
         return None
     config = NetworkConfig(**run.info.config["network"])
-    return ReferenceNet(run.autoencoder.encoder, config, run.net.centroids, run.info.scaler)
+    described = getattr(run.net, "described", None)
+    return ReferenceNet(run.autoencoder.encoder, config, run.net.centroids, run.info.scaler, described)
 
 
 def _draft(info: RunInfo, name: str | None, embedding_dim: int) -> Manifest:

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.models.autoencoder import MultiTaskAutoencoder
+from disc_stream.models.autoencoder import half
 from disc_stream.models.cluster import ClusterHead
 from disc_stream.models.collectives import broadcast
+from disc_stream.models.described import DescribedAutoencoder
+from disc_stream.models.inference import InferenceNet
 from disc_stream.training.centroids import nearest
 from disc_stream.training.checkpoint import State, copy_of
 from disc_stream.training.fingerprint import sha256
-from disc_stream.training.fitting import as_tensor, new_motion_of, pick_device, processor_has_bf16
+from disc_stream.training.fitting import as_tensor, infer, new_motion_of, pick_device, processor_has_bf16
 from disc_stream.training.guided.augmentation import Augmentation
 from disc_stream.training.guided.config import GuidedConfig
+from disc_stream.training.guided.describing import describe
 from disc_stream.training.guided.guidance import Guidance, GuidedModel, first_centroids
 from disc_stream.training.guided.teacher import Teacher, find_teacher
 from disc_stream.training.phases import as_numpy, embed, evaluating
@@ -47,7 +50,7 @@ class FittedGuided:
         history: of the search and the training.
     """
 
-    autoencoder: MultiTaskAutoencoder
+    autoencoder: DescribedAutoencoder
     centroids: Tensor
     scaler: ScalerInfo
     found: IntArray = field(repr=False)
@@ -57,10 +60,15 @@ class FittedGuided:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What the first step begins with: targets (n, K), centroids (K, d), and how they came about."""
+    """What the first step begins with: targets (n, K), centroids (K, d), and how they came about.
+
+    The centroids' coordinates ``beside`` (K, d'), those of the descriptors, are known before where a
+    trained model is gone on from.
+    """
 
     targets: Float32Array
     centroids: Float32Array
+    beside: Float32Array | None
     found: IntArray
     history: list[dict[str, Any]]
 
@@ -85,7 +93,7 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
     seed, windows = check_seed(task.seed), task.windows
     device = pick_device(options.device)
     with _one_thread():
-        autoencoder = new_autoencoder(config, windows.shape[2], seed)
+        autoencoder = new_autoencoder(config, task.shape, seed)
         initial = copy_of(autoencoder)
         autoencoder = autoencoder.to(device)
         scaler = fit_scaler(config.scaler, windows) if task.warm is None else task.warm.scaler
@@ -103,16 +111,27 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
         trainer.run(Guidance(model, raw, as_tensor(start.targets, device), normal, schedule))
     trained = model.mean_autoencoder.cpu().eval()
     centroids = model.mean_head.centroids.detach().cpu()
+    if start.beside is None:
+        beside = describe(trained, centroids, scaler, task, start.found, config)
+    else:
+        beside = torch.from_numpy(start.beside)
+    centroids = torch.cat([centroids, beside], dim=1)
     return FittedGuided(trained, centroids, scaler, start.found, initial, [*start.history, *trainer.history])
 
 
-def new_autoencoder(config: GuidedConfig, n_channels: int, seed: int) -> MultiTaskAutoencoder:
-    """A new autoencoder, its initial weights from ``seed``."""
-    return MultiTaskAutoencoder(config.network, n_channels, torch.Generator().manual_seed(seed))
+def new_autoencoder(config: GuidedConfig, shape: tuple[int, int], seed: int) -> DescribedAutoencoder:
+    """A new autoencoder of windows of ``shape`` (T, C), its initial weights from ``seed``."""
+    return DescribedAutoencoder(
+        config.network,
+        shape,
+        torch.Generator().manual_seed(seed),
+        bands=config.teacher.bands,
+        axes=config.teacher.axes,
+    )
 
 
 def _from_scratch(
-    autoencoder: MultiTaskAutoencoder,
+    autoencoder: DescribedAutoencoder,
     scaler: ScalerInfo,
     task: Task,
     config: GuidedConfig,
@@ -125,10 +144,10 @@ def _from_scratch(
     _settle_statistics(autoencoder, data)
     z = embed(autoencoder, data).cpu()
     centroids = first_centroids(z, torch.from_numpy(teacher.found), task.n_clusters)
-    return _Start(teacher.targets(config), centroids.numpy(), teacher.found, teacher.history)
+    return _Start(teacher.targets(config), centroids.numpy(), None, teacher.found, teacher.history)
 
 
-def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
+def _settle_statistics(autoencoder: DescribedAutoencoder, data: Tensor) -> None:
     """Give the bottleneck's normalisation the statistics of these windows: embeddings then have a scale."""
     norm = autoencoder.encoder.bottleneck.norm
     momentum, norm.momentum = norm.momentum, None
@@ -141,17 +160,20 @@ def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
     autoencoder.train()
 
 
-def _going_on(autoencoder: MultiTaskAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig) -> _Start:
+def _going_on(autoencoder: DescribedAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig) -> _Start:
     """The model's own clusters, with those that are new, merged or split, as targets."""
     warm.load_into(autoencoder)
-    device = next(autoencoder.parameters()).device
-    z = as_numpy(broadcast(embed(autoencoder, as_tensor(apply_scaler(warm.scaler, task.windows), device))))
+    net = InferenceNet(autoencoder.encoder, warm.centroids, warm.scaler, autoencoder.described)
+    z = infer(net, task.windows[:, : half(task.shape[0])])[0]
+    z = as_numpy(broadcast(as_tensor(z, next(autoencoder.parameters()).device)))
     carried = Carried.of(warm, z)
     new = new_motion_of(task, carried)
     centroids = carried.centroids(z, task.n_clusters, seed=task.seed, new=new, grow=task.grow)
     labels = nearest(z, centroids)
     own = np.eye(len(centroids), dtype=np.float32)[labels]
-    return _Start(Teacher(labels, own, []).targets(config), centroids, labels, [])
+    size = config.network.embedding
+    targets = Teacher(labels, own, []).targets(config)
+    return _Start(targets, centroids[:, :size].copy(), centroids[:, size:].copy(), labels, [])
 
 
 def _gentle(config: GuidedConfig) -> GuidedConfig:
