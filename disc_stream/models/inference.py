@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import cast
 
 import numpy as np
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.models.bounds import bounded, unless_nan
 from disc_stream.models.cluster import soft_labels
-from disc_stream.models.described import Described
 from disc_stream.models.encoder import RecurrentEncoder, frames
 from disc_stream.models.layers import GRUWeights, weights_of
 from disc_stream.models.scan import paper_step
@@ -29,22 +27,14 @@ class InferenceNet(nn.Module):
         encoder: the trained encoder; its weights are copied.
         centroids: (K, d).
         scaler: x' = (x - offset) * scale per channel.
-        described: gives further coordinates of the embedding; None for none.
     """
 
     offset: Tensor
     scale: Tensor
     centroids: Tensor
 
-    def __init__(
-        self,
-        encoder: RecurrentEncoder,
-        centroids: Tensor,
-        scaler: ScalerInfo,
-        described: Described | None = None,
-    ) -> None:
+    def __init__(self, encoder: RecurrentEncoder, centroids: Tensor, scaler: ScalerInfo) -> None:
         super().__init__()
-        self.described = None if described is None else deepcopy(described).cpu()
         layers = [detached(weights) for weights in weights_of(encoder.layers)]
         self.recurrence = as_torch_gru(layers) if encoder.reset_after else PaperRecurrence(layers)
         self.project, self.shift = _folded_bottleneck(encoder)
@@ -74,8 +64,6 @@ class InferenceNet(nn.Module):
         z = torch.cat([top[-2], top[-1]], dim=1) @ self.project + self.shift
         if self.squash:
             z = torch.tanh(z)
-        if self.described is not None:
-            z = torch.cat([z, self.described(x)], dim=1)
         z = unless_nan(z, x)
         return (z, *soft_labels(z, self.centroids))
 

@@ -11,7 +11,6 @@ Shapes: B windows, n samples that are encoded, C channels, d dimensions of the e
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from typing import cast
 
@@ -212,7 +211,6 @@ class ReferenceNet(nn.Module):
         config: its shape.
         centroids: (K, d).
         scaler: x' = (x - offset) * scale per channel.
-        described: gives further coordinates of the embedding, by no recurrence; None for none.
     """
 
     centroids: Tensor
@@ -220,15 +218,9 @@ class ReferenceNet(nn.Module):
     scale: Tensor
 
     def __init__(
-        self,
-        fast: RecurrentEncoder,
-        config: NetworkConfig,
-        centroids: Tensor,
-        scaler: ScalerInfo,
-        described: nn.Module | None = None,
+        self, fast: RecurrentEncoder, config: NetworkConfig, centroids: Tensor, scaler: ScalerInfo
     ) -> None:
         super().__init__()
-        self.described = deepcopy(described)
         with torch.random.fork_rng(devices=[]):  # first weights, drawn by torch's layers and replaced at once
             self.encoder = ReferenceEncoder(config, len(scaler.offset))
         self.encoder.take(fast)
@@ -241,8 +233,6 @@ class ReferenceNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, n, C) in physical units -> embedding (B, d), q (B, K), squared distances (B, K)."""
         z = self.encoder((x - self.offset) * self.scale)
-        if self.described is not None:
-            z = torch.cat([z, self.described(x)], dim=1)
         distance = torch.stack([(z - centroid).square().sum(1) for centroid in self.centroids], dim=1)
         similarity = 1 / (1 + distance)
         return z, similarity / similarity.sum(1, keepdim=True), distance

@@ -69,11 +69,11 @@ class GuidedConfig(Settings):
         0.1, ge=0, lt=1, title="Doubt", description="share of P that is spread evenly over all clusters"
     )
     described: float = Field(
-        0.5,
+        0.25,
         ge=0,
-        le=100,
+        le=1,
         title="Weight of the descriptors",
-        description="in labelling: that of squared distances by a linear discriminant of half a window's "
+        description="in labelling: of the log probabilities by a linear discriminant of half a window's "
         "descriptors, beside those by the network",
     )
     averaging: float = Field(

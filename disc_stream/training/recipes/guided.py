@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.models.autoencoder import half
-from disc_stream.models.described import DescribedAutoencoder
+from disc_stream.models.described import DescribedAutoencoder, DescribedNet
 from disc_stream.models.inference import InferenceNet
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import GuidedConfig, resolve_guided
@@ -53,7 +53,7 @@ class GuidedRecipe:
     def fit(self, task: Task, config: GuidedConfig, options: FitOptions) -> LearnedGuided:
         """Learn; see ``Recipe``."""
         fitted = fit_guided(task, config, options)
-        first = new_autoencoder(config, task.shape, seed=0)
+        first = new_autoencoder(config, (*task.shape, len(fitted.centroids)), seed=0)
         first.load_state_dict(fitted.initial)
         return LearnedGuided(
             module=fitted.autoencoder,
@@ -74,7 +74,7 @@ class GuidedRecipe:
 
     def load(self, info: RunInfo, state: State) -> nn.Module:
         """The autoencoder of a run; see ``Recipe``."""
-        shape = (info.window.samples, len(info.channels))
+        shape = (info.window.samples, len(info.channels), info.n_clusters)
         autoencoder = new_autoencoder(GuidedConfig(**info.config), shape, seed=0)
         autoencoder.load_state_dict(state)
         return autoencoder.eval()
@@ -82,7 +82,8 @@ class GuidedRecipe:
     def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:
         """The encoder as it is used, for inputs of either length; see ``Recipe``."""
         autoencoder = cast("DescribedAutoencoder", module)
-        return InferenceNet(autoencoder.encoder, centroids, scaler, autoencoder.described)
+        network = InferenceNet(autoencoder.encoder, autoencoder.own, scaler)
+        return DescribedNet(network, autoencoder.described, centroids, autoencoder.doubt)
 
 
 GUIDED = GuidedRecipe()
