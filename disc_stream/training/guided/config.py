@@ -69,7 +69,7 @@ class GuidedConfig(Settings):
         0.1, ge=0, lt=1, title="Doubt", description="share of P that is spread evenly over all clusters"
     )
     described: float = Field(
-        0.15,
+        0.2,
         ge=0,
         le=1,
         title="Weight of the descriptors",
