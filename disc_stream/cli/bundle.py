@@ -41,6 +41,7 @@ def inspect(
     Example: disc-stream bundle inspect bundles/hapt
     """
     from disc_stream.artifacts.bundle import Bundle
+    from disc_stream.artifacts.sizes import SizeInfo
 
     facts = _facts(Bundle.open(bundle, trusted_keys=trusted_key), checked=trusted_key is not None)
     if as_json:
@@ -70,6 +71,10 @@ def inspect(
         "signed": _signed(facts),
         "software": ", ".join(f"{name} {version}" for name, version in facts["software"].items()),
     }
+    if (network := SizeInfo.of(made["metrics"])) is not None:
+        rows["network"] = str(network)
+        if network.agreement is not None:
+            rows["agreement"] = str(network.agreement)
     for title, value in rows.items():
         say(f"{title:<11}{value}")
     from disc_stream.cli.registries import print_table

@@ -26,6 +26,7 @@ from disc_stream.errors import UsageError
 if TYPE_CHECKING:
     from disc_stream.artifacts.run import RunInfo
     from disc_stream.data.types import Split
+    from disc_stream.training.sizing import SizeRequest
 
 SYNTHETIC = "synthetic"
 _MOST_CLUSTERS = 10_000
@@ -64,6 +65,31 @@ def train(
             "paper's own targets). Of dsc: small (the default), released or paper."
         ),
     ] = "default",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of the guided network: full (the default), medium, small, tiny or micro."
+        ),
+    ] = None,
+    max_kib: Annotated[
+        float | None, typer.Option("--max-kib", help="The largest size whose weights need no more KiB.")
+    ] = None,
+    max_mmac: Annotated[
+        float | None,
+        typer.Option(
+            "--max-mmac", help="The largest that needs no more million multiply-adds for half a window."
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of windows of people not learned from that must have the teacher's label, where "
+            "the size is smaller than full; default 0.9."
+        ),
+    ] = None,
+    allow_below: Annotated[
+        bool, typer.Option("--allow-below", help="Keep a network with less agreement than that.")
+    ] = False,
     clusters: Annotated[
         str | None,
         typer.Option(
@@ -128,9 +154,13 @@ def train(
         exportable_recipe,
         train_run,
     )
+    from disc_stream.training.sizing import check_sizable, choose
 
     # What can be wrong with the command is said before a large dataset is read.
     exportable_recipe(method).resolve(preset, settings)
+    wanted = _size(size, (max_kib, max_mmac), preset, min_agreement, allow_below=allow_below)
+    if wanted is not None:
+        check_sizable(method, preset, settings)
     claim_folder(out, resume=resume)
     require_writable(out)
     request = TrainingRequest(
@@ -144,6 +174,7 @@ def train(
         seed=seed,
         device=device,
         resume=resume,
+        size=wanted,
     )
     from disc_stream.cli.training_progress import training
     from disc_stream.models.collectives import is_rank_zero
@@ -156,6 +187,9 @@ def train(
         split = _load(name, data, labelled_only)
     with joined(device):
         first = is_rank_zero()  # of several processes, one talks
+        if wanted is not None and first:
+            n_channels = len(request.channels or split.train.channels)
+            say(f"size {choose(wanted, (split.train.x.shape[1], n_channels), settings).info()}", err=True)
         try:
             with training(request.dataset) if first else nullcontext(ignore) as callback:
                 info = train_run(split, request, callback)
@@ -170,6 +204,35 @@ def train(
         print_json({"run": str(out), **info.model_dump(mode="json")})
     else:
         _print_text(out, info)
+
+
+def _size(
+    name: str | None,
+    budget: tuple[float | None, float | None],
+    preset: str,
+    min_agreement: float | None,
+    *,
+    allow_below: bool,
+) -> SizeRequest | None:
+    """What the options say of the size, which the preset may say, too; None where nothing does."""
+    from disc_stream.training.guided.sizes import FULL, PRESET_OF_SIZE, SIZE_OF_PRESET
+    from disc_stream.training.sizing import FLOOR, SizeRequest
+
+    of_preset = SIZE_OF_PRESET.get(preset, FULL)
+    smaller = "" if of_preset == FULL else of_preset
+    if name is None and budget == (None, None) and not smaller:
+        if allow_below or min_agreement is not None:
+            raise UsageError(
+                "agreement with the teacher is asked of sizes smaller than full alone",
+                remedy="Give --size, --max-kib or --max-mmac, or leave out --min-agreement and --allow-below",
+            )
+        return None
+    if name is not None and smaller and name != smaller:
+        raise UsageError(
+            f"--size {name} contradicts --preset {PRESET_OF_SIZE[smaller]}", remedy="Give one of them"
+        )
+    floor = FLOOR if min_agreement is None else min_agreement
+    return SizeRequest(name or smaller, *budget, floor=floor, allow_below=allow_below)
 
 
 def _number(clusters: str | None) -> int | Literal["auto"] | None:
@@ -229,6 +292,8 @@ def _synthetic_split(devices: int, minutes: float, seed: int) -> Split:
 
 
 def _print_text(out: Path, info: RunInfo) -> None:
+    from disc_stream.artifacts.sizes import SizeInfo
+
     metrics = info.metrics
     preset = f" ({info.preset})" if info.preset != info.method else ""
     say(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
@@ -243,6 +308,8 @@ def _print_text(out: Path, info: RunInfo) -> None:
     else:
         refined = f"{epochs.get('refine', 0)} of refinement"
         say(f"{epochs['pretrain']} epochs and {refined} in {seconds:.0f} s")
+    if (size := SizeInfo.of(metrics)) is not None and size.agreement is not None:
+        say(f"agreement {size.agreement}")
     say("cluster sizes " + " ".join(map(str, info.cluster_sizes)))
     if 0 < metrics.get("devices", 0) < _FEW_DEVICES:
         say(_few_devices(metrics["devices"]))

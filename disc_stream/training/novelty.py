@@ -75,3 +75,10 @@ def _means(z: Float32Array, labels: IntArray, k: int) -> Float32Array:
 def _assign(z: Float32Array, means: Float32Array) -> tuple[npt.NDArray[np.float64], IntArray]:
     rows = nearest(z, means)
     return np.square(z - means[rows], dtype=np.float64).sum(1), rows
+
+
+def distance_q95(labels: IntArray, distance: Float32Array) -> list[float]:
+    """Per cluster, of its own windows; over all windows where a cluster has none."""
+    own = distance[np.arange(len(labels)), labels]
+    clusters = range(distance.shape[1])
+    return [float(np.quantile(own[labels == k] if (labels == k).any() else own, 0.95)) for k in clusters]

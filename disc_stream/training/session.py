@@ -15,6 +15,7 @@ from torch import nn
 
 from disc_stream.artifacts.manifest import ChannelInfo, WindowInfo
 from disc_stream.artifacts.run import CHECKPOINT_DIR, RUN_FILE, RunInfo, WholeWindow
+from disc_stream.artifacts.sizes import METRIC as SIZE
 from disc_stream.clustering.metrics import score
 from disc_stream.data.types import UNLABELLED, Split, WindowSet
 from disc_stream.data.windows import fingerprint
@@ -26,16 +27,18 @@ from disc_stream.training.clustercount import METRIC, Number, number_of
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
 from disc_stream.training.fitting import infer
+from disc_stream.training.guided.sizes import FULL, PRESET_OF_SIZE
 from disc_stream.training.known import Known
 from disc_stream.training.methods import METHODS
-from disc_stream.training.novelty import unknown_above
+from disc_stream.training.novelty import distance_q95, unknown_above
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned, Recipe
 from disc_stream.training.recipes.base import DEFAULT_PRESET
 from disc_stream.training.runs import read_info, save_run
+from disc_stream.training.sizing import Sized, SizeRequest, choose, held_out_windows, judged
 from disc_stream.training.task import FitOptions, Task
 from disc_stream.training.warm import WarmStart
-from disc_stream.training.windows import check_training_windows
+from disc_stream.training.windows import check_training_windows, hop_of
 from disc_stream.types import Float32Array, IntArray
 
 _SOFTWARE = ("disc-stream", "torch", "numpy", "scikit-learn")
@@ -60,6 +63,7 @@ class TrainingRequest:
         warm_start: run folder of a model to go on from; None to start from scratch.
         grow: with ``warm_start``: a cluster more than ``n_clusters`` for every group of new motion.
         hop: samples from one window to the next; None to find it from the windows' starts.
+        size: of the network, which decides the preset (docs/adr/0029); None for the preset's own.
     """
 
     dataset: str
@@ -75,6 +79,7 @@ class TrainingRequest:
     warm_start: Path | None = None
     grow: bool = False
     hop: int | None = None
+    size: SizeRequest | None = None
 
 
 def train_run(split: Split, request: TrainingRequest, callback: Callback = ignore) -> RunInfo:
@@ -88,10 +93,12 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
         TrainingError: if training cannot go on, or the disk does not take the run.
     """
     recipe = exportable_recipe(request.method)
+    split = choose_channels(split, request.channels)
+    size = _size(request, split)
+    request = request if size is None else replace(request, preset=size.preset)
     config = recipe.resolve(request.preset, request.settings)
     if not recipe.distributed and world_size() > 1:
         raise ConfigError(f"{recipe.name} learns in one process", remedy="Start it without torchrun")
-    split = choose_channels(split, request.channels)
     finished = claim_folder(request.out, resume=request.resume)
     number = number_of(
         split, request.n_clusters, seed=request.seed, out=request.out, finished=finished, callback=callback
@@ -110,6 +117,8 @@ def train_run(split: Split, request: TrainingRequest, callback: Callback = ignor
     learned = recipe.fit(task, config, options)
     found = _Found.of(learned, split, learned.n_input)
     info = _describe(learned, found, split, request, number)
+    if size is not None and request.size is not None:
+        info.metrics[SIZE] = judged(size, request.size, learned, task)
     if not is_rank_zero():  # of several processes, one writes
         return info
     source = split.test if len(split.test) else split.train
@@ -141,15 +150,25 @@ def exportable_recipe(method: str) -> Recipe[Any]:
     raise ConfigError(f"unknown method {method!r}{did_you_mean(method, offered)}", remedy=remedy)
 
 
+def _size(request: TrainingRequest, split: Split) -> Sized | None:
+    if request.size is None:
+        return None
+    _, n_samples, n_channels = split.train.x.shape
+    return choose(request.size, (n_samples, n_channels), request.settings)
+
+
 def _task(windows: Float32Array, train: WindowSet, n_clusters: int, request: TrainingRequest) -> Task:
+    devices = train.subject.astype(np.int64)
+    student = request.size is not None and request.preset != PRESET_OF_SIZE[FULL]
     return Task(
         windows,
         n_clusters,
         request.seed,
-        devices=train.subject.astype(np.int64),
+        devices=devices,
         order=np.lexsort((train.start, train.group, train.subject)),
         warm=None if request.warm_start is None else WarmStart.of_run(request.warm_start),
         grow=request.grow,
+        held_out=held_out_windows(devices, request.seed) if student else None,
     )
 
 
@@ -289,11 +308,11 @@ def _describe(
         seed=request.seed,
         fs=train.fs,
         channels=[ChannelInfo(name=c.name, unit=c.unit) for c in train.channels],
-        window=WindowInfo(samples=n_samples, hop=request.hop or _hop(train), input_samples=learned.n_input),
+        window=WindowInfo(samples=n_samples, hop=request.hop or hop_of(train), input_samples=learned.n_input),
         scaler=learned.scaler,
         n_clusters=n_clusters,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
-        distance_q95=_distance_q95(labels, found.distance),
+        distance_q95=distance_q95(labels, found.distance),
         unknown_above=unknown_above(found.z, labels, found.distance, train.subject, seed=request.seed),
         metrics=_metrics(learned, found, split, request.seed)
         | ({METRIC: dict(number.facts)} if number.facts else {}),
@@ -319,25 +338,10 @@ def _whole_window(learned: Learned, split: Split, seed: int) -> WholeWindow | No
     metrics = _metrics(learned, found, split, seed)
     return WholeWindow(
         cluster_sizes=np.bincount(labels, minlength=k).tolist(),
-        distance_q95=_distance_q95(labels, found.distance),
+        distance_q95=distance_q95(labels, found.distance),
         unknown_above=unknown_above(found.z, labels, found.distance, split.train.subject, seed=seed),
         metrics={"refined": metrics["refined"]} if "refined" in metrics else {},
     )
-
-
-def _hop(windows: WindowSet) -> int:
-    """Samples between the starts of successive windows of a recording; half a window if none follow."""
-    steps = np.diff(windows.start)[np.diff(windows.group) == 0]
-    steps = steps[steps > 0]
-    length = windows.x.shape[1]
-    return int(min(np.median(steps), length)) if len(steps) else length // 2
-
-
-def _distance_q95(labels: IntArray, distance: Float32Array) -> list[float]:
-    """Per cluster, of its own windows; over all windows where a cluster has none."""
-    own = distance[np.arange(len(labels)), labels]
-    clusters = range(distance.shape[1])
-    return [float(np.quantile(own[labels == k] if (labels == k).any() else own, 0.95)) for k in clusters]
 
 
 def _metrics(learned: Learned, found: _Found, split: Split, seed: int) -> dict[str, Any]:

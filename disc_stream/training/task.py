@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from disc_stream.training.events import Callback, ignore
 from disc_stream.types import Float32Array, IntArray
 
@@ -25,6 +28,8 @@ class Task:
         order: (n,) the windows by device and time; None if they are in that order.
         warm: a trained model of the same shape to go on from; None to start from scratch.
         grow: with ``warm``: a cluster more for every group of new motion that is found.
+        held_out: (n,) windows that the search for targets may read but no network learns from, so that its
+            agreement with them can be measured; None for none. Of methods that search and then learn.
     """
 
     windows: Float32Array = field(repr=False)
@@ -34,6 +39,12 @@ class Task:
     order: IntArray | None = field(default=None, repr=False)
     warm: WarmStart | None = field(default=None, repr=False)
     grow: bool = False
+    held_out: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def learned(self) -> npt.NDArray[np.bool_]:
+        """(n,) which windows the network learns from."""
+        return np.ones(len(self.windows), dtype=np.bool_) if self.held_out is None else ~self.held_out
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disc_stream.artifacts.manifest import ScalerInfo
+from disc_stream.data.types import WindowSet
 from disc_stream.errors import ConfigError
 from disc_stream.types import Float32Array
 
@@ -117,3 +118,11 @@ def apply_scaler(scaler: ScalerInfo, windows: Float32Array) -> Float32Array:
     offset = np.array(scaler.offset, dtype=np.float32)
     scale = np.array(scaler.scale, dtype=np.float32)
     return np.asarray((windows - offset) * scale, dtype=np.float32)
+
+
+def hop_of(windows: WindowSet) -> int:
+    """Samples between the starts of successive windows of a recording; half a window if none follow."""
+    steps = np.diff(windows.start)[np.diff(windows.group) == 0]
+    steps = steps[steps > 0]
+    length = windows.x.shape[1]
+    return int(min(np.median(steps), length)) if len(steps) else length // 2

@@ -14,30 +14,33 @@ from disc_stream.models.described import DescribedAutoencoder, evidence_of_targe
 from disc_stream.training.guided.config import GuidedConfig
 from disc_stream.training.plus.discriminant import DiscriminantFitter
 from disc_stream.training.plus.fitting import describe_windows
-from disc_stream.training.task import Task
-from disc_stream.types import IntArray
+from disc_stream.types import Float32Array, IntArray
 
 
 def describe(
-    autoencoder: DescribedAutoencoder, task: Task, found: IntArray, n_clusters: int, config: GuidedConfig
+    autoencoder: DescribedAutoencoder,
+    windows: Float32Array,
+    found: IntArray,
+    n_clusters: int,
+    config: GuidedConfig,
 ) -> Tensor:
     """Fit the discriminant of ``found`` to both halves of each window, and set the autoencoder's map to it.
 
     Args:
         autoencoder: whose map it is to be.
-        task: its windows.
-        found: (n,) the labelling.
+        windows: (n, T, C) that it learned from.
+        found: (n,) their labelling.
         n_clusters: K.
         config: every hyper-parameter.
 
     Returns:
         (K, K + d') centroids for ``DescribedNet``.
     """
-    size, n = config.network.embedding, half(task.shape[0])
+    size, n = config.network.embedding, half(windows.shape[1])
     evidence, apart = evidence_of_targets(n_clusters, config.doubt)
     beside = torch.zeros(n_clusters, size)
     if config.described > 0.0:
-        halves = np.concatenate([task.windows[:, :n], task.windows[:, -n:]])
+        halves = np.concatenate([windows[:, :n], windows[:, -n:]])
         with threadpool_limits(1):
             descriptors, x, (mean, factor) = describe_windows(halves, config.teacher)
             student = DiscriminantFitter(x, config.teacher.shrinkage).fit(np.tile(found, 2), n_clusters)

@@ -89,7 +89,8 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
             shape.
         TrainingError: if training cannot go on.
     """
-    seed, windows = check_seed(task.seed), task.windows
+    seed = check_seed(task.seed)
+    windows = task.windows if task.held_out is None else task.windows[task.learned]
     device = pick_device(options.device)
     with _one_thread():
         n_clusters = task.n_clusters if task.warm is None else len(task.warm.centroids)
@@ -114,7 +115,7 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
     trained.own = model.mean_head.centroids.detach().cpu().clone()
     centroids = start.known
     if centroids is None:
-        centroids = describe(trained, task, start.found, len(trained.own), config)
+        centroids = describe(trained, windows, start.found[task.learned], len(trained.own), config)
     beside = copy_of(trained.described)
     initial |= {f"described.{name}": value for name, value in beside.items()}
     initial["own"] = torch.from_numpy(start.centroids)
@@ -143,11 +144,14 @@ def _from_scratch(
     """The teacher's targets; centroids at the means of its clusters in the embedding as it is."""
     teacher: Teacher = find_teacher(task, config, options)
     device = next(autoencoder.parameters()).device
-    data = as_tensor(apply_scaler(scaler, task.windows), device)
+    learned = task.learned
+    found = teacher.found[learned]
+    data = as_tensor(apply_scaler(scaler, task.windows[learned]), device)
     _settle_statistics(autoencoder, data)
     z = embed(autoencoder, data).cpu()
-    centroids = first_centroids(z, torch.from_numpy(teacher.found), task.n_clusters)
-    return _Start(teacher.targets(config), centroids.numpy(), None, teacher.found, teacher.history)
+    centroids = first_centroids(z, torch.from_numpy(found), task.n_clusters)
+    targets = teacher.targets(config)[learned]
+    return _Start(targets, centroids.numpy(), None, teacher.found, teacher.history)
 
 
 def _settle_statistics(autoencoder: DescribedAutoencoder, data: Tensor) -> None:

@@ -14,7 +14,8 @@ from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
 from disc_stream.models.described import DescribedAutoencoder
 from disc_stream.training.checkpoint import State
-from disc_stream.training.guided.config import NETWORK, GuidedConfig, resolve_guided
+from disc_stream.training.guided.config import GuidedConfig, resolve_guided
+from disc_stream.training.guided.sizes import SIZE_OF_PRESET, SIZES
 from disc_stream.training.presets import PRESETS, TrainingConfig, resolve
 from disc_stream.training.recipes.base import DEFAULT_PRESET, Learned
 from disc_stream.training.recipes.deep import DeepRecipe
@@ -51,8 +52,8 @@ class DiscRecipe:
 
     @property
     def presets(self) -> tuple[str, ...]:
-        """``guided``, and those of the paper's training."""
-        return (_GUIDED, *self.own.presets)
+        """``guided`` and its smaller sizes (ADR 0029), and those of the paper's training."""
+        return (*SIZE_OF_PRESET, *self.own.presets)
 
     def resolve(self, preset: str, settings: Mapping[str, Any]) -> TrainingConfig | GuidedConfig:
         """The preset with its targets or others; see ``Recipe``.
@@ -66,13 +67,16 @@ class DiscRecipe:
             raise ConfigError(
                 f"there is no preset {preset!r}", remedy=f"Use one of: {', '.join(self.presets)}"
             )
-        targets = given.pop("targets", CARRY_OVER if preset == _GUIDED else SELF)
+        shapes = {name: SIZES[size] for name, size in SIZE_OF_PRESET.items()}
+        targets = given.pop("targets", CARRY_OVER if preset in shapes else SELF)
         if targets == CARRY_OVER:
-            network = NETWORK if preset == _GUIDED else cast("NetworkConfig", PRESETS[preset].network)
+            network = shapes.get(preset) or cast("NetworkConfig", PRESETS[preset].network)
             return resolve_guided(given, network)
         if targets != SELF:
             raise ConfigError(f"targets must be one of {CARRY_OVER}, {SELF}, got {targets!r}")
-        return resolve(preset, given, {**PRESETS, _GUIDED: PRESETS["small"].but(network=NETWORK)})
+        small = PRESETS["small"]
+        own = {name: small.but(network=network) for name, network in shapes.items()}
+        return resolve(preset, given, {**PRESETS, **own})
 
     def fit(self, task: Task, config: TrainingConfig | GuidedConfig, options: FitOptions) -> Learned:
         """Learn; see ``Recipe``."""
