@@ -36,8 +36,8 @@ class Cost:
     """What a network needs where it runs.
 
     Args:
-        kib: of weights of the encoder in float32, and of the descriptors' transform and map, without centroids,
-            normalisation and the file's frame.
+        kib: of weights of the encoder and of the descriptors' transform and map, in float32, without
+            centroids, normalisation and the file's frame.
         mmac_half: million multiply-adds of its matrix products for a half window.
         mmac_whole: the same for a whole window.
     """
