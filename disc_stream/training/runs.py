@@ -32,6 +32,7 @@ from disc_stream.artifacts.run import (
     RunInfo,
 )
 from disc_stream.errors import ConfigError, InputNotFoundError, TrainingError
+from disc_stream.models.described import DescribedNet
 from disc_stream.models.descriptors import DescriptorNet
 from disc_stream.models.inference import InferenceNet
 from disc_stream.training.checkpoint import State
@@ -40,7 +41,7 @@ from disc_stream.training.files import replace_file
 from disc_stream.training.recipes import recipe_of_run
 from disc_stream.types import Float32Array
 
-Net = InferenceNet | DescriptorNet | WholeWindowNet
+Net = InferenceNet | DescribedNet | DescriptorNet | WholeWindowNet
 
 MAX_SAMPLES = 512
 _CENTROIDS = "head.centroids"

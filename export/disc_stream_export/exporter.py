@@ -23,6 +23,7 @@ from disc_stream.artifacts.signing import load_private_key
 from disc_stream.errors import ConfigError, TrainingError
 from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.described import DescribedAutoencoder, DescribedNet
 from disc_stream.models.reference import ReferenceNet
 from disc_stream.training.runs import TrainedRun, load_run
 from disc_stream_export.graph import build_graph, serialise
@@ -127,12 +128,16 @@ def _selftest(run: TrainedRun) -> SelfTest:
     return SelfTest(x, Encoded(*(getattr(exact, name).astype(np.float32) for name in OUTPUTS)))
 
 
-def _reference(run: TrainedRun) -> ReferenceNet | None:
+def _reference(run: TrainedRun) -> torch.nn.Module | None:
     """The readable form of a run's network; disc-plus has no recurrence and none."""
-    if not isinstance(run.autoencoder, MultiTaskAutoencoder):
+    autoencoder, info = run.autoencoder, run.info
+    if not isinstance(autoencoder, MultiTaskAutoencoder):
         return None
-    config = NetworkConfig(**run.info.config["network"])
-    return ReferenceNet(run.autoencoder.encoder, config, run.net.centroids, run.info.scaler)
+    config = NetworkConfig(**info.config["network"])
+    if not isinstance(autoencoder, DescribedAutoencoder):
+        return ReferenceNet(autoencoder.encoder, config, run.net.centroids, info.scaler)
+    network = ReferenceNet(autoencoder.encoder, config, autoencoder.own, info.scaler)
+    return DescribedNet(network, autoencoder.described, run.net.centroids, autoencoder.doubt)
 
 
 def _draft(info: RunInfo, name: str | None, embedding_dim: int) -> Manifest:

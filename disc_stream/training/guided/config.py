@@ -68,6 +68,14 @@ class GuidedConfig(Settings):
     doubt: float = Field(
         0.1, ge=0, lt=1, title="Doubt", description="share of P that is spread evenly over all clusters"
     )
+    described: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        title="Weight of the descriptors",
+        description="in labelling: of the log probabilities by a linear discriminant of half a window's "
+        "descriptors, beside those by the network",
+    )
     averaging: float = Field(
         0.995,
         ge=0,

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 
 from disc_stream.artifacts.manifest import ScalerInfo
-from disc_stream.models.autoencoder import MultiTaskAutoencoder
+from disc_stream.models.autoencoder import half
 from disc_stream.models.cluster import ClusterHead
 from disc_stream.models.collectives import broadcast
+from disc_stream.models.described import DescribedAutoencoder, DescribedNet, evidence_of_targets
+from disc_stream.models.inference import InferenceNet
 from disc_stream.training.centroids import nearest
 from disc_stream.training.checkpoint import State, copy_of
 from disc_stream.training.fingerprint import sha256
-from disc_stream.training.fitting import as_tensor, new_motion_of, pick_device, processor_has_bf16
+from disc_stream.training.fitting import as_tensor, infer, new_motion_of, pick_device, processor_has_bf16
 from disc_stream.training.guided.augmentation import Augmentation
 from disc_stream.training.guided.config import GuidedConfig
+from disc_stream.training.guided.describing import describe
 from disc_stream.training.guided.guidance import Guidance, GuidedModel, first_centroids
 from disc_stream.training.guided.teacher import Teacher, find_teacher
 from disc_stream.training.phases import as_numpy, embed, evaluating
@@ -40,14 +43,14 @@ class FittedGuided:
 
     Args:
         autoencoder: trained, in evaluation mode, on the CPU.
-        centroids: (K, d).
+        centroids: (K, K + d'), see ``DescribedNet``.
         scaler: normalisation.
         found: (n,) the labelling that it learned.
         initial: weights of the autoencoder before the first step.
         history: of the search and the training.
     """
 
-    autoencoder: MultiTaskAutoencoder
+    autoencoder: DescribedAutoencoder
     centroids: Tensor
     scaler: ScalerInfo
     found: IntArray = field(repr=False)
@@ -57,10 +60,14 @@ class FittedGuided:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What the first step begins with: targets (n, K), centroids (K, d), and how they came about."""
+    """What the first step begins with: targets (n, K), the network's centroids (K, d), how they came about.
+
+    Where a trained model is gone on from, the centroids (K, K + d') of its ``DescribedNet`` are known.
+    """
 
     targets: Float32Array
     centroids: Float32Array
+    known: Tensor | None
     found: IntArray
     history: list[dict[str, Any]]
 
@@ -86,7 +93,8 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
     windows = task.windows if task.held_out is None else task.windows[task.learned]
     device = pick_device(options.device)
     with _one_thread():
-        autoencoder = new_autoencoder(config, windows.shape[2], seed)
+        n_clusters = task.n_clusters if task.warm is None else len(task.warm.centroids)
+        autoencoder = new_autoencoder(config, (*task.shape, n_clusters), seed)
         initial = copy_of(autoencoder)
         autoencoder = autoencoder.to(device)
         scaler = fit_scaler(config.scaler, windows) if task.warm is None else task.warm.scaler
@@ -102,18 +110,32 @@ def fit_guided(task: Task, config: GuidedConfig, options: FitOptions) -> FittedG
         model = GuidedModel(autoencoder, head, Augmentation(config, raw)).to(device)
         normal = torch.tensor(np.array([scaler.offset, scaler.scale], dtype=np.float32), device=device)
         trainer.run(Guidance(model, raw, as_tensor(start.targets, device), normal, schedule))
-    trained = model.mean_autoencoder.cpu().eval()
-    centroids = model.mean_head.centroids.detach().cpu()
+    trained = autoencoder.cpu().eval()
+    trained.load_state_dict(model.mean_autoencoder.state_dict())
+    trained.own = model.mean_head.centroids.detach().cpu().clone()
+    centroids = start.known
+    if centroids is None:
+        centroids = describe(trained, windows, start.found[task.learned], len(trained.own), config)
+    beside = copy_of(trained.described)
+    initial |= {f"described.{name}": value for name, value in beside.items()}
+    initial["own"] = torch.from_numpy(start.centroids)
     return FittedGuided(trained, centroids, scaler, start.found, initial, [*start.history, *trainer.history])
 
 
-def new_autoencoder(config: GuidedConfig, n_channels: int, seed: int) -> MultiTaskAutoencoder:
-    """A new autoencoder, its initial weights from ``seed``."""
-    return MultiTaskAutoencoder(config.network, n_channels, torch.Generator().manual_seed(seed))
+def new_autoencoder(config: GuidedConfig, shape: tuple[int, int, int], seed: int) -> DescribedAutoencoder:
+    """A new autoencoder for ``shape`` (T, C, K), its initial weights from ``seed``."""
+    return DescribedAutoencoder(
+        config.network,
+        shape,
+        torch.Generator().manual_seed(seed),
+        bands=config.teacher.bands,
+        axes=config.teacher.axes,
+        doubt=config.doubt,
+    )
 
 
 def _from_scratch(
-    autoencoder: MultiTaskAutoencoder,
+    autoencoder: DescribedAutoencoder,
     scaler: ScalerInfo,
     task: Task,
     config: GuidedConfig,
@@ -128,10 +150,11 @@ def _from_scratch(
     _settle_statistics(autoencoder, data)
     z = embed(autoencoder, data).cpu()
     centroids = first_centroids(z, torch.from_numpy(found), task.n_clusters)
-    return _Start(teacher.targets(config)[learned], centroids.numpy(), teacher.found, teacher.history)
+    targets = teacher.targets(config)[learned]
+    return _Start(targets, centroids.numpy(), None, teacher.found, teacher.history)
 
 
-def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
+def _settle_statistics(autoencoder: DescribedAutoencoder, data: Tensor) -> None:
     """Give the bottleneck's normalisation the statistics of these windows: embeddings then have a scale."""
     norm = autoencoder.encoder.bottleneck.norm
     momentum, norm.momentum = norm.momentum, None
@@ -144,17 +167,28 @@ def _settle_statistics(autoencoder: MultiTaskAutoencoder, data: Tensor) -> None:
     autoencoder.train()
 
 
-def _going_on(autoencoder: MultiTaskAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig) -> _Start:
+def _going_on(autoencoder: DescribedAutoencoder, task: Task, warm: WarmStart, config: GuidedConfig) -> _Start:
     """The model's own clusters, with those that are new, merged or split, as targets."""
     warm.load_into(autoencoder)
     device = next(autoencoder.parameters()).device
-    z = as_numpy(broadcast(embed(autoencoder, as_tensor(apply_scaler(warm.scaler, task.windows), device))))
+    network = InferenceNet(autoencoder.encoder, autoencoder.own, warm.scaler)
+    net = DescribedNet(network, autoencoder.described, warm.centroids, config.doubt)
+    z = infer(net, task.windows[:, : half(task.shape[0])])[0]
+    z = as_numpy(broadcast(as_tensor(z, device)))
     carried = Carried.of(warm, z)
     new = new_motion_of(task, carried)
     centroids = carried.centroids(z, task.n_clusters, seed=task.seed, new=new, grow=task.grow)
     labels = nearest(z, centroids)
-    own = np.eye(len(centroids), dtype=np.float32)[labels]
-    return _Start(Teacher(labels, own, []).targets(config), centroids, labels, [])
+    own, known = autoencoder.own.cpu(), len(warm.centroids)
+    if len(centroids) != known:
+        latent = embed(autoencoder, as_tensor(apply_scaler(warm.scaler, task.windows), device)).cpu()
+        own = first_centroids(latent, torch.from_numpy(labels), len(centroids))
+        if len(own) > known:
+            own[:known] = autoencoder.own.cpu()
+    targets = Teacher(labels, np.eye(len(own), dtype=np.float32)[labels], []).targets(config)
+    evidence = evidence_of_targets(len(own), config.doubt)[0]
+    known_centroids = torch.cat([evidence, torch.from_numpy(centroids[:, known:])], dim=1)
+    return _Start(targets, own.numpy(), known_centroids, labels, [])
 
 
 def _gentle(config: GuidedConfig) -> GuidedConfig:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from disc_stream.models.autoencoder import half
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.described import Described
 from disc_stream.training.guided.config import NETWORK
 
 _DIRECTIONS = 2
@@ -35,7 +36,8 @@ class Cost:
     """What a network needs where it runs.
 
     Args:
-        kib: of weights of the encoder in float32, without centroids, normalisation and the file's frame.
+        kib: of weights of the encoder and of the descriptors' transform and map, in float32, without
+            centroids, normalisation and the file's frame.
         mmac_half: million multiply-adds of its matrix products for a half window.
         mmac_whole: the same for a whole window.
     """
@@ -66,7 +68,20 @@ def cost_of(network: NetworkConfig, n_samples: int, n_channels: int) -> Cost:
     last = inputs * network.embedding
     weights = step + biases + last + network.embedding
 
-    def mmac(samples: int) -> float:
-        return (-(-samples // network.frame) * step + last) / 1e6
+    beside, each_half = descriptors_of(network, n_samples, n_channels)
+    weights += beside
 
-    return Cost(weights * _FLOAT_BYTES / 1024, mmac(half(n_samples)), mmac(n_samples))
+    def mmac(samples: int, halves: int) -> float:
+        return (-(-samples // network.frame) * step + last + halves * each_half) / 1e6
+
+    return Cost(weights * _FLOAT_BYTES / 1024, mmac(half(n_samples), 1), mmac(n_samples, 2))
+
+
+def descriptors_of(network: NetworkConfig, n_samples: int, n_channels: int) -> tuple[int, int]:
+    """Constants of the descriptors of half a window and their map, and multiply-adds for each half."""
+    found = Described(n_samples, n_channels, network.embedding, axes=network.axes).descriptors
+    axes, mapped = found.axes, found.n_descriptors * network.embedding
+    spectra = n_channels + (n_channels // axes if axes else 0)
+    transform = found.waves.numel() + found.shares.numel()
+    pairs = n_channels**2 * half(n_samples)
+    return transform + mapped + network.embedding, spectra * transform + pairs + mapped

@@ -12,6 +12,7 @@ from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.errors import ConfigError
 from disc_stream.models.config import NetworkConfig
+from disc_stream.models.described import DescribedAutoencoder
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import GuidedConfig, resolve_guided
 from disc_stream.training.guided.sizes import SIZE_OF_PRESET, SIZES
@@ -93,7 +94,8 @@ class DiscRecipe:
 
     def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:
         """The encoder as it is used; see ``Recipe``."""
-        return self.own.network(module, centroids, scaler)
+        recipe = self.guided if isinstance(module, DescribedAutoencoder) else self.own
+        return recipe.network(module, centroids, scaler)
 
 
 DISC = DiscRecipe()

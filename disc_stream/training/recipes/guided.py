@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
-from disc_stream.models.autoencoder import MultiTaskAutoencoder, half
+from disc_stream.models.autoencoder import half
+from disc_stream.models.described import DescribedAutoencoder, DescribedNet
 from disc_stream.models.inference import InferenceNet
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import GuidedConfig, resolve_guided
@@ -52,7 +53,7 @@ class GuidedRecipe:
     def fit(self, task: Task, config: GuidedConfig, options: FitOptions) -> LearnedGuided:
         """Learn; see ``Recipe``."""
         fitted = fit_guided(task, config, options)
-        first = new_autoencoder(config, task.shape[1], seed=0)
+        first = new_autoencoder(config, (*task.shape, len(fitted.centroids)), seed=0)
         first.load_state_dict(fitted.initial)
         return LearnedGuided(
             module=fitted.autoencoder,
@@ -73,13 +74,16 @@ class GuidedRecipe:
 
     def load(self, info: RunInfo, state: State) -> nn.Module:
         """The autoencoder of a run; see ``Recipe``."""
-        autoencoder = new_autoencoder(GuidedConfig(**info.config), len(info.channels), seed=0)
+        shape = (info.window.samples, len(info.channels), info.n_clusters)
+        autoencoder = new_autoencoder(GuidedConfig(**info.config), shape, seed=0)
         autoencoder.load_state_dict(state)
         return autoencoder.eval()
 
     def network(self, module: nn.Module, centroids: Tensor, scaler: ScalerInfo) -> nn.Module:
         """The encoder as it is used, for inputs of either length; see ``Recipe``."""
-        return InferenceNet(cast("MultiTaskAutoencoder", module).encoder, centroids, scaler)
+        autoencoder = cast("DescribedAutoencoder", module)
+        network = InferenceNet(autoencoder.encoder, autoencoder.own, scaler)
+        return DescribedNet(network, autoencoder.described, centroids, autoencoder.doubt)
 
 
 GUIDED = GuidedRecipe()
