@@ -200,6 +200,7 @@ def _learn(
         models=service.models,
         state=service.state,
         method=plan.method,
+        preset="small" if plan.method == "disc" else "default",
         settings=settings_of(plan, windows),
         clusters=plan.clusters or bench.fleet.n_clusters,
         seed=plan.seed,
