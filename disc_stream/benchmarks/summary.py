@@ -40,7 +40,9 @@ class Row:
         if recipe is None or recipe.presets:
             return ""
         usual, config = _flat(recipe.resolve(NO_PRESET, {}).to_dict()), _flat(self.first.config)
-        return ", ".join(f"{name}={config[name]}" for name in usual if config.get(name) != usual[name])
+        # A cell from before there was a setting was computed as it is by default.
+        changed = [name for name in usual if config.get(name, usual[name]) != usual[name]]
+        return ", ".join(f"{name}={config[name]}" for name in changed)
 
     @property
     def title(self) -> str:

@@ -319,3 +319,20 @@ def test_a_file_that_is_no_cell_is_named(tmp_path: Path) -> None:
     (tmp_path / "x-seed0.json").write_text("{}")
     with pytest.raises(DataError, match=r"x-seed0\.json' is not a cell of the table"):
         read_cell(tmp_path / "x-seed0.json")
+
+
+def test_no_setting_of_a_method_is_named_like_one_of_a_protocol() -> None:
+    for method in METHODS.values():
+        if method.recipe is None or method.recipe.presets:
+            continue
+        own = set(method.recipe.resolve("none", {}).to_dict())
+        for protocol in ("paper", "stream", "adapted"):
+            assert not own & set(protocol_facts(protocol, method, StreamSettings())), method.name
+
+
+def test_a_cell_from_before_there_was_a_setting_is_no_variant() -> None:
+    older = cell("disc-plus", 0, 0.5)
+    (row,) = rows([older.model_copy(update={"config": {"moves": PlusConfig().moves}})])
+    assert row.variant == ""
+    (row,) = rows([older.model_copy(update={"config": {"moves": 0}})])
+    assert row.variant == "moves=0"

@@ -120,7 +120,7 @@ class PlusConfig(Settings):
         description="rounds, at most, in which labels settle as ones that last; 0 leaves the labels that "
         "are learned from as they were found",
     )
-    stay: float = Field(
+    settling_stay: float = Field(
         0.95,
         gt=0,
         lt=1,

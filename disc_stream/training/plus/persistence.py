@@ -32,7 +32,7 @@ class Persistence:
 
     def __init__(self, x: Array, devices: IntArray, fitter: DiscriminantFitter, config: PlusConfig) -> None:
         self._x, self._fitter = x, fitter
-        self._rounds, self._stay, self._evidence = config.settling, config.stay, config.evidence
+        self._rounds, self._stay, self._evidence = config.settling, config.settling_stay, config.evidence
         self._chains = _Chains(devices)
 
     def settle(self, labels: IntArray, n_clusters: int) -> IntArray | None:
