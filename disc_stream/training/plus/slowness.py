@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
 
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.types import IntArray
@@ -29,6 +28,8 @@ def slow_components(x: Array, devices: IntArray, config: PlusConfig) -> Array | 
     Returns:
         None if no two windows are that far apart, or nothing lasts.
     """
+    from scipy.linalg import eigh
+
     later, pairs = np.zeros((x.shape[1], x.shape[1])), 0
     rows_of = [np.flatnonzero(devices == device) for device in np.unique(devices)]
     for lag in config.slow_lags:
