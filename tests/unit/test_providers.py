@@ -187,6 +187,23 @@ def test_a_processor_without_bfloat16_is_named(bundle: Bundle, monkeypatch: pyte
         OnnxEncoder(bundle, "openvino-bf16")
 
 
+@pytest.mark.parametrize(
+    ("limit", "may"), [("", True), ("avx2", False), ("AVX512_CORE", False), ("DEFAULT", True)]
+)
+def test_kernels_without_bfloat16_are_believed_before_the_processor(
+    limit: str, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from disc_stream.artifacts.runtimes import openvino_session
+
+    class WithBf16:
+        def get_property(self, _device: str, _name: str) -> list[str]:
+            return ["FP32", "BF16"]
+
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    monkeypatch.setattr(openvino_session, "_core", WithBf16)
+    assert openvino_session.has_bf16.__wrapped__() is may
+
+
 class Fixed:
     """A session that gives the rows of a table, by the number that each window holds."""
 

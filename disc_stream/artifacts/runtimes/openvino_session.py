@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ OpenVinoProvider = Literal["openvino", "openvino-bf16"]
 
 _DEVICE = "CPU"
 _LARGEST = 64  # no faster beyond, and every size keeps memory of its own: with 256, 600 MiB for a large GRU
+_ISA_WITH_BF16 = {
+    "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16",
+    "AVX10_1_512", "AVX10_1_512_AMX", "AVX10_1_512_AMX_FP16", "AVX10_2_512", "AVX10_2_512_AMX_2",
+}  # fmt: skip
 _PRECISION = {"openvino": "f32", "openvino-bf16": "bf16"}
 _ONNX_NAMES = {"float32": "float", "float64": "double"}
 _NO_BF16 = "this processor multiplies no bfloat16"
@@ -116,7 +121,13 @@ def is_installed() -> bool:
 
 @cache
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16, as OpenVINO sees it."""
+    """Whether the processor multiplies bfloat16, and oneDNN, which OpenVINO computes with, may let it.
+
+    OpenVINO goes by the processor alone. With ``ONEDNN_MAX_CPU_ISA`` below, it cannot build a GRU.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if limit and limit not in _ISA_WITH_BF16:
+        return False
     return "BF16" in _core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
