@@ -34,12 +34,14 @@ class Window(NamedTuple):
         end_us: after the start.
         state: a number for a cluster; negative for what is none, such as unknown and not worn.
         probability: of the state, 0 to 1.
+        ref: of the caller, such as where it is kept; decides between windows that are equal.
     """
 
     start_us: int
     end_us: int
     state: int
     probability: float
+    ref: int = 0
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -160,7 +162,7 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
         Raises:
             ValueError: if it starts before the last.
         """
-        start_us, end_us, state, probability = window
+        start_us, end_us, state, probability, _ref = window
         last_us = self.last_us
         steps: tuple[Step, ...] = ()
         if last_us is not None:
