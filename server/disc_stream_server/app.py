@@ -22,6 +22,7 @@ from disc_stream.errors import (
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
 from disc_stream_server.following import Follower, first_model
 from disc_stream_server.labeller.swap import serving_version
@@ -33,7 +34,7 @@ from disc_stream_server.service import Service
 from disc_stream_server.storage.queries import FILE, StateReader
 
 if TYPE_CHECKING:
-    from disc_stream_server.api import Api
+    from disc_stream_server.api.app import Api
 
 log = logging.getLogger(__name__)
 
@@ -146,14 +147,14 @@ class Server:
             PortInUseError: if the port of the live page is taken.
             BrokerError: if the broker cannot be reached or refuses.
         """
-        if self._page is not None:
+        if self._page is not None and self._api is not None:
+            self._api.open()
             self._page.start()
         self._is_starting = True
         try:
             self._service.start()
         except BaseException:
-            if self._page is not None:
-                self._page.stop()
+            self._stop_page()
             raise
         finally:
             self._is_starting = False
@@ -199,9 +200,14 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        self._stop_page()
+        return finished
+
+    def _stop_page(self) -> None:
         if self._page is not None:
             self._page.stop()
-        return finished
+        if self._api is not None:
+            self._api.release()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -251,7 +257,7 @@ def _make_page(config: ServeConfig, parts: Parts, clock: Clock) -> tuple[Page | 
         error = MissingExtraError("server", "the live page")
         error.remedy = f"{error.remedy}, or use --no-http"
         raise error
-    from disc_stream_server.api import Api
+    from disc_stream_server.api.app import Api
     from disc_stream_server.api.auth.tokens import has_good_token
     from disc_stream_server.dashboard import Dashboard, PageAccess, read_token
 

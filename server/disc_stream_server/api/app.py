@@ -21,13 +21,14 @@ from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.auth.tokens import TokenStore
-from disc_stream_server.api.context import Context, Parts
+from disc_stream_server.api.context import Context
 from disc_stream_server.api.gate import Gate
 from disc_stream_server.api.guard import PREFIX, ApiGuard
 from disc_stream_server.api.limits import RateLimit
 from disc_stream_server.api.live.feed import LiveLabel
 from disc_stream_server.api.live.hub import LiveHub
 from disc_stream_server.api.live.table import LiveTable
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import add_handlers
 from disc_stream_server.api.routes.clusters import cluster_routes
 from disc_stream_server.api.routes.deadletters import dead_letter_routes
@@ -62,52 +63,68 @@ class Api:
 
     Args:
         config: of the server.
-        state: the state folder, which must be there.
+        state: the state folder.
         access: where we listen.
         parts: of the running server.
         clock: time.
-
-    Raises:
-        StorageError: if what people say cannot be read or written.
     """
+
+    asgi: ASGIApp
+    """The application; once it is open, like the rest."""
+    guard: ApiGuard
+    """Who may see the page as well."""
 
     def __init__(
         self, config: ServeConfig, state: Path, access: PageAccess, parts: Parts, clock: Clock | None = None
     ) -> None:
-        clock = clock or SystemClock()
-        self._people = PeopleStore(state)
-        notes = Notes(self._people)
-        authenticator = Authenticator(access, TokenStore(self._people), clock)
-        audit = AuditLog(self._people)
+        self._config, self._state, self._access, self._parts = config, state, access, parts
+        self._clock = clock = clock or SystemClock()
         self._table = LiveTable(clock)
-        self._hub = LiveHub(
-            self._table, clock, still_good=authenticator.still_good, tagged_with=_tagged_with(notes)
-        )
         # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
         self.on_batch, self.on_label = self._table.on_batch, self._table.on_label
         self.on_status, self.on_problem = self._table.on_status, self._table.on_problem
         self.on_forget = self._table.on_forget
+        self._people: PeopleStore | None = None
+        self._hub: LiveHub | None = None
+
+    def open(self) -> None:
+        """Open what people say, in the state folder, which must be there; before requests are taken.
+
+        Raises:
+            StorageError: if it cannot be read or written.
+        """
+        clock, access = self._clock, self._access
+        people = self._people = PeopleStore(self._state)
+        notes, audit = Notes(people), AuditLog(people)
+        authenticator = Authenticator(access, TokenStore(people), clock)
+        hub = self._hub = LiveHub(
+            self._table, clock, still_good=authenticator.still_good, tagged_with=_tagged_with(notes)
+        )
         routes = make_routes()
-        routes.state.context = Context(config, state, parts, authenticator, notes, audit, self._hub, clock)
-        per_s = config.api_requests_s
+        routes.state.context = Context(
+            self._config, self._state, self._parts, authenticator, notes, audit, hub, clock
+        )
+        per_s = self._config.api_requests_s
         limits = (RateLimit(per_s, clock.monotonic), RateLimit(per_s / CHANGES_SHARE, clock.monotonic))
         self.guard = ApiGuard(authenticator, clock)
-        """Who may see the page as well."""
-        self.asgi: ASGIApp = Gate(routes, access, authenticator, audit, limits, clock)
-        """The application."""
+        self.asgi = Gate(routes, access, authenticator, audit, limits, clock)
 
     async def run(self) -> None:
         """Send what happens to those who look on, until cancelled."""
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await self._hub.run()
+        if self._hub is not None:
+            await self._hub.run()
 
     def close(self) -> None:
         """End open streams."""
-        self._hub.close()
+        if self._hub is not None:
+            self._hub.close()
 
     def release(self) -> None:
-        """Close the files."""
-        self._people.close()
+        """Close the files; may be called twice, or without ``open``."""
+        people, self._people = self._people, None
+        if people is not None:
+            people.close()
 
 
 def make_routes() -> FastAPI:

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
-from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.config import ServeConfig
 from disc_stream.registry import Author, Registry
 from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.queries import FILE, StateReader
 
 if TYPE_CHECKING:
     from disc_stream_server.api.live.hub import LiveHub
-
-Ask = Callable[[str, str], None]
-"""Asks for a retraining: who, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts of the running server that the API speaks for.
-
-    Args:
-        ready: None if messages become labels now, else what the server waits for.
-        model: that the server began with; None where it only collects.
-        ask_retraining: None if this server does not retrain.
-        retraining: where the retraining is.
-    """
-
-    ready: Callable[[], str | None]
-    model: Model | None = None
-    ask_retraining: Ask | None = None
-    retraining: Callable[[], Mapping[str, int | str]] = dict
-
 
 @dataclass(frozen=True, slots=True)
 class Context:
