@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from disc_stream import __version__
 from disc_stream.cli import (
+    api,
     benchmark,
     broker,
     bundle,
@@ -34,6 +35,7 @@ from disc_stream.cli import (
     retrain,
     serve,
     streams,
+    token,
     train,
     watch,
     which,
@@ -106,6 +108,8 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(token.app, name="token")
+app.add_typer(api.app, name="api")
 app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")

@@ -71,10 +71,11 @@ class ApiPlace:
             now_us = time.time_ns() // 1000 if now_us is None else now_us
             return TokenStore(store).add(name or f"{role}-1", role, by="test", now_us=now_us, expires_us=expires_us)[0]
 
-    def client(self, token: str = "") -> httpx2.Client:
-        """Asks below the API's path; the caller closes it."""
+    def client(self, token: str = "", *, address: str = "127.0.0.1") -> httpx2.Client:
+        """Asks below the API's path, from an address of loopback; the caller closes it."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx2.Client(base_url=f"{self.url}{PREFIX}", headers=headers, timeout=30)
+        transport = httpx2.HTTPTransport(local_address=address)
+        return httpx2.Client(base_url=f"{self.url}{PREFIX}", headers=headers, timeout=30, transport=transport)
 
     def send(self, device: str, seq: int, mean: tuple[float, float, float] = REST, n: int = 40) -> None:
         """Samples of a device; 40 are five windows of the tiny model, or four at first."""
