@@ -99,7 +99,7 @@ def find_chunks(
     rows = connection.execute(
         "SELECT first_us, last_us, first_position, positions FROM label_chunks "
         "WHERE device = ? AND first_us >= ? AND first_us < ? AND last_us >= ? ORDER BY first_us",
-        (device, since_us - SPAN_US, until_us, since_us),
+        (device, max(since_us - SPAN_US, -(2**62)), until_us, since_us),
     )
     last = None
     if tail is not None and tail.count and tail.first_us < until_us and tail.last_us >= since_us:
