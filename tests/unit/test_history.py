@@ -49,7 +49,7 @@ def test_labels_become_episodes(tmp_path: Path) -> None:
     write(tmp_path, labels(A + B), labels("." * 40 + "b" + "a" + B))
     with closing(StateStore(tmp_path)) as store:
         store.note_catalogue(catalogue())
-    assert read(tmp_path) == ["lie 0-20", "stand 20-62+"]
+    assert read(tmp_path) == ["lie 0-20", "stand 20-63+"]
     with closing(History(tmp_path)) as history:
         first, second = history.episodes("watch").items
         assert (first.cluster, first.windows, first.confidence) == (0, 20, 0.9)

@@ -273,7 +273,9 @@ def _forget_state(path: Path, device: str, topics: str, upto: int) -> dict[str, 
             raise explain(error, path) from error
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        there = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
         for table in [table for table in _TABLES if table in there]:  # an earlier version had fewer
             counts[table] = connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
         counts["dead_letters"] += connection.execute(  # of topics that are not of the grammar
