@@ -11,7 +11,7 @@ or not worn) and a probability.
 
 from __future__ import annotations
 
-from disc_stream.episodes.fold import Began, Ended, Fold, Span, Step, Window
+from disc_stream.episodes.fold import Began, Ended, Fields, Fold, Span, Step, Window
 from disc_stream.episodes.replay import Replay, Restart, derive, replay, restart_before
 from disc_stream.episodes.rules import EpisodeRules
 
@@ -19,6 +19,7 @@ __all__ = [
     "Began",
     "Ended",
     "EpisodeRules",
+    "Fields",
     "Fold",
     "Replay",
     "Restart",

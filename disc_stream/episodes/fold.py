@@ -16,6 +16,7 @@ from any point gives the same to the bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -42,6 +43,10 @@ class Window(NamedTuple):
     state: int
     probability: float
     ref: int = 0
+
+
+Fields = tuple[int, int, int, float, int]
+"""A window as a plain tuple: made in a tenth of the time."""
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -149,7 +154,7 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
             span.sure_end_us, sure,
         )  # fmt: skip
 
-    def add(self, window: Window, rules: EpisodeRules) -> tuple[Step, ...]:
+    def add(self, window: Fields, rules: EpisodeRules) -> tuple[Step, ...]:
         """Take the next window.
 
         Args:
@@ -191,6 +196,33 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
             if rival.evidence_us >= rules.dwell_us:
                 steps += self._take_over(rival)
         return steps
+
+    def run(self, windows: Sequence[Fields], rules: EpisodeRules) -> list[Step]:
+        """Take the next windows, as ``add`` does; nearly all of them go on with what goes on, at little cost.
+
+        Raises:
+            ValueError: if one starts before the last.
+        """
+        found: list[Step] = []
+        join_us = rules.join_us
+        for window in windows:
+            start_us, end_us, state, probability, _ref = window
+            last_us, covered_us = self.last_us, self.covered_us
+            if (
+                state != self.state
+                or self.rivals
+                or last_us is None
+                or start_us <= last_us
+                or start_us - covered_us > join_us
+            ):
+                found += self.add(window, rules)
+                continue
+            self.last_us = start_us
+            self.windows += 1
+            self.weight += round(probability * WEIGHT)
+            if end_us > covered_us:
+                self.covered_us = end_us
+        return found
 
     def close(self) -> tuple[Step, ...]:
         """No further window belongs to what goes on."""

@@ -55,7 +55,7 @@ def restart_before(start_us: int, spans: Iterable[Span]) -> Restart:
             return Restart(Fold.resume(span), span.sure_us, span.begin_us)
         if span.fresh and span.begin_us < start_us:
             return Restart(Fold(), span.begin_us - 1, span.begin_us)
-    return Restart(Fold(), -(2**63), None)
+    return Restart(Fold(), -(2**62), None)
 
 
 def replay(

@@ -55,8 +55,8 @@ def note_catalogue(connection: sqlite3.Connection, catalogue: Catalogue) -> None
 def number_of(connection: sqlite3.Connection, version: str) -> tuple[int, int]:
     """Numbers of a model and of its space; a model of which no catalogue is known has one of its own."""
     connection.execute(
-        "INSERT OR IGNORE INTO label_models (version, space, clusters, noted) VALUES (?, ?, '[]', 0)",
-        (version, f"{_MODEL}{version}"),
+        "INSERT OR IGNORE INTO label_models (version, space, clusters, noted) VALUES (?, ?, ?, 0)",
+        (version, f"{_MODEL}{version}", b"[]"),
     )
     row: tuple[int, int] = connection.execute(
         "SELECT number, (SELECT min(number) FROM label_models AS l WHERE l.space = m.space) "

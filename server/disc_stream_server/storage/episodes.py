@@ -19,7 +19,7 @@ import msgspec
 
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.episodes import Began, EpisodeRules, Fold, Span, Step, Window
+from disc_stream.episodes import Began, EpisodeRules, Fields, Fold, Span, Step
 from disc_stream_server.storage import clusternames
 from disc_stream_server.storage.clusterkeys import key_of, parts_of
 from disc_stream_server.storage.clusternames import ClusterNames
@@ -42,17 +42,15 @@ _LATE_SHARE = 0.05  # of the time, for labels that came late
 _LATE_LEAST_S = 0.02
 _ADOPTED = 20_000  # labels of one transaction
 
-_STATE = "ON CONFLICT (device) DO UPDATE SET model = excluded.model, untimed = excluded.untimed, fold = excluded.fold, tail = excluded.tail"  # noqa: E501
+_STATE = "ON CONFLICT (device) DO UPDATE SET state = excluded.state"
 _LATE = (
     "INSERT INTO episode_late VALUES (?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
     "from_us = min(from_us, excluded.from_us), upto_us = max(upto_us, excluded.upto_us)"
 )
 _encode = msgspec.msgpack.Encoder().encode
-_decode_fold = msgspec.msgpack.Decoder(Fold).decode
-_decode_tail = msgspec.msgpack.Decoder(Tail).decode
 
 
-class DeviceState(msgspec.Struct, gc=False):
+class DeviceState(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a device.
 
     Args:
@@ -68,22 +66,24 @@ class DeviceState(msgspec.Struct, gc=False):
     untimed: int = 0
 
 
+decode_state = msgspec.msgpack.Decoder(DeviceState).decode
+"""From the bytes that are kept."""
+
+
 class _Fresh:
     """Labels of one device in one checkpoint."""
 
     __slots__ = ("model", "untimed", "windows")
 
     def __init__(self) -> None:
-        self.windows: list[Window] = []
+        self.windows: list[Fields] = []
         self.model = self.untimed = 0
 
 
 def read_state(connection: sqlite3.Connection, device: str) -> DeviceState | None:
     """What is remembered of a device; None if it has no labels."""
-    row = connection.execute(
-        "SELECT fold, tail, model, untimed FROM episode_states WHERE device = ?", (device,)
-    ).fetchone()
-    return None if row is None else DeviceState(_decode_fold(row[0]), _decode_tail(row[1]), row[2], row[3])
+    row = connection.execute("SELECT state FROM episode_states WHERE device = ?", (device,)).fetchone()
+    return None if row is None else decode_state(row[0])
 
 
 class Gathering:
@@ -102,22 +102,25 @@ class Gathering:
     def through(self, labels: Iterable[StoredLabel]) -> Iterator[StoredLabel]:
         """The same labels."""
         devices, keys = self.devices, self._keys
-        version, number, space = "", 0, 0
-        for one in labels:
+        version, number, base = "", 0, 0
+        for one in labels:  # this is done for every label: fields are taken by their places
             fresh = devices.get(one[1])
             if fresh is None:
                 fresh = devices[one[1]] = _Fresh()
             if one[15] != version:
                 version = one[15]
                 number, space = keys.of(version)
-            start_us = one[6]
+                base = key_of(space, 0)
+            start_us, state = one[6], one[10]
             if start_us is None:
                 fresh.untimed += 1
             else:
-                end_us = start_us + one[5] - one[4]
-                fresh.windows.append(Window(start_us, end_us, key_of(space, one[10]), one[11], one[0]))
+                if state >= 0:
+                    state += base
+                fresh.windows.append((start_us, start_us + one[5] - one[4], state, one[11], one[0]))
             fresh.model = number
-            self.now_us = max(self.now_us, one[17])
+            if one[17] > self.now_us:
+                self.now_us = one[17]
             yield one
 
 
@@ -158,6 +161,7 @@ class EpisodeBook:
         self._names = ClusterNames()
         self._states: OrderedDict[str, DeviceState] = OrderedDict()
         self._events: list[tuple[Any, ...]] = []
+        self._rows: dict[tuple[str, int], tuple[Any, ...]] = {}  # of episodes, to be written
         self._late_at = self._clock.monotonic()
         self._note_rules()
 
@@ -182,6 +186,7 @@ class EpisodeBook:
     def rolled_back(self) -> None:
         """The transaction failed: nothing of it is true."""
         self._states.clear()
+        self._rows.clear()
         self._models.clear()
 
     # -- within a checkpoint ----------------------------------------------------------------------------
@@ -203,7 +208,9 @@ class EpisodeBook:
             state.untimed += fresh.untimed
             if fresh.windows:
                 self._take(device, state, sorted(fresh.windows), chunks, gathered.now_us)
-            changed.append((device, state.model, state.untimed, _encode(state.fold), _encode(state.tail)))
+            changed.append((device, _encode(state)))
+        insert(self._connection, "INSERT OR REPLACE INTO episodes", self._rows.values())
+        self._rows.clear()
         insert(self._connection, "INSERT OR IGNORE INTO label_chunks", chunks)
         insert(self._connection, "INSERT INTO episode_states", changed, then=_STATE)
         self._take_late(gathered.now_us)
@@ -224,43 +231,34 @@ class EpisodeBook:
         self,
         device: str,
         state: DeviceState,
-        windows: list[Window],
+        windows: list[Fields],
         chunks: list[tuple[Any, ...]],
         now_us: int,
     ) -> None:
         fold, rules = state.fold, self.rules
         last_us = fold.last_us
-        if last_us is not None and windows[0].start_us <= last_us:
-            late = [one for one in windows if one.start_us <= last_us]
+        if last_us is not None and windows[0][0] <= last_us:
+            late = [one for one in windows if one[0] <= last_us]
             windows = windows[len(late) :]
-            chunks += [tail.row(device) for tail in chunks_of((one.start_us, one.ref) for one in late)]
-            values = (device, late[0].start_us, late[-1].start_us, now_us)
+            chunks += [tail.row(device) for tail in chunks_of(late)]
+            values = (device, late[0][0], late[-1][0], now_us)
             self._connection.execute(_LATE, values)
-        for window in windows:
-            if steps := fold.add(window, rules):
-                self._write(device, steps, now_us)
-            tail = state.tail
-            if not tail.takes(window.start_us):
-                chunks.append(tail.row(device))
-                tail = state.tail = Tail()
-            tail.add(window.start_us, window.ref)
+        if steps := fold.run(windows, rules):
+            self._write(device, steps, now_us)
+        while left := state.tail.add(windows):
+            chunks.append(state.tail.row(device))
+            windows, state.tail = left, Tail()
 
     def _write(self, device: str, steps: Iterable[Step], now_us: int) -> None:
         for step in steps:
             span = step.span
-            self._put(device, span)
+            self._rows[device, span.begin_us] = (device, *msgspec.structs.astuple(span))
             if isinstance(step, Began):
                 self._event(now_us, device, "begin", span.begin_us, None, span.state)
                 continue
             if span.sure_us is None:
                 self._event(now_us, device, "begin", span.begin_us, None, span.state)
             self._event(now_us, device, "end", span.begin_us, span.end_us, span.state)
-
-    def _put(self, device: str, span: Span) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (device, *msgspec.structs.astuple(span)),
-        )
 
     def _event(
         self, now_us: int, device: str, kind: Kind, begin_us: int, end_us: int | None, state: int | None
@@ -305,7 +303,7 @@ class EpisodeBook:
         if changed.fold is not None:
             state.fold = changed.fold
             connection.execute(
-                "UPDATE episode_states SET fold = ? WHERE device = ?", (_encode(state.fold), device)
+                "UPDATE episode_states SET state = ? WHERE device = ?", (_encode(state), device)
             )
         for begin_us, end_us in changed.times:
             self._event(now_us or past.labelled_us, device, "corrected", begin_us, end_us, None)

@@ -30,14 +30,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from disc_stream.episodes import Fold
 from disc_stream.episodes.fold import WEIGHT
 from disc_stream.errors import ConfigError, InputNotFoundError, StorageError
 from disc_stream_server.storage.clusterkeys import key_of, parts_of
 from disc_stream_server.storage.clusternames import ClusterNames, space_number
-from disc_stream_server.storage.episodes import RULES, event_of, read_state
+from disc_stream_server.storage.episodes import RULES, decode_state, event_of, read_state
 from disc_stream_server.storage.historyrecords import (
     DeviceSummary,
     Episode,
@@ -65,7 +62,6 @@ MAX_LIMIT = 10_000
 """Items of a page, at most."""
 
 _ALWAYS, _FOREVER = -(2**62), 2**62
-_decode_fold = msgspec.msgpack.Decoder(Fold).decode
 
 
 class _Row(NamedTuple):
@@ -254,7 +250,7 @@ class History:
         _check_limit(limit)
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT device, model, untimed, fold FROM episode_states WHERE device > ? ORDER BY device LIMIT ?",
+                "SELECT device, state FROM episode_states WHERE device > ? ORDER BY device LIMIT ?",
                 (after or "", limit + 1),
             ).fetchall()
             items = tuple(self._summary(connection, *row) for row in rows[:limit])
@@ -263,7 +259,7 @@ class History:
     def device(self, device: str) -> DeviceSummary | None:
         """What a device does now; None if there is no label of it."""
         with self._reading() as connection:
-            query = "SELECT device, model, untimed, fold FROM episode_states WHERE device = ?"
+            query = "SELECT device, state FROM episode_states WHERE device = ?"
             row = connection.execute(query, (device,)).fetchone()
             return None if row is None else self._summary(connection, *row)
 
@@ -326,7 +322,7 @@ class History:
     ) -> Iterator[_Group]:
         """Episodes of today that overlap a time."""
         state = read_state(connection, device)
-        covered_us = 0 if state is None else state.fold.covered_us
+        covered_us, now = (0, None) if state is None else (state.fold.covered_us, state.fold.current)
         join_us = self._join_us(connection)
         query = "SELECT begin_us, end_us, state, windows, weight FROM episodes WHERE device = ?"
         order = "DESC" if newest_first else "ASC"
@@ -341,7 +337,8 @@ class History:
         group = _Group([], 0)
         with contextlib.closing(rows):
             for begin_us, end_us, state_key, windows, weight in rows:
-                goes_on = end_us is None
+                if (goes_on := end_us is None) and now is not None:
+                    windows, weight = now.windows, now.weight  # noqa: PLW2901 - the row says how it began
                 row = _Row(begin_us, covered_us if goes_on else end_us, goes_on, state_key, windows, weight)
                 key = self._names.public(state_key)
                 if group.rows and (key != group.key or not _touch(group.rows[-1], row, join_us)):
@@ -412,12 +409,11 @@ class History:
             bool(one.flags & BRIDGED), one.labelled_us,
         )  # fmt: skip
 
-    def _summary(
-        self, connection: sqlite3.Connection, device: str, model: int, untimed: int, packed: bytes
-    ) -> DeviceSummary:
-        fold = _decode_fold(packed)
+    def _summary(self, connection: sqlite3.Connection, device: str, packed: bytes) -> DeviceSummary:
+        state = decode_state(packed)
+        fold, untimed = state.fold, state.untimed
         last_us = None if fold.last_us is None else fold.covered_us
-        version = self._names.version(model)
+        version = self._names.version(state.model)
         current = fold.current
         if current is None:
             return DeviceSummary(device, last_us, None, "", None, version, untimed)

@@ -9,11 +9,12 @@ would have to change a page for each device with every checkpoint.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from disc_stream.episodes import Fields
 from disc_stream_server.storage.records import StoredLabel
 
 CHUNK = 128
@@ -44,19 +45,44 @@ class Tail(msgspec.Struct, array_like=True, gc=False):
     positions: bytes = b""
     lowest: int = 0
 
-    def takes(self, start_us: int) -> bool:
-        """Whether there is room for a window that starts then."""
-        return self.count < CHUNK and (not self.count or start_us - self.first_us <= SPAN_US)
+    def add(self, windows: Sequence[Fields]) -> Sequence[Fields]:
+        """Put labels behind the others while there is room.
 
-    def add(self, start_us: int, position: int) -> None:
-        """Put a label behind the others."""
+        Args:
+            windows: in the order of time; ``ref`` is the position.
+
+        Returns:
+            Those for which there is none.
+        """
+        if not windows:
+            return ()
         if not self.count:
-            self.first_us, self.first_position, self.lowest = start_us, position, position
-        elif position != self.last_position:
-            self.positions += _packed(position - self.last_position)
-            self.lowest = min(self.lowest, position)
-        self.last_us, self.last_position = start_us, position
-        self.count += 1
+            self.first_us, self.first_position = windows[0][0], windows[0][4]
+            self.last_position = self.lowest = self.first_position
+        until_us, room = self.first_us + SPAN_US, CHUNK - self.count
+        if len(windows) > room or windows[-1][0] > until_us:
+            fits = sum(one[0] <= until_us for one in windows[:room])
+            windows, left = windows[:fits], windows[fits:]
+            if not windows:
+                return left
+        else:
+            left = ()
+        before, packed = self.last_position, bytearray()
+        for _, _, _, _, position in windows:
+            step = position - before
+            if 0 < step < 64:
+                packed.append(step << 1)
+            elif 0 < step < 8192:
+                packed.append(step << 1 & 0x7F | 0x80)
+                packed.append(step >> 6)
+            elif step:
+                packed += _packed(step)
+                self.lowest = min(self.lowest, position)
+            before = position
+        self.positions += packed
+        self.last_us, self.last_position = windows[-1][0], before
+        self.count += len(windows)
+        return left
 
     def all_positions(self) -> list[int]:
         """Of all labels."""
@@ -82,13 +108,12 @@ class Chunk(NamedTuple):
     positions: list[int]
 
 
-def chunks_of(labels: Iterable[tuple[int, int]]) -> list[Tail]:
-    """Chunks of labels, given by the start of their windows and their position, in the order of time."""
+def chunks_of(windows: Sequence[Fields]) -> list[Tail]:
+    """Chunks of labels, in the order of time; see ``Tail.add``."""
     chunks: list[Tail] = []
-    for start_us, position in labels:
-        if not chunks or not chunks[-1].takes(start_us):
-            chunks.append(Tail())
-        chunks[-1].add(start_us, position)
+    while windows:
+        chunks.append(Tail())
+        windows = chunks[-1].add(windows)
     return chunks
 
 
@@ -99,7 +124,7 @@ def find_chunks(
     rows = connection.execute(
         "SELECT first_us, last_us, first_position, positions FROM label_chunks "
         "WHERE device = ? AND first_us >= ? AND first_us < ? AND last_us >= ? ORDER BY first_us",
-        (device, since_us - SPAN_US, until_us, since_us),
+        (device, max(since_us - SPAN_US, -(2**62)), until_us, since_us),
     )
     last = None
     if tail is not None and tail.count and tail.first_us < until_us and tail.last_us >= since_us:

@@ -142,7 +142,7 @@ class Past:
 
     def _exchange(self, begin_us: int | None, result: Replay, covered_us: int) -> list[tuple[int, int]]:
         """Put the new spans into the place of the old ones; from when to when that has changed anything."""
-        first_us = -(2**63) if begin_us is None else begin_us
+        first_us = -(2**62) if begin_us is None else begin_us
         until_us = _FOREVER if result.until_us is None else result.until_us
         query = f"{SPANS} AND begin_us >= ? AND begin_us < ?"
         rows = self._connection.execute(query, (self._device, first_us, until_us)).fetchall()

@@ -26,8 +26,7 @@ CREATE TABLE IF NOT EXISTS episodes (
 ) WITHOUT ROWID;
 -- The fold of each device behind its newest label, and where the newest labels are that no chunk has.
 CREATE TABLE IF NOT EXISTS episode_states (
-    device TEXT PRIMARY KEY, model INTEGER NOT NULL, untimed INTEGER NOT NULL, fold BLOB NOT NULL,
-    tail BLOB NOT NULL
+    device TEXT PRIMARY KEY, state BLOB NOT NULL
 ) WITHOUT ROWID;
 -- Labels that came late, from and up to which their windows start: the fold has to go over them again.
 CREATE TABLE IF NOT EXISTS episode_late (
