@@ -95,7 +95,7 @@ def test_a_name_is_on_the_next_label_and_can_be_undone(place: ApiPlace, client: 
         seq += 1
         place.wait_for_labels(len(place.labels) + 1)
         assert seq < 400
-    undone = client.post("/clusters/undo", json={"event": event["number"]})
+    undone = client.post("/cluster-events/undo", json={"event": event["number"]})
     assert undone.json()["events"][0]["undoes"] == event["number"]
     assert client.get("/clusters/1").json()["name"] == "left"
     assert client.patch("/clusters/77", json={"name": "x"}).status_code == 404
@@ -109,7 +109,7 @@ def test_models_say_what_is_in_production_and_why(client: httpx2.Client) -> None
     assert client.get(f"/models/{version['version'][:6]}").json() == version
     (deployment,) = all_pages(client, "/deployments")
     assert (deployment["who"], deployment["why"]) == ("test", "the first")
-    assert client.post("/models/rollback", json={"why": "flips"}).status_code == 409
+    assert client.post("/deployments/rollback", json={"why": "flips"}).status_code == 409
     assert client.post("/models/current/promote", json={"why": "again"}).status_code == 409
     assert client.get("/models/9").status_code == 404
     answer = client.post("/retraining", json={"why": "weekly"})
@@ -122,7 +122,7 @@ def test_dead_letters_can_be_seen_and_sent_again(place: ApiPlace, client: httpx2
     whole = client.get(f"/dead-letters/{letter['position']}").json()
     assert bytes.fromhex(whole["payload"]) == b"not a batch"
     assert letter["reason"] in whole["today"]
-    again = client.post("/dead-letters/replay", json={"positions": [letter["position"]]}).json()
+    again = client.post("/dead-letter-replays", json={"positions": [letter["position"]]}).json()
     assert (again["chosen"], again["confirmed"], again["refused"]) == (1, 1, 0)
     assert client.get("/dead-letters/999999").status_code == 404
 

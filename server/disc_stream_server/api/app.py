@@ -183,6 +183,10 @@ def openapi_document(app: FastAPI | None = None) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes,
         openapi_version="3.1.0", servers=[{"url": PREFIX}],
     )  # fmt: skip
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                _without_null(parameter)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own; our errors are problems
@@ -198,6 +202,14 @@ def openapi_document(app: FastAPI | None = None) -> dict[str, Any]:
     }
     document["security"] = [{"token": []}, {"login": []}]
     return document
+
+
+def _without_null(parameter: dict[str, Any]) -> None:
+    """What is left out of an address or a header is not there; it cannot be null."""
+    schema = parameter["schema"]
+    kinds = [one for one in schema.pop("anyOf", ()) if one.get("type") != "null"]
+    for one in kinds[:1]:
+        schema |= one
 
 
 def _tagged_with(notes: Notes) -> Callable[[frozenset[str]], frozenset[str]]:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from disc_stream.errors import (
     BrokerError,
@@ -102,12 +103,15 @@ def add_handlers(app: FastAPI) -> None:
             log.error("a request to the API failed: %s", error)
         return problem(found)
 
-    async def http_error(_request: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - by registration
+        if error.status_code == 400:  # how FastAPI says that it cannot decode a body
+            return problem(ApiError(422, "body: this is no JSON in UTF-8", "See /api/v1/openapi.json"))
         words = {404: "there is nothing at this path", 405: "this path has no such method"}
         remedy = "See /api/v1/openapi.json" if error.status_code in words else ""
         detail = words.get(error.status_code, str(error.detail))
-        return problem(ApiError(error.status_code, detail, remedy, headers=error.headers))
+        headers = {"allow": ", ".join(_allowed(app, request))} if error.status_code == 405 else error.headers
+        return problem(ApiError(error.status_code, detail, remedy, headers=headers))
 
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - by registration
@@ -123,3 +127,13 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(DiscStreamError, our_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """Methods of a path, which may be those of several routes."""
+    found: set[str] = set()
+    for route in app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)

@@ -49,7 +49,7 @@ def cluster_routes() -> APIRouter:
         found = [one for one in all_clusters(context_of(request), retired=retired) if one["id"] > after]
         return pages.page(found[: limit + 1], limit, lambda one: one["id"])
 
-    @router.get("/clusters/history", **needs(Role.VIEWER, 409), response_model=Page[EventOut])
+    @router.get("/cluster-events", **needs(Role.VIEWER, 409), response_model=Page[EventOut])
     def history(request: Request, limit: Limit = 100, cursor: CursorText = None) -> Any:
         """What happened to all clusters, the newest first."""
         return _history(request, None, limit, cursor)
@@ -115,7 +115,7 @@ def _changes(router: APIRouter) -> None:
         note(request, cluster=cluster, name=body.name)
         return _change(request, if_match, cluster, [lambda c, who: c.reject_name(cluster, body.name, who)])
 
-    @router.post("/clusters/undo", **_CHANGE)
+    @router.post("/cluster-events/undo", **_CHANGE)
     def undo(body: Undo, request: Request, if_match: IfMatch = None) -> Any:
         """Undo an event; undoing an undo makes the change again."""
         note(request, event=body.event)

@@ -40,7 +40,7 @@ def dead_letter_routes() -> APIRouter:
             found = reader.dead_letters(reason=reason, device=device, after=max(0, min(after, MAX_TIME_US)), limit=limit + 1)
         return pages.page(found, limit, lambda one: one.position)
 
-    @router.get("/dead-letters/counts", **needs(Role.VIEWER), response_model=DeadLetterCounts)
+    @router.get("/dead-letter-counts", **needs(Role.VIEWER), response_model=DeadLetterCounts)
     def counts(request: Request) -> Any:
         """How many there are, by reason."""
         with context_of(request).reader() as reader:
@@ -53,7 +53,7 @@ def dead_letter_routes() -> APIRouter:
             letter = letter_at(reader, position)
             return {**_facts(letter), "payload": letter.payload.hex(), "today": decode_again(reader, letter)}
 
-    @router.post("/dead-letters/replay", **needs(Role.ADMIN, 404), response_model=ReplayedOut)
+    @router.post("/dead-letter-replays", **needs(Role.ADMIN, 404), response_model=ReplayedOut)
     def replay(body: ReplayLetters, request: Request) -> Any:
         """Publish them again on their topics, for example after a device's description was corrected."""
         context = context_of(request)

@@ -17,7 +17,7 @@ from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
 from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, TagsOut, TraceOut
 
-IF_MATCH = r'^"[0-9]{1,15}"$'
+IF_MATCH = r'^"?[0-9]{1,15}"?$'
 IfMatch = Annotated[
     str | None,
     Header(alias="If-Match", pattern=IF_MATCH, description="ETag of what was seen; 412 if it has changed since."),

@@ -72,7 +72,7 @@ def model_routes() -> APIRouter:
             found = [one for one in reversed(registry.deployments()) if one.number < before]
         return pages.page(found[: limit + 1], limit, lambda one: one.number)
 
-    @router.post("/models/rollback", **needs(Role.ADMIN, 409), response_model=DeploymentOut)
+    @router.post("/deployments/rollback", **needs(Role.ADMIN, 409), response_model=DeploymentOut)
     def roll_back(body: Because, request: Request) -> Any:
         """Put the version before back into production, with its clusters; names stay as they are."""
         context = context_of(request)

@@ -46,9 +46,9 @@ Line = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
 
 
 class Body(BaseModel):
-    """What a client sends; what is not known is refused."""
+    """What a client sends; what is not known is refused, and 0 is not false."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Out(BaseModel):

@@ -77,7 +77,7 @@ class NewToken(Body):
     """A token to be made."""
 
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-    role: Role
+    role: Annotated[Role, Field(strict=False)]
     expires_us: Annotated[int, Field(ge=0, le=MAX_TIME_US)] | None = None
 
 
