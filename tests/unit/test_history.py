@@ -164,7 +164,9 @@ def test_pages_are_the_whole_in_both_directions(tmp_path: Path) -> None:
         assert [one.begin_us for one in told] == sorted((r.t0_unix_us for r in rows), reverse=True)
         forth = history.labels("watch", limit=10_000).items
         assert list(forth) == told[::-1]
-        assert [one.was for one in forth] == [r.smoothed for r in sorted(rows, key=lambda r: r.t0_unix_us or 0)]
+        assert [one.was for one in forth] == [
+            r.smoothed for r in sorted(rows, key=lambda r: r.t0_unix_us or 0)
+        ]
 
 
 def test_a_time_between(tmp_path: Path) -> None:
