@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,9 @@ schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/live")
 QUIET = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+ASKED: set[tuple[str, str]] = set()
+
+
 def ask(place: ApiPlace, case: schemathesis.Case) -> None:
     headers = {"authorization": f"Bearer {place.tokens['admin']}"}
     answer = case.call_and_validate(
@@ -37,20 +41,43 @@ def ask(place: ApiPlace, case: schemathesis.Case) -> None:
         # knows no rule beyond the schema: they are named above, and nothing else may refuse what fits it.
         excluded_checks=[ignored_auth, positive_data_acceptance],
     )
+    ASKED.add((case.operation.method.lower(), case.operation.path))
     is_good = case.meta is not None and case.meta.generation.mode.is_positive
     if is_good and answer.status_code == 422:
         detail = answer.json()["detail"]
         assert any(words in detail for words in BEYOND_SCHEMA), detail
 
 
-@schema.parametrize()
-@settings(max_examples=4, **QUIET)
-def test_answers_fit_the_document(place: ApiPlace, case: schemathesis.Case) -> None:
-    ask(place, case)
+def make_tests(method: str, path: str) -> None:
+    """Two tests of one operation.
+
+    They have names of their own: schemathesis gives all operations of a document one node id, and pytest-xdist
+    would run one of them and leave the others out.
+    """
+    one = schema.include(method=method.upper(), path=path)
+    name = f"{method}_{re.sub('[^a-z]+', '_', path).strip('_')}"
+
+    @one.parametrize()
+    @settings(max_examples=2, **QUIET)
+    def short(place: ApiPlace, case: schemathesis.Case) -> None:
+        ask(place, case)
+
+    @pytest.mark.long
+    @one.parametrize()
+    @settings(max_examples=300, **{**QUIET, "derandomize": False})
+    def for_long(place: ApiPlace, case: schemathesis.Case) -> None:
+        ask(place, case)
+
+    assert f"test_{name}" not in globals()
+    globals()[f"test_{name}"] = short
+    globals()[f"test_{name}_for_long"] = for_long
 
 
-@pytest.mark.long
-@schema.parametrize()
-@settings(max_examples=300, **{**QUIET, "derandomize": False})
-def test_answers_fit_the_document_for_long(place: ApiPlace, case: schemathesis.Case) -> None:
-    ask(place, case)
+EVERY = {(method, path) for path, found in DOCUMENT["paths"].items() for method in found if path != "/live"}
+for operation in sorted(EVERY):
+    make_tests(*operation)
+
+
+def test_no_operation_was_left_out() -> None:
+    """Behind the others, in their process."""
+    assert EVERY == ASKED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from disc_stream.wire.limits import MAX_UINT32
 from disc_stream_server.api.auth.roles import Role
@@ -14,19 +14,26 @@ DEVICE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 MAX_TIME_US = 2**53 - 1
 """What every JSON reader holds exactly; the year 2255."""
 
+
+def _whole(value: object) -> object:
+    """In JSON 5.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN, description="Id of a device.")]
 DevicePath = Annotated[str, Path(pattern=DEVICE_PATTERN, description="Id of a device.")]
 DeviceQuery = Annotated[
     str | None, Query(pattern=DEVICE_PATTERN, description="Only those of this device.")
 ]
-TimeUs = Annotated[int, Field(ge=0, le=MAX_TIME_US)]
+TimeUs = Annotated[Int, Field(ge=0, le=MAX_TIME_US)]
 FromQuery = Annotated[
     int | None, Query(ge=0, le=MAX_TIME_US, alias="from", description="Begin of the time, Unix microseconds.")
 ]
 UntilQuery = Annotated[
     int | None, Query(ge=0, le=MAX_TIME_US, alias="until", description="End of the time, which is not in it.")
 ]
-ClusterId = Annotated[int, Field(ge=0, le=MAX_UINT32, description="Id of a cluster.")]
+ClusterId = Annotated[Int, Field(ge=0, le=MAX_UINT32, description="Id of a cluster.")]
 ClusterPath = Annotated[int, Path(ge=0, le=MAX_UINT32, description="Id of a cluster.")]
 PublicId = Annotated[
     int, Field(ge=-2, le=MAX_UINT32, description="Public id of a cluster; -1 for unknown, -2 for not worn.")
