@@ -60,7 +60,9 @@ def test_labels_and_episodes_come_by_time_and_page_by_page(client: httpx2.Client
     middle = whole[len(whole) // 2]["begin_us"]
     late = all_pages(client, "/devices/watch-1/labels", **{"from": middle})
     assert late == [one for one in whole if one["begin_us"] >= middle]
-    assert all_pages(client, "/devices/watch-1/labels", until=middle) == [one for one in whole if one not in late]
+    assert all_pages(client, "/devices/watch-1/labels", until=middle) == [
+        one for one in whole if one not in late
+    ]
     share = client.get("/devices/watch-2/share").json()
     assert sum(one["seconds"] for one in share) > 0
     assert client.get("/devices/watch-2/episodes").status_code == 200

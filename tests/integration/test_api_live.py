@@ -125,7 +125,9 @@ def test_who_comes_back_gets_what_was_missed(place: ApiPlace) -> None:
 def test_who_comes_back_to_another_run_gets_it_from_the_store(place: ApiPlace) -> None:
     more(place)
     first = place.labels[0]
-    wanted = {(one.device, one.boot, one.window) for one in place.labels if one.published_us > first.published_us}
+    wanted = {
+        (one.device, one.boot, one.window) for one in place.labels if one.published_us > first.published_us
+    }
     with place.client() as client:
         while client.get("/export/labels").text.count("\n") <= len(place.labels):
             more(place)
@@ -149,7 +151,8 @@ def test_traces_come_for_devices_that_were_asked_for(place: ApiPlace) -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", ["", "{", '{"devices": ["../x"]}', '{"nothing": 1}', '{"clusters": ["a"]}', b"\xff\x00", "[" * 5_000]
+    "garbage",
+    ["", "{", '{"devices": ["../x"]}', '{"nothing": 1}', '{"clusters": ["a"]}', b"\xff\x00", "[" * 5_000],
 )
 def test_garbage_ends_a_websocket_and_nothing_else(place: ApiPlace, garbage: str | bytes) -> None:
     with ws(place) as socket, ws(place) as other:

@@ -24,7 +24,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlace]:
 
 
 # What no schema can say of a value that it allows.
-BEYOND_SCHEMA = ("this is no cursor", "use printable characters", "until_us must be after", "expired already", "cannot be")
+BEYOND_SCHEMA = (
+    "this is no cursor",
+    "use printable characters",
+    "until_us must be after",
+    "expired already",
+    "cannot be",
+)
 schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/live")
 QUIET = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
 

@@ -45,7 +45,7 @@ NAMED = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlace]:
     folder = tmp_path_factory.mktemp("access")
-    with api_place(folder, "0.0.0.0:0", roles=True, http_hosts=["fleet.example"]) as place:  # noqa: S104
+    with api_place(folder, "0.0.0.0:0", roles=True, http_hosts=["fleet.example"]) as place:
         yield place
 
 
@@ -54,7 +54,10 @@ def status_of(place: ApiPlace, method: str, path: str, token: str = "", **header
     for name, value in EXAMPLES.items():
         path = path.replace(f"{{{name}}}", value)
     address = f"127.0.1.{zlib.crc32(token.encode()) % 250 + 1}"
-    with place.client(token, address=address) as client, client.stream(method.upper(), path, headers=headers) as answer:
+    with (
+        place.client(token, address=address) as client,
+        client.stream(method.upper(), path, headers=headers) as answer,
+    ):
         return int(answer.status_code)
 
 
@@ -83,7 +86,9 @@ def test_changes_need_more_than_a_viewer_and_the_document_has_every_route() -> N
             assert operation["x-role"] in ("operator", "admin"), f"{method} {path}"
     documented = {(method.upper(), path) for method, path, _ in OPERATIONS}
     served = {
-        (method, route.path) for route in make_routes().routes for method in getattr(route, "methods", None) or ()
+        (method, route.path)
+        for route in make_routes().routes
+        for method in getattr(route, "methods", None) or ()
     }
     assert served <= documented | {("HEAD", path) for _, path, _ in OPERATIONS}
 
@@ -137,7 +142,11 @@ def test_a_browser_logs_in_and_out(place: ApiPlace) -> None:
     with place.client(address="127.0.2.2") as client:
         assert client.post("/login", json={"token": "nonsense"}).status_code == 401
         answer = client.post("/login", json={"token": place.tokens["operator"]})
-        assert answer.json() == {"name": "operator-1", "role": "operator", "token": place.tokens["operator"][3:15]}
+        assert answer.json() == {
+            "name": "operator-1",
+            "role": "operator",
+            "token": place.tokens["operator"][3:15],
+        }
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=lax" in cookie
@@ -262,14 +271,17 @@ def test_tokens_are_made_through_the_api_by_admins_and_never_shown_again(place: 
     assert secret.encode() not in (place.state / FILE).read_bytes()
 
 
-def test_guesses_are_slowed_down_and_logged_sparsely(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with api_place(tmp_path, "0.0.0.0:0", roles=True) as place:  # noqa: S104
+def test_guesses_are_slowed_down_and_logged_sparsely(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with api_place(tmp_path, "0.0.0.0:0", roles=True) as place:
         caplog.set_level(logging.WARNING)
         with place.client() as client:
             mine, other = ({"authorization": f"Bearer {place.tokens[role]}"} for role in ("viewer", "admin"))
             assert client.get("/me", headers=mine).status_code == 200
             answers = [
-                client.get("/me", headers={"authorization": f"Bearer ds_{n:012x}_{'x' * 43}"}) for n in range(40)
+                client.get("/me", headers={"authorization": f"Bearer ds_{n:012x}_{'x' * 43}"})
+                for n in range(40)
             ]
             assert [one.status_code for one in answers[:FREE]] == [401] * FREE
             looked_at = sum(one.status_code == 401 for one in answers)
@@ -322,7 +334,7 @@ def test_a_proxy_in_front_of_loopback_is_not_taken_for_this_machine(tmp_path: Pa
 
 
 def test_whoever_sees_a_public_page_may_read_and_no_more(tmp_path: Path) -> None:
-    with api_place(tmp_path, "0.0.0.0:0", http_public=True) as place:  # noqa: S104
+    with api_place(tmp_path, "0.0.0.0:0", http_public=True) as place:
         assert status_of(place, "get", "/me") == 200
         assert status_of(place, "put", "/devices/watch-1/tags") == 403
         assert status_of(place, "get", "/audit") == 403
@@ -360,7 +372,13 @@ def test_the_store_keeps_hashes_and_says_what_it_does_not_know(tmp_path: Path) -
         tokens = TokenStore(store)
         token, info = tokens.add("ann", Role.VIEWER, by="test", now_us=5)
         assert tokens.identify(token, 6) is not None
-        for wrong in (token[:-1] + ("A" if token[-1] != "A" else "B"), token.upper(), "", "ds_", f"ds_{info.id}_"):
+        for wrong in (
+            token[:-1] + ("A" if token[-1] != "A" else "B"),
+            token.upper(),
+            "",
+            "ds_",
+            f"ds_{info.id}_",
+        ):
             assert tokens.identify(wrong, 6) is None
         with pytest.raises(ConfigError, match="expired already"):
             tokens.add("ann", Role.VIEWER, by="test", now_us=5, expires_us=5)

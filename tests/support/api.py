@@ -35,7 +35,9 @@ class ApiPlace:
         settings: further ones of the server.
     """
 
-    def __init__(self, folder: Path, http: str = "127.0.0.1:0", *, roles: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, http: str = "127.0.0.1:0", *, roles: bool = False, **settings: Any
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.state, self.models = folder / "state", folder / "models"
         (folder / "broker").mkdir()
@@ -65,11 +67,15 @@ class ApiPlace:
         self.port = int(url.rpartition(":")[2])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def make_token(self, role: Role, name: str = "", expires_us: int | None = None, now_us: int | None = None) -> str:
+    def make_token(
+        self, role: Role, name: str = "", expires_us: int | None = None, now_us: int | None = None
+    ) -> str:
         """A token, made as the command makes it."""
         with PeopleStore(self.state) as store:
             now_us = time.time_ns() // 1000 if now_us is None else now_us
-            return TokenStore(store).add(name or f"{role}-1", role, by="test", now_us=now_us, expires_us=expires_us)[0]
+            return TokenStore(store).add(
+                name or f"{role}-1", role, by="test", now_us=now_us, expires_us=expires_us
+            )[0]
 
     def client(self, token: str = "", *, address: str = "127.0.0.1") -> httpx2.Client:
         """Asks below the API's path, from an address of loopback; the caller closes it."""
@@ -123,7 +129,9 @@ class _Labelled:
 
     def wait(self, n: int, timeout_s: float = 60) -> None:
         with self._more:
-            assert self._more.wait_for(lambda: len(self.labels) >= n, timeout_s), f"only {len(self.labels)} labels"
+            assert self._more.wait_for(lambda: len(self.labels) >= n, timeout_s), (
+                f"only {len(self.labels)} labels"
+            )
 
     def wait_a_moment(self) -> None:
         """Until the next status, which comes every tenth of a second."""
@@ -145,12 +153,12 @@ class _Labelled:
 
 
 @contextmanager
-def api_place(folder: Path, http: str = "127.0.0.1:0", *, roles: bool = False, **settings: Any) -> Iterator[ApiPlace]:
+def api_place(
+    folder: Path, http: str = "127.0.0.1:0", *, roles: bool = False, **settings: Any
+) -> Iterator[ApiPlace]:
     """One that is stopped at the end."""
     place = ApiPlace(folder, http, roles=roles, **settings)
     try:
         yield place
     finally:
         place.stop()
-
-

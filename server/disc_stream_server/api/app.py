@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from anyio import to_thread
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import Response
@@ -165,7 +165,12 @@ def _document_routes(write: Callable[[], bytes]) -> APIRouter:
         "/openapi.json",
         **needs(
             Role.VIEWER,
-            responses={200: {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}},
+            responses={
+                200: {
+                    "description": "OpenAPI 3.1.",
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                }
+            },
         ),
         response_class=Response,
     )

@@ -78,7 +78,7 @@ class AuditLog:
         where, values = ("", ()) if who is None else ("AND who = ?", (who,))
         query = (
             "SELECT number, at_us, who, role, address, action, target, detail, status FROM audit "
-            f"WHERE number < ? {where} ORDER BY number DESC LIMIT ?"  # noqa: S608 - one of two constants
+            f"WHERE number < ? {where} ORDER BY number DESC LIMIT ?"
         )
         rows = self._store.rows(query, before, *values, limit)
         return [Entry(*row[:7], json.loads(row[7]), row[8]) for row in rows]

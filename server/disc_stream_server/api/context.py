@@ -24,6 +24,7 @@ from disc_stream_server.storage.queries import FILE, StateReader
 if TYPE_CHECKING:
     from disc_stream_server.api.live.hub import LiveHub
 
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the routes work with.
@@ -56,7 +57,9 @@ class Context:
             ApiError: 503 if the server has just begun and there is none yet.
         """
         if not (self.state / FILE).exists():
-            raise ApiError(503, "nothing is stored yet", "Ask again in a moment", headers={"retry-after": "1"})
+            raise ApiError(
+                503, "nothing is stored yet", "Ask again in a moment", headers={"retry-after": "1"}
+            )
         with contextlib.closing(StateReader(self.state)) as reader:
             yield reader
 

@@ -81,7 +81,9 @@ def _content(context: Context, wanted: Wanted) -> Iterator[bytes]:
     try:
         with closing(History(context.state, context.config.models)) as history:
             rows = _rows(history, wanted)
-            yield from _csv(rows, wanted.columns) if wanted.format == "csv" else _parquet(rows, wanted.columns)
+            yield from (
+                _csv(rows, wanted.columns) if wanted.format == "csv" else _parquet(rows, wanted.columns)
+            )
     finally:
         _running.release()
 

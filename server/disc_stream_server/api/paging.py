@@ -21,7 +21,9 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of a pa
 CursorText = Annotated[
     str | None,
     Query(
-        max_length=_MAX_CURSOR, pattern="^[A-Za-z0-9_-]+$", description="`next` of the page before; nothing for the first."
+        max_length=_MAX_CURSOR,
+        pattern="^[A-Za-z0-9_-]+$",
+        description="`next` of the page before; nothing for the first.",
     ),
 ]
 

@@ -61,7 +61,9 @@ class ApiError(Exception):
         self.status, self.detail, self.remedy, self.headers = status, detail, remedy, dict(headers or {})
 
 
-def problem_body(status: int, detail: str, remedy: str = "", errors: list[dict[str, str]] | None = None) -> bytes:
+def problem_body(
+    status: int, detail: str, remedy: str = "", errors: list[dict[str, str]] | None = None
+) -> bytes:
     """The body of a problem."""
     body: dict[str, Any] = {
         "type": "about:blank",

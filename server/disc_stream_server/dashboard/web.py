@@ -97,7 +97,12 @@ class Mounted(Protocol):
 
 
 def make_web_app(
-    hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Callable[[], None], mounted: Mounted | None = None
+    hub: Hub,
+    *,
+    access: PageAccess,
+    info: PageInfo,
+    on_loop: Callable[[], None],
+    mounted: Mounted | None = None,
 ) -> Starlette:
     """The ASGI application.
 

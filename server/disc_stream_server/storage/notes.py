@@ -142,7 +142,9 @@ class Notes:
         """
         rows = self._store.rows("SELECT * FROM rejected_labels WHERE number = ?", number)
         if not rows:
-            raise InputNotFoundError(f"there is no rejection {number}", remedy="List them to see their numbers")
+            raise InputNotFoundError(
+                f"there is no rejection {number}", remedy="List them to see their numbers"
+            )
         return RejectedLabels(*rows[0])
 
     def withdraw(self, number: int, at_us: int) -> RejectedLabels:
@@ -191,4 +193,7 @@ class KnownRejections:
         if some is None or label.t0_unix_us is None:
             return None
         at_us, ids = label.t0_unix_us, (label.label, label.smoothed)
-        return next((one for one in reversed(some) if one.from_us <= at_us < one.until_us and one.cluster in ids), None)
+        return next(
+            (one for one in reversed(some) if one.from_us <= at_us < one.until_us and one.cluster in ids),
+            None,
+        )

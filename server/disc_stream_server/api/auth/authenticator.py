@@ -132,5 +132,3 @@ def address_of(scope: Scope) -> str:
     client = scope.get("client")
     address = str(client[0]) if client else ""
     return ":".join(address.split(":")[:4]) if address.count(":") > 3 else address
-
-

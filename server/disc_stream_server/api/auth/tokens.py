@@ -70,7 +70,9 @@ class TokenStore:
 
     # -- by people --------------------------------------------------------------------------------------
 
-    def add(self, name: str, role: Role, *, by: str, now_us: int, expires_us: int | None = None) -> tuple[str, TokenInfo]:
+    def add(
+        self, name: str, role: Role, *, by: str, now_us: int, expires_us: int | None = None
+    ) -> tuple[str, TokenInfo]:
         """Make a token.
 
         Args:
@@ -125,7 +127,9 @@ class TokenStore:
 
     def any_good(self, now_us: int) -> bool:
         """Whether any token opens anything."""
-        query = "SELECT 1 FROM tokens WHERE revoked_us IS NULL AND (expires_us IS NULL OR expires_us > ?) LIMIT 1"
+        query = (
+            "SELECT 1 FROM tokens WHERE revoked_us IS NULL AND (expires_us IS NULL OR expires_us > ?) LIMIT 1"
+        )
         return bool(self._store.rows(query, now_us))
 
     def any(self) -> bool:

@@ -149,7 +149,9 @@ class LiveHub:
         tagged_with: devices that have one of some tags.
     """
 
-    def __init__(self, table: LiveTable, clock: Clock, *, still_good: StillGood, tagged_with: TaggedWith) -> None:
+    def __init__(
+        self, table: LiveTable, clock: Clock, *, still_good: StillGood, tagged_with: TaggedWith
+    ) -> None:
         self.table, self._clock = table, clock
         self._still_good, self._tagged_with = still_good, tagged_with
         self.epoch = f"{clock.unix_us():x}"

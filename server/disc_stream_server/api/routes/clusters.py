@@ -64,7 +64,9 @@ def cluster_routes() -> APIRouter:
         return found
 
     @router.get("/clusters/{cluster}/history", **needs(Role.VIEWER, 404, 409), response_model=Page[EventOut])
-    def history_of(cluster: ClusterPath, request: Request, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    def history_of(
+        cluster: ClusterPath, request: Request, limit: Limit = 100, cursor: CursorText = None
+    ) -> Any:
         """What happened to one cluster, the newest first."""
         return _history(request, cluster, limit, cursor)
 
@@ -122,7 +124,9 @@ def _changes(router: APIRouter) -> None:
         return _change(request, if_match, None, [lambda c, who: c.undo(who, body.event)])
 
 
-def _change(request: Request, if_match: str | None, cluster: int | None, changes: list[Change]) -> dict[str, Any]:
+def _change(
+    request: Request, if_match: str | None, cluster: int | None, changes: list[Change]
+) -> dict[str, Any]:
     expected = revision_of(if_match)
     with context_of(request).registry() as registry:
         if cluster is not None and not _is_known(registry, cluster):
@@ -167,7 +171,8 @@ def all_clusters(context: Context, *, retired: bool) -> list[dict[str, Any]]:
     with context.registry() as registry:
         revision = registry.revision
         return [
-            {"revision": revision} | {name: getattr(one, name) for name in ClusterOut.model_fields if name != "revision"}
+            {"revision": revision}
+            | {name: getattr(one, name) for name in ClusterOut.model_fields if name != "revision"}
             for one in registry.clusters.list(retired=retired)
         ]
 

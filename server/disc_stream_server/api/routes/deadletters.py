@@ -31,13 +31,19 @@ def dead_letter_routes() -> APIRouter:
 
     @router.get("/dead-letters", **needs(Role.VIEWER), response_model=Page[DeadLetterOut])
     def list_letters(
-        request: Request, limit: Limit = 100, cursor: CursorText = None, reason: _Of = None, device: _Of = None
+        request: Request,
+        limit: Limit = 100,
+        cursor: CursorText = None,
+        reason: _Of = None,
+        device: _Of = None,
     ) -> Any:
         """Dead letters in the order in which they came."""
         pages = Cursor("dead letters", reason, device)
         after = pages.read(cursor, int, 0)
         with context_of(request).reader() as reader:
-            found = reader.dead_letters(reason=reason, device=device, after=max(0, min(after, MAX_TIME_US)), limit=limit + 1)
+            found = reader.dead_letters(
+                reason=reason, device=device, after=max(0, min(after, MAX_TIME_US)), limit=limit + 1
+            )
         return pages.page(found, limit, lambda one: one.position)
 
     @router.get("/dead-letter-counts", **needs(Role.VIEWER), response_model=DeadLetterCounts)

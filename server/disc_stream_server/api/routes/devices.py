@@ -20,7 +20,9 @@ from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, Ta
 IF_MATCH = r'^"?[0-9]{1,15}"?$'
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", pattern=IF_MATCH, description="ETag of what was seen; 412 if it has changed since."),
+    Header(
+        alias="If-Match", pattern=IF_MATCH, description="ETag of what was seen; 412 if it has changed since."
+    ),
 ]
 ETAG = {"ETag": {"description": "Revision; give it as If-Match with a change.", "schema": {"type": "string"}}}
 
@@ -39,7 +41,9 @@ def device_routes() -> APIRouter:
         request: Request,
         limit: Limit = 100,
         cursor: CursorText = None,
-        tag: Annotated[str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")] = None,
+        tag: Annotated[
+            str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")
+        ] = None,
         cluster: Annotated[
             int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
         ] = None,

@@ -93,7 +93,9 @@ def history_routes() -> APIRouter:
     @router.get("/episodes/events", **needs(Role.VIEWER), response_model=EpisodeEvents)
     def events(
         request: Request,
-        after: Annotated[int, Query(ge=0, le=MAX_TIME_US, description="`sequence` of the answer before.")] = 0,
+        after: Annotated[
+            int, Query(ge=0, le=MAX_TIME_US, description="`sequence` of the answer before.")
+        ] = 0,
         limit: Limit = 100,
     ) -> Any:
         """Episodes of all devices that began, ended or were corrected, in that order."""
@@ -142,5 +144,3 @@ def open_history(context: Context) -> History:
 
 def _page(pages: Cursor, items: Any, after: str | None) -> dict[str, Any]:
     return {"items": list(items), "next": None if after is None else pages.make(after)}
-
-

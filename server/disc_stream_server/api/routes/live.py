@@ -15,7 +15,15 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from disc_stream.wire.topics import is_device
 from disc_stream_server.api.auth.roles import Identity, Role
 from disc_stream_server.api.context import Context, context_of
-from disc_stream_server.api.live.feed import MAX_NAMED, MAX_TRACED, Event, Filter, encode_label, labels_event, plain_event
+from disc_stream_server.api.live.feed import (
+    MAX_NAMED,
+    MAX_TRACED,
+    Event,
+    Filter,
+    encode_label,
+    labels_event,
+    plain_event,
+)
 from disc_stream_server.api.live.hub import Mark, Viewer, events
 from disc_stream_server.api.live.resume import Missed, missed_in_ring, missed_in_store, told
 from disc_stream_server.api.problems import ApiError
@@ -30,7 +38,8 @@ _SNAPSHOT = 2_000
 _MARK = "^[A-Za-z0-9]{1,20}-[0-9]{1,18}-[0-9]{1,18}$"
 
 _Devices = Annotated[
-    list[Annotated[str, Query(pattern=DEVICE_PATTERN)]], Query(max_length=MAX_NAMED, description="Repeatable.")
+    list[Annotated[str, Query(pattern=DEVICE_PATTERN)]],
+    Query(max_length=MAX_NAMED, description="Repeatable."),
 ]
 _Tags = Annotated[list[Annotated[str, Query(pattern=TAG_PATTERN)]], Query(max_length=MAX_NAMED)]
 _Clusters = Annotated[
@@ -74,7 +83,12 @@ def live_routes() -> APIRouter:
         "/live",
         **needs(
             Role.VIEWER,
-            responses={200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+            responses={
+                200: {
+                    "description": "Events.",
+                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                }
+            },
         ),
         response_class=StreamingResponse,
         description=_EVENTS,
@@ -107,11 +121,15 @@ def live_routes() -> APIRouter:
 
 def _admit(context: Context, who: Identity, address: str, wanted: Filter) -> Viewer:
     if not context.live.has_room_for(address):
-        raise ApiError(503, "too many viewers of the live feed", "Try again later", headers={"retry-after": "10"})
+        raise ApiError(
+            503, "too many viewers of the live feed", "Try again later", headers={"retry-after": "10"}
+        )
     return Viewer(who, address, wanted)
 
 
-async def _as_sse(context: Context, viewer: Viewer, mark: Mark | None, *, snapshot: bool) -> AsyncIterator[bytes]:
+async def _as_sse(
+    context: Context, viewer: Viewer, mark: Mark | None, *, snapshot: bool
+) -> AsyncIterator[bytes]:
     with context.live.joined(viewer):
         yield b"retry: 2000\n\n"
         for event in await _first(context, viewer, mark, snapshot=snapshot):
@@ -132,8 +150,12 @@ async def _first(context: Context, viewer: Viewer, mark: Mark | None, *, snapsho
         tagged = context.live.tagged(viewer.wanted.tags)
         # What has come since the last checkpoint is in the ring only.
         missed = await asyncio.to_thread(missed_in_store, context, mark, viewer.wanted, tagged)
-        at_us = max((int(one.mark.rpartition("-")[2]) for one in missed.events if one.mark), default=mark.at_us)
-        recent = [one for one in context.live.table.since(context.live.table.oldest) if one[1].published_us > at_us]
+        at_us = max(
+            (int(one.mark.rpartition("-")[2]) for one in missed.events if one.mark), default=mark.at_us
+        )
+        recent = [
+            one for one in context.live.table.since(context.live.table.oldest) if one[1].published_us > at_us
+        ]
         labels = context.live.matching(viewer.wanted, recent)
         if labels:
             missed.events.append(labels_event([encode_label(one) for one in labels], context.live.mark()))
@@ -175,7 +197,10 @@ async def _serve_socket(context: Context, socket: WebSocket) -> None:
             raise one
     if any(isinstance(one, TimeoutError) for one in results):
         return  # it reads nothing, so it is not told either: the connection is cut off
-    if socket.client_state is WebSocketState.CONNECTED and socket.application_state is WebSocketState.CONNECTED:
+    if (
+        socket.client_state is WebSocketState.CONNECTED
+        and socket.application_state is WebSocketState.CONNECTED
+    ):
         await socket.close(code, reason)
 
 
@@ -214,7 +239,9 @@ async def _hear(context: Context, socket: WebSocket, viewer: Viewer) -> tuple[in
         raw = message.get("text") or message.get("bytes") or b""
         try:
             asked = msgspec.json.decode(raw, type=_Asked)
-            context.live.change(viewer, checked_filter(asked.devices, asked.tags, asked.clusters, asked.traces))
+            context.live.change(
+                viewer, checked_filter(asked.devices, asked.tags, asked.clusters, asked.traces)
+            )
         except (msgspec.MsgspecError, ValueError) as error:
             context.authenticator.refuse(socket.scope, "it sent garbage on a WebSocket")
             return 1007, f"not a filter: {error}"[:120]

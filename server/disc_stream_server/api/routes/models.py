@@ -79,7 +79,9 @@ def model_routes() -> APIRouter:
         note(request, why=body.why)
         with context.registry() as registry:
             try:
-                return registry.rollback(who_asks(request).name, body.why, trusted_keys=context.config.trusted_key)
+                return registry.rollback(
+                    who_asks(request).name, body.why, trusted_keys=context.config.trusted_key
+                )
             except ConfigError as error:
                 raise ApiError(409, error.message, error.remedy or "") from None
 

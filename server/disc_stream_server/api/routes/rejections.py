@@ -32,7 +32,9 @@ def rejection_routes() -> APIRouter:
         found = context_of(request).notes.rejections(device=device, after=after, limit=limit + 1)
         return pages.page(found, limit, lambda one: one.number)
 
-    @router.post("/rejections", **needs(Role.OPERATOR, 404, 409), response_model=RejectionOut, status_code=201)
+    @router.post(
+        "/rejections", **needs(Role.OPERATOR, 404, 409), response_model=RejectionOut, status_code=201
+    )
     def reject(body: NewRejection, request: Request) -> Any:
         """Say that labels are wrong, and what they should be if that is known."""
         context = context_of(request)
@@ -42,7 +44,9 @@ def rejection_routes() -> APIRouter:
             if cluster is not None and cluster not in known:
                 raise ApiError(404, f"there is no cluster {cluster}", "See /api/v1/clusters")
         if body.instead == body.cluster:
-            raise ApiError(409, f"{body.cluster} cannot stand for itself", "Leave `instead` out, or name another")
+            raise ApiError(
+                409, f"{body.cluster} cannot stand for itself", "Leave `instead` out, or name another"
+            )
         said = Rejection(**body.model_dump())
         note(request, **body.model_dump())
         return context.notes.reject(said, who_asks(request).name, context.clock.unix_us())

@@ -20,20 +20,19 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Int = Annotated[int, BeforeValidator(_whole)]
+Whole = BeforeValidator(_whole)
+"""Behind the bounds of an integer, or the document would not name them."""
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN, description="Id of a device.")]
 DevicePath = Annotated[str, Path(pattern=DEVICE_PATTERN, description="Id of a device.")]
-DeviceQuery = Annotated[
-    str | None, Query(pattern=DEVICE_PATTERN, description="Only those of this device.")
-]
-TimeUs = Annotated[Int, Field(ge=0, le=MAX_TIME_US)]
+DeviceQuery = Annotated[str | None, Query(pattern=DEVICE_PATTERN, description="Only those of this device.")]
+TimeUs = Annotated[int, Field(ge=0, le=MAX_TIME_US), Whole]
 FromQuery = Annotated[
     int | None, Query(ge=0, le=MAX_TIME_US, alias="from", description="Begin of the time, Unix microseconds.")
 ]
 UntilQuery = Annotated[
     int | None, Query(ge=0, le=MAX_TIME_US, alias="until", description="End of the time, which is not in it.")
 ]
-ClusterId = Annotated[Int, Field(ge=0, le=MAX_UINT32, description="Id of a cluster.")]
+ClusterId = Annotated[int, Field(ge=0, le=MAX_UINT32, description="Id of a cluster."), Whole]
 ClusterPath = Annotated[int, Path(ge=0, le=MAX_UINT32, description="Id of a cluster.")]
 PublicId = Annotated[
     int, Field(ge=-2, le=MAX_UINT32, description="Public id of a cluster; -1 for unknown, -2 for not worn.")

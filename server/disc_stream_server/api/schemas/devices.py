@@ -148,7 +148,9 @@ class EpisodeEvents(Out):
 
     events: list[EpisodeEventOut]
     sequence: int = Field(description="What to give as `after` for the next.")
-    complete: bool = Field(description="False if events between were removed, for their age: read the episodes anew.")
+    complete: bool = Field(
+        description="False if events between were removed, for their age: read the episodes anew."
+    )
     more: bool
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from disc_stream_server.api.auth.roles import Role
-from disc_stream_server.api.schemas.common import MAX_TIME_US, Body, Int, Out, _printable
+from disc_stream_server.api.schemas.common import MAX_TIME_US, Body, Out, Whole, _printable
 
 
 class DeadLetterOut(Out):
@@ -40,7 +40,9 @@ class DeadLetterCounts(Out):
 class ReplayLetters(Body):
     """Messages to be sent again on their topics."""
 
-    positions: Annotated[list[Annotated[Int, Field(ge=1, le=MAX_TIME_US)]], Field(min_length=1, max_length=1_000)]
+    positions: Annotated[
+        list[Annotated[int, Field(ge=1, le=MAX_TIME_US), Whole]], Field(min_length=1, max_length=1_000)
+    ]
 
 
 class ReplayedOut(Out):
@@ -70,7 +72,9 @@ class Health(Out):
     labels_per_s: float
     viewers: int
     dropped: int = Field(description="Labels that slow viewers of the live feed did not get.")
-    status: dict[str, Any] = Field(description="The last message on $server/status, and what only this server knows.")
+    status: dict[str, Any] = Field(
+        description="The last message on $server/status, and what only this server knows."
+    )
 
 
 class NewToken(Body):
@@ -78,7 +82,7 @@ class NewToken(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
     role: Annotated[Role, Field(strict=False)]
-    expires_us: Annotated[Int, Field(ge=0, le=MAX_TIME_US)] | None = None
+    expires_us: Annotated[int, Field(ge=0, le=MAX_TIME_US), Whole] | None = None
 
 
 class TokenOut(Out):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from disc_stream_server.api.schemas.common import Body, ClusterId, Int, Line, Out, Why, _printable
+from disc_stream_server.api.schemas.common import Body, ClusterId, Line, Out, Whole, Why, _printable
 
 Name = Annotated[str, Field(max_length=64), AfterValidator(_printable)]
 
@@ -76,7 +76,7 @@ class NotNamed(Body):
 class Undo(Body):
     """An event to undo; the last one without a number."""
 
-    event: Annotated[Int, Field(ge=1, le=2**53 - 1)] | None = None
+    event: Annotated[int, Field(ge=1, le=2**53 - 1), Whole] | None = None
 
 
 class ChangeOut(Out):
