@@ -58,8 +58,8 @@ class ApiPlace:
             "status_interval_s": 0.1, "checkpoint_s": 0.1, "follow_s": 0.1, "api_requests_s": 1e6,
             "bundle": None,
         }  # fmt: skip
-        config = ServeConfig.model_validate({**defaults, **settings})
-        self.server = Server(config, observers=[self._labelled])
+        self._config = ServeConfig.model_validate({**defaults, **settings})
+        self.server = Server(self._config, observers=[self._labelled])
         self.server.start()
         self.sender = Sender(self.broker.url)
         url = self.server.url
@@ -112,6 +112,12 @@ class ApiPlace:
                     return
                 self._labelled.wait_a_moment()
         raise AssertionError("nothing was stored")
+
+    def restart_server(self) -> None:
+        """Stop the server, and start another one with the same settings."""
+        self.server.stop(5.0)
+        self.server = Server(self._config, observers=[self._labelled])
+        self.server.start()
 
     def stop(self) -> None:
         """End everything."""
