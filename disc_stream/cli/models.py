@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,6 @@ from disc_stream.cli.streams import state_folder
 
 if TYPE_CHECKING:
     from disc_stream.registry import Deployment, VersionInfo
-    from disc_stream.registry.comparison import Difference
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Tokens of the API and the page: make, list and revoke them, also while the server runs. Without any, "
-    "everybody on this machine may do everything; from the first one on, everybody needs one.\n\n"
+    help="Tokens of the API and the page: make, list and revoke them, also while the server runs. Without "
+    "any, everybody on this machine may do everything; from the first one on, everybody needs one.\n\n"
     "Example: disc-stream token add ann --role operator",
 )
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
-    assert page == as_markdown(openapi_document()), "run: disc-stream api schema --markdown --out docs/reference/api.md"
+    again = "run: disc-stream api schema --markdown --out docs/reference/api.md"
+    assert page == as_markdown(openapi_document()), again
 
 
 def test_the_document_is_openapi_3_1_and_whole() -> None:
@@ -26,7 +27,9 @@ def test_the_document_is_openapi_3_1_and_whole() -> None:
         assert name.isidentifier() or name.replace("-", "_").isidentifier()
     referred = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert referred <= document["components"]["schemas"].keys()
-    assert set(document["components"]["schemas"]["LiveLabel"]["properties"]) == set(LiveLabel.__struct_fields__)
+    assert set(document["components"]["schemas"]["LiveLabel"]["properties"]) == set(
+        LiveLabel.__struct_fields__
+    )
     ids = [one["operationId"] for found in document["paths"].values() for one in found.values()]
     assert len(ids) == len(set(ids))
     for path, found in document["paths"].items():

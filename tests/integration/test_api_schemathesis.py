@@ -57,8 +57,8 @@ def ask(place: ApiPlace, case: schemathesis.Case) -> None:
 def make_tests(method: str, path: str) -> None:
     """Two tests of one operation.
 
-    They have names of their own: schemathesis gives all operations of a document one node id, and pytest-xdist
-    would run one of them and leave the others out.
+    They have names of their own: schemathesis gives all operations of a document one node id, and
+    pytest-xdist would run one of them and leave the others out.
     """
     one = schema.include(method=method.upper(), path=path)
     name = f"{method}_{re.sub('[^a-z]+', '_', path).strip('_')}"

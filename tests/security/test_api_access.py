@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from disc_stream.clock import ManualClock
@@ -24,7 +25,7 @@ from disc_stream_server.api.auth.guesses import FREE, Guesses
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.auth.tokens import TokenStore
 from disc_stream_server.storage.people import FILE, PeopleStore
-from tests.support.api import PREFIX, ApiPlace, api_place
+from tests.support.api import PREFIX, ApiPlace, api_place, close_code
 
 METHODS = ("get", "put", "post", "patch", "delete")
 EXAMPLES = {
@@ -220,9 +221,10 @@ def _socket(place: ApiPlace) -> Any:
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/v1/../state", "/api/v1/%2e%2e/state", "/api/v1//me", "/api/v1/./me", "/API/v1/me", "/api/v1/me/",
-        "/api/v1%2fme", "/api/v1/login/../tokens", "/api/v1/login%2f..%2ftokens", "/api/v1/login/", "/api/v1",
-        "/api/v1/", "//api/v1/me", "/api/v1/devices/..%2f..%2fetc%2fpasswd", "/api/v1/export/..%2flabels",
+        "/api/v1/../state", "/api/v1/%2e%2e/state", "/api/v1//me", "/api/v1/./me", "/API/v1/me",
+        "/api/v1/me/", "/api/v1%2fme", "/api/v1/login/../tokens", "/api/v1/login%2f..%2ftokens",
+        "/api/v1/login/", "/api/v1", "/api/v1/",
+        "//api/v1/me", "/api/v1/devices/..%2f..%2fetc%2fpasswd", "/api/v1/export/..%2flabels",
         "/api/v1/me%00", "/api/v1/me;x=1", "/api/v1/%6de", "/api/v1/login?token=x",
     ],
 )  # fmt: skip
@@ -252,11 +254,7 @@ def test_an_expired_and_a_revoked_token_are_refused_and_end_what_is_open(place: 
             assert admin.delete(f"/tokens/{token[3:15]}").status_code == 200
             assert status_of(place, "get", "/me", token) == 401
             assert browser.get("/me").status_code == 401
-            with pytest.raises(ConnectionClosed) as closed:
-                while True:
-                    socket.recv(timeout=30)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1008
+            assert close_code(socket) == 1008
 
 
 def test_tokens_are_made_through_the_api_by_admins_and_never_shown_again(place: ApiPlace) -> None:
@@ -349,10 +347,8 @@ def test_requests_are_bounded_in_number_size_and_time(tmp_path: Path) -> None:
         large = client.put("/devices/watch-1/tags", content=b'{"tags": ["' + b"a" * 100_000 + b'"]}')
         assert large.status_code == 413
         parts = (b"x" * 1_000 for _ in range(1_000))
-        try:
+        with contextlib.suppress(httpx2.WriteError):  # refused while it was still being sent
             assert client.put("/devices/watch-1/tags", content=parts).status_code == 413
-        except httpx2.WriteError:
-            pass  # refused while it was still being sent
 
 
 def test_a_change_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> None:

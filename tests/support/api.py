@@ -1,7 +1,8 @@
-"""A whole server with its API: a real broker, a registry with a version in production, labels and a dead letter."""
+"""A whole server with its API: a real broker, a registry with a version in production, labels."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
 
 from disc_stream.config import ServeConfig
 from disc_stream.registry import Lineage, Registry, RowIds
@@ -168,3 +171,21 @@ def api_place(
         yield place
     finally:
         place.stop()
+
+
+def close_code(socket: ClientConnection) -> int:
+    """The code with which the server ends a WebSocket, whatever comes before."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            socket.recv(timeout=30)
+    assert socket.protocol.close_rcvd is not None
+    return int(socket.protocol.close_rcvd.code)
+
+
+def raw_websocket() -> bytes:
+    """What asks for the live feed by WebSocket."""
+    return (
+        f"GET {PREFIX}/live/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()

@@ -1,4 +1,4 @@
-"""Tags, and labels that people rejected: what is kept of them, what a retraining makes of them, what is erased."""
+"""Tags, and labels that people rejected: what is kept, what a retraining makes of it, what is erased."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def labelled(number: int, cluster: int, device: str = "watch-1") -> LabelledWind
     samples = np.full((4, 2), number, dtype=np.float32)
     ready = ReadyInput(device, 1, number, at_us, number, 0, samples, received_us=at_us, t0_unix_us=at_us)
     label = StoredLabel(
-        number, device, 1, number, at_us, at_us + SECOND, at_us, cluster, "n", 0.8, cluster, 0.8, q.tobytes(), 0.5,
-        None, "m1", 0, 0,
+        number, device, 1, number, at_us, at_us + SECOND, at_us, cluster, "n", 0.8, cluster, 0.8,
+        q.tobytes(), 0.5, None, "m1", 0, 0,
     )  # fmt: skip
     return LabelledWindow(ready, label)
 

@@ -41,7 +41,7 @@ from disc_stream_server.api.routes.rejections import rejection_routes
 from disc_stream_server.api.routes.session import session_routes, token_routes
 from disc_stream_server.api.routing import GuardedRoute, make_router, needed_role, needs
 from disc_stream_server.api.schemas.common import Problem
-from disc_stream_server.dashboard.access import PageAccess
+from disc_stream_server.dashboard.access import Guard, PageAccess
 from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.people import PeopleStore
 
@@ -51,10 +51,10 @@ THREADS = 8
 """Requests that read a store at a time; more wait."""
 
 _DESCRIPTION = (
-    "Live activity labels of wearables. Send `Authorization: Bearer TOKEN` (`disc-stream token add` makes one); "
-    "on a server that listens on loopback only, and has no tokens, nothing needs to be sent. A role may do "
-    "what those before it may: viewer, operator, admin. Times are Unix microseconds. Lists come in pages: give "
-    "`next` as `cursor` for the next one. Errors are problems (RFC 9457) with a `remedy`."
+    "Live activity labels of wearables. Send `Authorization: Bearer TOKEN` (`disc-stream token add` makes "
+    "one); on a server that listens on loopback only, and has no tokens, nothing needs to be sent. A role "
+    "may do what those before it may: viewer, operator, admin. Times are Unix microseconds. Lists come in "
+    "pages: give `next` as `cursor` for the next one. Errors are problems (RFC 9457) with a `remedy`."
 )
 
 
@@ -71,7 +71,7 @@ class Api:
 
     asgi: ASGIApp
     """The application; once it is open, like the rest."""
-    guard: ApiGuard
+    guard: Guard
     """Who may see the page as well."""
 
     def __init__(
@@ -153,8 +153,9 @@ def make_routes() -> FastAPI:
 
 def _routers() -> list[APIRouter]:
     return [
-        health_routes(), session_routes(), device_routes(), history_routes(), rejection_routes(), live_routes(),
-        cluster_routes(), model_routes(), retraining_routes(), dead_letter_routes(), token_routes(),
+        health_routes(), session_routes(), device_routes(), history_routes(), rejection_routes(),
+        live_routes(), cluster_routes(), model_routes(), retraining_routes(), dead_letter_routes(),
+        token_routes(),
     ]  # fmt: skip
 
 

@@ -59,7 +59,8 @@ class AuditLog:
         """
         with self._store.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO audit (at_us, who, role, address, action, target, detail) VALUES (?, ?, ?, ?, ?, ?, '{}')",
+                "INSERT INTO audit (at_us, who, role, address, action, target, detail) "
+                "VALUES (?, ?, ?, ?, ?, ?, '{}')",
                 (at_us, who.name, str(who.role), address, "", target),
             )
             number = int(cursor.lastrowid or 0)
@@ -77,8 +78,13 @@ class AuditLog:
         """Entries with a number below ``before``, newest first."""
         where, values = ("", ()) if who is None else ("AND who = ?", (who,))
         query = (
-            "SELECT number, at_us, who, role, address, action, target, detail, status FROM audit "
+            "SELECT number, at_us, who, role, address, action, target, detail, status FROM audit "  # noqa: S608
             f"WHERE number < ? {where} ORDER BY number DESC LIMIT ?"
         )
         rows = self._store.rows(query, before, *values, limit)
-        return [Entry(*row[:7], json.loads(row[7]), row[8]) for row in rows]
+        return [_entry(*row) for row in rows]
+
+
+def _entry(*row: Any) -> Entry:
+    *facts, detail, status = row
+    return Entry(*facts, detail=json.loads(detail), status=status)

@@ -1,4 +1,4 @@
-"""What the routes are given: the stores, opened to read for each request, and the parts of the running server."""
+"""What the routes are given: the stores, opened to read for each request, and the parts of the server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Labels and episodes as files, read page by page: no read of the store is longer than a page.
 
-Rows come by device and time. CSV goes out as it is read; Parquet, which is written from behind, goes through a
-temporary file.
+Rows come by device and time. CSV goes out as it is read; Parquet, which is written from behind, goes through
+a temporary file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every request to the API passes before a route sees it: who, from where, how often, and the audit log."""
+"""What every request to the API passes before a route sees it: who asks, from where, how often; the audit."""
 
 from __future__ import annotations
 

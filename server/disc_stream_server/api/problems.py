@@ -1,4 +1,4 @@
-"""Errors of the API: ``application/problem+json`` (RFC 9457) that say what is wrong, where, and what to do."""
+"""Errors of the API: ``application/problem+json`` (RFC 9457): what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

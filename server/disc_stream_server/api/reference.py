@@ -15,10 +15,10 @@ _WEBSOCKET = """
 ## WebSocket
 
 `/live/ws` (role viewer) sends the events of `GET /live` as JSON messages, `{"event": …, "id": …, "data": …}`.
-It takes the same parameters in its address, and `last_event_id` to resume from. A client may send another filter
-at any time, `{"devices": […], "tags": […], "clusters": […], "traces": […]}`; anything else ends the connection
-(1007, or 1008 for more than five messages a second). Browsers are let in by their login's cookie, from pages of
-this server only.
+It takes the same parameters in its address, and `last_event_id` to resume from. A client may send another
+filter at any time, `{"devices": […], "tags": […], "clusters": […], "traces": […]}`; anything else ends the
+connection (1007, or 1008 for more than five messages a second). Browsers are let in by their login's cookie,
+from pages of this server only.
 """
 
 
@@ -62,7 +62,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     if parameters := operation.get("parameters"):
         lines.append("\n| parameter | in | type | |\n| --- | --- | --- | --- |\n")
         lines += [
-            f"| `{one['name']}` | {one['in']} | {_type(one['schema'])} | {_cell(one.get('description', ''))} |\n"
+            f"| `{one['name']}` | {one['in']} | {_type(one['schema'])} "
+            f"| {_cell(one.get('description', ''))} |\n"
             for one in parameters
         ]
     return "".join(lines)

@@ -113,7 +113,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
 
 
 def _forget_said(path: Path, device: str) -> int:
-    """Erase what people said of it: tags and rejected labels. The audit log keeps who changed something when."""
+    """Erase what people said of it: tags and rejected labels. The audit log keeps who did something when."""
     if not path.exists():
         return 0
     removed = 0

@@ -23,8 +23,9 @@ _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tokens (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash BLOB NOT NULL, created_us INTEGER NOT NULL,
-    created_by TEXT NOT NULL, expires_us INTEGER, revoked_us INTEGER, used_us INTEGER
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash BLOB NOT NULL,
+    created_us INTEGER NOT NULL, created_by TEXT NOT NULL,
+    expires_us INTEGER, revoked_us INTEGER, used_us INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logins (
     hash BLOB PRIMARY KEY, token TEXT NOT NULL, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL
@@ -42,13 +43,13 @@ CREATE TABLE IF NOT EXISTS tag_revisions (device TEXT PRIMARY KEY, revision INTE
 -- Labels of a device that people said are wrong: those of one cluster whose windows begin within a time.
 CREATE TABLE IF NOT EXISTS rejected_labels (
     number INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, from_us INTEGER NOT NULL,
-    until_us INTEGER NOT NULL, cluster INTEGER NOT NULL, instead INTEGER, note TEXT NOT NULL, who TEXT NOT NULL,
-    at_us INTEGER NOT NULL, withdrawn_us INTEGER
+    until_us INTEGER NOT NULL, cluster INTEGER NOT NULL, instead INTEGER, note TEXT NOT NULL,
+    who TEXT NOT NULL, at_us INTEGER NOT NULL, withdrawn_us INTEGER
 );
 CREATE INDEX IF NOT EXISTS rejected_by_device ON rejected_labels (device, from_us);
 PRAGMA user_version={VERSION};
 COMMIT;
-"""  # noqa: S608 - one number is put in
+"""
 
 _KEY = "key"
 

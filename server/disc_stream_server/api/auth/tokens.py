@@ -1,8 +1,8 @@
 """API tokens: made once, shown once, kept as a keyed hash.
 
-A token is ``ds_ID_SECRET`` with 256 random bits in its secret. Such a secret cannot be found by trying, however
-fast the hash: a slow one (argon2, scrypt) protects what people choose and can remember, and would here only
-let strangers spend the labeller's processor, some 50 ms for each token that they make up. So the hash is
+A token is ``ds_ID_SECRET`` with 256 random bits in its secret. Such a secret cannot be found by trying,
+however fast the hash: a slow one (argon2, scrypt) protects what people choose and can remember, and would
+here only let strangers spend the labeller's processor with every token that they make up. So the hash is
 BLAKE2b with a key of this store alone; a stolen database gives neither tokens nor hashes that fit elsewhere.
 """
 

@@ -332,7 +332,7 @@ class LiveHub:
     def _look(self) -> None:
         """Read the tags anew, and end those whose token has ended."""
         wanted = {viewer.wanted.tags for viewer in self._viewers}
-        self._tagged = {tags: self._tagged_with(tags) for tags in wanted | {frozenset()}}
+        self._tagged = {tags: self._tagged_with(tags) for tags in {*wanted, frozenset[str]()}}
         self._want_traces()
         good: dict[Identity, bool] = {}
         for viewer in list(self._viewers):

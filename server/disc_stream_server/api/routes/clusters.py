@@ -71,6 +71,7 @@ def cluster_routes() -> APIRouter:
         return _history(request, cluster, limit, cursor)
 
     _changes(router)
+    _verdicts(router)
     return router
 
 
@@ -104,6 +105,10 @@ def _changes(router: APIRouter) -> None:
         """Take back what was merged into it."""
         note(request, cluster=cluster, ids=body.ids)
         return _change(request, if_match, cluster, [lambda c, who: c.split(cluster, who, body.ids)])
+
+
+def _verdicts(router: APIRouter) -> None:
+    """What clusters are not, and taking things back."""
 
     @router.post("/clusters/{cluster}/reject", **_CHANGE)
     def reject(cluster: ClusterPath, body: NotThis, request: Request, if_match: IfMatch = None) -> Any:
@@ -170,9 +175,9 @@ def all_clusters(context: Context, *, retired: bool) -> list[dict[str, Any]]:
         return _of_bundle(context)
     with context.registry() as registry:
         revision = registry.revision
+        names = [name for name in ClusterOut.model_fields if name != "revision"]
         return [
-            {"revision": revision}
-            | {name: getattr(one, name) for name in ClusterOut.model_fields if name != "revision"}
+            {"revision": revision} | {name: getattr(one, name) for name in names}
             for one in registry.clusters.list(retired=retired)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -56,22 +57,8 @@ def device_routes() -> APIRouter:
         context = context_of(request)
         pages = Cursor("devices", tag, cluster, words, problem)
         after = pages.read(cursor, str, "")
-        tags = context.notes.all_tags()
-        wanted = (words or "").lower().split()
-        found: list[dict[str, Any]] = []
-        for device in sorted(one for one in known_devices(context, tags) if one > after):
-            if tag is not None and tag not in tags.get(device, ()):
-                continue
-            if any(word not in device.lower() for word in wanted):
-                continue
-            facts = device_facts(context, device, tags.get(device, ()))
-            if cluster is not None and (facts["current"] or {}).get("cluster") != cluster:
-                continue
-            if problem is not None and (facts["problem"] is not None) is not problem:
-                continue
-            found.append(facts)
-            if len(found) > limit:
-                break
+        wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
+        found = matching(context, wanted, after, limit + 1)
         return pages.page(found, limit, lambda one: one["id"])
 
     @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
@@ -84,7 +71,7 @@ def device_routes() -> APIRouter:
 
     @router.get("/devices/{device}/trace", **needs(Role.VIEWER, 404), response_model=TraceOut)
     def get_trace(device: DevicePath, request: Request) -> Any:
-        """The last seconds of its signal. They are kept for devices that somebody looks at: ask again in a second."""
+        """The last seconds of its signal. They are kept while somebody looks at it: ask again in a second."""
         context = context_of(request)
         require_known(context, device, has_tags=False)
         context.live.want_trace(device)
@@ -92,6 +79,13 @@ def device_routes() -> APIRouter:
         if trace is None:
             return {"device": device, "names": [], "unit": "", "rate": 0.0, "number": 0, "points": []}
         return trace_facts(device, trace, 0)
+
+    _tag_routes(router)
+    return router
+
+
+def _tag_routes(router: APIRouter) -> None:
+    """Tags of devices."""
 
     @router.get("/devices/{device}/tags", **needs(Role.VIEWER), response_model=TagsOut)
     def get_tags(device: DevicePath, request: Request, response: Response) -> Any:
@@ -123,7 +117,38 @@ def device_routes() -> APIRouter:
         items = [{"tag": tag, "devices": count} for tag, count in counts[: limit + 1]]
         return pages.page(items, limit, lambda one: one["tag"])
 
-    return router
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which devices are wanted; None stands for any."""
+
+    tag: str | None
+    cluster: int | None
+    words: tuple[str, ...]
+    problem: bool | None
+
+    def by_name(self, device: str, tags: tuple[str, ...]) -> bool:
+        """Whether a device may be, by what costs nothing to look at."""
+        return (self.tag is None or self.tag in tags) and all(word in device.lower() for word in self.words)
+
+    def by_facts(self, facts: dict[str, Any]) -> bool:
+        """Whether it is."""
+        if self.cluster is not None and (facts["current"] or {}).get("cluster") != self.cluster:
+            return False
+        return self.problem is None or (facts["problem"] is not None) is self.problem
+
+
+def matching(context: Context, wanted: Wanted, after: str, most: int) -> list[dict[str, Any]]:
+    """The first devices behind an id that are wanted."""
+    tags = context.notes.all_tags()
+    found: list[dict[str, Any]] = []
+    for device in sorted(one for one in known_devices(context, tags) if one > after):
+        own = tags.get(device, ())
+        if wanted.by_name(device, own) and wanted.by_facts(facts := device_facts(context, device, own)):
+            found.append(facts)
+            if len(found) >= most:
+                break
+    return found
 
 
 def known_devices(context: Context, tags: dict[str, tuple[str, ...]]) -> set[str]:

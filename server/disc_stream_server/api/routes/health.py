@@ -20,7 +20,7 @@ def health_routes() -> APIRouter:
 
     @router.get("/health", **needs(Role.VIEWER), response_model=Health)
     def health(request: Request) -> Any:
-        """Whether messages become labels now, and the server's numbers. Orchestrators ask /healthz and /readyz."""
+        """Whether messages become labels now, and numbers. Orchestrators ask /healthz and /readyz."""
         return health_facts(context_of(request))
 
     return router

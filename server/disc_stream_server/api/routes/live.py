@@ -55,7 +55,7 @@ _EVENTS = """Server-sent events, until the client goes.
 | event | data |
 | --- | --- |
 | `snapshot` | `{"labels": […]}`: the last label of every device that matches, if `snapshot` was asked for |
-| `resumed` | `{"complete": …, "labels": n}`: n labels that were missed follow; incomplete: read the rest from `/labels` |
+| `resumed` | `{"complete": …, "labels": n}`: n missed labels follow; incomplete: read the rest by time |
 | `labels` | `{"labels": […]}`: labels as they came, each a `LiveLabel`; has an id to resume from |
 | `problem` | `{"device": …, "problem": …}`: why a device has no labels; null once that is over |
 | `status` | the server's status |

@@ -72,6 +72,13 @@ def model_routes() -> APIRouter:
             found = [one for one in reversed(registry.deployments()) if one.number < before]
         return pages.page(found[: limit + 1], limit, lambda one: one.number)
 
+    _decisions(router)
+    return router
+
+
+def _decisions(router: APIRouter) -> None:
+    """What is in production."""
+
     @router.post("/deployments/rollback", **needs(Role.ADMIN, 409), response_model=DeploymentOut)
     def roll_back(body: Because, request: Request) -> Any:
         """Put the version before back into production, with its clusters; names stay as they are."""
@@ -113,8 +120,6 @@ def model_routes() -> APIRouter:
             except ConfigError as error:
                 raise ApiError(409, error.message, error.remedy or "") from None
 
-    return router
-
 
 def retraining_routes() -> APIRouter:
     """Retraining."""
@@ -134,7 +139,7 @@ def retraining_routes() -> APIRouter:
 
     @router.post("/retraining", **needs(Role.OPERATOR, 409), response_model=AskedOut, status_code=202)
     def ask(body: Because, request: Request) -> Any:
-        """Retrain as soon as no other retraining runs. It goes into production if the acceptance gate lets it."""
+        """Retrain as soon as no other retraining runs; the acceptance gate decides what becomes of it."""
         parts = context_of(request).parts
         if parts.ask_retraining is None:
             raise ApiError(
@@ -150,13 +155,14 @@ def retraining_routes() -> APIRouter:
         """What was decided and what came of it, the newest first."""
         pages = Cursor("retraining history")
         before = pages.read(cursor, tuple[int, int], (2**53, 0))
-        found = DecisionLog(context_of(request).state).entries()
-        items = [
-            {"at_us": at, "event": event, "facts": facts, "key": (at, n)}
-            for n, (at, event, facts) in enumerate(found)
+        numbered = list(enumerate(DecisionLog(context_of(request).state).entries()))
+        found = [
+            ((at_us, number), {"at_us": at_us, "event": event, "facts": facts})
+            for number, (at_us, event, facts) in reversed(numbered)
+            if (at_us, number) < tuple(before)
         ]
-        items = [one for one in reversed(items) if one["key"] < tuple(before)]
-        return pages.page(items[: limit + 1], limit, lambda one: one["key"])
+        page = pages.page(found[: limit + 1], limit, lambda one: one[0])
+        return {**page, "items": [one for _, one in page["items"]]}
 
     return router
 

@@ -58,7 +58,7 @@ class MergeInto(Body):
 class SplitOff(Body):
     """What is to be taken back; nothing for all of it."""
 
-    ids: Annotated[list[ClusterId], Field(max_length=1_000)] = []
+    ids: Annotated[list[ClusterId], Field(default_factory=list, max_length=1_000)]
 
 
 class NotThis(Body):
