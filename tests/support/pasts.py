@@ -11,7 +11,9 @@ from pathlib import Path
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo
 from disc_stream.episodes import EpisodeRules, Span, Window, derive
 from disc_stream_server.storage.clusterkeys import key_of
+from disc_stream_server.storage.clusternames import number_of
 from disc_stream_server.storage.history import Episode, History
+from disc_stream_server.storage.late import SPANS, span_of
 from disc_stream_server.storage.state import StateStore, StoredLabel
 from tests.support.commits import commit
 
@@ -119,6 +121,28 @@ def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules(), 
         if one.t0_unix_us is not None
     ]  # fmt: skip
     return derive(windows, rules)
+
+
+def assert_episodes_follow(state: Path) -> int:
+    """Check that the episodes of all devices are those of the labels that are kept; returns how many."""
+    count = 0
+    with closing(StateStore(state)) as store:
+        store.episodes.settle_all()
+        connection, rows = store._connection, store.labels(limit=10**7)
+        spaces = {one.model: number_of(connection, one.model)[1] for one in rows}
+        assert len(set(spaces.values())) <= 1, "models of one registry, or one model"
+        space = next(iter(spaces.values()), 1)
+        for device in sorted({one.device for one in rows}):
+            found = [span_of(row) for row in connection.execute(f"{SPANS} ORDER BY begin_us", (device,))]
+            current = store.episodes.state(device).fold.current
+            found = [*found[:-1], current] if current is not None else found
+            assert found == expected(
+                [one for one in rows if one.device == device], store.episodes.rules, space
+            )
+            count += len(found)
+            untimed = sum(one.t0_unix_us is None for one in rows if one.device == device)
+            assert store.episodes.state(device).untimed == untimed
+    return count
 
 
 def day(device: str, seed: int, windows: int, *, first: int = 0, clusters: int = 6) -> Iterator[StoredLabel]:
