@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo
-from disc_stream.episodes import EpisodeRules, Span, Window, derive
+from disc_stream.episodes import RULES, EpisodeRules, Span, Window, derive
 from disc_stream_server.storage.clusterkeys import key_of
 from disc_stream_server.storage.clusternames import number_of
 from disc_stream_server.storage.history import Episode, History
@@ -86,7 +86,7 @@ def catalogue(
     return Catalogue.of(version, clusters).model_copy(update={"registry": registry})
 
 
-def write(state: Path, *checkpoints: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules()) -> None:
+def write(state: Path, *checkpoints: Iterable[StoredLabel], rules: EpisodeRules = RULES) -> None:
     """Commit labels, each part with a checkpoint of its own, behind what is there."""
     with closing(StateStore(state, rules)) as store:
         for part in checkpoints:
@@ -110,7 +110,7 @@ def read(state: Path, device: str = "watch", models: Path | None = None) -> list
         return shown(history.episodes(device).items)
 
 
-def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules(), space: int = 1) -> list[Span]:
+def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = RULES, space: int = 1) -> list[Span]:
     """The episodes of labels of one model, made at once."""
     windows = [
         Window(
