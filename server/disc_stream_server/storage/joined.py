@@ -111,12 +111,13 @@ class Joiner:
         ).fetchone()
         if row is None or row[1] is None:
             return at_us
-        end_us, key = row[1], self._names.public(row[2])
+        end_us: int = row[1]
+        key = self._names.public(row[2])
         rows = self._connection.execute(f"{query} begin_us >= ? ORDER BY begin_us", (device, at_us))
         with contextlib.closing(rows):
             for begin_us, next_end_us, state in rows:
                 if self._names.public(state) != key or begin_us - end_us > self._join_us:
-                    return max(at_us, begin_us)
+                    return max(at_us, int(begin_us))
                 end_us = _FOREVER if next_end_us is None else next_end_us
         return _FOREVER
 
