@@ -216,7 +216,7 @@ def built_while_refusing(payload: bytes) -> tuple[str, bool]:
 
 
 def kept() -> int:
-    """Bytes that are still in use: errors and their tracebacks refer to one another until they are collected."""
+    """Bytes in use: errors and their tracebacks refer to one another until they are collected."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
