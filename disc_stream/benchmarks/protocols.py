@@ -13,7 +13,7 @@ from disc_stream.benchmarks.cells import Protocol
 from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, hop_s, occurrences_of
 from disc_stream.clustering.adaptation import AdaptationRule, Adapter
 from disc_stream.clustering.metrics import score
-from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError
 from disc_stream.signal.running import running_standardise
@@ -64,6 +64,8 @@ class Part:
     devices: IntArray = field(repr=False)
     hop_s: float = 1.0
     """Seconds from one window to the next."""
+    hop: int = 1
+    """The same in samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,13 @@ def protocol_facts(protocol: Protocol, method: Method, stream: StreamSettings) -
     if protocol == "paper":
         return {"protocol": "paper"}
     if protocol == "adapted":
-        return {"protocol": "adapted", "stay": stream.stay, "rule": asdict(AdaptationRule())}
-    facts: dict[str, Any] = {"protocol": "stream", "stay": stream.stay}
+        return {**_smoothing("adapted", stream), "rule": asdict(AdaptationRule())}
+    facts = _smoothing("stream", stream)
     return facts if method.knows_devices else {**facts, "prior_windows": stream.prior_windows}
+
+
+def _smoothing(protocol: Protocol, stream: StreamSettings) -> dict[str, Any]:
+    return {"protocol": protocol, "stay": stream.stay, "likelihood": "of samples that are new"}
 
 
 def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSettings) -> Prepared:
@@ -97,7 +103,7 @@ def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSett
     def normalised(part: Part) -> Part:
         weight = stream.prior_windows
         x = running_standardise(part.x, part.devices, mean=mean, variance=variance, weight=weight)
-        return Part(x, part.y, part.devices, part.hop_s)
+        return Part(x, part.y, part.devices, part.hop_s, part.hop)
 
     return Prepared(protocol, normalised(train), normalised(test), stream)
 
@@ -111,7 +117,7 @@ def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str
     q = whole = model.predict_proba(data.test.x)
     if data.protocol == "adapted":
         q, whole = _followed(model, data)
-    exponent = likelihood_exponent(model.cluster_centers_.shape[1])
+    exponent = model.stream_exponent(data.test.hop)
 
     def smoothed(soft: Soft, how: Callable[..., Soft]) -> dict[str, float]:
         return score(data.test.y, _smoothed(soft, data.test.devices, data.stream.stay, exponent, how))
@@ -137,7 +143,8 @@ def _followed(model: WindowClusterer, data: Prepared) -> tuple[Soft, Soft]:
         np.square(part[:, None] - centroids).sum(2) for part in np.array_split(z, -(-len(z) // _ROWS))
     ])  # fmt: skip
     limits = unknown_above(z, rows, distance, train.devices)
-    adapter, new = Adapter(centroids, limits), model.transform(test.x).astype(np.float32)
+    adapter = Adapter(centroids, limits, exponent=model.stream_exponent(test.hop))
+    new = model.transform(test.x).astype(np.float32)
     found = occurrences_of(test.devices, np.zeros(len(new), dtype=np.bool_), test.hop_s)
     past = adapt_sequences(adapter, new, test.devices, found).q
     return past, adapt_recordings(adapter, new, test.devices, found).q
@@ -148,7 +155,7 @@ def in_time_order(part: WindowSet) -> Part:
     order = np.lexsort((part.start, part.group, part.subject))
     return Part(
         np.ascontiguousarray(part.x[order]), part.y[order].astype(np.int64),
-        part.subject[order].astype(np.int64), hop_s(part),
+        part.subject[order].astype(np.int64), hop_s(part), round(hop_s(part) * part.fs),
     )  # fmt: skip
 
 

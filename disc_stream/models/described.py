@@ -143,3 +143,19 @@ def evidence_of_targets(n_clusters: int, doubt: float) -> tuple[Tensor, float]:
     own = math.log((1.0 - doubt) * n_clusters / doubt + 2.0)
     other = math.log(2.0)
     return torch.full((n_clusters, n_clusters), other).fill_diagonal_(own), own - other
+
+
+def exponent_of_targets(n_clusters: int, doubt: float) -> float:
+    """Power of Student's t that gives a window the odds of its targets where the network is as sure as those.
+
+    Such a window lies on its own centroid's coordinate, 2·apart² from each other centroid: q falls by
+    1 + 2·apart² there, the targets by (1 - doubt)·K/doubt + 1. The power (1 + D)/2 of a density in all of the
+    embedding's dimensions would be sure beyond any doubt of whatever the network says.
+
+    Args:
+        n_clusters: K.
+        doubt: share of a target that is spread evenly over all clusters.
+    """
+    apart = evidence_of_targets(n_clusters, doubt)[1]
+    odds = (1.0 - max(doubt, LEAST_DOUBT)) * n_clusters / max(doubt, LEAST_DOUBT) + 1.0
+    return math.log(odds) / math.log(1.0 + 2.0 * apart**2)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.artifacts.run import LabelAt
 from disc_stream.models.autoencoder import half
+from disc_stream.models.described import exponent_of_targets
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.estimators.disc_plus import check_devices
 from disc_stream.training.fitting import infer
@@ -99,6 +100,16 @@ class GuidedDISC(WindowClusterer):
         self.labels_ = self.predict(windows)
         return self
 
+    @property
+    def n_read_(self) -> int:
+        """Samples that are read of each window."""
+        return half(self.n_samples_) if self.label_at == "half" else self.n_samples_
+
+    @property
+    def likelihood_exponent_(self) -> float:
+        """Power of q that is the likelihood of a window by itself."""
+        return exponent_of_targets(len(self.cluster_centers_), self.config_.doubt)
+
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K)."""
         inputs = self._inputs(x)
@@ -113,7 +124,7 @@ class GuidedDISC(WindowClusterer):
         """Of whole windows (or, at half a window, of first halves) what is read."""
         check_is_fitted(self, "net_")
         windows, samples = check_windows(x), self.n_samples_
-        n_input = half(samples) if self.label_at == "half" else samples
+        n_input = self.n_read_
         if windows.shape[1] not in (n_input, samples) or windows.shape[2] != self.n_channels_:
             halves = f", or first halves of {n_input} samples" if n_input < samples else ""
             raise ValueError(
