@@ -84,7 +84,7 @@ class _Streamed:
         q: (n, K).
         centroids: (K, d).
         limits: K squared distances from which on a window is unknown.
-        exponent: power of q that is the likelihood of a window after those before it.
+        exponent: power of q that is the likelihood of a window.
         activity: (K,) the activity of most training windows of each cluster; -1 for none.
     """
 
@@ -187,7 +187,7 @@ def _train(
     streamed_z, streamed_q, _ = infer(learned.net, new.x[:, : learned.n_input])
     return _Streamed(
         new, streamed_z, streamed_q, np.asarray(learned.centroids, dtype=np.float32), limits,
-        learned.stream_exponent(round(hop_s(new) * new.fs), learned.n_input),
+        learned.exponent,
         _most_often(row, known.y.astype(np.int64), q.shape[1]),
     )  # fmt: skip
 

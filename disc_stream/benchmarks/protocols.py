@@ -64,8 +64,6 @@ class Part:
     devices: IntArray = field(repr=False)
     hop_s: float = 1.0
     """Seconds from one window to the next."""
-    hop: int = 1
-    """The same in samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +81,9 @@ def protocol_facts(protocol: Protocol, method: Method, stream: StreamSettings) -
     if protocol == "paper":
         return {"protocol": "paper"}
     if protocol == "adapted":
-        return {**_smoothing("adapted", stream), "rule": asdict(AdaptationRule())}
-    facts = _smoothing("stream", stream)
+        return {"protocol": "adapted", "stay": stream.stay, "rule": asdict(AdaptationRule())}
+    facts: dict[str, Any] = {"protocol": "stream", "stay": stream.stay}
     return facts if method.knows_devices else {**facts, "prior_windows": stream.prior_windows}
-
-
-def _smoothing(protocol: Protocol, stream: StreamSettings) -> dict[str, Any]:
-    return {"protocol": protocol, "stay": stream.stay, "likelihood": "of samples that are new"}
 
 
 def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSettings) -> Prepared:
@@ -103,7 +97,7 @@ def prepare(split: Split, protocol: Protocol, method: Method, stream: StreamSett
     def normalised(part: Part) -> Part:
         weight = stream.prior_windows
         x = running_standardise(part.x, part.devices, mean=mean, variance=variance, weight=weight)
-        return Part(x, part.y, part.devices, part.hop_s, part.hop)
+        return Part(x, part.y, part.devices, part.hop_s)
 
     return Prepared(protocol, normalised(train), normalised(test), stream)
 
@@ -117,7 +111,7 @@ def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str
     q = whole = model.predict_proba(data.test.x)
     if data.protocol == "adapted":
         q, whole = _followed(model, data)
-    exponent = model.stream_exponent(data.test.hop)
+    exponent = model.likelihood_exponent_
 
     def smoothed(soft: Soft, how: Callable[..., Soft]) -> dict[str, float]:
         return score(data.test.y, _smoothed(soft, data.test.devices, data.stream.stay, exponent, how))
@@ -143,7 +137,7 @@ def _followed(model: WindowClusterer, data: Prepared) -> tuple[Soft, Soft]:
         np.square(part[:, None] - centroids).sum(2) for part in np.array_split(z, -(-len(z) // _ROWS))
     ])  # fmt: skip
     limits = unknown_above(z, rows, distance, train.devices)
-    adapter = Adapter(centroids, limits, exponent=model.stream_exponent(test.hop))
+    adapter = Adapter(centroids, limits, exponent=model.likelihood_exponent_)
     new = model.transform(test.x).astype(np.float32)
     found = occurrences_of(test.devices, np.zeros(len(new), dtype=np.bool_), test.hop_s)
     past = adapt_sequences(adapter, new, test.devices, found).q
@@ -155,7 +149,7 @@ def in_time_order(part: WindowSet) -> Part:
     order = np.lexsort((part.start, part.group, part.subject))
     return Part(
         np.ascontiguousarray(part.x[order]), part.y[order].astype(np.int64),
-        part.subject[order].astype(np.int64), hop_s(part), round(hop_s(part) * part.fs),
+        part.subject[order].astype(np.int64), hop_s(part),
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def label(streams: Streams, learned: Learned, own: Own) -> dict[str, list[IntArr
     train, held = streams.train, streams.windows
     z, q, distance = infer(learned.net, train.x[:, : learned.n_input])
     limits = unknown_above(z, q.argmax(1).astype(np.int64), distance, train.subject)
-    exponent = learned.stream_exponent(round(streams.hop_s * train.fs), learned.n_input)
+    exponent = learned.exponent
     adapter = Adapter(np.asarray(learned.centroids, dtype=np.float32), limits, exponent=exponent)
     new, _, _ = infer(learned.net, held.x[:, : learned.n_input])
     begins = np.diff(held.group, prepend=-1) != 0

@@ -151,8 +151,7 @@ class Adapter:
             windows of such a cluster change nothing, as new motion could not be told from it.
         rule: how far and how fast.
         spread: K standard deviations of clusters along one direction, which shifts are told in; default 1.
-        exponent: power of q that is the likelihood of a window after those before it; by default that of
-            windows that share no samples, see ``likelihood_exponent``.
+        exponent: power of q that is the likelihood of a window; default ``likelihood_exponent``.
     """
 
     def __init__(

@@ -21,28 +21,6 @@ def likelihood_exponent(embedding_dim: int) -> float:
     return (1 + embedding_dim) / 2
 
 
-_PARTS = 8
-
-
-def stream_exponent(of_window: float, hop: int, samples: int) -> float:
-    """Power of q for windows of a stream, which may overlap.
-
-    The likelihood of a window says again what the window before it has said of the samples that both read.
-    Taken in full, these would count twice, and a filter would believe any window more than all those around
-    it. So the exponent has the share of the samples that are new.
-
-    Args:
-        of_window: power of q that is the likelihood of a window by itself; see ``likelihood_exponent``.
-        hop: samples from one window to the next.
-        samples: that are read of each window.
-
-    Returns:
-        The power in eighths, at least one of them: exported C takes it by square roots.
-    """
-    share = min(1.0, hop / samples)
-    return max(1, round(_PARTS * of_window * share)) / _PARTS
-
-
 class StickyFilter:
     """Forward filter of a hidden Markov model whose states are the clusters.
 

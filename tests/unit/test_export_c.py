@@ -12,8 +12,7 @@ import pytest
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.artifacts.runtime import Encoded, OnnxEncoder
-from disc_stream.clustering.smoothing import filter_sequence
-from disc_stream.stream.evidence import exponent_of
+from disc_stream.clustering.smoothing import filter_sequence, likelihood_exponent
 from disc_stream.types import UNKNOWN, Float32Array
 from disc_stream_export.c.comparing import NO_LABEL, Expected, compare
 from disc_stream_export.c.compiling import FLAGS, Labelled, run_source
@@ -210,7 +209,7 @@ def test_a_stream_has_a_label_for_every_hop(any_model: Model) -> None:
 def test_smoothing_is_the_servers(model: Model) -> None:
     stream = np.repeat(model.windows[:40], 2, axis=0).reshape(-1, model.shape.channels)
     got = streamed(model, stream)
-    exponent = exponent_of(model.bundle.manifest)
+    exponent = likelihood_exponent(model.shape.embedding)
     wanted = filter_sequence(got.q, stay=0.8, exponent=exponent)
     assert (got.smoothed == wanted.argmax(axis=1)).all()
     np.testing.assert_allclose(got.smoothed_confidence, wanted.max(axis=1), atol=1e-5)

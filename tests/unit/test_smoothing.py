@@ -12,7 +12,6 @@ from disc_stream.clustering.smoothing import (
     filter_sequence,
     forward_backward,
     likelihood_exponent,
-    stream_exponent,
 )
 
 pytestmark = pytest.mark.numeric
@@ -117,29 +116,3 @@ def test_many_filters_at_once_are_each_by_itself(n_filters: int, exponent: float
             alone[0].reset()
         expected = [one.update(row) for one, row in zip(alone, q, strict=True)]
         np.testing.assert_allclose(StickyFilter.update_each(together, q), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("of_window", "hop", "samples", "wanted"),
-    [
-        (3.5, 128, 128, 3.5),  # nothing is read twice
-        (3.5, 64, 128, 1.75),  # every sample is read twice
-        (16.5, 64, 64, 16.5),  # half a window is read, and half of it is the hop
-        (3.5, 200, 128, 3.5),  # samples between windows that nobody reads say nothing
-        (1.27, 64, 128, 0.625),  # in eighths
-        (0.1, 1, 128, 0.125),  # never nothing
-    ],
-)
-def test_samples_count_once_in_windows_that_overlap(
-    of_window: float, hop: int, samples: int, wanted: float
-) -> None:
-    assert stream_exponent(of_window, hop, samples) == wanted
-
-
-def test_windows_that_overlap_say_no_more_than_windows_that_do_not() -> None:
-    """Each window twice at half the power is that window once, if nothing can change between them."""
-    q = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
-    once = filter_sequence(q, stay=1 - 1e-12, exponent=stream_exponent(2.0, hop=64, samples=64))
-    again = stream_exponent(2.0, hop=32, samples=64)
-    twice = filter_sequence(np.repeat(q, 2, axis=0), stay=1 - 1e-12, exponent=again)[1::2]
-    np.testing.assert_allclose(twice, once, atol=1e-6)

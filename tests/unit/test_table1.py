@@ -234,12 +234,10 @@ def test_a_dataset_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) 
     assert [type(result).__name__ for result in results] == ["Failure", "Failure", "Cell", "Cell"]
 
 
-def test_the_protocol_can_be_set(tmp_path: Path) -> None:
+def test_the_protocol_can_be_set_and_its_defaults_are_those_of_the_kept_cells(tmp_path: Path) -> None:
     kmeans = METHODS["kmeans"]
-    facts = protocol_facts("stream", kmeans, StreamSettings())
-    assert {name: facts[name] for name in ("protocol", "stay", "prior_windows")} == {
-        "protocol": "stream", "stay": 0.8, "prior_windows": 50.0,
-    }  # fmt: skip
+    kept = {"protocol": "stream", "stay": 0.8, "prior_windows": 50.0}
+    assert protocol_facts("stream", kmeans, StreamSettings()) == kept
     assert protocol_facts("paper", kmeans, StreamSettings(stay=0.5)) == {"protocol": "paper"}
     for stream in (StreamSettings(), StreamSettings(prior_windows=1.0), StreamSettings(stay=0.99)):
         run(request(tmp_path, protocols=["stream"], stream=stream))

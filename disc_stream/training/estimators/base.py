@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.clustering.assignment import soft_assignment
-from disc_stream.clustering.smoothing import likelihood_exponent, stream_exponent
+from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.training.families import Family
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
@@ -105,18 +105,9 @@ class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator, ABC):  # ty
         return np.concatenate([soft_assignment(part, self.cluster_centers_) for part in parts])
 
     @property
-    def n_read_(self) -> int:
-        """Samples that are read of each window."""
-        return self.n_samples_
-
-    @property
     def likelihood_exponent_(self) -> float:
-        """Power of q that is the likelihood of a window by itself."""
+        """Power of q that is the likelihood of a window."""
         return likelihood_exponent(self.cluster_centers_.shape[1])
-
-    def stream_exponent(self, hop: int) -> float:
-        """Power of q for windows of a stream, ``hop`` samples after one another."""
-        return stream_exponent(self.likelihood_exponent_, hop, self.n_read_)
 
     @abstractmethod
     def transform(self, x: Any) -> Float32Array:

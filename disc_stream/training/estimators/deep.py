@@ -106,11 +106,6 @@ class DeepClusterer(WindowClusterer):
         self.labels_ = self.predict(windows)
         return self
 
-    @property
-    def n_read_(self) -> int:
-        """Samples that are read of each window."""
-        return self.family.input_samples(self.n_samples_)
-
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K); ``x`` as in ``predict``."""
         return self._infer(x)[1]
@@ -126,7 +121,7 @@ class DeepClusterer(WindowClusterer):
 
     def _inputs(self, x: Any) -> Float32Array:
         check_is_fitted(self, "net_")
-        n_input = self.n_read_
+        n_input = self.family.input_samples(self.n_samples_)
         windows = check_windows(x)
         if windows.shape[1] not in (n_input, self.n_samples_) or windows.shape[2] != self.n_channels_:
             halves = f", or first halves of {n_input} samples" if n_input < self.n_samples_ else ""

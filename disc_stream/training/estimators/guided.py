@@ -101,13 +101,8 @@ class GuidedDISC(WindowClusterer):
         return self
 
     @property
-    def n_read_(self) -> int:
-        """Samples that are read of each window."""
-        return half(self.n_samples_) if self.label_at == "half" else self.n_samples_
-
-    @property
     def likelihood_exponent_(self) -> float:
-        """Power of q that is the likelihood of a window by itself."""
+        """Power of q that is the likelihood of a window."""
         return exponent_of_targets(len(self.cluster_centers_), self.config_.doubt)
 
     def predict_proba(self, x: Any) -> Float32Array:
@@ -124,7 +119,7 @@ class GuidedDISC(WindowClusterer):
         """Of whole windows (or, at half a window, of first halves) what is read."""
         check_is_fitted(self, "net_")
         windows, samples = check_windows(x), self.n_samples_
-        n_input = self.n_read_
+        n_input = half(samples) if self.label_at == "half" else samples
         if windows.shape[1] not in (n_input, samples) or windows.shape[2] != self.n_channels_:
             halves = f", or first halves of {n_input} samples" if n_input < samples else ""
             raise ValueError(

@@ -99,15 +99,10 @@ class SpaceClusterer(WindowClusterer):
             self.labels_ = self.predict(windows)
         return self
 
-    @property
-    def n_read_(self) -> int:
-        """Samples that are read of each window."""
-        return get_family(self.family).input_samples(self.n_samples_)
-
     def transform(self, x: Any) -> Float32Array:
         """Embeddings (n_windows, d)."""
         windows = self._checked(x)
-        n_input = self.n_read_
+        n_input = get_family(self.family).input_samples(self.n_samples_)
         return infer(self.net_, windows[:, :n_input])[0]
 
     def group_again(self, x: Any) -> IntArray:

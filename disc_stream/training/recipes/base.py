@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
-from disc_stream.clustering.smoothing import likelihood_exponent, stream_exponent
+from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.models.settings import Settings
 from disc_stream.training.checkpoint import State
 from disc_stream.training.task import FitOptions, Task
@@ -55,12 +55,11 @@ class Learned:
     n_longer: int = 0
     likelihood_exponent: float | None = None
 
-    def stream_exponent(self, hop: int, samples: int) -> float:
-        """Power of q for windows of a stream; see ``disc_stream.clustering.smoothing.stream_exponent``."""
+    @property
+    def exponent(self) -> float:
+        """Power of q that is the likelihood of a window."""
         own = self.likelihood_exponent
-        return stream_exponent(
-            likelihood_exponent(self.centroids.shape[1]) if own is None else own, hop, samples
-        )
+        return likelihood_exponent(self.centroids.shape[1]) if own is None else own
 
 
 class Recipe(Protocol[Config]):

@@ -15,7 +15,6 @@ from disc_stream.artifacts.centroids import read_centroids
 from disc_stream.artifacts.manifest import MODEL_FILE
 from disc_stream.artifacts.publicids import PublicClusters
 from disc_stream.errors import BundleError, ConfigError
-from disc_stream.stream.evidence import exponent_of
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.types import Float32Array
 from disc_stream_export.c.kinds import kind_of
@@ -104,7 +103,7 @@ class CSource:
             "SCRATCH": self._own(self._encoder.scratch),
             "TABLES": self._own(self._encoder.tables),
             "ENCODE": self._own(self._encoder.code),
-            **_filter(len(self._clusters.ids), exponent_of(bundle.manifest)),
+            **_filter(len(self._clusters.ids)),
         }
 
     def model(self) -> str:
@@ -214,11 +213,10 @@ def _not_above(limit: float | None) -> float:
     return float(rounded if float(rounded) <= limit else np.nextafter(rounded, np.float32(0.0)))
 
 
-def _filter(n_clusters: int, exponent: float) -> dict[str, str]:
+def _filter(n_clusters: int) -> dict[str, str]:
     """The numbers of ``disc_stream.clustering.smoothing.StickyFilter``, as the server has them."""
     only, stay = n_clusters == 1, LabelOptions().stay
     return {
-        "EVIDENCE": str(round(8 * exponent)),
         "STAY": real(1.0 if only else stay),
         "MOVE": real(0.0 if only else (1.0 - stay) / (n_clusters - 1)),
     }

@@ -35,8 +35,6 @@
 /* Probability of going on with an activity from one window to the next, and of changing to any one other. */
 #define DISC_STAY @STAY@
 #define DISC_MOVE @MOVE@
-/* Power of q that a window counts with, in eighths. */
-#define DISC_EVIDENCE @EVIDENCE@u
 
 @TABLES@
 
@@ -154,14 +152,14 @@ static void disc_assign(const float z[DISC_EMBEDDING], disc_result *result)
 }
 
 #if DISC_SMOOTHING
-/* What a window says after those before it is a power of q, in eighths: its likelihood's, for the samples that are new. */
+/* The density of Student's t in as many dimensions as the embedding has is a power of q: q^((1 + d) / 2). */
 static float disc_likelihood(float ratio)
 {
-    const float root = disc_sqrt(disc_sqrt(disc_sqrt(ratio)));
+    const float root = disc_sqrt(ratio);
     float power = 1.0f;
     unsigned n;
 
-    for (n = 0; n < DISC_EVIDENCE; ++n) {
+    for (n = 0; n < DISC_EMBEDDING + 1u; ++n) {
         power *= root;
     }
     return power;
