@@ -53,7 +53,7 @@ def test_a_window_the_network_is_as_sure_of_as_it_was_taught_lies_on_its_centroi
 
 
 @pytest.mark.parametrize(("n_clusters", "doubt"), [(2, 0.1), (6, 0.1), (12, 0.3), (6, 0.0)])
-def test_a_window_the_network_is_as_sure_of_as_it_was_taught_has_the_odds_of_its_targets(
+def test_a_window_the_network_is_as_sure_of_as_it_was_taught_has_the_odds_of_its_targets_twice(
     n_clusters: int, doubt: float
 ) -> None:
     eps = max(doubt, 0.01) / n_clusters
@@ -61,7 +61,7 @@ def test_a_window_the_network_is_as_sure_of_as_it_was_taught_has_the_odds_of_its
     centroids = _beside(evidence_of_targets(n_clusters, doubt)[0])
     _, found, _ = DescribedNet(Sure(q), _silent(), centroids, doubt)(windows(n_clusters, 16))
     likelihood = found[0] ** exponent_of_targets(n_clusters, doubt)
-    torch.testing.assert_close(likelihood[0] / likelihood[1], q[0, 0] / q[0, 1], rtol=1e-4, atol=0)
+    torch.testing.assert_close(likelihood[0] / likelihood[1], (q[0, 0] / q[0, 1]) ** 2, rtol=1e-4, atol=0)
 
 
 def test_both_add_up_as_log_probabilities_do() -> None:
