@@ -151,8 +151,9 @@ def exponent_of_targets(n_clusters: int, doubt: float) -> float:
 
     Such a window lies on its own centroid's coordinate, 2·apart² from each other centroid: q falls by
     1 + 2·apart² there, the targets by (1 - doubt)·K/doubt + 1, so the logarithms' ratio gives the window the
-    odds of its targets. Twice that smooths as well and follows a change sooner (ADR 0023). The power (1 + D)/2 of a density in all of the
-    embedding's dimensions would be sure beyond any doubt of whatever the network says.
+    odds of its targets. Twice that smooths as well and follows a change sooner (ADR 0023). The power
+    (1 + D)/2 of a density in all of the embedding's dimensions would be sure beyond any doubt of whatever
+    the network says.
 
     Args:
         n_clusters: K.
