@@ -41,11 +41,10 @@ def history(
         f"{report['episodes']:,} episodes of {devices:,} devices: {report['bytes_per_episode']} bytes each; "
         f"a label takes {report['bytes_per_label']}"
     )
-    say(f"{'ms':<20}{'alone: median':>15}{'99 %':>9}{'max':>9}{'writing: median':>18}{'99 %':>9}{'max':>9}")
+    titles = ("median", "99 %", "max", "processor", "99 %")
+    say(f"{'ms':<20}{'':<10}" + "".join(f"{title:>11}" for title in titles))
     for kind, alone in report["alone_ms"].items():
-        beside = report["while_writing_ms"][kind]
-        say(
-            f"{kind:<20}{alone['p50']:>15.2f}{alone['p99']:>9.2f}{alone['max']:>9.2f}"
-            f"{beside['p50']:>18.2f}{beside['p99']:>9.2f}{beside['max']:>9.2f}"
-        )
+        for when, facts in (("alone", alone), ("writing", report["while_writing_ms"][kind])):
+            values = (facts[name] for name in ("p50", "p99", "max", "cpu_p50", "cpu_p99"))
+            say(f"{kind:<20}{when:<10}" + "".join(f"{value:>11.2f}" for value in values))
     say(f"meanwhile {report['written']['labels']:,} labels were written")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Episodes: which activity a device had from when to when, kept longer than its messages and labels.\n\n"
+    help="Episodes: which activity a device had from when to when; kept longer than messages and labels.\n\n"
     "Example: disc-stream episodes list watch-17 --since 2026-11-29",
 )
 
