@@ -86,5 +86,5 @@ class AuditLog:
 
 
 def _entry(*row: Any) -> Entry:
-    *facts, detail, status = row
-    return Entry(*facts, detail=json.loads(detail), status=status)
+    number, at_us, who, role, address, action, target, detail, status = row
+    return Entry(number, at_us, who, role, address, action, target, json.loads(detail), status)
