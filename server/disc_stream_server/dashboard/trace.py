@@ -60,6 +60,11 @@ class Trace:
         self._phase = (self._phase - n) % self._step
         self._next_us = batch.t0_us + round(n * period_us)
 
+    @property
+    def until_us(self) -> int:
+        """End of what was drawn, by the device's clock."""
+        return self._next_us
+
     def points(self, since: int = 0) -> list[Point]:
         """The points from number ``since`` on, as far as they are kept."""
         if self.size == 0:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -17,19 +16,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from disc_stream_server.dashboard.access import AccessControl, Guard, PageAccess
+from disc_stream_server.dashboard.files import static_routes
 from disc_stream_server.dashboard.hub import Hub, dumps
 from disc_stream_server.dashboard.view import Query
 
-_FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "main.js": "text/javascript; charset=utf-8",
-    "stream.js": "text/javascript; charset=utf-8",
-    "cards.js": "text/javascript; charset=utf-8",
-    "draw.js": "text/javascript; charset=utf-8",
-    "palette.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -130,7 +120,7 @@ def make_web_app(
     api = _Api(hub, info)
     return Starlette(
         routes=[
-            *_static_routes(),
+            *static_routes(has_api=mounted is not None),
             Route("/api/page", api.page),
             Route("/api/state", api.state),
             Route("/api/stream", api.stream),
@@ -184,18 +174,3 @@ def _query(request: Request) -> Query:
     """``filter``: words separated by spaces; ``unlabelled=1``: only devices with a problem."""
     asked = request.query_params
     return Query.parse(asked.get("filter", ""), unlabelled=asked.get("unlabelled") == "1")
-
-
-def _static_routes() -> list[Route]:
-    """One route per file of the page; no path is ever looked up from a request."""
-    folder = resources.files("disc_stream_server.dashboard") / "static"
-
-    def route(name: str, media_type: str) -> Route:
-        content = (folder / name).read_bytes()
-
-        async def answer(_request: Request) -> Response:
-            return Response(content, media_type=media_type)
-
-        return Route("/" if name == "index.html" else f"/{name}", answer)
-
-    return [route(name, media_type) for name, media_type in _FILES.items()]

@@ -148,5 +148,6 @@ def trace_facts(device: str, trace: Trace, since: int) -> dict[str, Any]:
         "unit": trace.unit,
         "rate": trace.rate,
         "number": trace.count,
+        "until_us": trace.until_us,
         "points": trace.points(since),
     }

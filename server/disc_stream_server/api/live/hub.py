@@ -36,7 +36,7 @@ from disc_stream_server.dashboard.trace import Trace
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 0.125
+INTERVAL_S = 0.1
 HURRIED_S = 1.0  # while the server has more important things to do
 MUCH_BACKLOG = 1_000
 IDLE_S = 1.0

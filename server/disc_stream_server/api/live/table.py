@@ -30,11 +30,13 @@ class Now:
         seen_us: Unix microseconds of its last message or label.
         label: its last one.
         problem: why it has none, or worse ones.
+        since_us: Unix microseconds since when its label is that, as far as this run has seen; 0 without one.
     """
 
     seen_us: int
     label: Label | None = None
     problem: Problem | None = None
+    since_us: int = 0
 
 
 class LiveTable:
@@ -77,6 +79,8 @@ class LiveTable:
             return
         last = now.label
         if last is None or last.boot != label.boot or label.window > last.window:
+            if last is None or last.smoothed.label != label.smoothed.label:
+                now.since_us = label.published_us if label.t0_unix_us is None else label.t0_unix_us
             now.label = label  # others were published again after a restart, or late
 
     def on_problem(self, device: str, problem: Problem | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
 from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, TagsOut, TraceOut
+from disc_stream_server.storage.history import History
 
 IF_MATCH = r'^"?[0-9]{1,15}"?$'
 IfMatch = Annotated[
@@ -59,6 +61,7 @@ def device_routes() -> APIRouter:
         after = pages.read(cursor, str, "")
         wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
         found = matching(context, wanted, after, limit + 1)
+        add_before(context, found)
         return pages.page(found, limit, lambda one: one["id"])
 
     @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
@@ -67,7 +70,9 @@ def device_routes() -> APIRouter:
         context = context_of(request)
         tags, _ = context.notes.tags(device)
         require_known(context, device, has_tags=bool(tags))
-        return device_facts(context, device, tags)
+        facts = device_facts(context, device, tags)
+        add_before(context, [facts])
+        return facts
 
     @router.get("/devices/{device}/trace", **needs(Role.VIEWER, 404), response_model=TraceOut)
     def get_trace(device: DevicePath, request: Request) -> Any:
@@ -77,7 +82,7 @@ def device_routes() -> APIRouter:
         context.live.want_trace(device)
         trace = context.live.trace(device)
         if trace is None:
-            return {"device": device, "names": [], "unit": "", "rate": 0.0, "number": 0, "points": []}
+            return {"device": device, "names": [], "unit": "", "rate": 0.0, "number": 0, "until_us": 0, "points": []}
         return trace_facts(device, trace, 0)
 
     _tag_routes(router)
@@ -182,8 +187,25 @@ def device_facts(context: Context, device: str, tags: tuple[str, ...]) -> dict[s
         "tags": list(tags),
         "seen_us": None if now is None else now.seen_us,
         "current": None if label is None else current_facts(label),
+        "since_us": (now.since_us or None) if now is not None else None,
+        "before": None,
         "problem": None if now is None else now.problem,
     }
+
+
+def add_before(context: Context, found: list[dict[str, Any]]) -> None:
+    """To those without a label of this run, what they did last, from the store."""
+    silent = [facts for facts in found if facts["current"] is None]
+    if not silent:
+        return
+    with contextlib.closing(History(context.state, context.config.models)) as history:
+        for facts in silent:
+            last = history.device(facts["id"])
+            if last is not None:
+                facts["before"] = {
+                    "cluster": last.cluster, "name": last.name, "since_us": last.since_us,
+                    "last_us": last.last_us, "model": last.model,
+                }  # fmt: skip
 
 
 def current_facts(label: Label) -> dict[str, Any]:

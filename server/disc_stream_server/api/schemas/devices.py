@@ -42,6 +42,16 @@ class CurrentLabel(Out):
     published_us: int
 
 
+class BeforeOut(Out):
+    """What a device did last, as it is stored."""
+
+    cluster: PublicId | None = Field(description="Null if that was not decided.")
+    name: str
+    since_us: int | None
+    last_us: int | None = Field(description="End of its newest label; null if none has a time.")
+    model: str = Field(description="Version that gave it.")
+
+
 class DeviceOut(Out):
     """A device as it is now."""
 
@@ -49,6 +59,10 @@ class DeviceOut(Out):
     tags: list[str]
     seen_us: int | None = Field(description="Last message since the server was started; null for none.")
     current: CurrentLabel | None = Field(description="Null if it has had none since the server was started.")
+    since_us: int | None = Field(
+        description="Since when that is its label, as far as this run has seen; null without one."
+    )
+    before: BeforeOut | None = Field(description="What it did before the server was started; null with `current`.")
     problem: ProblemOut | None
 
 
@@ -60,6 +74,7 @@ class TraceOut(Out):
     unit: str
     rate: float
     number: int = Field(description="Points since the trace began anew.")
+    until_us: int = Field(description="End of the newest point by the device's clock, as `t1_us` of labels.")
     points: list[list[float | None]]
 
 
