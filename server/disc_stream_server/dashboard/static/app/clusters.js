@@ -166,7 +166,7 @@ function Events({ events, can, changed, title = "What was changed" }) {
   return html`<section><h2>${title}</h2><table class="plain events"><thead><tr><th scope="col">When</th><th scope="col">Who</th>
     <th scope="col">What</th><th scope="col"><span class="unseen">Undo</span></th></tr></thead>
     <tbody>${events.value.map((one) => html`<tr><td><${Ago} us=${one.at_us} /></td><td>${one.who}</td>
-      <td>${inWords(one)}</td><td>${one.changes.length === 0 ? "" : undone.has(one.number) ? html`<span class="quiet">undone</span>`
+      <td>${inWords(one)}</td><td>${one.changes.length === 0 || one.what === "born" ? "" : undone.has(one.number) ? html`<span class="quiet">undone</span>`
         : html`<${Act} act=${() => undo(one.number)} may=${can} aria-label=${`Undo: ${inWords(one)}`}>Undo<//>`}</td></tr>`)}
     </tbody></table></section>`;
 }

@@ -5,7 +5,7 @@ import { Day } from "./day.js";
 import { listen, live } from "./live.js";
 import { Ago, Act, ClusterName, Empty, Failure, Loading, Meter, useAnswer, useClock } from "./parts.js";
 import { Signal } from "./signal.js";
-import { number, percent, sentence } from "./words.js";
+import { nowUs, number, percent, sentence } from "./words.js";
 
 const ASK_MS = 5000;
 
@@ -19,7 +19,7 @@ export function Device({ route, server, may }) {
     live.look([id], [id]);
     const deaf = listen("labels", ({ labels }) => {
       const mine = labels.filter((one) => one.device === id);
-      if (mine.length) setLabel(mine[mine.length - 1]);
+      if (mine.length) setLabel({ ...mine[mine.length - 1], came_us: nowUs() });
     });
     return () => {
       deaf();
@@ -37,7 +37,8 @@ export function Device({ route, server, may }) {
     : device.since_us ?? device.before?.since_us;
   return html`<p class="crumbs"><a href="#/fleet">Fleet</a> ›</p>
     <div class="title"><h1>${id}</h1>
-      <span class="quiet">last seen <${Ago} us=${device.seen_us ?? device.before?.last_us} /></span></div>
+      <span class="quiet">last seen <${Ago} us=${Math.max(label?.came_us ?? 0,
+        device.seen_us ?? device.before?.last_us ?? 0)} /></span></div>
     <${Now} now=${now} before=${device.before} since=${since} />
     <${Failure} error=${facts.error} />
     ${device.problem ? html`<div class="failure"><p><b>${sentence(device.problem.words)}</b></p>

@@ -80,6 +80,7 @@ export function Fleet({ route, server }) {
   }
   const { lines, matching } = shown.current;
   const tags = [...new Set([...rows.values()].flatMap((row) => row.tags))].sort();
+  if (!loaded && error?.status === 503) return html`<h1>Fleet</h1><${Nothing} health=${server.health} />`;
   if (!loaded) return error ? html`<${Failure} error=${error} />` : html`<h1>Fleet</h1><${Loading} what="devices" />`;
   if (rows.size === 0) return html`<h1>Fleet</h1><${Nothing} health=${server.health} />`;
   return html`<div class="fleet">

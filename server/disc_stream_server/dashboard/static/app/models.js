@@ -132,7 +132,7 @@ function Retraining({ server, may, again }) {
       <${Act} id="retrain" act=${start} may=${may("operator")} disabled=${runs}>Retrain now<//></p>
       ${now.total > 0 ? html`<progress max=${now.total} value=${now.done} aria-label=${now.phase}></progress>
         <span class="quiet">${number(now.done)} of ${number(now.total)}</span>` : null}`
-      : html`<p class="quiet">This server does not retrain. Give it a mapping <code>retrain</code> in its
+      : html`<p class="quiet">This server does not retrain. Give it a mapping <code>retrain</code> in its${" "}
         <code>--config</code>, or run <code>disc-stream retrain</code>.</p>`}
     ${now.last ? html`<p class="quiet">Last: ${now.last}</p>` : null}
     ${decisions.value?.length ? html`<details><summary>What was decided (${decisions.value.length} newest)</summary>

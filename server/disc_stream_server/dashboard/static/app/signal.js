@@ -1,7 +1,7 @@
 // The last seconds of a device's signal with its labels below, on one axis of time: that of the device's clock.
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { listen } from "./live.js";
-import { fill, inkOn, nameOf, sign } from "./palette.js";
+import { colour, fill, inkOn, nameOf, sign } from "./palette.js";
 
 const SECONDS = 10;
 const FRAME_MS = 66; // 15 pictures a second
@@ -62,6 +62,7 @@ export function Signal({ device }) {
   }, [device]);
   useEffect(() => (shape ? draw(box.current, strip.current, kept.current) : undefined), [shape]);
   return html`<div class="signal">
+    ${shape ? html`<p class="keys" aria-hidden="true">${kept.current.points.names.map((name, i) => html`<span class=${`k${i}`}>${name}</span>`)}</p>` : null}
     ${shape ? null : html`<p class="quiet waiting">Waiting for samples …</p>`}
     <div ref=${box} role="img" aria-label="Acceleration of the last ten seconds"></div>
     <canvas ref=${strip} class="strip" role="img" aria-label="Labels of the same ten seconds"></canvas></div>`;
@@ -73,7 +74,7 @@ function draw(box, strip, kept) {
   const ink = (name) => css.getPropertyValue(name).trim();
   const DASHES = [[], [6, 3], [2, 2]]; // axes differ in dash and in colour
   const make = () => new uPlot({
-    width: box.clientWidth, height: HEIGHT, cursor: { show: false }, legend: { live: false },
+    width: box.clientWidth, height: HEIGHT, cursor: { show: false }, legend: { show: false },
     scales: { x: { time: false, range: () => window_ }, y: { range: (_, low, high) => wide(low, high) } },
     axes: [
       { stroke: ink("--quiet"), grid: { stroke: ink("--line"), width: 1 }, space: 60,
@@ -145,15 +146,24 @@ function drawStrip(canvas, labels, [begin, end], plot) {
   g.font = "600 11px system-ui, sans-serif";
   g.textBaseline = "middle";
   const shown = labels.filter((one) => one.t1_us / 1e6 > begin && one.t0_us / 1e6 < end);
+  const at = (us) => left + ((us / 1e6 - begin) / (end - begin)) * across;
+  let runFrom = 0;
   shown.forEach((one, i) => {
     const next = shown[i + 1];
-    const from = left + ((one.t0_us / 1e6 - begin) / (end - begin)) * across;
-    const until = left + ((Math.min(one.t1_us, next?.t0_us ?? one.t1_us) / 1e6 - begin) / (end - begin)) * across;
+    const from = at(one.t0_us);
+    const until = at(Math.min(one.t1_us, next?.t0_us ?? one.t1_us));
     const tall = Math.max(3, height * one.confidence);
     fill(g, one.cluster, from, height - tall, Math.max(1, until - from - 1), tall);
-    if (shown[i - 1]?.cluster === one.cluster) return;
+    if (shown[i - 1]?.cluster !== one.cluster) runFrom = Math.max(from, left);
+    if (next?.cluster === one.cluster) return;
+    const text = sign(one.cluster); // once for neighbours that are equal
+    const wide = g.measureText(text).width + 8;
+    if (until - runFrom < wide) return;
+    const middle = (runFrom + until) / 2;
+    g.fillStyle = colour(one.cluster);
+    g.fillRect(middle - wide / 2, height - 20, wide, 16);
     g.fillStyle = inkOn(one.cluster);
-    g.fillText(sign(one.cluster), from + 4, height - tall / 2, Math.max(8, until - from - 4));
+    g.fillText(text, middle - wide / 2 + 4, height - 11);
   });
   g.restore();
   const last = shown[shown.length - 1];
