@@ -82,7 +82,15 @@ def device_routes() -> APIRouter:
         context.live.want_trace(device)
         trace = context.live.trace(device)
         if trace is None:
-            return {"device": device, "names": [], "unit": "", "rate": 0.0, "number": 0, "until_us": 0, "points": []}
+            return {
+                "device": device,
+                "names": [],
+                "unit": "",
+                "rate": 0.0,
+                "number": 0,
+                "until_us": 0,
+                "points": [],
+            }
         return trace_facts(device, trace, 0)
 
     _tag_routes(router)

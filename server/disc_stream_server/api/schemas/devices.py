@@ -62,7 +62,9 @@ class DeviceOut(Out):
     since_us: int | None = Field(
         description="Since when that is its label, as far as this run has seen; null without one."
     )
-    before: BeforeOut | None = Field(description="What it did before the server was started; null with `current`.")
+    before: BeforeOut | None = Field(
+        description="What it did before the server was started; null with `current`."
+    )
     problem: ProblemOut | None
 
 

@@ -32,7 +32,7 @@ function App() {
   }, [route.view, route.id]);
   const may = (role) => RANK[server.me?.role] >= RANK[role];
   return html`
-    <a class="skip" href=${location.hash || "#/fleet"} onClick=${(event) => {
+    <a class="skip" href="#view" onClick=${(event) => {
       event.preventDefault();
       main.current.focus();
     }}>Skip to the content</a>

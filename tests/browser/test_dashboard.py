@@ -1,0 +1,317 @@
+"""The dashboard of a running server, in a real Chromium."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disc_stream.registry import Lineage, Registry, RowIds
+from disc_stream.types import Channel, Label, SampleBatch, SoftLabel
+from tests.browser.webdriver import Browser
+from tests.support.api import ApiPlace, api_place
+from tests.support.axe import axe_source
+from tests.support.device import REST
+from tests.support.tiny_bundle import write_tiny_bundle
+
+VIEWS = ["#/fleet", "#/device/watch-1", "#/clusters", "#/clusters/1", "#/models", "#/health"]
+LOADED = "return !!document.querySelector('main h1') && !document.querySelector('.loading')"
+MOST_BYTES = 150_000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPlace]:
+    with api_place(tmp_path_factory.mktemp("dashboard")) as place:
+        place.fill()
+        yield place
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+def show(browser: Browser, place: ApiPlace, view: str) -> None:
+    """Open a view, as from a bookmark."""
+    browser.open("about:blank")
+    browser.open(f"{place.url}/{view}")
+    browser.wait(LOADED)
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.wait("const e = document.querySelector(arguments[0]); return !!e && !e.disabled".replace(
+        "arguments[0]", repr(selector)))  # fmt: skip
+    browser.run("document.querySelector(arguments[0]).click()", selector)
+
+
+def text(browser: Browser, selector: str = "main") -> str:
+    return str(browser.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+
+
+def wait_for_text(browser: Browser, words: str, selector: str = "main") -> None:
+    script = f"return document.querySelector({selector!r})?.innerText ?? ''"
+    browser.wait(script, until=lambda seen: words in seen, timeout_s=30)
+
+
+def devices(browser: Browser) -> list[str]:
+    found: list[str] = browser.run(
+        "return [...document.querySelectorAll('[data-device]')].map(e => e.dataset.device)"
+    )
+    return found
+
+
+def test_every_view_is_small_asks_nobody_else_and_has_no_errors(place: ApiPlace, browser: Browser) -> None:
+    for view in VIEWS:
+        show(browser, place, view)
+        assert browser.errors() == [], view
+        loaded: list[Any] = browser.run(
+            "return performance.getEntriesByType('resource').map(e => [e.name, e.encodedBodySize])"
+        )
+        assert all(name.startswith(f"{place.url}/") for name, _ in loaded), view
+        files = [size for name, size in loaded if "/api/" not in name]
+        assert len(files) > 10
+        assert sum(files) < MOST_BYTES, view
+
+
+def test_the_fleet_is_searched_and_filtered_and_the_address_keeps_it(
+    place: ApiPlace, browser: Browser
+) -> None:
+    show(browser, place, "#/fleet")
+    assert devices(browser) == ["watch-1", "watch-2", "watch-3"]
+    assert "left" in text(browser, "[data-device=watch-1]")
+    browser.type("#search", "cluster 1")
+    browser.wait("return document.querySelectorAll('[data-device]').length", until=lambda n: n == 2)
+    assert devices(browser) == ["watch-1", "watch-2"], "a number is no part of a name"
+    assert "q=cluster+1" in browser.run("return location.hash")
+    browser.run("location.reload()")
+    browser.wait(f"{LOADED} && document.querySelectorAll('[data-device]').length === 2")
+    assert browser.run("return document.querySelector('#search').value") == "cluster 1"
+    show(browser, place, "#/fleet?only=unlabelled")
+    assert devices(browser) == ["watch-3"]
+    show(browser, place, "#/fleet?q=nothing-like-it")
+    assert "No device matches" in text(browser)
+    assert browser.errors() == []
+
+
+def test_devices_are_grouped_by_the_tags_that_they_are_given(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/device/watch-2")
+    click(browser, "#edit-tags")
+    browser.type("#tags", "ward-7 left-arm")
+    click(browser, "#save-tags")
+    wait_for_text(browser, "ward-7")
+    show(browser, place, "#/fleet?group=tag")
+    headings = "return [...document.querySelectorAll('.line.group b')].map(e => e.textContent)"
+    assert browser.run(headings) == ["left-arm", "ward-7", "without a tag"]
+
+
+def test_a_device_shows_its_signal_its_day_and_takes_a_correction(place: ApiPlace, browser: Browser) -> None:
+    end = place.labels[-1].t0_unix_us
+    assert end is not None
+    show(browser, place, f"#/device/watch-1?from={end - 60_000_000}&until={end + 5_000_000}")
+    wait_for_text(browser, "Newest episodes of it")
+    assert {"rest", "left"} <= set(text(browser).split())
+    assert "Share of this time" in text(browser)
+    assert _ink(browser, "canvas.day") > 1_000
+    place.send("watch-1", 40, REST, 40)  # the next 40 samples: 1,600 came before
+    browser.wait(
+        "return !!document.querySelector('.signal canvas + *, .signal .u-over, .uplot')", timeout_s=30
+    )
+
+    csv = browser.run("return document.querySelector('a[download]').href")
+    with place.client() as client:
+        assert client.get(csv).text.startswith("device,")
+    click(browser, "td button:not(:disabled)")
+    browser.wait("return !!document.querySelector('dialog[open] select[name=instead]')")
+    browser.run("document.querySelector('dialog select').selectedIndex = 1")
+    click(browser, "dialog button.main")
+    browser.wait("return !!document.querySelector('#rejections')", timeout_s=30)
+    with place.client() as client:
+        (said,) = client.get("/rejections", params={"device": "watch-1"}).json()["items"]
+        assert said["withdrawn_us"] is None
+        assert said["instead"] is not None
+        click(browser, "#rejections button")
+        browser.wait("return !document.querySelector('#rejections')", timeout_s=30)
+        (said,) = client.get("/rejections", params={"device": "watch-1"}).json()["items"]
+        assert said["withdrawn_us"] is not None
+    assert browser.errors() == []
+
+
+def _ink(browser: Browser, canvas: str) -> int:
+    return int(
+        browser.run(
+            "const c = document.querySelector(arguments[0]);"
+            "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n;",
+            canvas,
+        )
+    )
+
+
+def test_clusters_are_named_merged_split_and_all_of_it_is_undone(place: ApiPlace, browser: Browser) -> None:
+    hostile = "<img src=x onerror=document.title='owned'>"
+    show(browser, place, "#/clusters/2")
+    browser.run("const n = document.querySelector('#name'); n.value = arguments[0]", hostile)
+    click(browser, "#save")
+    wait_for_text(browser, hostile, "h1")
+    assert browser.run("return document.querySelectorAll('main img').length") == 0
+    assert "owned" not in browser.run("return document.title")
+    click(browser, ".events button")
+    wait_for_text(browser, "right", "h1")
+
+    click(browser, "#mute")
+    wait_for_text(browser, "muted")
+    click(browser, "#mute")
+    browser.wait("return document.querySelector('#mute').textContent", until=lambda said: said == "Mute")
+
+    click(browser, "#merge")
+    browser.wait("return !!document.querySelector('dialog[open] select[name=other]')")
+    browser.run("document.querySelector('dialog select').value = '1'")
+    click(browser, "dialog button.main")
+    browser.wait("return !document.querySelector('dialog')")
+    with place.client() as client:
+        assert client.get("/clusters/2").json()["merged_into"] == 1
+        show(browser, place, "#/clusters/1")
+        click(browser, "#split")
+        click(browser, "dialog button.main")
+        browser.wait("return !document.querySelector('dialog')")
+        assert client.get("/clusters/2").json()["merged_into"] is None
+        click(browser, ".events button")  # of the split
+        browser.wait("return !document.querySelector('#split').disabled")
+        assert client.get("/clusters/2").json()["merged_into"] == 1
+        client.post("/clusters/1/split", json={"ids": [2]})
+    assert browser.errors() == []
+
+
+def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "other", names=("lying", "left", "right"))
+    with Registry.open(place.models) as registry:
+        second = registry.add(tmp_path / "other", Lineage(method="trivial"), RowIds.all_fresh(3)).number
+    show(browser, place, f"#/models/{second}")
+    click(browser, "#promote")
+    browser.type("dialog input[name=why]", "it is better")
+    click(browser, "dialog button.main")
+    wait_for_text(browser, "it is better")
+    with place.client() as client:
+        assert client.get("/deployments").json()["items"][0]["version_number"] == second
+        click(browser, "#rollback")
+        browser.type("dialog input[name=why]", "it is not")
+        click(browser, "dialog button.main")
+        wait_for_text(browser, "it is not")
+        assert client.get("/deployments").json()["items"][0]["kind"] == "rollback"
+    assert browser.errors() == []
+
+
+def test_dead_letters_are_looked_at_and_sent_again(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/health")
+    wait_for_text(browser, "encoding", "table.letters")
+    click(browser, "table.letters tbody button")
+    wait_for_text(browser, "6e 6f 74", "dialog")  # not a batch
+    click(browser, "dialog button.main")
+    browser.wait("return !document.querySelector('dialog')")
+    click(browser, "table.letters tbody input")
+    click(browser, "#replay")
+    wait_for_text(browser, "1 of 1 were sent again.", "main")
+
+
+def test_twenty_thousand_devices_are_a_few_rows_of_the_page(browser: Browser, tmp_path: Path) -> None:
+    channels = tuple(Channel(f"acc_{axis}", "g") for axis in "xyz")
+    samples = np.zeros((1, 3), dtype=np.float32)
+    with api_place(tmp_path / "many", api_requests_s=1e6) as place:
+        place.fill()
+        api = place.server._api
+        assert api is not None
+        for n in range(19_990):
+            device, soft = f"wearable-{n:05d}", SoftLabel(n % 3, "", 0.5 + (n % 50) / 100)
+            api.on_batch(SampleBatch(device, 1, 0, 0, 50.0, channels, samples))
+            api.on_label(Label(device, 1, 0, 0, 0, soft, (soft,), soft, 1.0, 0.4, "m", 0, 0))
+        began = time.monotonic()
+        show(browser, place, "#/fleet?sort=device&q=wearable")
+        wait_for_text(browser, "19,990 of 19,993 devices", "#shown")
+        assert time.monotonic() - began < 60
+        assert len(devices(browser)) < 60
+        browser.run("document.querySelector('.body').scrollTop = 1e9")
+        browser.wait("return !!document.querySelector('[data-device=wearable-19989]')")
+        began = time.monotonic()
+        browser.run("const s = document.querySelector('#search'); s.value = 'wearable 777';"
+                    "s.dispatchEvent(new Event('input', {bubbles: true}))")  # fmt: skip
+        browser.wait(
+            "return document.querySelector('#shown').textContent", until=lambda said: said.startswith("1 of")
+        )
+        assert devices(browser) == ["wearable-00777"]
+        assert browser.errors() == []
+
+
+def test_what_was_known_before_a_restart_is_still_shown(browser: Browser, tmp_path: Path) -> None:
+    with api_place(tmp_path / "again") as place:
+        place.fill()
+        show(browser, place, "#/fleet")
+        place._config = place._config.model_copy(update={"http": f"127.0.0.1:{place.port}"})
+        place.server.stop(5.0)
+        wait_for_text(browser, "offline", ".connection")
+        assert devices(browser) == ["watch-1", "watch-2", "watch-3"]  # what was known stays
+        assert text(browser, ".banners") != ""
+        place.restart_server()
+        browser.wait(
+            "return document.querySelector('.connection').innerText", until=lambda said: "live" in said
+        )
+        browser.open("about:blank")
+        show(browser, place, "#/fleet")
+        assert "left" in text(browser, "[data-device=watch-1]")
+        assert "watch-2" in devices(browser)
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_nothing_sticks_out_on_a_phone(place: ApiPlace, tmp_path: Path, width: int) -> None:
+    with Browser(tmp_path, dark=True) as phone:
+        phone.resize(width, 844)
+        for view in VIEWS:
+            show(phone, place, view)
+            assert phone.run("return document.documentElement.scrollWidth") <= width, view
+
+
+def test_a_viewer_is_shown_everything_and_can_change_nothing(browser: Browser, tmp_path: Path) -> None:
+    with api_place(tmp_path / "roles", roles=True) as place:
+        place.fill()
+        browser.open(f"{place.url}/?token={place.tokens['viewer']}#/clusters/1")
+        browser.wait(LOADED)
+        assert browser.run("return location.search") == "", "a token stays in no address"
+        assert browser.run(
+            "return ['#save', '#mute', '#merge'].every(s => document.querySelector(s).disabled)"
+        )
+        show(browser, place, "#/models")
+        assert browser.run("return document.querySelector('#promote').disabled")
+        assert browser.run("return document.querySelector('#promote').title") == "Only for the role admin"
+
+
+def test_keyboard_alone_reaches_every_control_in_order(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/fleet")
+    reached = []
+    for _ in range(8):
+        browser.press("\ue004")  # Tab
+        reached.append(
+            browser.run("return document.activeElement.id || document.activeElement.textContent.slice(0, 20)")
+        )
+    assert reached == ["Skip to the content", "Fleet", "Clusters", "Models", "Health",
+                       "as the systemlightda", "search", "only"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(place: ApiPlace, tmp_path: Path, dark: bool) -> None:
+    try:
+        axe = axe_source(tmp_path)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    (tmp_path / "profile").mkdir()
+    with Browser(tmp_path / "profile", dark=dark) as browser:
+        for view in VIEWS:
+            show(browser, place, view)
+            browser.run(axe)
+            found = browser.run(
+                "return axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))"
+            )
+            assert found == [], view
