@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from disc_stream.artifacts.manifest import ClusterInfo
+from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.registry import Lineage, Registry, RowIds
-from disc_stream.types import Channel, Label, SampleBatch, SoftLabel
+from disc_stream.types import Label, SampleBatch, SoftLabel
 from tests.browser.webdriver import Browser
 from tests.support.api import ApiPlace, api_place
 from tests.support.axe import axe_source
 from tests.support.device import REST
-from tests.support.tiny_bundle import write_tiny_bundle
+from tests.support.tiny_bundle import CENTROIDS, CHANNELS, FS, WINDOW
 
 VIEWS = ["#/fleet", "#/device/watch-1", "#/clusters", "#/clusters/1", "#/models", "#/health"]
 LOADED = "return !!document.querySelector('main h1') && !document.querySelector('.loading')"
@@ -188,9 +190,12 @@ def test_clusters_are_named_merged_split_and_all_of_it_is_undone(place: ApiPlace
 
 
 def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser, tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "other", names=("lying", "left", "right"))
+    clusters = [ClusterInfo(id=k, name=name, size=10) for k, name in enumerate(("lying", "left", "right"))]
+    spec = InputSpec(CHANNELS, FS, WINDOW)
+    write_mean_bundle(tmp_path / "other", "other", spec, CENTROIDS + np.float32(0.5), clusters)
     with Registry.open(place.models) as registry:
-        second = registry.add(tmp_path / "other", Lineage(method="trivial"), RowIds.all_fresh(3)).number
+        ids = RowIds.all_fresh(3, registry.version("current").version)
+        second = registry.add(tmp_path / "other", Lineage(method="trivial"), ids).number
     show(browser, place, f"#/models/{second}")
     click(browser, "#promote")
     browser.type("dialog input[name=why]", "it is better")
@@ -219,7 +224,6 @@ def test_dead_letters_are_looked_at_and_sent_again(place: ApiPlace, browser: Bro
 
 
 def test_twenty_thousand_devices_are_a_few_rows_of_the_page(browser: Browser, tmp_path: Path) -> None:
-    channels = tuple(Channel(f"acc_{axis}", "g") for axis in "xyz")
     samples = np.zeros((1, 3), dtype=np.float32)
     with api_place(tmp_path / "many", api_requests_s=1e6) as place:
         place.fill()
@@ -227,7 +231,7 @@ def test_twenty_thousand_devices_are_a_few_rows_of_the_page(browser: Browser, tm
         assert api is not None
         for n in range(19_990):
             device, soft = f"wearable-{n:05d}", SoftLabel(n % 3, "", 0.5 + (n % 50) / 100)
-            api.on_batch(SampleBatch(device, 1, 0, 0, 50.0, channels, samples))
+            api.on_batch(SampleBatch(device, 1, 0, 0, 50.0, CHANNELS, samples))
             api.on_label(Label(device, 1, 0, 0, 0, soft, (soft,), soft, 1.0, 0.4, "m", 0, 0))
         began = time.monotonic()
         show(browser, place, "#/fleet?sort=device&q=wearable")
@@ -312,6 +316,7 @@ def test_axe_finds_nothing(place: ApiPlace, tmp_path: Path, dark: bool) -> None:
             show(browser, place, view)
             browser.run(axe)
             found = browser.run(
-                "return axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))"
+                "const told = await axe.run();"
+                "return told.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]);"
             )
             assert found == [], view

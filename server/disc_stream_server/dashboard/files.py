@@ -48,8 +48,7 @@ def static_routes(*, has_api: bool) -> list[Route]:
     """One route for each file.
 
     Args:
-        has_api: whether the page can ask the API; else the root is the page of cards, which stands at ``/cards``
-            otherwise.
+        has_api: whether the page can ask the API; without it, the root is the page of cards.
     """
     folder = static()
     cards = {f"/{name}": folder / name for name in CARDS} | {"/cards": folder / "index.html"}

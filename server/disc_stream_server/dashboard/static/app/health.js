@@ -102,7 +102,7 @@ function Letters({ route, may }) {
     <div class="wide"><table class="plain letters"><thead><tr><th scope="col"><input type="checkbox" aria-label="Choose all of this page"
         checked=${all_} onChange=${() => setChosen(new Set(all_ ? [] : items.map((one) => one.position)))} /></th>
       <th scope="col">When</th><th scope="col">Device</th><th scope="col">Reason</th><th scope="col">What</th><th scope="col">Size</th>
-      <th></th></tr></thead><tbody>${items.map((one) => html`<tr><td><input type="checkbox" checked=${chosen.has(one.position)}
+      <th scope="col"><span class="unseen">Do</span></th></tr></thead><tbody>${items.map((one) => html`<tr><td><input type="checkbox" checked=${chosen.has(one.position)}
         aria-label=${`Choose the one of ${one.device || one.topic}`} onChange=${() => toggle(one.position)} /></td>
       <td><${Ago} us=${one.received_us} /></td><td title=${one.topic}>${one.device || one.topic}</td><td>${one.reason}</td>
       <td>${one.message}</td><td>${bytes(one.size)}</td>

@@ -32,7 +32,7 @@ export function Rejections({ device, may }) {
     setTurn(turn + 1);
   };
   return html`<table class="plain" id="rejections"><caption>Said to be wrong</caption><thead><tr><th scope="col">What</th>
-    <th scope="col">When</th><th scope="col">Instead</th><th scope="col">By</th><th></th></tr></thead>
+    <th scope="col">When</th><th scope="col">Instead</th><th scope="col">By</th><th scope="col"><span class="unseen">Do</span></th></tr></thead>
     <tbody>${standing.slice(0, 20).map((one) => html`<tr><td><${ClusterName} cluster=${one.cluster} /></td>
       <td title=${full(one.from_us)}>${clock(one.from_us)} – ${clock(one.until_us)}</td>
       <td>${one.instead === null ? "–" : html`<${ClusterName} cluster=${one.instead} />`}</td><td>${one.who}</td>
