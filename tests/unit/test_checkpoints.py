@@ -30,12 +30,13 @@ class Store:
     asked: int = 0
     takes: Callable[[], None] = lambda: None
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> tuple[EpisodeEvent, ...]:
         self.asked += 1
         self.takes()
         if self.fails is not None:
             raise self.fails
         self.commits.append(commit)
+        return ()
 
 
 @dataclass
@@ -95,6 +96,9 @@ class Scene:
 
     def take_change(self) -> Change:
         return Change(opens=3, facts={"a": b"b"})
+
+    def tell(self, event: EpisodeEvent) -> None:
+        raise AssertionError(event)
 
 
 def letter(device: str, size: int) -> DeadLetter:
