@@ -14,6 +14,7 @@ from disc_stream.errors import StateDamagedError, StorageError
 from disc_stream.stream.values import Labelled, ReadyInput
 from disc_stream.types import Label, SoftLabel
 from disc_stream_server.labeller.checkpoints import Change, Checkpoints
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 from disc_stream_server.storage.records import Commit, DeadLetter, LaneState
 
 INTERVAL_S = 10.0
