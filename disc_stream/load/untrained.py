@@ -112,7 +112,9 @@ def _guided(
     described = autoencoder.described
     with torch.no_grad():
         found = described.descriptors(torch.randn(64, described.n, channels, generator=generator))
-    project = torch.randn(described.project.shape, generator=generator) / found.std(0).clamp_min(1e-3)[:, None]
+    project = (
+        torch.randn(described.project.shape, generator=generator) / found.std(0).clamp_min(1e-3)[:, None]
+    )
     described.project = project / len(project) ** 0.5
     described.shift = -found.mean(0) @ described.project
     centroids = torch.randn(K, K + len(described.shift), generator=generator)

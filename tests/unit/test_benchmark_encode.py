@@ -59,7 +59,9 @@ def test_an_untrained_bundle_is_its_network(variant: str, tmp_path: Path) -> Non
 
 
 def test_every_preset_is_a_variant() -> None:
-    assert {"paper", "released", "small", "guided", "guided-whole", "guided-tiny-whole", PLUS} <= set(variants())
+    assert {"paper", "released", "small", "guided", "guided-whole", "guided-tiny-whole", PLUS} <= set(
+        variants()
+    )
 
 
 def test_the_operations_are_those_of_the_recurrence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Clusters cut where their own motion changes slowly, and joined where little is lost: the search's last part.
+"""Clusters cut where their own motion changes slowly, and joined where little is lost: a search's last part.
 
 A mixture cuts a cluster across its longest axis, which is often how people differ, or how vigorous they are.
 What an activity is made of shows in time instead: of walking and stairs in one cluster, each lasts for a
@@ -94,7 +94,7 @@ class Recutter:
         return best
 
     def _moves(self, labels: IntArray, n_clusters: int) -> Iterator[_Move]:
-        """All moves, scored without being settled: a cut is predicted once, and a join adds predictions up."""
+        """All moves, scored without being settled: a cut is predicted once, a join adds predictions up."""
         for cluster in range(n_clusters):
             for number, part in enumerate(self._cuts(labels == cluster)):
                 cut = np.where(part, n_clusters, labels)

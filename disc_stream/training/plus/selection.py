@@ -51,10 +51,11 @@ class CarryOver:
         for held_out, (seen, fitter) in zip(self._held_out, self._fitters, strict=True):
             predicted[held_out] = fitter.fit(labels[seen], n_clusters).predict(self._x[held_out])
         tables = np.zeros((len(self._rows), n_clusters, n_clusters), dtype=np.int64)
-        for table, rows in zip(tables, self._rows, strict=True):
+        for number, rows in enumerate(self._rows):
             if len(rows) > self._lag:
                 now, later = labels[rows[: len(rows) - self._lag]], predicted[rows[self._lag :]]
-                table += np.bincount(now * n_clusters + later, minlength=n_clusters**2).reshape(table.shape)
+                counts = np.bincount(now * n_clusters + later, minlength=n_clusters**2)
+                tables[number] = counts.reshape(n_clusters, n_clusters)
         return tables
 
     def information(self, tables: npt.NDArray[np.int64]) -> float:
