@@ -266,9 +266,8 @@ def _make_page(config: ServeConfig, parts: Parts, clock: Clock) -> tuple[Page | 
     tokens = has_good_token(state, clock.unix_us())
     access = PageAccess(host, port, config.http_hosts, token, config.http_public, tokens)
     api = Api(config, state, access, parts, clock)
-    page = Dashboard(
-        access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready, mounted=api
-    )
+    page = Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready)
+    page.mount(api)
     return page, api
 
 

@@ -34,7 +34,7 @@ def test_people_see_from_when_to_when(command_line: CommandLine, state: Path) ->
     assert lines[1].split() == ["2026-09-21", "14:13:20", "14:13:45", "26", "s", "0", "lie", "0.90"]
     assert "[bold]stand" in lines[2]
     assert " on " in lines[3]
-    assert lines[4].startswith("in all: walk 27 s (34%), lie 26 s (32%)")
+    assert lines[4].startswith("in all: walk 27 s (34%), lie 26 s (33%)")
     assert lines[5].startswith("1 labels are in no episode")
     assert lines[6].startswith("next: disc-stream episodes export")
 

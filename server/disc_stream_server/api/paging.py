@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from disc_stream_server.api.problems import ApiError
@@ -26,6 +27,17 @@ CursorText = Annotated[
         description="`next` of the page before; nothing for the first.",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a list is asked for."""
+
+    limit: Limit = 100
+    cursor: CursorText = None
+
+
+ListPart = Annotated[Part, Depends()]
 
 
 class Page(BaseModel, Generic[T]):

@@ -52,9 +52,8 @@ class PageAccess:
         if not is_loopback(self.host) and self.token is None and not (self.public or self.tokens):
             raise ConfigError(
                 f"the page on {self.host!r} would show everybody who reaches this machine what people do",
-                remedy="Make a token for everybody who may (disc-stream token add), or give --http-token "
-                "FILE with a secret that viewers must know, or --http-public if everybody may see it; else "
-                "listen on 127.0.0.1",
+                remedy="Give --http-token FILE with a secret that viewers must know, or --http-public if "
+                "everybody may see it, or make tokens (disc-stream token add); else listen on 127.0.0.1",
             )
 
     def answers_to(self, name: str) -> bool:

@@ -33,7 +33,6 @@ class Dashboard:
         ready: for ``/readyz`` and the page: None if messages become labels now, else what the server waits
             for; called on the page's thread. Default: goes by the last status.
         connections: bounds of its connections.
-        mounted: what else is served on the same port, such as the API.
     """
 
     def __init__(
@@ -45,7 +44,6 @@ class Dashboard:
         annotate: Annotate | None = None,
         ready: Readiness | None = None,
         connections: Connections | None = None,
-        mounted: Mounted | None = None,
     ) -> None:
         self._access = access = access or PageAccess()
         self.host, self.port = access.host, access.port
@@ -53,7 +51,7 @@ class Dashboard:
         self._info = PageInfo(broker=broker, prefix=prefix)
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
-        self._mounted = mounted
+        self._mounted: Mounted | None = None
         # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
         self.on_batch, self.on_label = self._board.on_batch, self._board.on_label
         self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
@@ -63,6 +61,10 @@ class Dashboard:
         self._up = threading.Event()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+
+    def mount(self, mounted: Mounted) -> None:
+        """Serve something else on the same port, such as the API; before ``start``."""
+        self._mounted = mounted
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -156,7 +158,8 @@ class Dashboard:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, or asyncio leaves Nagle's algorithm on, and short answers wait 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

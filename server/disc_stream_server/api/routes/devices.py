@@ -13,7 +13,7 @@ from disc_stream.types import Label
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of, note
 from disc_stream_server.api.live.feed import trace_facts
-from disc_stream_server.api.paging import Cursor, CursorText, Limit, Page
+from disc_stream_server.api.paging import Cursor, CursorText, Limit, ListPart, Page
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
@@ -42,8 +42,7 @@ def device_routes() -> APIRouter:
     @router.get("/devices", **needs(Role.VIEWER), response_model=Page[DeviceOut])
     def list_devices(
         request: Request,
-        limit: Limit = 100,
-        cursor: CursorText = None,
+        part: ListPart,
         tag: Annotated[
             str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")
         ] = None,
@@ -58,11 +57,11 @@ def device_routes() -> APIRouter:
         """Devices by id, with their last label, problem and tags."""
         context = context_of(request)
         pages = Cursor("devices", tag, cluster, words, problem)
-        after = pages.read(cursor, str, "")
+        after = pages.read(part.cursor, str, "")
         wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
-        found = matching(context, wanted, after, limit + 1)
+        found = matching(context, wanted, after, part.limit + 1)
         add_before(context, found)
-        return pages.page(found, limit, lambda one: one["id"])
+        return pages.page(found, part.limit, lambda one: one["id"])
 
     @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
     def get_device(device: DevicePath, request: Request) -> Any:

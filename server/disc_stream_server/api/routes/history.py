@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of
 from disc_stream_server.api.exporting import MEDIA, Wanted, export
-from disc_stream_server.api.paging import Cursor, CursorText, Limit, Page
+from disc_stream_server.api.paging import Cursor, Limit, ListPart, Page
 from disc_stream_server.api.routes.devices import require_known
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import (
@@ -42,8 +42,7 @@ def history_routes() -> APIRouter:
     def labels(
         device: DevicePath,
         request: Request,
-        limit: Limit = 100,
-        cursor: CursorText = None,
+        part: ListPart,
         since_us: FromQuery = None,
         until_us: UntilQuery = None,
         newest_first: Newest = False,
@@ -52,10 +51,10 @@ def history_routes() -> APIRouter:
         context = context_of(request)
         require_known(context, device, has_tags=False)
         pages = Cursor("labels", device, since_us, until_us, newest_first)
-        after = pages.read(cursor, str, "") or None
+        after = pages.read(part.cursor, str, "") or None
         with opened(context) as history:
             found = history.labels(
-                device, since_us, until_us, limit=limit, after=after, newest_first=newest_first
+                device, since_us, until_us, limit=part.limit, after=after, newest_first=newest_first
             )
         return _page(pages, found.items, found.after)
 
@@ -63,8 +62,7 @@ def history_routes() -> APIRouter:
     def episodes(
         device: DevicePath,
         request: Request,
-        limit: Limit = 100,
-        cursor: CursorText = None,
+        part: ListPart,
         since_us: FromQuery = None,
         until_us: UntilQuery = None,
         newest_first: Newest = False,
@@ -73,10 +71,10 @@ def history_routes() -> APIRouter:
         context = context_of(request)
         require_known(context, device, has_tags=False)
         pages = Cursor("episodes", device, since_us, until_us, newest_first)
-        after = pages.read(cursor, str, "") or None
+        after = pages.read(part.cursor, str, "") or None
         with opened(context) as history:
             found = history.episodes(
-                device, since_us, until_us, limit=limit, after=after, newest_first=newest_first
+                device, since_us, until_us, limit=part.limit, after=after, newest_first=newest_first
             )
         return _page(pages, found.items, found.after)
 

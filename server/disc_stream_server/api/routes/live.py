@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, Header, Query, Request, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -75,6 +75,19 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     traces: list[str] = []
 
 
+class Names:
+    """Which labels are wanted; nothing given stands for all."""
+
+    def __init__(
+        self,
+        device: _Devices = [],  # noqa: B006 - FastAPI copies it
+        tag: _Tags = [],  # noqa: B006
+        cluster: _Clusters = [],  # noqa: B006
+        trace: _Traces = [],  # noqa: B006
+    ) -> None:
+        self.filter = Filter(frozenset(device), frozenset(tag), frozenset(cluster), frozenset(trace))
+
+
 def live_routes() -> APIRouter:
     """The live feed."""
     router = make_router("live")
@@ -95,17 +108,15 @@ def live_routes() -> APIRouter:
     )
     async def live(
         request: Request,
-        device: _Devices = [],  # noqa: B006 - FastAPI copies it
-        tag: _Tags = [],  # noqa: B006
-        cluster: _Clusters = [],  # noqa: B006
-        trace: _Traces = [],  # noqa: B006
+        names: Annotated[Names, Depends()],
         snapshot: bool = False,
         last_event_id: Annotated[str | None, Header(pattern=_MARK)] = None,
     ) -> StreamingResponse:
         """Labels as they come."""
         context = context_of(request)
-        wanted = Filter(frozenset(device), frozenset(tag), frozenset(cluster), frozenset(trace))
-        viewer = _admit(context, request.scope["state"]["who"], request.scope["state"]["address"], wanted)
+        viewer = _admit(
+            context, request.scope["state"]["who"], request.scope["state"]["address"], names.filter
+        )
         if request.scope.get("method") == "HEAD":
             return StreamingResponse(iter(()), media_type="text/event-stream")
         mark = Mark.parse(last_event_id) if last_event_id else None
