@@ -1,7 +1,7 @@
 """Compare the page's libraries with what npm has under their names and versions.
 
-``make vendored`` runs it. With ``--write`` it puts the files of npm in the place of ours: after a change of a version
-and an ``integrity`` in ``vendor.json``.
+``make vendored`` runs it. With ``--write`` it puts the files of npm in the place of ours: after a change of a
+version and an ``integrity`` in ``vendor.json``.
 """
 
 from __future__ import annotations
