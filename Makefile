@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long mcu exports chaos mutants fuzz pins lint format clean
+.PHONY: help demo serve test kernels long mcu exports chaos mutants fuzz pins vendored lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,11 +66,15 @@ pins: $(STAMPS)/dev ## Resolve all dependencies anew, with the hashes of their f
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[pins]"
 	@sh deploy/pins.sh $(BIN)
 
+vendored: $(STAMPS)/dev ## Compare the dashboard's libraries with npm
+	$(BIN)/python deploy/vendored.py $(ARGS)
+
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@sh deploy/types-js.sh
 
 format: $(STAMPS)/dev ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

@@ -18,6 +18,7 @@ export class ApiError extends Error {
  * @returns {Promise<any>} the answer; null if it is empty
  */
 export async function ask(path, { method = "GET", body, match = null, signal } = {}) {
+  /** @type {Record<string, string>} */
   const headers = {};
   if (body !== undefined) headers["content-type"] = "application/json";
   if (match !== null) headers["if-match"] = `"${match}"`;

@@ -12,13 +12,14 @@ const PHONE_ROW = 96;
 const MARGIN = 6; // rows beyond those that are seen
 const FRESH_MS = 5000; // at least, between two readings of all devices
 const SHARE = 20; // and so many times as long as one reading took
+const ORDER_MS = 1000; // between two sortings, at least
 const COLUMNS = [["device", "Device"], ["label", "Label"], ["confidence", "Confidence"], ["since", "Since"],
   ["seen", "Last seen"]];
 
 /** All devices: read anew from time to time; what is seen follows the live feed. */
 function useDevices() {
   const rows = useRef(new Map());
-  const [state, setState] = useState({ loaded: false, error: null, tick: 0 });
+  const [state, setState] = useState({ loaded: false, error: null, tick: 0, reading: 0 });
   useEffect(() => {
     let timer = 0;
     const gone = new AbortController();
@@ -28,7 +29,7 @@ function useDevices() {
         if (!document.hidden) {
           const found = await all("/devices", { signal: gone.signal });
           rows.current = new Map(found.map((one) => [one.id, rowOf(one)]));
-          setState((old) => ({ loaded: true, error: null, tick: old.tick + 1 }));
+          setState((old) => ({ loaded: true, error: null, tick: old.tick + 1, reading: old.reading + 1 }));
         }
       } catch (error) {
         if (gone.signal.aborted) return;
@@ -71,12 +72,15 @@ function useDevices() {
 }
 
 export function Fleet({ route, server }) {
-  const { rows, loaded, error, tick } = useDevices();
+  const { rows, loaded, error, reading } = useDevices();
   const { q = "", only = "all", sort = "device", group = "", tag = "", down = "" } = route.query;
-  const shown = useRef({ key: "", lines: [], matching: 0 });
-  const key = JSON.stringify([route.query, tick, server.revision]);
-  if (shown.current.key !== key) {
-    shown.current = { key, ...arrange(rows.values(), { q, only, sort, group, tag, down: down === "1" }, nowUs()) };
+  const shown = useRef({ key: "", lines: [], matching: 0, due: 0 });
+  const key = JSON.stringify([route.query, reading, server.revision]);
+  const began = performance.now();
+  if (shown.current.key !== key || began > shown.current.due) {
+    const arranged = arrange(rows.values(), { q, only, sort, group, tag, down: down === "1" }, nowUs());
+    const took = performance.now() - began; // of many devices it is long: what is seen changes more often than its order
+    shown.current = { key, ...arranged, due: began + Math.max(ORDER_MS, SHARE * took) };
   }
   const { lines, matching } = shown.current;
   const tags = [...new Set([...rows.values()].flatMap((row) => row.tags))].sort();

@@ -88,7 +88,7 @@ export function useClock(everyMs = 1000) {
 
 /**
  * A button that does something at the server. It says what failed beside itself, and cannot be pressed twice.
- * @param {{act: () => Promise<any>, may?: boolean, needs?: string}} props
+ * @param {{act: () => Promise<any>, may?: boolean, needs?: string, children?: any, [more: string]: any}} props
  */
 export function Act({ act, may = true, needs = "operator", children, ...rest }) {
   const [busy, setBusy] = useState(false);
@@ -110,7 +110,7 @@ export function Act({ act, may = true, needs = "operator", children, ...rest }) 
 
 /**
  * A dialog that asks before something is done.
- * @param {{title: string, act: (form: FormData) => Promise<any>, done: () => void, verb: string}} props
+ * @param {{title: string, act: (form: FormData) => Promise<any>, done: () => void, verb: string, children?: any}} props
  */
 export function Asking({ title, act, done, verb, children }) {
   const dialog = useRef(null);

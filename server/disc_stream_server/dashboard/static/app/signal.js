@@ -85,6 +85,7 @@ function draw(box, strip, kept) {
     series: [{}, ...points.names.map((name, i) => ({
       label: name, stroke: ink(`--trace-${i + 1}`), width: 1.5, dash: DASHES[i], points: { show: false } }))],
   }, [[], ...points.names.map(() => [])], box);
+  /** @type {[number, number]} */
   let window_ = [0, SECONDS];
   let plot = make();
   let shownUntil = points.end;
