@@ -38,7 +38,7 @@ export function Day({ device, query, may, revision }) {
       ask(withQuery(`${path}/share`, span)),
     ]);
     return { episodes: episodes.reverse(), share, ...seen };
-  }, follows ? FRESH_MS : 0);
+  }, until > nowUs() - FRESH_MS * 1000 ? FRESH_MS : 0);
   const show = (begin, end) => {
     const length = Math.min(LONGEST_US, Math.max(SHORTEST_US, end - begin));
     const middle = (begin + end) / 2;
