@@ -122,7 +122,7 @@ class ServeConfig(BaseModel):
     adapt: bool | None = Field(
         None,
         title="The model's centroids follow each device, within bounds",
-        description="null: where the model can",
+        description="null: where the model can, but for guided DISC",
     )
     provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
         "auto",
