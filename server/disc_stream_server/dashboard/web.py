@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from disc_stream_server.dashboard.access import AccessControl, PageAccess
 from disc_stream_server.dashboard.hub import Hub, dumps
+from disc_stream_server.dashboard.metricsport import metrics_route
 from disc_stream_server.dashboard.view import Query
+from disc_stream_server.metrics.snapshot import Metrics
 
 _FILES = {
     "index.html": "text/html; charset=utf-8",
@@ -78,7 +80,14 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Callable[[], None]) -> Starlette:
+def make_web_app(
+    hub: Hub,
+    *,
+    access: PageAccess,
+    info: PageInfo,
+    on_loop: Callable[[], None],
+    metrics: Metrics | None = None,
+) -> Starlette:
     """The ASGI application.
 
     Args:
@@ -86,6 +95,7 @@ def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Calla
         access: who may see the page.
         info: fixed facts.
         on_loop: called once on the event loop before requests are taken.
+        metrics: answers ``/metrics``; None for 404.
     """
 
     @contextlib.asynccontextmanager
@@ -108,6 +118,7 @@ def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Calla
             Route("/api/stream", api.stream),
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
+            metrics_route(metrics),
         ],
         middleware=[Middleware(SafeHeaders), Middleware(AccessControl, access=access)],
         lifespan=lifespan,
