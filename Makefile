@@ -27,7 +27,7 @@ serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --
 	@$(BIN)/disc-stream serve $(ARGS)
 
 test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
-	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc
+	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc prometheus promtool
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 kernels: $(STAMPS)/dev ## The numeric tests with the kernels of other processors
