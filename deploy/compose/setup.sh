@@ -15,7 +15,7 @@ new_token() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 # The first name goes into the addresses that devices are given; the server uses the second one.
 disc-stream broker config --out "$broker" --host "${DISC_STREAM_HOST:-localhost}" --host mosquitto --host 127.0.0.1 \
-    --port "${DISC_STREAM_PORT:-8883}" --force >/dev/null
+    --port "${DISC_STREAM_PORT:-8883}" --user "$(id -un)" --force >/dev/null
 
 sed -n 's/^DISC_STREAM_BROKER_PASSWORD=//p' "$broker/roles/server.env" >"$credentials/.password"
 mv "$credentials/.password" "$credentials/broker-password"

@@ -4,8 +4,8 @@
 
     python deploy/config/make.py
 
-``config/serve.yaml`` is what an installation begins with: it receives and keeps everything until it is given a
-model. In ``compose`` and ``kubernetes`` the server follows a registry, which is empty at first.
+``config/serve.yaml`` is what an installation begins with: it receives and keeps everything until it is given
+a model. In ``compose`` and ``kubernetes`` the server follows a registry, which is empty at first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from disc_stream.configfile import commented_config
 from disc_stream.config import ServeConfig
+from disc_stream.configfile import commented_config
 
 DEPLOY = Path(__file__).resolve().parents[1]
 _CONTAINER: dict[str, Any] = {

@@ -156,7 +156,9 @@ def pods() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
                 yield document["metadata"]["name"], document["spec"], document["spec"]["template"]["spec"]
 
 
-@pytest.mark.parametrize(("name", "spec", "pod"), list(pods()), ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize(
+    ("name", "spec", "pod"), list(pods()), ids=lambda one: one if isinstance(one, str) else ""
+)
 def test_pods_are_confined_and_mount_what_they_declare(
     name: str, spec: dict[str, Any], pod: dict[str, Any]
 ) -> None:
@@ -183,7 +185,9 @@ def test_the_server_is_probed_where_it_answers() -> None:
     pod = next(pod for name, _, pod in pods() if name == "disc-stream-server")
     server = pod["containers"][0]
     assert server["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert server["livenessProbe"]["httpGet"]["path"] == "/healthz", "a restart does not bring the broker back"
+    assert server["livenessProbe"]["httpGet"]["path"] == "/healthz", (
+        "a restart does not bring the broker back"
+    )
     check_arguments(server["args"])
     settings = yaml.safe_load((DEPLOY / "kubernetes/base/serve.yaml").read_text())
     ports = {one["name"]: one["containerPort"] for one in server["ports"]}
@@ -280,7 +284,9 @@ def test_units_are_hardened(unit: Path, installed_units: Path) -> None:
     if analyze is None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
     # An exposure of 3.0 of 10, times ten; measured: 1.4 for the server, 1.2 for the publisher.
-    done = run(analyze, "security", "--offline=yes", "--threshold=30", "--no-pager", installed_units / unit.name)
+    done = run(
+        analyze, "security", "--offline=yes", "--threshold=30", "--no-pager", installed_units / unit.name
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     score = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     assert score is not None
@@ -294,7 +300,9 @@ def test_systemd_understands_every_line_of_the_units(unit: Path, installed_units
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
     installed = installed_units / unit.name
     # What it starts has to be there for this check: any program will do.
-    installed.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", installed.read_text(), flags=re.MULTILINE))
+    installed.write_text(
+        re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", installed.read_text(), flags=re.MULTILINE)
+    )
     name = installed_units / unit.name.replace("@", "@watch-1")
     done = run(analyze, "verify", "--man=no", "--recursive-errors=no", name)
     about_us = [line for line in done.stderr.splitlines() if "disc-stream" in line]

@@ -1,4 +1,4 @@
-"""What ``deploy/compose`` describes, as plain processes: its set-up, broker, server, Prometheus and its rules."""
+"""What ``deploy/compose`` describes, as plain processes: set-up, broker, server, Prometheus and its rules."""
 
 from __future__ import annotations
 
@@ -83,13 +83,14 @@ class Stack:
     def serve(self, *options: str) -> dict[str, Any]:
         """Start the server and wait until it is ready."""
         words = ["serve", "--config", str(self.settings), "--json", *options]
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "disc_stream", *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "server.log").open("a"),
-            text=True,
-        )
+        with (self.folder / "server.log").open("a") as log:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "disc_stream", *words],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.server.stdout is not None
         line = self.server.stdout.readline()
         assert line, (self.folder / "server.log").read_text()
@@ -104,7 +105,7 @@ class Stack:
 
     def get(self, port: int, path: str, token: str = "") -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
                 return answer.status, answer.read().decode()
@@ -172,7 +173,7 @@ def _command_folder(tmp_path: Path) -> Path:
 
 
 def prometheus_config(stack: Stack, alerts: AlertReceiver, folder: Path) -> Path:
-    """The configuration that we ship, with other addresses and intervals; and the rules once more, without waiting."""
+    """What we ship, with other addresses and intervals; and the rules once more, without waiting."""
     folder.mkdir()
     shutil.copy(PROMETHEUS / "rules.yml", folder)
     rules = re.sub(r"for: \w+", "for: 0s", (PROMETHEUS / "rules.yml").read_text())
@@ -207,6 +208,7 @@ def test_prometheus_scrapes_a_server_and_its_alert_fires_when_the_broker_is_gone
     try:
         prometheus.wait_for("disc_stream_labels_total", lambda labels: labels == 4)
         prometheus.wait_for("disc_stream_ready", lambda value: value == 1)
+        prometheus.wait_for("count_over_time(disc_stream_labels_total[1m])", lambda scrapes: scrapes >= 3)
         assert prometheus.value('disc_stream_label_delay_seconds_count{deferred="false"}') == 4
         assert prometheus.value('disc_stream_stage_duration_seconds_count{stage="encode"}')
         _check_dashboard(prometheus)
@@ -239,12 +241,13 @@ def _check_dashboard(prometheus: Prometheus) -> None:
             query = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "5m")
             if not prometheus.ask("query", query=query)["result"]:
                 empty.append(panel["title"])
-    # Nothing has been refused, nobody has a problem, nothing retrains; a rate needs two scrapes.
+    # Nothing has been refused, nobody has a problem, nothing retrains.
     allowed = {"Refused", "Devices with a problem", "Phase", "New since the newest version"}
     assert set(empty) <= allowed, set(empty) - allowed
 
 
 def test_a_copy_of_a_stopped_servers_state_goes_on_where_it_was(stack: Stack) -> None:
+    _check_credentials(stack)
     stack.serve()
     sender = Sender(stack.mosquitto.added("watch-17").url)
     listener = Listener(stack.mosquitto.role_url("viewer"))
@@ -254,7 +257,9 @@ def test_a_copy_of_a_stopped_servers_state_goes_on_where_it_was(stack: Stack) ->
     listener.wait_for_labels(3)
     stack.stop_server()
     archive, restored = stack.folder / "state.tar", stack.folder / "restored"
-    subprocess.run(["tar", "--create", "--file", archive, "--directory", stack.folder / "state", "."], check=True)
+    subprocess.run(
+        ["tar", "--create", "--file", archive, "--directory", stack.folder / "state", "."], check=True
+    )
     shutil.rmtree(stack.folder / "state")
     restored.mkdir()
     subprocess.run(["tar", "--extract", "--file", archive, "--directory", restored], check=True)
@@ -269,7 +274,8 @@ def test_a_copy_of_a_stopped_servers_state_goes_on_where_it_was(stack: Stack) ->
     listener.link.close()
 
 
-def test_the_set_up_gives_the_server_no_more_than_it_needs(stack: Stack) -> None:
+def _check_credentials(stack: Stack) -> None:
+    """The set-up gives the server what it needs, and no more."""
     found = sorted(path.name for path in (stack.folder / "credentials").iterdir())
     assert found == ["broker-password", "ca.crt", "page-token"], "and not the authority's key"
     for path in (stack.folder / "credentials").iterdir():

@@ -35,7 +35,8 @@ def test_a_file_is_read_as_the_settings_that_it_was_made_of(tmp_path: Path) -> N
     config = ServeConfig.model_validate(
         {
             "models": "/srv/models", "trusted_key": ["a.pem", "b.pem"], "http": None, "stay": 0.5,
-            "http_hosts": ["fleet.example"], "retrain": {"every_h": 24, "at": "03:30", "settings": {"epochs": 3}},
+            "http_hosts": ["fleet.example"],
+            "retrain": {"every_h": 24, "at": "03:30", "settings": {"epochs": 3}},
         }
     )  # fmt: skip
     file = tmp_path / "serve.yaml"
@@ -68,7 +69,14 @@ def test_what_we_ship_is_what_the_settings_say(file: str) -> None:
 
 
 def test_the_command_prints_one_that_it_reads(tmp_path: Path, command_line: CommandLine) -> None:
-    given = ["--models", "/srv/models", "--broker", "mqtt://server:very-secret@broker", "--retrain-every-h", 6]
+    given = [
+        "--models",
+        "/srv/models",
+        "--broker",
+        "mqtt://server:very-secret@broker",
+        "--retrain-every-h",
+        6,
+    ]
     printed = command_line("serve", *given, "--print-config")
     assert printed.returncode == 0
     assert "very-secret" not in printed.stdout, "a password does not go into a file that others read"

@@ -36,7 +36,8 @@ def snapshot(**facts: object) -> Snapshot:
         model="m1",
         provider="cpu",
         counters={
-            **dict.fromkeys(known.COUNTERS, 7), "cpu_us_encode": 2_500_000, "clock_frozen": 1, "problem_gap": 4,
+            **dict.fromkeys(known.COUNTERS, 7), "cpu_us_encode": 2_500_000, "clock_frozen": 1,
+            "problem_gap": 4,
         },
         rejected={"truncated": 3},
         limited={"watch": {"waiting": 1}},
@@ -111,7 +112,9 @@ def test_every_metric_is_rendered_and_documented_and_no_other() -> None:
     rendered = set(re.findall(r"^# TYPE (disc_stream_\w+) ", body, re.MULTILINE))
     defined = {one.exposed: one for one in known.all_definitions()}
     assert rendered == set(defined)
-    rows = re.findall(r"^\| `(disc_stream_\w+)` \| (\w+) \| (.*?) \| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(disc_stream_\w+)` \| (\w+) \| (.*?) \| (.+?) \|$", PAGE.read_text(), re.MULTILINE
+    )
     assert {name: (kind, labels, help_) for name, kind, labels, help_ in rows} == {
         name: (one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
         for name, one in defined.items()
@@ -172,8 +175,8 @@ def test_an_address_of_its_own_needs_no_page() -> None:
 
 def test_devices_are_not_named_to_a_whole_network() -> None:
     check_addresses(ServeConfig(collect=True, metrics_bind="127.0.0.1:9464", metrics_devices=5))
-    check_addresses(ServeConfig(collect=True, metrics_bind="0.0.0.0:9464"))  # noqa: S104
+    check_addresses(ServeConfig(collect=True, metrics_bind="0.0.0.0:9464"))
     with pytest.raises(ConfigError, match="would be open to everybody"):
-        check_addresses(ServeConfig(collect=True, metrics_bind="0.0.0.0:9464", metrics_devices=5))  # noqa: S104
+        check_addresses(ServeConfig(collect=True, metrics_bind="0.0.0.0:9464", metrics_devices=5))
     with pytest.raises(ConfigError, match="HOST:PORT"):
         check_addresses(ServeConfig(collect=True, metrics_bind="9464"))
