@@ -26,7 +26,7 @@ demo: $(STAMPS)/app ## Unlabelled motion becomes live labels, on this machine al
 serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --broker mqtt://host"
 	@$(BIN)/disc-stream serve $(ARGS)
 
-test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
+test: $(STAMPS)/dev ## All tests, against a real Mosquitto, a real Chromium and a real Prometheus
 	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc prometheus promtool
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 

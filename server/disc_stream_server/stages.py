@@ -61,7 +61,7 @@ class Histogram:
 
 
 class Stages:
-    """Adds up this thread's time, stage by stage; a border costs about two microseconds.
+    """Adds up this thread's time, stage by stage; a border costs a few microseconds.
 
     Args:
         on_labelled: is told of labels; None for nobody.
