@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Stack:
         settings: configuration file of the server.
         page_port: of the live page.
         metrics_port: of the metrics alone.
+        set_up_again: does what `docker compose up` does first.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Stack:
     settings: Path
     page_port: int
     metrics_port: int
+    set_up_again: Callable[[], None]
     server: subprocess.Popen[str] | None = None
 
     def serve(self, *options: str) -> dict[str, Any]:
@@ -129,12 +131,8 @@ def stack(tmp_path: Path, tiny_bundle: Path, command_line: CommandLine) -> Itera
         "PYTHONPATH": ":".join(sys.path),
         "DISC_STREAM_PORT": str(port),
     }
-    for _ in range(2):  # the second time it keeps what is there
-        done = subprocess.run(
-            ["sh", str(COMPOSE / "setup.sh"), *map(str, folders)],
-            env=environment, check=False, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    words = ["sh", str(COMPOSE / "setup.sh"), *map(str, folders)]
+    _set_up(words, environment)
     assert command_line("models", "add", tiny_bundle, "--models", tmp_path / "models").returncode == 0
     assert command_line("models", "promote", 1, "--models", tmp_path / "models").returncode == 0
     page_port, metrics_port = free_port(), free_port()
@@ -154,12 +152,17 @@ def stack(tmp_path: Path, tiny_bundle: Path, command_line: CommandLine) -> Itera
     settings.write_text(text)
     broker = SetUpMosquitto(tmp_path / "broker")
     broker.start()
-    stack = Stack(tmp_path, broker, settings, page_port, metrics_port)
+    stack = Stack(tmp_path, broker, settings, page_port, metrics_port, lambda: _set_up(words, environment))
     yield stack
     if stack.server is not None:
         stack.server.kill()
         stack.server.communicate()
     broker.discard()
+
+
+def _set_up(words: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(words, env=environment, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def _command_folder(tmp_path: Path) -> Path:
@@ -278,6 +281,9 @@ def test_a_copy_of_a_stopped_servers_state_goes_on_where_it_was(stack: Stack) ->
 
 def _check_credentials(stack: Stack) -> None:
     """The set-up gives the server what it needs, and no more."""
+    before = {path: path.read_bytes() for path in stack.folder.glob("*/*") if path.is_file()}
+    stack.set_up_again()
+    assert {path: path.read_bytes() for path in before} == before, "the second time it keeps what is there"
     found = sorted(path.name for path in (stack.folder / "credentials").iterdir())
     assert found == ["broker-password", "ca.crt", "page-token"], "and not the authority's key"
     for path in (stack.folder / "credentials").iterdir():
