@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from jsonschema.validators import validator_for
 
+from disc_stream_server.brokerconfig.setup import write_setup
 from disc_stream_server.metrics import definitions as known
 from tests.support.commands import check_arguments
 from tests.support.tools import need
@@ -151,6 +153,29 @@ def test_kustomizations_can_be_built(folder: Path) -> None:
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     kinds = {document["kind"] for document in built}
     assert {"Namespace", "StatefulSet", "Service", "NetworkPolicy", "ConfigMap"} <= kinds
+
+
+def test_the_secrets_are_those_that_the_guide_makes(tmp_path: Path) -> None:
+    """By its own commands, with a set-up of a broker; kubectl says what it would send."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    write_setup(tmp_path / "broker", hosts=("broker.example.org", "mosquitto"), user=getpass.getuser())
+    for name in ("broker-password", "page-token"):
+        (tmp_path / name).write_text("x" * 48)
+    text = re.sub(r"\\\n\s*", "", GUIDE)
+    made = {}
+    for line in re.findall(r"^kubectl --namespace disc-stream create secret .*$", text, re.MULTILINE):
+        words = line.replace("/broker", str(tmp_path / "broker")).split()[1:]
+        done = run(kubectl, *words, "--dry-run=client", "--output", "yaml", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        secret = yaml.safe_load(done.stdout)
+        made[secret["metadata"]["name"]] = set(secret["data"])
+    assert made["disc-stream-credentials"] == {"ca.crt", "broker-password", "page-token"}
+    assert {"mosquitto.conf", "broker.key", "services.passwords", "people.acl"} <= made["disc-stream-broker"]
+    volumes = [volume for _, _, pod in pods() for volume in pod["volumes"]]
+    named = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+    assert named == set(made)
 
 
 def pods() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:

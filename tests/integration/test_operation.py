@@ -20,6 +20,7 @@ import yaml
 
 from disc_stream.wire.broker import Broker
 from disc_stream_server.brokerconfig.setup import load_setup
+from disc_stream_server.metrics import definitions as known
 from tests.support.broker import free_port
 from tests.support.commandline import CommandLine
 from tests.support.device import REST, Sender, constant, make_batch
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[2]
 COMPOSE, PROMETHEUS = ROOT / "deploy/compose", ROOT / "deploy/prometheus"
+_FAMILIES = ("cpu_us_", "clock_", "problem_")  # metrics with a label
 DASHBOARD = ROOT / "deploy/grafana/dashboards/disc-stream.json"
 
 
@@ -218,6 +220,8 @@ def test_prometheus_scrapes_a_server_and_its_alert_fires_when_the_broker_is_gone
         status, body = stack.get(stack.metrics_port, "/metrics")
         assert status == 200
         assert "watch-17" not in body
+        counters = {name for name in listener.status["counters"] if not name.startswith(_FAMILIES)}
+        assert counters <= set(known.COUNTERS) | set(known.LEFT_OUT), "every counter is a metric, or left out"
         assert stack.get(stack.page_port, "/metrics")[0] == 401, "on the page it needs the page's token"
         assert stack.get(stack.page_port, "/metrics", stack.token)[0] == 200
         assert [stack.get(stack.page_port, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
