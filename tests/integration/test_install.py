@@ -204,9 +204,7 @@ def test_a_whole_installation_runs_from_its_own_environment(tmp_path: Path) -> N
     done = install(tmp_path, PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr
     program = tmp_path / "opt/disc-stream/bin/disc-stream"
-    assert program.read_text().splitlines()[0] == "#!/opt/disc-stream/bin/python3", (
-        "where it will be, not here"
-    )
+    assert program.read_text().startswith("#!/opt/disc-stream/bin/python"), "where it will be, not here"
     python = tmp_path / "opt/disc-stream/bin/python"
     environment = {"PATH": BIN, "HOME": str(tmp_path)}
     shown = subprocess.run(
