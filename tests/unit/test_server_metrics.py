@@ -14,6 +14,7 @@ from disc_stream.clock import ManualClock
 from disc_stream.config import ServeConfig
 from disc_stream.errors import ConfigError
 from disc_stream.wire.status import ServerStatus, State
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.exposing import Exposure, check_addresses
 from disc_stream_server.metrics import definitions as known
 from disc_stream_server.metrics.devices import DeviceBook
@@ -152,7 +153,7 @@ def test_an_address_of_its_own_needs_no_page() -> None:
     import http.client
 
     config = ServeConfig(collect=True, http=None, metrics_bind="127.0.0.1:0")
-    exposure = Exposure(config, Quiet(), ManualClock(0))
+    exposure = Exposure(config, Quiet(), Parts(ready=Quiet().waits_for), ManualClock(0))
     exposure.start()
     try:
         assert exposure.page is None
