@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from disc_stream_server.dashboard.access import AccessControl, Guard, PageAccess
 from disc_stream_server.dashboard.files import static_routes
 from disc_stream_server.dashboard.hub import Hub, dumps
+from disc_stream_server.dashboard.metricsport import metrics_route
 from disc_stream_server.dashboard.view import Query
+from disc_stream_server.metrics.snapshot import Metrics
 
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -93,6 +95,7 @@ def make_web_app(
     info: PageInfo,
     on_loop: Callable[[], None],
     mounted: Mounted | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The ASGI application.
 
@@ -102,6 +105,7 @@ def make_web_app(
         info: fixed facts.
         on_loop: called once on the event loop before requests are taken.
         mounted: what else is served.
+        metrics: answers ``/metrics``; None for 404.
     """
 
     @contextlib.asynccontextmanager
@@ -126,6 +130,7 @@ def make_web_app(
             Route("/api/stream", api.stream),
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
+            metrics_route(metrics),
             *([] if mounted is None else [Mount(mounted.guard.path, mounted.asgi)]),
         ],
         middleware=[
