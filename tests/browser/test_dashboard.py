@@ -14,6 +14,7 @@ from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.registry import Lineage, Registry, RowIds
 from disc_stream.types import Label, SampleBatch, SoftLabel
+from disc_stream_server.api.app import Api
 from tests.browser.webdriver import Browser
 from tests.support.api import ApiPlace, api_place
 from tests.support.axe import axe_source
@@ -227,8 +228,7 @@ def test_twenty_thousand_devices_are_a_few_rows_of_the_page(browser: Browser, tm
     samples = np.zeros((1, 3), dtype=np.float32)
     with api_place(tmp_path / "many", api_requests_s=1e6) as place:
         place.fill()
-        api = place.server._api
-        assert api is not None
+        (api,) = (one for one in place.server._exposure.observers if isinstance(one, Api))
         for n in range(19_990):
             device, soft = f"wearable-{n:05d}", SoftLabel(n % 3, "", 0.5 + (n % 50) / 100)
             api.on_batch(SampleBatch(device, 1, 0, 0, 50.0, CHANNELS, samples))
