@@ -51,8 +51,11 @@ def compare(entries: list[dict[str, Any]], *, write: bool) -> list[str]:
             file = FOLDER / ours
             if write:
                 file.write_bytes(of_npm[theirs])
+                entry["sha256"][ours] = hashlib.sha256(of_npm[theirs]).hexdigest()
             if not file.exists() or file.read_bytes() != of_npm[theirs]:
                 wrong.append(f"{ours} is not {theirs} of {entry['package']} {entry['version']}")
+    if write:
+        (FOLDER / "vendor.json").write_text(json.dumps(entries, indent=2) + "\n")
     files = [file.name for file in FOLDER.iterdir() if not file.name.endswith(".d.ts")]  # those are ours
     wrong += [f"{name} is not in vendor.json" for name in files if name not in named]
     return wrong

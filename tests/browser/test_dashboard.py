@@ -18,7 +18,7 @@ from disc_stream_server.api.app import Api
 from tests.browser.webdriver import Browser
 from tests.support.api import ApiPlace, api_place
 from tests.support.axe import axe_source
-from tests.support.device import REST
+from tests.support.device import LEFT, REST
 from tests.support.tiny_bundle import CENTROIDS, CHANNELS, FS, WINDOW
 
 VIEWS = ["#/fleet", "#/device/watch-1", "#/clusters", "#/clusters/1", "#/models", "#/health"]
@@ -287,9 +287,30 @@ def test_a_viewer_is_shown_everything_and_can_change_nothing(browser: Browser, t
         assert browser.run(
             "return ['#save', '#mute', '#merge'].every(s => document.querySelector(s).disabled)"
         )
+        with place.client() as nobody:
+            assert nobody.get(f"{place.url}/").status_code == 401
+            assert nobody.get(f"{place.url}/app/main.js").status_code == 401
         show(browser, place, "#/models")
         assert browser.run("return document.querySelector('#promote').disabled")
         assert browser.run("return document.querySelector('#promote').title") == "Only for the role admin"
+
+
+def test_the_feed_follows_from_view_to_view(browser: Browser, tmp_path: Path) -> None:
+    with api_place(tmp_path / "feed") as place:
+        place.fill()
+        show(browser, place, "#/fleet")
+        click(browser, "[data-device=watch-2] a")
+        wait_for_text(browser, "Waiting for samples")
+        for seq in range(4, 8):  # a part of it before the server has heard what is looked at
+            place.send("watch-2", seq, REST, 400)
+            place.wait_for_labels(390 + 50 * (seq - 3))
+        browser.wait("return !!document.querySelector('.u-wrap canvas')", timeout_s=30)
+        wait_for_text(browser, "rest", ".now")
+        browser.run("history.back()")
+        browser.wait("return document.querySelectorAll('[data-device]').length", until=lambda n: n == 3)
+        place.send("watch-2", 8, LEFT, 400)
+        wait_for_text(browser, "left", "[data-device=watch-2]")
+        assert browser.errors() == []
 
 
 def test_keyboard_alone_reaches_every_control_in_order(place: ApiPlace, browser: Browser) -> None:
