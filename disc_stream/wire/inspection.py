@@ -17,9 +17,9 @@ from disc_stream.wire.meta import SCHEMA as META_SCHEMA
 from disc_stream.wire.meta import decode_meta
 from disc_stream.wire.problem import SCHEMA as PROBLEM_SCHEMA
 from disc_stream.wire.problem import decode_problem
+from disc_stream.wire.servermodel import SCHEMA as MODEL_SCHEMA
+from disc_stream.wire.servermodel import decode_model, model_message_to_dict
 from disc_stream.wire.status import DEVICE_SCHEMA, SERVER_SCHEMA, decode_device_status, decode_server_status
-
-MODEL_SCHEMA = "disc-stream.model/1"
 
 REMEDIES: dict[str, str] = {
     "empty": "Send something; an empty retained meta withdraws the description",
@@ -243,8 +243,8 @@ def _problem_facts(payload: bytes) -> dict[str, Any]:
 
 
 def _model_facts(payload: bytes) -> dict[str, Any]:
-    """Of the server, which nobody sends to it: shown as it is."""
-    return {name: value for name, value in load_object(payload).items() if name != "schema"}
+    plain = model_message_to_dict(decode_model(payload))
+    return {name: value for name, value in plain.items() if name != "schema"}
 
 
 def _when(us: int | None) -> str | None:

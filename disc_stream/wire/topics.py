@@ -13,7 +13,10 @@ SERVER = "$server"
 DOCTOR = "doctor-"
 """What the ids begin with in whose names ``disc-stream doctor`` tries what must be refused."""
 
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+DEVICE_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}"
+"""What a device id looks like."""
+
+_DEVICE = re.compile(DEVICE_PATTERN)
 _PREFIX_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 
