@@ -83,7 +83,7 @@ def asyncapi(
 
     Generators make clients, types and pages of it; validators check messages against it.
 
-    Example: disc-stream wire asyncapi > asyncapi.yaml
+    Example: disc-stream wire asyncapi --prefix ds/v1
     """
     from disc_stream.errors import TopicError
     from disc_stream.wire.asyncapi import as_yaml, document

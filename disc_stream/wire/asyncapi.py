@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from disc_stream.wire import examples, limits
+from disc_stream.wire.activity import ActivityMessage
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding
 from disc_stream.wire.label import LabelMessage
 from disc_stream.wire.meta import MetaMessage
@@ -116,6 +117,11 @@ def channels(prefix: str = DEFAULT_PREFIX) -> tuple[Channel, ...]:
             sent=True,
         ),
         Channel(
+            "activity", of(Kind.ACTIVITY), "What a device's wearer does, when that changes and stays.",
+            (Form("activity", "An activity.", ActivityMessage, {"walking": one.activity()}),), sent=True,
+            description="With serve --home-assistant: at most once in 5 s, and again while it holds.",
+        ),
+        Channel(
             "serverStatus", topics.server_status, "Whether the server works; also its last will.",
             (Form("serverStatus", "State and counters.", ServerStatusMessage, one.server_status()),),
             sent=True,
@@ -123,6 +129,12 @@ def channels(prefix: str = DEFAULT_PREFIX) -> tuple[Channel, ...]:
         Channel(
             "serverModel", topics.server_model, "The model that serves.",
             (Form("serverModel", "What it reads, and its clusters.", ModelMessage, {"wrist": one.model()}),),
+            sent=True,
+        ),
+        Channel(
+            "serverAvailability", topics.server_availability,
+            "Whether activities are told; also the last will.",
+            (Form("availability", "One word.", _AVAILABILITY, {"online": b"online"}, "text/plain"),),
             sent=True,
         ),
     )  # fmt: skip
@@ -202,16 +214,19 @@ def _operation(one: Channel) -> dict[str, Any]:
 
 
 def _message(form: Form) -> dict[str, Any]:
-    shown = {
-        name: json.loads(payload) if form.is_json else payload.hex().upper()
-        for name, payload in form.examples.items()
-    }
+    shown = {name: _shown(form, payload) for name, payload in form.examples.items()}
     out: dict[str, Any] = {"name": form.name, "summary": form.summary, "contentType": form.content_type}
     if form.description:
         out["description"] = form.description
     out["payload"] = {"$ref": _SCHEMAS.format(name=_schema_name(form))}
     out["examples"] = [{"name": name, "payload": payload} for name, payload in shown.items()]
     return out
+
+
+def _shown(form: Form, payload: bytes) -> Any:
+    if form.content_type == "text/plain":
+        return payload.decode()
+    return json.loads(payload) if form.is_json else payload.hex().upper()
 
 
 def _schema_name(form: Form) -> str:
@@ -310,8 +325,10 @@ def every_example(prefix: str = DEFAULT_PREFIX) -> Iterator[tuple[Channel, Form,
                 yield one, form, name, payload
 
 
+_AVAILABILITY = {"title": "Availability", "type": "string", "enum": ["online", "offline"]}
+
 _ABOUT = """\
-What wearables, the disc-stream server and whoever reads its labels say to each other over an MQTT broker.
+What wearables, the server and whoever reads its labels say to each other over an MQTT broker.
 Operations are those of the server: it receives samples, and sends labels. All messages have QoS 1, which may
 deliver one twice. Readers pass over fields that they do not know, in all messages but batches of samples.
 docs/reference/wire.md says more than a schema can.

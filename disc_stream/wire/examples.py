@@ -18,6 +18,7 @@ from disc_stream.types import (
     SampleBatch,
     SoftLabel,
 )
+from disc_stream.wire.activity import Activity, encode_activity
 from disc_stream.wire.codecs import Encoding, encode_batch
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.meta import encode_meta
@@ -100,6 +101,11 @@ def labels() -> dict[str, bytes]:
 def problem() -> bytes:
     """Why a device's labels are worse than they could be."""
     return encode_problem(_PROBLEM)
+
+
+def activity() -> bytes:
+    """What a device's wearer does, for automations."""
+    return encode_activity(Activity("walking", 3, NOW_US))
 
 
 def server_status() -> dict[str, bytes]:

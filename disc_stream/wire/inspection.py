@@ -9,6 +9,8 @@ from typing import Any
 
 from disc_stream.errors import PayloadError
 from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.wire.activity import SCHEMA as ACTIVITY_SCHEMA
+from disc_stream.wire.activity import decode_activity
 from disc_stream.wire.codecs import Encoding, decode_batch, encoding_of
 from disc_stream.wire.codecs.json_text import BYTE_ORDER_MARK, load_object, trimmed
 from disc_stream.wire.label import SCHEMA as LABEL_SCHEMA
@@ -52,8 +54,8 @@ class Report:
     """What was found.
 
     Args:
-        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem`` or
-            ``model``.
+        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem``,
+            ``activity`` or ``model``.
         encoding: ``cbor``, ``packed`` or ``json``; "" if none was recognised.
         n_bytes: size of the payload.
         facts: what it says, as plain JSON values.
@@ -242,6 +244,11 @@ def _problem_facts(payload: bytes) -> dict[str, Any]:
     }
 
 
+def _activity_facts(payload: bytes) -> dict[str, Any]:
+    activity = decode_activity(payload)
+    return {"activity": activity.activity, "label": activity.label, "since": _when(activity.since_us)}
+
+
 def _model_facts(payload: bytes) -> dict[str, Any]:
     plain = model_message_to_dict(decode_model(payload))
     return {name: value for name, value in plain.items() if name != "schema"}
@@ -268,5 +275,6 @@ _MESSAGES: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     SERVER_SCHEMA: ("server status", _server_facts),
     LABEL_SCHEMA: ("label", _label_facts),
     PROBLEM_SCHEMA: ("problem", _problem_facts),
+    ACTIVITY_SCHEMA: ("activity", _activity_facts),
     MODEL_SCHEMA: ("model", _model_facts),
 }

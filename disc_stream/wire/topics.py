@@ -28,6 +28,7 @@ class Kind(StrEnum):
     STATUS = "status"
     LABEL = "label"
     PROBLEM = "problem"
+    ACTIVITY = "activity"
 
 
 def is_device(text: str) -> bool:
@@ -81,6 +82,11 @@ class Topics:
     def server_status(self) -> str:
         """Retained state of the server, also its last will."""
         return f"{self.prefix}/{SERVER}/status"
+
+    @property
+    def server_availability(self) -> str:
+        """Retained: whether activities are told (``online`` or ``offline``), also as the last will."""
+        return f"{self.prefix}/{SERVER}/availability"
 
     @property
     def reading_probe(self) -> str:

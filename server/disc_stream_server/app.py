@@ -23,6 +23,7 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
 from disc_stream_server.following import Follower, first_model
+from disc_stream_server.homeassistant import HomeAssistant
 from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.observers import Observer, Observers, Page
@@ -63,10 +64,12 @@ class Server:
         self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
         self._page = _make_page(config, self.waits_for)
+        self._home = _make_home(config, clock)
         everyone: list[Observer] = [
             Announcements(clock),
             *observers,
             *([self._page] if self._page is not None else []),
+            *([self._home] if self._home is not None else []),
         ]
         self._service = Service(
             config,
@@ -133,7 +136,11 @@ class Server:
         self._is_starting = True
         try:
             self._service.start()
+            if self._home is not None:
+                self._home.start()
         except BaseException:
+            if self._home is not None:
+                self._home.stop()
             if self._page is not None:
                 self._page.stop()
             raise
@@ -181,6 +188,8 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        if self._home is not None:
+            self._home.stop()
         if self._page is not None:
             self._page.stop()
         return finished
@@ -238,6 +247,15 @@ def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | N
     token = None if config.http_token is None else read_token(config.http_token)
     access = PageAccess(host, port, config.http_hosts, token, config.http_public)
     return Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=ready)
+
+
+def _make_home(config: ServeConfig, clock: Clock) -> HomeAssistant | None:
+    """What tells Home Assistant of devices, if that is wanted."""
+    wanted = config.home_assistant
+    if wanted is None:
+        return None
+    broker, topics = Broker.parse(config.broker), Topics(config.prefix)
+    return HomeAssistant(wanted, broker, f"{config.client_id}-home", topics, clock)
 
 
 def parse_address(text: str) -> tuple[str, int]:
