@@ -173,6 +173,16 @@ class ServeConfig(BaseModel):
     )
     keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
     keep_dead_days: float = Field(30.0, gt=0, title="Days that messages which could not be used are kept")
+    keep_episodes_days: float = Field(
+        730.0, gt=0, title="Days that episodes are kept, also when their messages and labels have gone"
+    )
+    episode_dwell_s: float = Field(
+        10.0, ge=0, le=3_600, title="Seconds of an activity that make an episode of it"
+    )
+    episode_hysteresis: float = Field(
+        0.5, ge=0, le=1, title="Probability that a label needs to speak against what goes on"
+    )
+    episode_join_s: float = Field(60.0, ge=0, le=86_400, title="Seconds without data that end no episode")
     device_messages_s: float = Field(
         200.0, gt=0, title="Messages per second of a device; what exceeds it waits, and is taken later"
     )
