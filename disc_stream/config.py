@@ -105,6 +105,31 @@ class HomeAssistantConfig(BaseModel):
     )
 
 
+class WebhookConfig(BaseModel):
+    """Where events are posted to, and how long that is tried."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    url: str = Field(max_length=2_000, title="https://… or, on this machine, http://…", repr=False)
+    secret: Path = Field(title="File whose first line is the secret, as 'events secret' writes it")
+    types: tuple[str, ...] = Field((), title="Types of events, such as episode.began; default all")
+    devices: tuple[str, ...] = Field((), title="Devices, as patterns such as watch-*; default all")
+    timeout_s: float = Field(10.0, gt=0, le=120, title="Seconds for an answer")
+    give_up_h: float = Field(24.0, gt=0, le=720, title="Hours after which an event becomes a dead letter")
+
+
+class EventsConfig(BaseModel):
+    """Where events go: begins and ends of episodes, devices that come and go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mqtt: bool = Field(True, title="Publish them on each device's event topic")
+    webhooks: tuple[WebhookConfig, ...] = Field((), max_length=32, title="Webhooks")
+    keep_days: float = Field(
+        7.0, ge=1, le=365, title="Days that events are kept for those who did not get them"
+    )
+
+
 class ServeConfig(BaseModel):
     """All settings of ``disc-stream serve``."""
 
@@ -216,6 +241,10 @@ class ServeConfig(BaseModel):
         None, title="Home Assistant", description="a mapping: where, how fast; see HomeAssistantConfig"
     )
 
+    events: EventsConfig | None = Field(
+        None, title="Events", description="a mapping: mqtt, webhooks; see EventsConfig"
+    )
+
     @field_validator("trusted_key", mode="before")
     @classmethod
     def _one_key_or_several(cls, value: Any) -> Any:
@@ -236,7 +265,11 @@ class ServeConfig(BaseModel):
         return self
 
 
-_NESTED: dict[str, type[BaseModel]] = {"retrain": RetrainConfig, "home_assistant": HomeAssistantConfig}
+_NESTED: dict[str, type[BaseModel]] = {
+    "retrain": RetrainConfig,
+    "home_assistant": HomeAssistantConfig,
+    "events": EventsConfig,
+}
 
 # Message and remedy of what is wrong with settings together.
 _OF_TOGETHER = {

@@ -144,6 +144,9 @@ def serve(
             "--home-assistant", help="Announce devices to Home Assistant, and tell it what their wearers do."
         ),
     ] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Publish what begins and ends on each device's event topic.")
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -194,6 +197,8 @@ def serve(
     }  # fmt: skip
     if any(value is not None for value in rules.values()):
         options["retrain"] = {name: value for name, value in rules.items() if value is not None}
+    if events:
+        options["events"] = {}
     if home_assistant:
         options["home_assistant"] = {}
     if no_http and http is not None:

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     LABEL = "label"
     PROBLEM = "problem"
     ACTIVITY = "activity"
+    EVENT = "event"
 
 
 def is_device(text: str) -> bool:

@@ -22,6 +22,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
+from disc_stream_server.events import Events
 from disc_stream_server.following import Follower, first_model
 from disc_stream_server.homeassistant import HomeAssistant
 from disc_stream_server.labeller.swap import serving_version
@@ -65,11 +66,13 @@ class Server:
         """What the server began with; None where data is only collected."""
         self._page = _make_page(config, self.waits_for)
         self._home = _make_home(config, clock)
+        self._events = None if config.events is None else Events(config, config.events, clock)
         everyone: list[Observer] = [
             Announcements(clock),
             *observers,
             *([self._page] if self._page is not None else []),
             *([self._home] if self._home is not None else []),
+            *([self._events] if self._events is not None else []),
         ]
         self._service = Service(
             config,
@@ -138,7 +141,11 @@ class Server:
             self._service.start()
             if self._home is not None:
                 self._home.start()
+            if self._events is not None:
+                self._events.start(self._service.state)
         except BaseException:
+            if self._events is not None:
+                self._events.stop()
             if self._home is not None:
                 self._home.stop()
             if self._page is not None:
@@ -188,6 +195,8 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        if self._events is not None:
+            self._events.stop()
         if self._home is not None:
             self._home.stop()
         if self._page is not None:
