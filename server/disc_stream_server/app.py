@@ -264,7 +264,8 @@ def _make_home(config: ServeConfig, clock: Clock) -> HomeAssistant | None:
     if wanted is None:
         return None
     broker, topics = Broker.parse(config.broker), Topics(config.prefix)
-    return HomeAssistant(wanted, broker, f"{config.client_id}-home", topics, clock)
+    has_events = config.events is not None and config.events.mqtt
+    return HomeAssistant(wanted, broker, f"{config.client_id}-home", topics, clock, has_events=has_events)
 
 
 def parse_address(text: str) -> tuple[str, int]:

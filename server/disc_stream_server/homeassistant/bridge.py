@@ -42,13 +42,23 @@ class HomeAssistant:
         client_id: MQTT client id of this connection.
         topics: of the devices.
         clock: time.
+        has_events: whether events are published, too, which become an entity of each device.
     """
 
     def __init__(
-        self, config: HomeAssistantConfig, broker: Broker, client_id: str, topics: Topics, clock: Clock
+        self,
+        config: HomeAssistantConfig,
+        broker: Broker,
+        client_id: str,
+        topics: Topics,
+        clock: Clock,
+        *,
+        has_events: bool = False,
     ) -> None:
         self._topics, self._clock = topics, clock
-        self._discovery = Discovery(topics, config.prefix, round(_EXPIRE_AFTER * config.heartbeat_s))
+        self._discovery = Discovery(
+            topics, config.prefix, round(_EXPIRE_AFTER * config.heartbeat_s), has_events
+        )
         self._lock = threading.Lock()  # guards what follows
         self._gate = Gate(Pace(config.dwell_s, config.apart_s, config.heartbeat_s))
         self._options = Options()

@@ -14,9 +14,13 @@ from typing import Any
 import msgspec
 
 from disc_stream import __version__
+from disc_stream.wire.event import EventType
 from disc_stream.wire.topics import Kind, Topics
 
 ONLINE, OFFLINE = b"online", b"offline"
+_EVENT_TEMPLATE = (
+    "{{ {'event_type': value_json.type, 'activity': value_json.name, 'id': value_json.id} | to_json }}"
+)
 _OBJECT = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -28,11 +32,13 @@ class Discovery:
         topics: of the devices.
         prefix: under which Home Assistant looks for devices.
         expire_after_s: seconds without a state after which a device is unavailable.
+        has_events: whether events are published, too.
     """
 
     topics: Topics
     prefix: str = "homeassistant"
     expire_after_s: int = 900
+    has_events: bool = False
 
     @property
     def birth(self) -> str:
@@ -57,6 +63,12 @@ class Discovery:
             options: every activity that there can be.
         """
         one = self.object_of(device)
+        components = {
+            "activity": self._activity(one, device, options),
+            "connection": self._connection(one, device),
+        }
+        if self.has_events:
+            components["event"] = self._event(one, device)
         message: dict[str, Any] = {
             "device": {
                 "identifiers": [one],
@@ -67,10 +79,7 @@ class Discovery:
             "origin": {"name": "disc-stream", "sw_version": __version__},
             "availability": [{"topic": self.topics.server_availability}],
             "qos": 1,
-            "components": {
-                "activity": self._activity(one, device, options),
-                "connection": self._connection(one, device),
-            },
+            "components": components,
         }
         return msgspec.json.encode(message)
 
@@ -97,4 +106,14 @@ class Discovery:
             "value_template": "{{ value_json.state }}",
             "payload_on": "online",
             "payload_off": "offline",
+        }
+
+    def _event(self, one: str, device: str) -> dict[str, Any]:
+        return {
+            "platform": "event",
+            "unique_id": f"{one}-event",
+            "name": "Event",
+            "event_types": [kind.value for kind in EventType],
+            "state_topic": self.topics.of(device, Kind.EVENT),
+            "value_template": _EVENT_TEMPLATE,
         }
