@@ -20,6 +20,7 @@ import yaml
 from disc_stream.wire import examples, limits
 from disc_stream.wire.activity import ActivityMessage
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding
+from disc_stream.wire.event import Event
 from disc_stream.wire.label import LabelMessage
 from disc_stream.wire.meta import MetaMessage
 from disc_stream.wire.problem import ProblemMessage
@@ -120,6 +121,11 @@ def channels(prefix: str = DEFAULT_PREFIX) -> tuple[Channel, ...]:
             "activity", of(Kind.ACTIVITY), "What a device's wearer does, when that changes and stays.",
             (Form("activity", "An activity.", ActivityMessage, {"walking": one.activity()}),), sent=True,
             description="With serve --home-assistant: at most once in 5 s, and again while it holds.",
+        ),
+        Channel(
+            "event", of(Kind.EVENT), "What begins and ends, and who comes and goes.",
+            (Form("event", "An event; it may come twice, with the same id.", Event, one.events()),), sent=True,
+            retained=False, description="With serve --events.",
         ),
         Channel(
             "serverStatus", topics.server_status, "Whether the server works; also its last will.",

@@ -6,6 +6,7 @@ decoders and against a real server.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from disc_stream.types import (
@@ -20,6 +21,8 @@ from disc_stream.types import (
 )
 from disc_stream.wire.activity import Activity, encode_activity
 from disc_stream.wire.codecs import Encoding, encode_batch
+from disc_stream.wire.event import SCHEMA as EVENT_SCHEMA
+from disc_stream.wire.event import Event, EventType, encode_event
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.meta import encode_meta
 from disc_stream.wire.problem import encode_problem
@@ -106,6 +109,31 @@ def problem() -> bytes:
 def activity() -> bytes:
     """What a device's wearer does, for automations."""
     return encode_activity(Activity("walking", 3, NOW_US))
+
+
+def events() -> dict[str, bytes]:
+    """What begins, ends and is corrected, and a device that goes."""
+    times = {"at": NOW_US, "begin": NOW_US - 60_000_000}
+    walked = {"label": 3, "name": "walking"}
+    some = {
+        "began": (EventType.EPISODE_BEGAN, {**times, **walked}),
+        "ended": (EventType.EPISODE_ENDED, {**times, **walked, "end": NOW_US - 5_000_000}),
+        "corrected": (EventType.EPISODE_CORRECTED, {**times, "end": NOW_US}),
+        "notWorn": (EventType.NOT_WORN_BEGAN, {**times, "label": NOT_WORN, "name": STATE_NAMES[NOT_WORN]}),
+        "offline": (EventType.OFFLINE, {"at": NOW_US}),
+    }
+    return {
+        name: encode_event(
+            msgspec.convert(
+                {
+                    "schema": EVENT_SCHEMA, "id": f"0a1b2c3d-{number}", "number": number, "type": kind,
+                    "device": DEVICE, **fields,
+                },
+                Event,
+            )
+        )
+        for number, (name, (kind, fields)) in enumerate(some.items(), 41)
+    }  # fmt: skip
 
 
 def server_status() -> dict[str, bytes]:

@@ -13,6 +13,8 @@ from disc_stream.wire.activity import SCHEMA as ACTIVITY_SCHEMA
 from disc_stream.wire.activity import decode_activity
 from disc_stream.wire.codecs import Encoding, decode_batch, encoding_of
 from disc_stream.wire.codecs.json_text import BYTE_ORDER_MARK, load_object, trimmed
+from disc_stream.wire.event import SCHEMA as EVENT_SCHEMA
+from disc_stream.wire.event import decode_event, event_to_dict
 from disc_stream.wire.label import SCHEMA as LABEL_SCHEMA
 from disc_stream.wire.label import decode_label, label_to_dict
 from disc_stream.wire.meta import SCHEMA as META_SCHEMA
@@ -55,7 +57,7 @@ class Report:
 
     Args:
         kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem``,
-            ``activity`` or ``model``.
+            ``activity``, ``event`` or ``model``.
         encoding: ``cbor``, ``packed`` or ``json``; "" if none was recognised.
         n_bytes: size of the payload.
         facts: what it says, as plain JSON values.
@@ -249,6 +251,10 @@ def _activity_facts(payload: bytes) -> dict[str, Any]:
     return {"activity": activity.activity, "label": activity.label, "since": _when(activity.since_us)}
 
 
+def _event_facts(payload: bytes) -> dict[str, Any]:
+    return {name: value for name, value in event_to_dict(decode_event(payload)).items() if name != "schema"}
+
+
 def _model_facts(payload: bytes) -> dict[str, Any]:
     plain = model_message_to_dict(decode_model(payload))
     return {name: value for name, value in plain.items() if name != "schema"}
@@ -276,5 +282,6 @@ _MESSAGES: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     LABEL_SCHEMA: ("label", _label_facts),
     PROBLEM_SCHEMA: ("problem", _problem_facts),
     ACTIVITY_SCHEMA: ("activity", _activity_facts),
+    EVENT_SCHEMA: ("event", _event_facts),
     MODEL_SCHEMA: ("model", _model_facts),
 }

@@ -199,6 +199,7 @@ topic read {prefix}/#
 topic write {prefix}/+/label
 topic write {prefix}/+/problem
 topic write {prefix}/+/activity
+topic write {prefix}/+/event
 topic write {prefix}/{SERVER_LEVEL}/#
 topic read {HOME}/status
 topic write {HOME}/device/+/config
@@ -234,11 +235,11 @@ _ABOUT_PEOPLE = """\
 _VIEWERS = (
     ("read", "{p}/+/label"), ("read", "{p}/+/problem"), ("read", "{p}/+/status"), ("read", "{p}/+/meta"),
     ("read", "{p}/{s}/#"),
-    ("read", "{p}/+/activity"),
+    ("read", "{p}/+/activity"), ("read", "{p}/+/event"),
 )  # fmt: skip
 _HOME_ASSISTANT = (("read", f"{HOME}/#"), ("write", f"{HOME}/status"))
 _OPERATORS = (
     ("read", "{p}/#"), ("read", "$SYS/broker/#"), ("write", "{p}/+/raw"), ("write", "{p}/+/meta"),
     ("write", "{p}/+/status"), ("write", "{p}/+/label"), ("write", "{p}/+/problem"),
-    ("write", "{p}/+/activity"), ("write", f"{HOME}/device/+/config"), ("write", "{p}/{s}/doctor/#"),
+    ("write", "{p}/+/activity"), ("write", "{p}/+/event"), ("write", f"{HOME}/device/+/config"), ("write", "{p}/{s}/doctor/#"),
 )  # fmt: skip
