@@ -25,6 +25,8 @@ from disc_stream.cli import (
     demo,
     doctor,
     edge,
+    episodes,
+    events,
     export,
     forgetting,
     label,
@@ -106,6 +108,8 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(events.app, name="events")
+app.add_typer(episodes.app, name="episodes")
 app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")

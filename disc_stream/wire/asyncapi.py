@@ -124,8 +124,8 @@ def channels(prefix: str = DEFAULT_PREFIX) -> tuple[Channel, ...]:
         ),
         Channel(
             "event", of(Kind.EVENT), "What begins and ends, and who comes and goes.",
-            (Form("event", "An event; it may come twice, with the same id.", Event, one.events()),), sent=True,
-            retained=False, description="With serve --events.",
+            (Form("event", "An event; it may come twice, with the same id.", Event, one.events()),),
+            sent=True, retained=False, description="With serve --events.",
         ),
         Channel(
             "serverStatus", topics.server_status, "Whether the server works; also its last will.",

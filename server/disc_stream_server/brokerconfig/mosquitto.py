@@ -241,5 +241,6 @@ _HOME_ASSISTANT = (("read", f"{HOME}/#"), ("write", f"{HOME}/status"))
 _OPERATORS = (
     ("read", "{p}/#"), ("read", "$SYS/broker/#"), ("write", "{p}/+/raw"), ("write", "{p}/+/meta"),
     ("write", "{p}/+/status"), ("write", "{p}/+/label"), ("write", "{p}/+/problem"),
-    ("write", "{p}/+/activity"), ("write", "{p}/+/event"), ("write", f"{HOME}/device/+/config"), ("write", "{p}/{s}/doctor/#"),
+    ("write", "{p}/+/activity"), ("write", "{p}/+/event"),
+    ("write", f"{HOME}/device/+/config"), ("write", "{p}/{s}/doctor/#"),
 )  # fmt: skip

@@ -146,6 +146,11 @@ class Webhook:
     def _warn(self, what: str, why: str) -> None:
         self._log.warning(str(self.target), what, "webhook to %s: %s; %s", self.target, why, what)
 
+    def post_once(self, event: Event) -> str | None:
+        """Post one event outside of the order; None if it was taken, else why not."""
+        answer, why = self.attempt(event)
+        return None if answer is not None and 200 <= answer.status < 300 else why
+
     def attempt(self, event: Event) -> tuple[Answer | None, str]:
         """Post one event: what came back, None if nothing did; and what is wrong with that, in words."""
         body = msgspec.json.encode(to_cloudevent(event, self._source))
