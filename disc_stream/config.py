@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -52,11 +52,10 @@ class RetrainConfig(BaseModel):
         title="Preset of the method; default: as in production, or its own",
     )
     settings: dict[str, Any] = Field(default_factory=dict, title="Settings that replace the preset's")
-    clusters: int | None = Field(
+    clusters: Annotated[int, Field(ge=2, le=4_096)] | Literal["auto"] | None = Field(
         None,
-        ge=1,
-        le=4_096,
-        title="How many; default: as many as in production, and one for each group of new motion",
+        title="How many, or auto to find out; default: as many as in production, and one for each group of "
+        "new motion; auto for a first model",
     )
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
