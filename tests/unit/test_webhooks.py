@@ -217,7 +217,7 @@ def test_a_name_that_leads_to_where_clouds_keep_credentials_is_refused(
         post(Target.parse("https://innocent.example/"), {}, b"", 1.0)
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_AAAA", "hunter2", "whsec_" + "A" * 200, "whsec_!!!!"])
+@pytest.mark.parametrize("text", ["", "whsec_AAAA", "hunter2", "whsec_" + "A" * 200, "whsec_!!!!"])
 def test_a_secret_that_is_none_is_not_shown(text: str, tmp_path: Path) -> None:
     path = tmp_path / "s"
     with pytest.raises(InputNotFoundError):
