@@ -100,14 +100,15 @@ def post(target: Target, headers: Mapping[str, str], body: bytes, timeout_s: flo
         connection.close()
 
 
-def _connect(address: tuple[str, int], timeout: float, *_: Any) -> socket.socket:
+def _connect(address: tuple[str, int], timeout: float, *_rest: Any) -> socket.socket:
     """A connection to what the name leads to now, looked at before anything is sent."""
     host, port = address
     last: OSError | None = None
-    for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        where = str(found[4][0])
         try:
-            _check_address(str(where[0]))
-            return socket.create_connection((str(where[0]), port), timeout)
+            _check_address(where)
+            return socket.create_connection((where, port), timeout)
         except OSError as error:
             last = error
     raise last or OSError(f"{host!r} has no address")
