@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from disc_stream.episodes.fold import Began, Ended, Fields, Fold, Span, Step, Window
 from disc_stream.episodes.replay import Replay, Restart, derive, replay, restart_before
-from disc_stream.episodes.rules import EpisodeRules
+from disc_stream.episodes.rules import RULES, EpisodeRules
 
 __all__ = [
+    "RULES",
     "Began",
     "Ended",
     "EpisodeRules",

@@ -168,19 +168,17 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
             ValueError: if it starts before the last.
         """
         start_us, end_us, state, probability, _ref = window
-        last_us = self.last_us
-        steps: tuple[Step, ...] = ()
-        if last_us is not None:
-            if start_us <= last_us:
-                if start_us < last_us:
-                    raise ValueError(f"{window} starts before the last, at {last_us}")
-                return ()
-            if start_us - self.covered_us > rules.join_us:
-                steps = self.close()
+        last_us, before_us = self.last_us, self.covered_us
+        if last_us == start_us:
+            return ()
+        if last_us is None:
+            before_us = start_us
+        elif start_us < last_us:
+            raise ValueError(f"{window} starts before the last, at {last_us}")
+        steps = self.close() if start_us - before_us > rules.join_us else ()
         if not self.windows:
             self.begin_us, self.fresh = start_us, True
-        before_us = self.covered_us
-        gain_us = end_us - (start_us if last_us is None else max(start_us, before_us))
+        gain_us = end_us - max(start_us, before_us)
         self.last_us = start_us
         self.windows += 1
         if gain_us > 0:
@@ -189,7 +187,7 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
             self.weight += round(probability * WEIGHT)
             if self.rivals:
                 self._calm(gain_us)
-        elif gain_us > 0 and (self.state is None or state < 0 or probability >= rules.hysteresis):
+        elif gain_us > 0 and self._counts(state, probability, rules):
             rival = self._rival(state, start_us, before_us)
             rival.evidence_us += gain_us
             rival.weight += round(probability * WEIGHT)
@@ -244,6 +242,10 @@ class Fold(msgspec.Struct, array_like=True, gc=False):
         if self.state is None:
             return None
         return self._span(None, self.windows, self.weight)
+
+    def _counts(self, state: int, probability: float, rules: EpisodeRules) -> bool:
+        """Whether a window of another state speaks against what goes on."""
+        return self.state is None or state < 0 or probability >= rules.hysteresis
 
     def _rival(self, state: int, start_us: int, before_us: int) -> Rival:
         for rival in self.rivals:

@@ -41,3 +41,7 @@ class EpisodeRules:
     def join_us(self) -> int:
         """In microseconds."""
         return round(self.join_s * 1e6)
+
+
+RULES = EpisodeRules()
+"""Those that hold unless somebody sets others."""

@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo
-from disc_stream.episodes import EpisodeRules, Span, Window, derive
+from disc_stream.episodes import RULES, EpisodeRules, Span, Window, derive
 from disc_stream_server.storage.clusterkeys import key_of
+from disc_stream_server.storage.clusternames import number_of
 from disc_stream_server.storage.history import Episode, History
+from disc_stream_server.storage.late import SPANS, span_of
 from disc_stream_server.storage.state import StateStore, StoredLabel
 from tests.support.commits import commit
 
@@ -84,7 +86,7 @@ def catalogue(
     return Catalogue.of(version, clusters).model_copy(update={"registry": registry})
 
 
-def write(state: Path, *checkpoints: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules()) -> None:
+def write(state: Path, *checkpoints: Iterable[StoredLabel], rules: EpisodeRules = RULES) -> None:
     """Commit labels, each part with a checkpoint of its own, behind what is there."""
     with closing(StateStore(state, rules)) as store:
         for part in checkpoints:
@@ -108,7 +110,7 @@ def read(state: Path, device: str = "watch", models: Path | None = None) -> list
         return shown(history.episodes(device).items)
 
 
-def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules(), space: int = 1) -> list[Span]:
+def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = RULES, space: int = 1) -> list[Span]:
     """The episodes of labels of one model, made at once."""
     windows = [
         Window(
@@ -119,6 +121,28 @@ def expected(rows: Iterable[StoredLabel], rules: EpisodeRules = EpisodeRules(), 
         if one.t0_unix_us is not None
     ]  # fmt: skip
     return derive(windows, rules)
+
+
+def assert_episodes_follow(state: Path) -> int:
+    """Check that the episodes of all devices are those of the labels that are kept; returns how many."""
+    count = 0
+    with closing(StateStore(state)) as store:
+        store.episodes.settle_all()
+        connection, rows = store._connection, store.labels(limit=10**7)
+        spaces = {one.model: number_of(connection, one.model)[1] for one in rows}
+        assert len(set(spaces.values())) <= 1, "models of one registry, or one model"
+        space = next(iter(spaces.values()), 1)
+        for device in sorted({one.device for one in rows}):
+            found = [span_of(row) for row in connection.execute(f"{SPANS} ORDER BY begin_us", (device,))]
+            current = store.episodes.state(device).fold.current
+            found = [*found[:-1], current] if current is not None else found
+            assert found == expected(
+                [one for one in rows if one.device == device], store.episodes.rules, space
+            )
+            count += len(found)
+            untimed = sum(one.t0_unix_us is None for one in rows if one.device == device)
+            assert store.episodes.state(device).untimed == untimed
+    return count
 
 
 def day(device: str, seed: int, windows: int, *, first: int = 0, clusters: int = 6) -> Iterator[StoredLabel]:

@@ -67,22 +67,29 @@ def test_episodes_are_exported_as_fhir_cloudevents_and_senml(
     done = command_line(*words, "--as", "fhir", "--device", "watch", "--subject", "Patient/1", "--out", out)
     assert done.returncode == 0, done.stderr
     Bundle.model_validate(json.loads(out.read_text()))
-    events = [json.loads(line) for line in command_line(*words, "--as", "cloudevents").stdout.splitlines()]
+    events = [
+        json.loads(line)
+        for line in command_line(*words, "--as", "cloudevents", "--out", "-").stdout.splitlines()
+    ]
     assert [one["type"] for one in events][:3] == [
         "disc-stream.episode.began", "disc-stream.episode.ended", "disc-stream.unknown.began",
     ]  # fmt: skip
-    pack = json.loads(command_line(*words, "--as", "senml").stdout)
+    pack = json.loads(command_line(*words, "--as", "senml", "--out", "-").stdout)
     assert len(pack) == 240
-    assert json.loads(command_line(*words, "--as", "senml", "--until", "2001-01-01").stdout) == []
+    assert (
+        json.loads(command_line(*words, "--as", "senml", "--until", "2001-01-01", "--out", "-").stdout) == []
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--as", "fhir"], "Give --device"),
-        (["--as", "senml", "--since", "yesterday"], "is no time"),
-        (["--as", "senml", "--out", "."], "there already"),
-        (["--as", "xml"], "xml"),
+        (["--as", "fhir", "--out", "-"], "Give one --device"),
+        (["--as", "fhir", "--device", "watch", "--out", "-"], "--subject"),
+        (["--as", "senml", "--device", "nobody", "--out", "-"], "nobody"),
+        (["--as", "senml", "--since", "yesterday", "--out", "-"], "yesterday"),
+        (["--as", "senml", "--out", "-", "--json"], "exclude"),
+        (["--as", "xml", "--out", "-"], "xml"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

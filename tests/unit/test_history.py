@@ -22,7 +22,6 @@ from tests.support.commits import commit
 from tests.support.pasts import (
     HOP_US,
     MODEL,
-    START_US,
     at_us,
     catalogue,
     day,
@@ -77,7 +76,7 @@ def test_any_order_of_arrival_gives_the_same_rows(tmp_path_factory, data: st.Dat
 
 
 def test_a_stretch_that_comes_late_goes_where_it_belongs(tmp_path: Path) -> None:
-    """Deferred under overload: the live labels went on, the stretch between is caught up later in two parts."""
+    """Deferred under overload: the live labels went on, what lies between is caught up in two parts."""
     rows = labels(A + B + C + A)
     write(tmp_path, rows[:20], rows[60:])
     assert read(tmp_path) == ["cluster 0 0-81+"], "the gap of 51 s ends nothing"
@@ -164,7 +163,9 @@ def test_pages_are_the_whole_in_both_directions(tmp_path: Path) -> None:
         assert [one.begin_us for one in told] == sorted((r.t0_unix_us for r in rows), reverse=True)
         forth = history.labels("watch", limit=10_000).items
         assert list(forth) == told[::-1]
-        assert [one.was for one in forth] == [r.smoothed for r in sorted(rows, key=lambda r: r.t0_unix_us or 0)]
+        assert [one.was for one in forth] == [
+            r.smoothed for r in sorted(rows, key=lambda r: r.t0_unix_us or 0)
+        ]
 
 
 def test_a_time_between(tmp_path: Path) -> None:
@@ -254,10 +255,14 @@ def test_another_model_of_no_registry_means_other_clusters(tmp_path: Path) -> No
 def test_a_clock_that_jumps(tmp_path: Path) -> None:
     """Forward by an hour, then back: what overlaps is one history all the same, in any order."""
     rows = list(day("watch", 6, 300))
-    ahead = [one._replace(position=one.position + 1_000, t0_unix_us=at_us(2_800 + n)) for n, one in
-             enumerate(rows[:50])]  # fmt: skip
-    again = [one._replace(position=one.position + 2_000, t0_unix_us=(one.t0_unix_us or 0) + 640_000) for one in
-             rows[100:150]]  # fmt: skip
+    ahead = [
+        one._replace(position=one.position + 1_000, t0_unix_us=at_us(2_800 + n))
+        for n, one in enumerate(rows[:50])
+    ]
+    again = [
+        one._replace(position=one.position + 2_000, t0_unix_us=(one.t0_unix_us or 0) + 640_000)
+        for one in rows[100:150]
+    ]
     everything = [*rows[:150], *ahead, *rows[150:], *again]
     write(tmp_path, rows[:150], ahead, rows[150:], again)
     assert spans(tmp_path) == expected(everything)
@@ -376,4 +381,3 @@ def test_rules_of_a_server_hold(tmp_path: Path) -> None:
     with closing(StateStore(tmp_path, rules)) as store:
         found = [span_of(row) for row in store._connection.execute(f"{SPANS} ORDER BY begin_us", ("watch",))]
     assert found[:-1] == expected(rows, rules)[: len(found) - 1]
-    assert START_US <= found[0].begin_us

@@ -1,7 +1,7 @@
 """What clusters of labels that are kept are called today.
 
-The database keeps the catalogue of each model that has labelled, as it was when it did last. A registry, where
-one is given, knows better: names and merges of this moment, also of clusters that are retired.
+The database keeps the catalogue of each model that has labelled, as it was when it did last. A registry,
+where one is given, knows better: names and merges of this moment, also of clusters that are retired.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import msgspec
 
 from disc_stream.artifacts.catalogue import Catalogue
 from disc_stream.clock import Clock, SystemClock
-from disc_stream.episodes import Began, EpisodeRules, Fields, Fold, Span, Step
+from disc_stream.episodes import Began, EpisodeRules, Fields, Fold, Step
 from disc_stream_server.storage import clusternames
 from disc_stream_server.storage.clusterkeys import key_of, parts_of
 from disc_stream_server.storage.clusternames import ClusterNames
@@ -31,7 +31,7 @@ from disc_stream_server.storage.sqlite import insert
 
 log = logging.getLogger(__name__)
 
-RULES = "rules"
+RULES_FACT = "rules"
 """Fact: what makes an episode, as JSON; readers join what a merge has made one by its ``join_s``."""
 
 PENDING = "pending"
@@ -119,8 +119,7 @@ class Gathering:
                     state += base
                 fresh.windows.append((start_us, start_us + one[5] - one[4], state, one[11], one[0]))
             fresh.model = number
-            if one[17] > self.now_us:
-                self.now_us = one[17]
+            self.now_us = max(self.now_us, one[17])
             yield one
 
 
@@ -153,7 +152,7 @@ class EpisodeBook:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, rules: EpisodeRules = EpisodeRules(), clock: Clock | None = None
+        self, connection: sqlite3.Connection, rules: EpisodeRules, clock: Clock | None = None
     ) -> None:
         self._connection, self.rules = connection, rules
         self._clock = clock or SystemClock()
@@ -170,8 +169,10 @@ class EpisodeBook:
         facts = {"dwell_s": rules.dwell_s, "hysteresis": rules.hysteresis, "join_s": rules.join_s}
         value = json.dumps(facts).encode()
         query = "SELECT value FROM episode_facts WHERE name = ?"
-        if self._connection.execute(query, (RULES,)).fetchone() != (value,):
-            self._connection.execute("INSERT OR REPLACE INTO episode_facts VALUES (?, ?)", (RULES, value))
+        if self._connection.execute(query, (RULES_FACT,)).fetchone() != (value,):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO episode_facts VALUES (?, ?)", (RULES_FACT, value)
+            )
 
     def note(self, catalogue: Catalogue) -> None:
         """From the next label on, clusters are those of this catalogue."""
@@ -231,7 +232,7 @@ class EpisodeBook:
         self,
         device: str,
         state: DeviceState,
-        windows: list[Fields],
+        windows: Sequence[Fields],
         chunks: list[tuple[Any, ...]],
         now_us: int,
     ) -> None:

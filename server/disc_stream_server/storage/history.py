@@ -6,16 +6,17 @@
         page = history.episodes("watch-17", since_us, until_us, limit=100)     # Page[Episode]
         page = history.episodes("watch-17", since_us, until_us, limit=100, after=page.after)
         history.labels("watch-17", since_us, until_us, newest_first=True)      # Page[WindowLabel]
-        history.share("watch-17", since_us, until_us)                          # list[Share], most seconds first
+        history.share("watch-17", since_us, until_us)                          # list[Share], longest first
         history.devices(limit=100)                                             # Page[DeviceSummary]
         history.events_since(sequence)                                         # EventPage
 
 All times are UTC microseconds. ``since_us`` and ``until_us`` may be None for no bound; an episode is within
-them if it overlaps, and is given whole; a label if its window starts within. ``after`` is what the page before
-said (``Page.after``, an opaque text); a page that says None is the last. Items are those of ``historyrecords``.
+them if it overlaps, and is given whole; a label if its window starts within. ``after`` is what the page
+before said (``Page.after``, an opaque text); a page that says None is the last. Items are those of
+``historyrecords``.
 
-Reading never waits for a server that writes, nor holds it up. An instance may be used from any thread, one
-call at a time. Names and merges are those of the moment of the call: of ``models`` if it is given, else of the
+Reading never waits for a server that writes, nor holds it up. An instance may be used from any thread; calls
+take turns. Names and merges are those of the moment of the call: of ``models`` if it is given, else of the
 catalogue by which the server labelled last. Neighbours of one cluster of today, such as after a merge, are
 one episode. In the process of a server, ``observers.EpisodeObserver`` is told of events as they come about.
 """
@@ -23,18 +24,16 @@ one episode. In the process of a server, ``observers.EpisodeObserver`` is told o
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from disc_stream.episodes.fold import WEIGHT
 from disc_stream.errors import ConfigError, InputNotFoundError, StorageError
 from disc_stream_server.storage.clusterkeys import key_of, parts_of
 from disc_stream_server.storage.clusternames import ClusterNames, space_number
-from disc_stream_server.storage.episodes import RULES, decode_state, event_of, read_state
+from disc_stream_server.storage.episodes import decode_state, event_of, read_state
 from disc_stream_server.storage.historyrecords import (
     DeviceSummary,
     Episode,
@@ -45,6 +44,7 @@ from disc_stream_server.storage.historyrecords import (
     Share,
     WindowLabel,
 )
+from disc_stream_server.storage.joined import Group, Joiner
 from disc_stream_server.storage.labelindex import find_labels
 from disc_stream_server.storage.queries import FILE, explain
 from disc_stream_server.storage.records import BRIDGED, DEFERRED, StoredLabel
@@ -52,7 +52,8 @@ from disc_stream_server.storage.schema import VERSION
 from disc_stream_server.storage.sqlite import check_version, connect_to_read
 
 __all__ = [
-    "DeviceSummary", "Episode", "EpisodeEvent", "EventPage", "History", "Kind", "Page", "Share", "WindowLabel",
+    "DeviceSummary", "Episode", "EpisodeEvent", "EventPage", "History", "Kind", "Page", "Share",
+    "WindowLabel",
 ]  # fmt: skip
 
 LIMIT = 500
@@ -62,24 +63,6 @@ MAX_LIMIT = 10_000
 """Items of a page, at most."""
 
 _ALWAYS, _FOREVER = -(2**62), 2**62
-
-
-class _Row(NamedTuple):
-    """A row of ``episodes``, with an end."""
-
-    begin_us: int
-    end_us: int
-    goes_on: bool
-    key: int
-    windows: int
-    weight: int
-
-
-class _Group(NamedTuple):
-    """Rows that are one episode today."""
-
-    rows: list[_Row]
-    key: int
 
 
 class History:
@@ -109,12 +92,7 @@ class History:
             raise explain(error, self._path) from error
         try:
             check_version(self._connection, self._path, VERSION)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version < VERSION:
-                raise StorageError(
-                    f"{str(self._path)!r} was written by an earlier version, which made no episodes",
-                    remedy="Start the server once: it makes those of the labels that are kept",
-                )
+            _check_has_episodes(self._connection, self._path)
             self._names = ClusterNames(models)
         except BaseException:
             self._connection.close()
@@ -157,9 +135,10 @@ class History:
         (at_us,) = _cursor(after, 1) or (None,)
         if at_us is not None:
             since, until = (since, min(until, at_us)) if newest_first else (max(since, at_us), until)
-        found: list[_Group] = []
+        found: list[Group] = []
         with self._reading() as connection:
-            for group in self._groups(connection, device, since, until, newest_first=newest_first):
+            joiner = Joiner(connection, self._names)
+            for group in joiner.groups(device, since, until, newest_first=newest_first):
                 if at_us is not None and not newest_first and group.rows[0].begin_us <= at_us:
                     continue
                 found.append(group)
@@ -227,7 +206,7 @@ class History:
         since, until = _ALWAYS if since_us is None else since_us, _FOREVER if until_us is None else until_us
         sums: dict[int, tuple[int, int]] = {}
         with self._reading() as connection:
-            for rows, key in self._groups(connection, device, since, until):
+            for rows, key in Joiner(connection, self._names).groups(device, since, until):
                 took_us = min(until, rows[-1].end_us) - max(since, rows[0].begin_us)
                 before_us, count = sums.get(key, (0, 0))
                 sums[key] = (before_us + took_us, count + 1)
@@ -311,84 +290,7 @@ class History:
             except sqlite3.Error as error:
                 raise explain(error, self._path) from error
 
-    def _groups(
-        self,
-        connection: sqlite3.Connection,
-        device: str,
-        since_us: int,
-        until_us: int,
-        *,
-        newest_first: bool = False,
-    ) -> Iterator[_Group]:
-        """Episodes of today that overlap a time."""
-        state = read_state(connection, device)
-        covered_us, now = (0, None) if state is None else (state.fold.covered_us, state.fold.current)
-        join_us = self._join_us(connection)
-        query = "SELECT begin_us, end_us, state, windows, weight FROM episodes WHERE device = ?"
-        order = "DESC" if newest_first else "ASC"
-        if newest_first:
-            bounds, values = (
-                "begin_us < ?",
-                (device, self._last_before(connection, device, until_us, join_us)),
-            )
-        else:
-            bounds, values = "begin_us >= ?", (device, self._first_of(connection, device, since_us, join_us))
-        rows = connection.execute(f"{query} AND {bounds} ORDER BY begin_us {order}", values)
-        group = _Group([], 0)
-        with contextlib.closing(rows):
-            for begin_us, end_us, state_key, windows, weight in rows:
-                if (goes_on := end_us is None) and now is not None:
-                    windows, weight = now.windows, now.weight  # noqa: PLW2901 - the row says how it began
-                row = _Row(begin_us, covered_us if goes_on else end_us, goes_on, state_key, windows, weight)
-                key = self._names.public(state_key)
-                if group.rows and (key != group.key or not _touch(group.rows[-1], row, join_us)):
-                    yield from _within(group, since_us, until_us, newest_first)
-                    if _is_past(group, since_us, until_us, newest_first):
-                        return
-                    group = _Group([], key)
-                if not group.rows:
-                    group = _Group([], key)
-                group.rows.append(row)
-        if group.rows:
-            yield from _within(group, since_us, until_us, newest_first)
-
-    def _first_of(self, connection: sqlite3.Connection, device: str, at_us: int, join_us: int) -> int:
-        """Begin of the row with which the episode of today begins that a time lies in or behind."""
-        rows = connection.execute(
-            "SELECT begin_us, end_us, state FROM episodes WHERE device = ? AND begin_us <= ? "
-            "ORDER BY begin_us DESC",
-            (device, at_us),
-        )
-        first_us, key = at_us, None
-        with contextlib.closing(rows):
-            for begin_us, end_us, state in rows:
-                public = self._names.public(state)
-                if key is not None and (public != key or first_us - end_us > join_us):
-                    break
-                first_us, key = begin_us, public
-        return first_us
-
-    def _last_before(self, connection: sqlite3.Connection, device: str, at_us: int, join_us: int) -> int:
-        """Begin of the first row behind the episode of today that begins before a time."""
-        query = "SELECT begin_us, end_us, state FROM episodes WHERE device = ? AND "
-        row = connection.execute(f"{query} begin_us < ? ORDER BY begin_us DESC", (device, at_us)).fetchone()
-        if row is None or row[1] is None:
-            return at_us
-        end_us, key = row[1], self._names.public(row[2])
-        rows = connection.execute(f"{query} begin_us >= ? ORDER BY begin_us", (device, at_us))
-        with contextlib.closing(rows):
-            for begin_us, next_end_us, state in rows:
-                if self._names.public(state) != key or begin_us - end_us > join_us:
-                    return max(at_us, begin_us)
-                end_us = _FOREVER if next_end_us is None else next_end_us
-        return _FOREVER
-
-    @staticmethod
-    def _join_us(connection: sqlite3.Connection) -> int:
-        row = connection.execute("SELECT value FROM episode_facts WHERE name = ?", (RULES,)).fetchone()
-        return 0 if row is None else round(json.loads(row[0])["join_s"] * 1e6)
-
-    def _episode(self, device: str, group: _Group) -> Episode:
+    def _episode(self, device: str, group: Group) -> Episode:
         rows, key = group
         windows = sum(row.windows for row in rows)
         weight = sum(row.weight for row in rows)
@@ -417,30 +319,20 @@ class History:
         current = fold.current
         if current is None:
             return DeviceSummary(device, last_us, None, "", None, version, untimed)
-        since_us = self._first_of(connection, device, current.begin_us, self._join_us(connection))
+        since_us = Joiner(connection, self._names).first_of(device, current.begin_us)
         key = self._names.public(current.state)
         return DeviceSummary(
             device, last_us, parts_of(key)[1], self._names.name(key), since_us, version, untimed
         )
 
 
-def _touch(one: _Row, other: _Row, join_us: int) -> bool:
-    """Whether what lies between two rows, in either order, is no more than a gap that ends no episode."""
-    first, second = (one, other) if one.begin_us < other.begin_us else (other, one)
-    return second.begin_us - first.end_us <= join_us
-
-
-def _within(group: _Group, since_us: int, until_us: int, newest_first: bool) -> Iterator[_Group]:
-    """The group in the order of time, if it overlaps."""
-    rows = group.rows[::-1] if newest_first else group.rows
-    if rows[0].begin_us < until_us and rows[-1].end_us > since_us:
-        yield _Group(rows, group.key)
-
-
-def _is_past(group: _Group, since_us: int, until_us: int, newest_first: bool) -> bool:
-    """Whether no further group overlaps."""
-    last = group.rows[-1]
-    return last.end_us <= since_us if newest_first else last.begin_us >= until_us
+def _check_has_episodes(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < VERSION:
+        raise StorageError(
+            f"{str(path)!r} was written by an earlier version, which made no episodes",
+            remedy="Start the server once: it makes those of the labels that are kept",
+        )
 
 
 def _check_limit(limit: int) -> None:

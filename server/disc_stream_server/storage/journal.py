@@ -1,8 +1,9 @@
 """Events on their way out, who has got them, and those that nobody took.
 
 One ordered journal, from which every sink (MQTT, each webhook) reads behind its own position. An event and
-the position of what it came of are written in one transaction, so that a crash neither loses nor doubles it here;
-a sink's position is written once the other side has confirmed, so that it gets every event at least once.
+the position of what it came of are written in one transaction, so that a crash neither loses nor doubles it
+here; a sink's position is written once the other side has confirmed, so that it gets every event at least
+once.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Changed(NamedTuple):
 
 def span_of(row: tuple[Any, ...]) -> Span:
     """From a row of ``SPANS``."""
-    return Span(*row[:5], bool(row[5]), *row[6:])
+    begin_us, end_us, state, windows, weight, fresh, *sure = row
+    return Span(begin_us, end_us, state, windows, weight, bool(fresh), *sure)
 
 
 class Past:
@@ -203,6 +204,6 @@ def _cut(span: Span, at_us: int, from_us: int) -> Fold:
     if span.sure_us is not None:
         sure = (span.sure_us, span.sure_end_us, span.sure_windows, span.sure_weight)
     return Fold(
-        span.state, span.begin_us, span.fresh, max(1, round(span.windows * share)), round(span.weight * share),
-        at_us, at_us, sure, [],
+        span.state, span.begin_us, span.fresh, max(1, round(span.windows * share)),
+        round(span.weight * share), at_us, at_us, sure, [],
     )  # fmt: skip

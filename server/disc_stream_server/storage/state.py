@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from disc_stream.artifacts.catalogue import Catalogue
-from disc_stream.episodes import EpisodeRules
+from disc_stream.episodes import RULES, EpisodeRules
 from disc_stream.errors import StorageError
 from disc_stream_server.shards import N_VIRTUAL_SHARDS, virtual_shard
 from disc_stream_server.storage.episodes import PENDING, EpisodeBook
@@ -76,7 +76,7 @@ class StateStore(StateQueries):
         StorageError: if it cannot be opened.
     """
 
-    def __init__(self, folder: Path, rules: EpisodeRules = EpisodeRules()) -> None:
+    def __init__(self, folder: Path, rules: EpisodeRules = RULES) -> None:
         self._path = folder / FILE
         self._suspect = folder / (FILE + SUSPECT)
         self._seen_forgotten = 0
