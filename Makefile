@@ -55,7 +55,7 @@ chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the label
 
 fuzz: $(STAMPS)/dev ## Fuzz the decoders and the readers of files for a minute each (SECONDS_EACH=60)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
-	@for reader in cbor packed json meta label problem device-status server-status; do \
+	@for reader in cbor packed json meta label problem device-status server-status activity event model; do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
 	@for kind in $$(PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_files.py list); do \
