@@ -134,7 +134,9 @@ def train(
 
     Examples: disc-stream train --dataset hapt --data ~/data --out runs/hapt
 
-    disc-stream train --dataset exported/ --method disc-plus --out runs/mine
+    disc-stream train --dataset exported/ --out runs/mine
+
+    disc-stream train --dataset exported/ --method disc-plus --out runs/quick
     """
     require_extras("disc-stream train", "train")
     settings: dict[str, Any] = {
