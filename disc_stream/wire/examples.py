@@ -6,6 +6,8 @@ decoders and against a real server.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 
@@ -113,9 +115,9 @@ def activity() -> bytes:
 
 def events() -> dict[str, bytes]:
     """What begins, ends and is corrected, and a device that goes."""
-    times = {"at": NOW_US, "begin": NOW_US - 60_000_000}
+    times: dict[str, Any] = {"at": NOW_US, "begin": NOW_US - 60_000_000}
     walked = {"label": 3, "name": "walking"}
-    some = {
+    some: dict[str, tuple[EventType, dict[str, Any]]] = {
         "began": (EventType.EPISODE_BEGAN, {**times, **walked}),
         "ended": (EventType.EPISODE_ENDED, {**times, **walked, "end": NOW_US - 5_000_000}),
         "corrected": (EventType.EPISODE_CORRECTED, {**times, "end": NOW_US}),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from standardwebhooks import Webhook as Reader
 from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
@@ -15,11 +16,13 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.event import Event, EventType, decode_event
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
 from disc_stream.wire.status import DeviceStatus, State, encode_device_status
+from disc_stream_server.events.signing import new_secret
 from disc_stream_server.storage.journal import Draft, Journal
 from tests.integration.conftest import StartServer
-from tests.support.broker import Mosquitto
+from tests.support.broker import Mosquitto, free_port
 from tests.support.device import LEFT, REST, Sender, constant, make_batch
 from tests.support.listener import PATIENCE_S
+from tests.support.webhooks import WebhookReceiver
 
 pytestmark = pytest.mark.broker
 
@@ -159,3 +162,25 @@ def test_an_erased_device_has_no_events_left(
     result = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert json.loads(result.stdout)["receipt"]["events.sqlite"] >= 5
     assert b"watch" not in (tmp_path / "state" / "events.sqlite").read_bytes()
+
+
+def test_a_webhook_gets_what_began_even_if_it_was_gone(
+    start_server: StartServer, sender: Sender, automation: Automation, tmp_path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(new_secret())
+    port = free_port()
+    hook = {"url": f"http://127.0.0.1:{port}/", "secret": str(secret), "types": ["episode.began"]}
+    server = start_server(**{**QUICK, "events": {"webhooks": [hook]}})
+    seq = move(sender, 0, REST, LEFT)  # nobody listens there yet
+    automation.wait(lambda: ("episode.began", "left") in automation.told())
+    server.stop()
+    receiver = WebhookReceiver(port)
+    start_server(**{**QUICK, "events": {"webhooks": [hook]}})
+    move(sender, seq, REST)
+    receiver.wait(3)
+    told = [
+        Reader(secret.read_text()).verify(body, headers)["data"]["name"] for headers, body in receiver.got
+    ]
+    assert told[:3] == ["rest", "left", "rest"]
+    receiver.close()

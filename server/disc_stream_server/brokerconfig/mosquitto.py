@@ -215,7 +215,7 @@ def people_access(prefix: str, users: Iterable[str]) -> str:
     """
     parts = [_ABOUT_PEOPLE]
     for user in sorted(users):
-        rights = _OPERATORS if is_operator(user) else _VIEWERS
+        rights = [*(_OPERATORS if is_operator(user) else _VIEWERS)]
         rights += _HOME_ASSISTANT if user == HOME_USER else ()
         topics = "".join(f"topic {how} {what.format(p=prefix, s=SERVER_LEVEL)}\n" for how, what in rights)
         parts.append(f"user {user}\n{topics}")

@@ -185,7 +185,10 @@ class Journal:
         query = "SELECT id, sink, at_us, reason, event FROM dead WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock, self._translated():
             rows = self._connection.execute(query, (after, limit)).fetchall()
-        return [DeadEvent(*row[:4], msgspec.json.decode(row[4], type=Event)) for row in rows]
+        return [
+            DeadEvent(one, sink, at_us, reason, msgspec.json.decode(event, type=Event))
+            for one, sink, at_us, reason, event in rows
+        ]
 
     def remove_dead(self, one: int) -> None:
         """It was delivered after all, or is of no use."""
