@@ -102,7 +102,9 @@ def replay(
     Example: disc-stream events replay --config serve.yaml --state state
     """
     if config is None and not drop:
-        raise ConfigError("there is no --config file", remedy="Give that of disc-stream serve, or --drop ID")
+        raise ConfigError(
+            "there is nothing to do", remedy="Give the --config file with the webhooks, or --drop ID"
+        )
     hooks = {} if config is None else _hooks(config)
     with _journal(state) as journal:
         for one in drop or ():

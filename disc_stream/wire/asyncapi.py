@@ -337,5 +337,5 @@ _ABOUT = """\
 What wearables, the server and whoever reads its labels say to each other over an MQTT broker.
 Operations are those of the server: it receives samples, and sends labels. All messages have QoS 1, which may
 deliver one twice. Readers pass over fields that they do not know, in all messages but batches of samples.
-docs/reference/wire.md says more than a schema can.
+docs/reference/wire.md says more than a schema can. What Home Assistant is told is in its own documentation.
 """

@@ -18,7 +18,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from disc_stream.wire.topics import Kind, Topics
 from disc_stream_server.events.feed import EpisodeFeed, PresenceFeed
-from disc_stream_server.events.publisher import Publisher
+from disc_stream_server.events.publisher import NAME, Publisher
 from disc_stream_server.events.webhook import Webhook
 from disc_stream_server.storage.history import History
 from disc_stream_server.storage.historyrecords import EpisodeEvent
@@ -93,6 +93,7 @@ class Events:
         )
         for webhook in self.webhooks:
             webhook.open(journal)
+        journal.keep_sinks({NAME, *(webhook.name for webhook in self.webhooks)})
         self._link.connect()
         self._thread.start()
         for webhook in self.webhooks:
@@ -152,8 +153,8 @@ class Events:
             except StorageError as error:
                 self._log.error("events", "storage", "events cannot be told now: %s", error)
                 on_the_way = False
-            except Exception:
-                log.exception("telling events failed; it is tried again")
+            except Exception:  # noqa: BLE001 - it is logged
+                self._log.error("events", "failed", "telling events failed; it is tried again", exc_info=True)
                 on_the_way = False
             self._turn.wait(0.02 if on_the_way else _LOOK_S)
         self._last()

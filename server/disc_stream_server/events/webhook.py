@@ -91,8 +91,9 @@ class Webhook:
             except StorageError as error:
                 self._log.error(str(self.target), "storage", "webhook to %s: %s", self.target, error)
                 pause_s = _TROUBLE_S
-            except Exception:
-                log.exception("webhook to %s failed; it goes on", self.target)
+            except Exception:  # noqa: BLE001 - it is logged
+                text = "webhook to %s failed; it goes on"
+                self._log.error(str(self.target), "failed", text, self.target, exc_info=True)
                 pause_s = _TROUBLE_S
             if pause_s is None:
                 self._more.wait()

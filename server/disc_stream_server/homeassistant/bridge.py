@@ -15,6 +15,7 @@ from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.config import HomeAssistantConfig
 from disc_stream.errors import BrokerError
+from disc_stream.sparselog import SparseLog
 from disc_stream.types import Label, Problem, SampleBatch
 from disc_stream.wire.activity import Activity, encode_activity
 from disc_stream.wire.broker import Broker
@@ -66,6 +67,7 @@ class HomeAssistant:
         self._to_announce: dict[str, None] = {}
         self._to_remove: dict[str, None] = {}
         self._greet = False
+        self._log = SparseLog(log)
         self._ended, self._turn = threading.Event(), threading.Event()
         self._link = MqttLink(
             broker,
@@ -87,7 +89,7 @@ class HomeAssistant:
         try:
             self._link.connect()
         except BrokerError as error:
-            error.remedy = f"{error.remedy}; the server may need to read {self._discovery.birth}"
+            error.remedy = error.remedy or f"Let the server read {self._discovery.birth}"
             raise
         self._thread.start()
 
@@ -161,8 +163,9 @@ class HomeAssistant:
         while not self._ended.is_set():
             try:
                 self.turn()
-            except Exception:
-                log.exception("telling Home Assistant failed; labels go on, and it is tried again")
+            except Exception:  # noqa: BLE001 - it is logged
+                text = "telling Home Assistant failed; labels go on, and it is tried again"
+                self._log.error("home-assistant", "failed", text, exc_info=True)
             self._turn.wait(TICK_S)
             self._turn.clear()
 

@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,6 +156,13 @@ class Journal:
             connection.execute("INSERT OR IGNORE INTO sinks VALUES (?, ?)", (sink, newest))
             (number,) = connection.execute("SELECT number FROM sinks WHERE name = ?", (sink,)).fetchone()
         return int(number)
+
+    def keep_sinks(self, names: Collection[str]) -> None:
+        """Drop the positions of sinks that are in use no more; one that comes back begins anew."""
+        with self._writing() as connection:
+            known = [name for (name,) in connection.execute("SELECT name FROM sinks").fetchall()]
+            gone = [(name,) for name in known if name not in names]
+            connection.executemany("DELETE FROM sinks WHERE name = ?", gone)
 
     def read(self, after: int, limit: int) -> Sequence[Event]:
         """Events behind a number, in order."""
