@@ -156,7 +156,7 @@ def document(prefix: str = DEFAULT_PREFIX) -> dict[str, Any]:
     return {
         "asyncapi": "3.0.0",
         "info": {
-            "title": "disc-stream over MQTT",
+            "title": "Motion and labels over MQTT",
             "version": VERSION,
             "description": " ".join(_ABOUT.split()),
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
