@@ -89,6 +89,8 @@ class Webhook:
             try:
                 pause_s = self.step()
             except StorageError as error:
+                if self._ended.is_set():
+                    return  # the file is closed: it answered after the stop, and gets the event once more
                 self._log.error(str(self.target), "storage", "webhook to %s: %s", self.target, error)
                 pause_s = _TROUBLE_S
             except Exception:  # noqa: BLE001 - it is logged
