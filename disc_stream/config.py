@@ -165,7 +165,7 @@ class ServeConfig(BaseModel):
     adapt: bool | None = Field(
         None,
         title="The model's centroids follow each device, within bounds",
-        description="null: where the model can",
+        description="null: where the model can, but for guided DISC",
     )
     provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
         "auto",
@@ -179,6 +179,12 @@ class ServeConfig(BaseModel):
     )
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
+    api_requests_s: float = Field(
+        50.0,
+        gt=0,
+        title="Requests to the API per second of a client",
+        description="a fifth as many changes; after silence, four seconds' worth at once",
+    )
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     memory_mb: int = Field(
         1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from disc_stream import __version__
 from disc_stream.cli import (
+    api,
     benchmark,
     broker,
     bundle,
@@ -36,6 +37,7 @@ from disc_stream.cli import (
     retrain,
     serve,
     streams,
+    token,
     train,
     watch,
     which,
@@ -110,6 +112,8 @@ app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(events.app, name="events")
+app.add_typer(token.app, name="token")
+app.add_typer(api.app, name="api")
 app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")

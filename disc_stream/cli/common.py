@@ -21,13 +21,14 @@ from disc_stream.text import PrintableFormatter, printable_lines
 _PROBES = {
     "train": ("torch", "sklearn", "scipy", "safetensors"),
     "export": ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors"),
-    "server": ("starlette", "uvicorn"),
+    "server": ("fastapi", "starlette", "uvicorn", "websockets"),
+    "client": ("httpx2",),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
     "drift": ("river",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
-    "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
+    "demo": ("torch", "onnx", "onnxscript", "sklearn", "fastapi", "starlette", "uvicorn"),
 }
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
