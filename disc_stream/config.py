@@ -185,6 +185,22 @@ class ServeConfig(BaseModel):
         title="Requests to the API per second of a client",
         description="a fifth as many changes; after silence, four seconds' worth at once",
     )
+    metrics_bind: str | None = Field(
+        None,
+        title="HOST:PORT of /metrics alone, without a token",
+        description="for a network that only Prometheus reaches; the live page serves /metrics, too",
+    )
+    metrics_devices: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Devices with metrics of their own, those that were heard last; each is several series",
+    )
+    traces: str | None = Field(
+        None, title="Collector of traces", description="URL of OTLP over HTTP, with the extra otel"
+    )
+    traces_share: float = Field(0.01, gt=0, le=1, title="Share of the windows that are traced")
+    log_format: Literal["text", "json"] = Field("text", title="Form of log lines, on stderr")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     memory_mb: int = Field(
         1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"
@@ -270,7 +286,7 @@ class ServeConfig(BaseModel):
         return self
 
 
-_NESTED: dict[str, type[BaseModel]] = {
+NESTED: dict[str, type[BaseModel]] = {
     "retrain": RetrainConfig,
     "home_assistant": HomeAssistantConfig,
     "events": EventsConfig,
@@ -321,7 +337,7 @@ def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeCon
     """
     read = _read_yaml(file) if file is not None else {}
     settings = {**read, **options}
-    for name in _NESTED:
+    for name in NESTED:
         if isinstance(read.get(name), dict) and isinstance(options.get(name), Mapping):
             settings[name] = {**read[name], **options[name]}
     try:
@@ -361,13 +377,13 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
         message, remedy = _OF_TOGETHER[problem["type"]]
         return ConfigError(message, remedy=remedy)
     loc = problem["loc"]
-    key = ".".join(str(part) for part in loc[: 2 if loc[0] in _NESTED else 1])
+    key = ".".join(str(part) for part in loc[: 2 if loc[0] in NESTED else 1])
     name = key.replace(".", "-").replace("_", "-")
     given = {f"retrain.{inner}" for inner in options.get("retrain") or ()} | set(options)
     where = f"option --{name}" if key in given or file is None else f"{key!r} in {str(file)!r}"
     match problem["type"]:
         case "extra_forbidden":
-            known = ", ".join(_NESTED.get(key.partition(".")[0], ServeConfig).model_fields)
+            known = ", ".join(NESTED.get(key.partition(".")[0], ServeConfig).model_fields)
             return ConfigError(f"unknown key {where}", remedy=f"Known: {known}")
         case "missing":
             option = f"--{key.replace('_', '-')}"
