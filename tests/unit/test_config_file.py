@@ -37,7 +37,7 @@ def test_a_file_is_read_as_the_settings_that_it_was_made_of(tmp_path: Path) -> N
             "models": "/srv/models", "trusted_key": ["a.pem", "b.pem"], "http": None, "stay": 0.5,
             "http_hosts": ["fleet.example"],
             "retrain": {"every_h": 24, "at": "03:30", "settings": {"epochs": 3}}, "home_assistant": {},
-            "events": {"webhooks": [{"url": "https://a.example/", "secret": "s", "types": ["device.online"]}]},
+            "events": {"webhooks": [{"url": "https://a.org/", "secret": "s", "types": ["device.online"]}]},
         }
     )  # fmt: skip
     file = tmp_path / "serve.yaml"
