@@ -296,6 +296,8 @@ def test_a_viewer_is_shown_everything_and_can_change_nothing(browser: Browser, t
 
 
 def test_the_feed_follows_from_view_to_view(browser: Browser, tmp_path: Path) -> None:
+    browser.open("about:blank")
+    browser.errors()  # of servers that were stopped before
     with api_place(tmp_path / "feed") as place:
         place.fill()
         show(browser, place, "#/fleet")
