@@ -1,0 +1,101 @@
+"""What sensors do that no motion does: zeros while off, spikes beyond any range, channels that never change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from disc_stream.data.importing.columns import Column
+from disc_stream.data.importing.unitnames import QUANTITY
+from disc_stream.signal.units import STANDARD_GRAVITY, conversion_factor
+from disc_stream.types import Float32Array
+
+# Beyond what wearables' sensors measure: 64 g, 8,000 °/s, 10 mT.
+_LIMITS = {"acc": (64.0, "g"), "gyro": (8_000.0, "deg/s"), "mag": (10_000.0, "uT")}
+_ENOUGH = 50  # rows, before a channel is called dead
+_SAMPLE = 20_000
+
+
+@dataclass(slots=True)
+class SensorFaults:
+    """What was found in one table.
+
+    Args:
+        spikes: values beyond any sensor's range, taken as missing.
+        largest: the largest of them, and its channel.
+        zeros: rows in which an accelerometer says exactly nothing, taken as missing.
+        dead: channels that never change.
+        rest_g: by sensor, the median magnitude of acceleration in g.
+    """
+
+    spikes: int = 0
+    largest: tuple[float, str] = (0.0, "")
+    zeros: int = 0
+    dead: list[str] = field(default_factory=list)
+    rest_g: dict[str, float] = field(default_factory=dict)
+
+
+def mark_faults(values: Float32Array, columns: Sequence[Column]) -> SensorFaults:
+    """Take out what no motion does.
+
+    Args:
+        values: (n, C) float32; what is taken out becomes NaN in place.
+        columns: its C channels.
+    """
+    found = SensorFaults()
+    for place, column in enumerate(columns):
+        kind = QUANTITY.get(column.unit)
+        if kind:
+            _mark_spikes(values, place, column, kind, found)
+    for sensor, axes in triads(columns).items():
+        if QUANTITY.get(columns[axes[0]].unit) != "acc" or re.search(r"useracc|gravity", sensor):
+            continue
+        factor = conversion_factor(columns[axes[0]].unit, "m/s2") / STANDARD_GRAVITY
+        step = max(1, len(values) // _SAMPLE)
+        magnitude = np.sqrt(np.square(values[::step, axes].astype(np.float64)).sum(axis=1)) * factor
+        if not np.isfinite(magnitude).any():
+            continue
+        typical = float(np.nanmedian(magnitude[magnitude > 0])) if (magnitude > 0).any() else 0.0
+        found.rest_g[sensor] = typical
+        if typical > 0.5:
+            off = (values[:, axes[0]] == 0) & (values[:, axes[1]] == 0) & (values[:, axes[2]] == 0)
+            if off.any():
+                found.zeros += int(off.sum())
+                values[off] = np.nan
+    if len(values) >= _ENOUGH:
+        found.dead = [c.name for place, c in enumerate(columns) if _is_dead(values[:, place])]
+    return found
+
+
+def triads(columns: Sequence[Column]) -> dict[str, list[int]]:
+    """Sensors with three axes: their places in x, y, z."""
+    by_sensor: dict[str, dict[str, int]] = {}
+    for place, column in enumerate(columns):
+        if column.sensor != column.name:
+            by_sensor.setdefault(column.sensor, {})[column.name[-1]] = place
+    return {s: [at["x"], at["y"], at["z"]] for s, at in by_sensor.items() if len(at) == 3}
+
+
+def _mark_spikes(values: Float32Array, place: int, column: Column, kind: str, found: SensorFaults) -> None:
+    limit, unit = _LIMITS[kind]
+    most = limit * conversion_factor(unit, column.unit)
+    one = values[:, place]
+    with np.errstate(invalid="ignore"):
+        if not (np.nanmax(one, initial=0.0) > most or np.nanmin(one, initial=0.0) < -most):
+            return
+        beyond = np.abs(one) > most
+    worst = float(np.max(np.abs(one[beyond])))
+    found.spikes += int(beyond.sum())
+    if worst > found.largest[0]:
+        found.largest = worst, column.name
+    one[beyond] = np.nan
+
+
+def _is_dead(one: npt.NDArray[np.float32]) -> bool:
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanmin(one, initial=np.inf), np.nanmax(one, initial=-np.inf)
+    return bool(low >= high)
