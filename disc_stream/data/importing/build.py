@@ -26,6 +26,7 @@ from disc_stream.errors import DataError, InputNotFoundError
 from disc_stream.types import Channel
 
 Progress = Callable[[int, int], None]
+_OFTEN_NOTES = (".txt", ".log", ".json", ".dat")
 _OWN_RATE = 0.2  # share of rows without a value, from which on a sensor has a rate of its own
 
 
@@ -97,8 +98,9 @@ def _look_at_all(path: Path, found: Found, settings: Settings) -> tuple[list[She
         else:
             sheets.append(sheet)
     for entry, problem in unclear:
-        if sheets and (is_beside(entry, sheets) or entry.suffix in (".txt", ".log", ".json", ".dat")):
-            passed.append(entry.name)
+        nothing = "is empty" in problem.message or "no samples" in problem.message
+        if sheets and (nothing or is_beside(entry, sheets) or entry.suffix in _OFTEN_NOTES):
+            passed.append(f"{entry.name} ({'empty' if nothing else 'no recording'})")
             continue
         if len(found.entries) > 1 and problem.remedy is not None:
             problem.remedy = f"{problem.remedy}; or leave the file out: --map '{entry.name}=-'"

@@ -121,7 +121,7 @@ def _take_unit(name: str, below: str) -> tuple[str, str | None]:
     match = _BRACKETS.fullmatch(name)
     if match and match[1] and not re.fullmatch(r"[xyz]", match[2]):
         return match[1], match[2]
-    return name, below.strip("[]() ") or None
+    return name, (below if unit_of(below) else below.strip("[]() ")) or None
 
 
 def _described(

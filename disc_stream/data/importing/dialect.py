@@ -205,8 +205,12 @@ def _header(
 
 def _are_units(fields: Sequence[str]) -> bool:
     filled = [field for field in fields if field.strip()]
-    known = [f for f in filled if unit_of(f.strip("[]() ")) or time_unit_of(f.strip("[]() "))]
+    known = [f for f in filled if _unit_in(f) or time_unit_of(f.strip("[]() "))]
     return bool(filled) and 2 * len(known) >= len(filled)
+
+
+def _unit_in(field: str) -> str | None:
+    return unit_of(field.strip()) or unit_of(field.strip("[]() "))
 
 
 def _no_rows(lines: Sequence[str], separator: str, where: str) -> DataError:

@@ -1,4 +1,4 @@
-"""What sensors do that no motion does: zeros while off, spikes beyond any range, channels that never change."""
+"""What sensors do that no motion does: zeros while off, spikes beyond any range, dead channels."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from disc_stream.errors import DataError, InputNotFoundError
 from disc_stream.text import printable
@@ -86,14 +87,16 @@ class Entry:
                 break
         return found[:size]
 
-    def _open(self) -> BinaryIO:
-        if self.member:
-            with self.root.open("rb") as file:
+    @contextmanager
+    def _open(self) -> Iterator[IO[bytes]]:
+        with ExitStack() as stack:
+            file: IO[bytes] = stack.enter_context(self.root.open("rb"))
+            if self.member:
                 archive = open_zip(file, _LIMITS)
-                data: BinaryIO = io.BytesIO(read_member(archive, archive.getinfo(self.member)))
-        else:
-            data = self.root.open("rb")
-        return gzip.GzipFile(fileobj=data) if self.name.lower().endswith(".gz") else data  # type: ignore[return-value]
+                file = io.BytesIO(read_member(archive, archive.getinfo(self.member)))
+            if self.name.lower().endswith(".gz"):
+                file = stack.enter_context(gzip.open(file))
+            yield file
 
 
 @dataclass(frozen=True, slots=True)

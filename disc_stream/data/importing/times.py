@@ -130,6 +130,8 @@ def guess_unit(values: npt.NDArray[np.float64]) -> str | None:
     per_step = span / (len(values) - 1)
     typical = np.diff(np.unique(values))
     step = max(per_step, 0.0) if len(typical) < len(values) // 2 else float(np.median(typical))
+    if abs(step - 1) < 1e-6:  # seconds, milliseconds, or the numbers of the rows
+        return None
     fits = [u for u, factor in FACTORS_US.items() if _SLOWEST <= 1e6 / (step * factor) <= _FASTEST]
     return fits[0] if fits else None
 

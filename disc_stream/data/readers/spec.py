@@ -82,7 +82,7 @@ def _expand(spec: str, path: Path | None) -> list[Recording]:
     if dataset not in READERS:
         raise ConfigError(
             f"{spec!r} is neither a recording file nor a dataset{did_you_mean(dataset, READERS)}",
-            remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, a .csv or .npz file, or a folder",
+            remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, a .csv or .npz, or a folder",
         )
     patterns = _patterns(rest)
     contents = read_dataset(dataset, path, Selection(patterns=patterns))
