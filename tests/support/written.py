@@ -1,5 +1,6 @@
 """Recordings as loggers and people write them: small files with a known truth, one for each kind of fault."""
 
+# ruff: noqa: E501, ISC004  (lines of files are as long as they are)
 from __future__ import annotations
 
 import gzip
@@ -112,7 +113,9 @@ def raw(name: str, content: bytes) -> Callable[[Path], None]:
     return write
 
 
-def plain(rows: Rows, name: str = "user01.csv", head: str = "t," + HEADER, times: Sequence[object] | None = None):  # type: ignore[no-untyped-def]
+def plain(
+    rows: Rows, name: str = "user01.csv", head: str = "t," + HEADER, times: Sequence[object] | None = None
+):  # type: ignore[no-untyped-def]
     return put(name, [head, *table(seconds(len(rows)) if times is None else times, rows)])
 
 
@@ -129,7 +132,8 @@ def iso(n: int = N, form: str = "%Y-%m-%d %H:%M:%S") -> list[str]:
     from datetime import UTC, datetime
 
     return [
-        datetime.fromtimestamp(START_S + i // 50, UTC).strftime(form) + f".{i % 50 * 20:03d}" for i in range(n)
+        datetime.fromtimestamp(START_S + i // 50, UTC).strftime(form) + f".{i % 50 * 20:03d}"
+        for i in range(n)
     ]
 
 
@@ -213,7 +217,9 @@ def _edge_impulse(folder: Path) -> None:
 
 _jitter = np.random.default_rng(4).uniform(-0.006, 0.006, N)
 _lost = list(range(7, N - 1, 23))
-_uneven_t = np.cumsum(np.random.default_rng(5).choice([0.02, 0.021, 0.03, 0.051, 0.019], N, p=[0.6, 0.1, 0.1, 0.1, 0.1]))
+_uneven_t = np.cumsum(
+    np.random.default_rng(5).choice([0.02, 0.021, 0.03, 0.051, 0.019], N, p=[0.6, 0.1, 0.1, 0.1, 0.1])
+)
 _order = np.arange(N)
 _order[50:54] = _order[50:54][::-1]
 _dup = np.sort(np.concatenate([np.arange(N), [10, 90]]))
@@ -470,7 +476,7 @@ CASES: dict[str, Case] = {
     "zip": Case(_zip, Expected([X, X], people=(1, 2))),
     "dead gyroscope": Case(
         plain(X * ([1] * 3 + [0] * 3)),
-        Expected([X[:, :3]], units=("g",) * 3, names=ACC, said=("never change: gyro_x, gyro_y, gyro_z",)),
+        Expected([X[:, :3]], units=("g",) * 3, names=ACC, said=("never change: gyro_x, gyro_y, gyro_z", "left out: gyro_x, which never changes")),
     ),
     "spike": Case(
         put("user01.csv", ["t," + HEADER, *(line.replace(f",{X[100, 0]:.5f}", ",1e9", 1) if i == 100 else line
@@ -517,9 +523,7 @@ CASES: dict[str, Case] = {
         refused="hardly g", maps=("acc_x[g]=acc_x[m/s2]", "acc_y[g]=acc_y[m/s2]", "acc_z[g]=acc_z[m/s2]"),
     ),
     "day or month": Case(
-        put("user01.csv", ["time,acc_x[g],acc_y[g],acc_z[g]", *acc_lines(iso(form="%m/%d/%Y %H:%M:%S"))]
-            if False else ["time,acc_x[g],acc_y[g],acc_z[g]",
-                           *acc_lines([t.replace("2024-05-20", "03/04/2024") for t in iso()])]),
+        put("user01.csv", ["time,acc_x[g],acc_y[g],acc_z[g]", *acc_lines([t.replace("2024-05-20", "03/04/2024") for t in iso()])]),
         acc(), refused="day or the month", settings={"dates": "day-first"},
     ),
     "no times": Case(

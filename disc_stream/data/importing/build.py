@@ -143,7 +143,6 @@ def _read_recording(
         channels, even, repair, joined = parts[0].channels, parts[0].even, parts[0].even.repair, []
     apart = any(s.format is not None and s.format.gravity == "apart" for s in members)
     channels, even = add_gravity(channels, even, apart=apart, notes=notes, rest_g=sensors.rest_g)
-    channels, even = _drop_dead(name, channels, even, sensors, notes)
     planned = PlannedRecording(
         name, owner, files, channels, even.rate, sum(len(s.values) for s in even.stretches),
         len(even.stretches), repair, sensors, joined, notes,
@@ -276,32 +275,6 @@ def _no_rate(sheet: Sheet, table: Table) -> DataError:
     return DataError(
         f"{where!r} has no sample with all its values", remedy="Leave empty columns out with --map"
     )
-
-
-def _drop_dead(
-    name: str, channels: tuple[Channel, ...], even: Even, sensors: SensorFaults, notes: list[str]
-) -> tuple[tuple[Channel, ...], Even]:
-    """Leave out sensors none of whose axes ever changes."""
-    dead = set(sensors.dead)
-    groups: dict[str, list[int]] = {}
-    for n, channel in enumerate(channels):
-        groups.setdefault(re.sub(r"_[xyz]$", "", channel.name), []).append(n)
-    gone = {
-        n for members in groups.values() if all(channels[m].name in dead for m in members) for n in members
-    }
-    if not gone:
-        return channels, even
-    keep = [n for n in range(len(channels)) if n not in gone]
-    if not keep:
-        raise DataError(
-            f"recording {name!r}: no channel ever changes, so there is no motion in it",
-            remedy=f"Leave it out: --map '{name}.*=-'",
-        )
-    words = ", ".join(channels[n].name for n in sorted(gone))
-    notes.append(f"left out: {words} (never change: the sensor was off or is none)")
-    for stretch in even.stretches:
-        stretch.values = np.ascontiguousarray(stretch.values[:, keep])
-    return tuple(channels[n] for n in keep), even
 
 
 def _recordings(planned: PlannedRecording, even: Even, names: tuple[str, ...]) -> list[Recording]:

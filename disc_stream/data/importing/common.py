@@ -51,19 +51,25 @@ def to_common_form(loaded: Loaded, settings: Settings) -> list[Recording]:
 
 def _common_channels(plan: ImportPlan) -> tuple[Channel, ...]:
     n = len(plan.recordings)
-    counts = Counter(c.name for one in plan.recordings for c in one.channels)
+    living = {one.name: {c.name for c in one.channels} - one.dead for one in plan.recordings}
+    counts = Counter(name for names in living.values() for name in names)
     first = {c.name: c for one in reversed(plan.recordings) for c in one.channels}
-    for name, count in counts.items():
+    for name, channel in first.items():
+        count = counts[name]
         if count == n:
             continue
-        lacking = [one for one in plan.recordings if name not in {c.name for c in one.channels}]
-        if QUANTITY.get(first[name].unit) and count >= n / 2:
-            file = lacking[0].files[0].name
+        lacking = next(one for one in plan.recordings if name not in living[one.name])
+        if QUANTITY.get(channel.unit) and count >= n / 2:
+            what = f"has a dead {name}" if name in lacking.dead else f"has no {name}"
             raise DataError(
-                f"recording {lacking[0].name!r} has no {name}, which {count} of {n} recordings have",
-                remedy=f"Leave the recording out: --map '{file}=-', or the channel: --map '{name}=-'",
+                f"recording {lacking.name!r} {what}, which {count} of {n} recordings have",
+                remedy=f"Leave the recording out: --map '{lacking.files[0].name}=-', or the channel: "
+                f"--map '{name}=-'",
             )
-        plan.dropped.append(f"{name}, which only {count} of {n} recordings have")
+        if not count:
+            plan.dropped.append(f"{name}, which never changes: its sensor was off, or it is none")
+        else:
+            plan.dropped.append(f"{name}, which only {count} of {n} recordings have")
     model = max(plan.recordings, key=lambda one: len(one.channels))
     names = [c.name for c in model.channels if counts[c.name] == n]
     if not names:

@@ -63,12 +63,18 @@ def mark_faults(values: Float32Array, columns: Sequence[Column]) -> SensorFaults
         found.rest_g[sensor] = typical
         if typical > 0.5:
             off = (values[:, axes[0]] == 0) & (values[:, axes[1]] == 0) & (values[:, axes[2]] == 0)
-            if off.any():
+            if off.any() and _varies(values[:, axes], off):
                 found.zeros += int(off.sum())
                 values[off] = np.nan
     if len(values) >= _ENOUGH:
         found.dead = [c.name for place, c in enumerate(columns) if _is_dead(values[:, place])]
     return found
+
+
+def _varies(values: Float32Array, off: npt.NDArray[np.bool_]) -> bool:
+    """Whether a sensor that is on has noise: one that is made up may well stay at zero."""
+    on = values[~off]
+    return float((on[1:] == on[:-1]).all(axis=1).mean()) < 0.5 if len(on) > 1 else False
 
 
 def triads(columns: Sequence[Column]) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from disc_stream.errors import DataError, InputNotFoundError
 from disc_stream.text import printable
@@ -95,7 +95,9 @@ class Entry:
                 archive = open_zip(file, _LIMITS)
                 file = io.BytesIO(read_member(archive, archive.getinfo(self.member)))
             if self.name.lower().endswith(".gz"):
-                file = stack.enter_context(gzip.open(file))
+                packed = gzip.GzipFile(fileobj=file)
+                stack.callback(packed.close)
+                file = cast(IO[bytes], packed)
             yield file
 
 

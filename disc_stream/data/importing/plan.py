@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +75,16 @@ class PlannedRecording:
     def seconds(self) -> float:
         """Of samples, without gaps."""
         return self.samples / self.rate
+
+    @property
+    def dead(self) -> frozenset[str]:
+        """Channels of sensors that were off: none of their axes ever changes, while others do."""
+        said = set(self.sensors.dead)
+        sensors: dict[str, list[str]] = {}
+        for channel in self.channels:
+            sensors.setdefault(re.sub(r"_[xyz]$", "", channel.name), []).append(channel.name)
+        gone = {name for names in sensors.values() if said.issuperset(names) for name in names}
+        return frozenset(gone) if len(gone) < len(self.channels) else frozenset()
 
     def words(self) -> list[str]:
         """What is done to it, a line each."""
@@ -269,5 +280,8 @@ def _value_words(one: PlannedRecording) -> list[str]:
     if sensors.zeros:
         lines.append(f"{_count(sensors.zeros, 'row')} of zeros, a sensor that is off, taken as missing")
     if sensors.dead:
-        lines.append(f"never change: {', '.join(sensors.dead)}")
+        all_of_it = len(sensors.dead) == len(one.channels)
+        lines.append(
+            "mind: no channel ever changes" if all_of_it else f"never change: {', '.join(sensors.dead)}"
+        )
     return lines

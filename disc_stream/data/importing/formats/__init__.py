@@ -117,7 +117,9 @@ def all_formats() -> tuple[Format, ...]:
 
 
 def _particular(match: Match) -> int:
-    return len(match.header) + 20 * (match.preamble is not None) + (match.file is not None) + len(match.fields)
+    return (
+        len(match.header) + 20 * (match.preamble is not None) + (match.file is not None) + len(match.fields)
+    )
 
 
 def format_of(stem: str, dialect: Dialect) -> Format | None:
