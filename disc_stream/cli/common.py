@@ -26,6 +26,7 @@ _PROBES = {
     "plot": ("matplotlib",),
     "drift": ("river",),
     "parquet": ("pyarrow",),
+    "recordings": ("pyarrow", "actfast"),
     "broker": ("cryptography",),
     "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
 }

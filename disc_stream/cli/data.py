@@ -201,6 +201,31 @@ def _own_recordings(dataset: str, path: Path | None, known: tuple[str, ...]) -> 
     return place if dataset not in known and dataset != "parquet" and place.exists() else None
 
 
+@app.command("look")
+def look(
+    file: Annotated[Path, typer.Argument(help="A file, gz, zip or folder of recordings.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also draw it: a .png or .svg.")] = None,
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", help="As for data import: COLUMN=acc_x[g], or a YAML.")
+    ] = None,
+    source_rate: Annotated[float | None, typer.Option(help="Hz of files without a column of times.")] = None,
+    dates: Annotated[
+        str | None, typer.Option(help="day-first or month-first, for dates like 03/04/2024.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a recording looks like: traces, gaps, rate, when it was not worn, gravity at rest.
+
+    In the terminal, each bar is as high as the channel's range in that piece of time; gaps are blank. A
+    calibrated accelerometer measures 1 g at rest, in whatever unit.
+
+    Example: disc-stream data look walk.csv --out walk.png
+    """
+    from disc_stream.cli.data_import import Decided, look_at
+
+    look_at(file, out, Decided(tuple(maps or ()), None, source_rate, None, dates), as_json=as_json)
+
+
 @app.command("windows")
 def windows(
     dataset: DatasetArgument,

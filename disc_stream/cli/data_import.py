@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from disc_stream.cli.common import print_json, reading, say
+from disc_stream.cli.common import print_json, reading, require_extras, require_writable, say
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,3 +100,33 @@ def import_own(wanted: Wanted, decided: Decided) -> None:
     say(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
     say(f"settings, for --map: {settings_path(out)}")
     say(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+
+
+def look_at(path: Path, out: Path | None, decided: Decided, *, as_json: bool) -> None:
+    """Show what recordings look like: in the terminal, and as a figure."""
+    from disc_stream.data.importing.build import load
+    from disc_stream.data.importing.look import look_at_recordings
+
+    if out is not None:
+        require_extras("disc-stream data look --out", "plot")
+        from disc_stream.plots.style import check_target
+
+        check_target(out)
+        require_writable(out)
+    with reading(path.name) as progress:
+        loaded = load(path, decided.settings(), progress)
+    looks = look_at_recordings(loaded)
+    if out is not None:
+        from disc_stream.plots.recording import draw_recordings
+        from disc_stream.plots.style import save
+
+        save(draw_recordings(look_at_recordings(loaded, columns=900)), out)
+    if as_json:
+        print_json({"file": str(out) if out else None, "recordings": [look.to_json() for look in looks]})
+        return
+    for look in looks:
+        for line in look.lines():
+            say(line)
+    if out is not None:
+        say(f"{out}: {out.stat().st_size:,} bytes")
+    say(f"next: disc-stream data import {quote(str(path))} --dry-run")
