@@ -46,13 +46,13 @@ def _draw(panel: Any, look: Look, sensor: str) -> None:
     for colour, n in enumerate(_sensors(look)[sensor]):
         shade = COLOURS[colour % len(COLOURS)]
         panel.fill_between(times, look.low[n], look.high[n], color=shade, alpha=0.5, lw=0.4)
-        panel.plot(times, (look.low[n] + look.high[n]) / 2, color=shade, lw=0.6, label=look.channels[n][:12])
+        panel.plot(times, (look.low[n] + look.high[n]) / 2, color=shade, lw=0.6, label=look.channels[n].partition(" [")[0])
     for begin, end in look.gaps:
         panel.axvspan(begin, end, color="0.8", lw=0)
     for begin, end in look.not_worn:
         panel.axvspan(begin, end, facecolor="none", edgecolor="0.6", hatch="//", lw=0)
     panel.set_ylabel(sensor)
     panel.set_xlim(0, look.seconds)
-    title = f"{look.name}: {look.rate:.5g} samples/s, {len(look.gaps)} gaps"
+    title = f"{look.name}: {look.rate:.5g} samples/s, {len(look.gaps)} gap{'s' * (len(look.gaps) != 1)}"
     panel.set_title(f"{title}; {look.rest_words()}" if sensor.startswith("acc") else title, fontsize="small")
     panel.legend(loc="upper right", fontsize="x-small", ncols=3)

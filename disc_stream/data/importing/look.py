@@ -112,6 +112,7 @@ def _look(series: Series, words: list[str], rate: float, columns: int) -> Look:
     ends = [begin + len(part.samples) / rate for begin, part in zip(starts, series.parts, strict=True)]
     seconds = ends[-1]
     channels = series.parts[0].channels
+    columns = max(1, min(columns, int(seconds * rate / 3)))  # no piece of time without a sample
     low = np.full((len(channels), columns), np.nan)
     high = low.copy()
     not_worn: list[tuple[float, float]] = []

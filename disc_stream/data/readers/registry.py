@@ -54,4 +54,4 @@ def _own_files(path: Path) -> str | None:
         return None
     if path.is_dir() and any(path.glob("*.parquet")):
         return "Of Parquet, only folders that 'disc-stream data export' wrote can be read"
-    return f"For files of your own: disc-stream data import csv --path {quote(str(path))} --out mine.npz"
+    return f"For files of your own: disc-stream data import {quote(str(path))} --out mine.npz"
