@@ -46,7 +46,13 @@ def _draw(panel: Any, look: Look, sensor: str) -> None:
     for colour, n in enumerate(_sensors(look)[sensor]):
         shade = COLOURS[colour % len(COLOURS)]
         panel.fill_between(times, look.low[n], look.high[n], color=shade, alpha=0.5, lw=0.4)
-        panel.plot(times, (look.low[n] + look.high[n]) / 2, color=shade, lw=0.6, label=look.channels[n].partition(" [")[0])
+        panel.plot(
+            times,
+            (look.low[n] + look.high[n]) / 2,
+            color=shade,
+            lw=0.6,
+            label=look.channels[n].partition(" [")[0],
+        )
     for begin, end in look.gaps:
         panel.axvspan(begin, end, color="0.8", lw=0)
     for begin, end in look.not_worn:
