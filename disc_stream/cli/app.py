@@ -25,6 +25,7 @@ from disc_stream.cli import (
     demo,
     doctor,
     edge,
+    episodes,
     export,
     forgetting,
     label,
@@ -100,6 +101,7 @@ app.command("retrain")(retrain.retrain)
 models.app.command("which")(which.which)
 app.add_typer(models.app, name="models")
 app.add_typer(clusters.app, name="clusters")
+app.add_typer(episodes.app, name="episodes")
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")

@@ -46,7 +46,6 @@ from disc_stream_server.dataset.replay import Replay, whole_windows
 log = logging.getLogger(__name__)
 
 DATASET = "spool"
-FIRST_CLUSTERS = 6
 _OF_THE_WEIGHTS = ("network", "bands", "axes")  # settings that decide the shape of what is gone on from
 
 
@@ -254,6 +253,7 @@ def _replay(
 def _train(
     request: RetrainRequest, base: Base, work: Work, data: tuple[ReplaySet, StreamSpec], tell: Tell
 ) -> None:
+    from disc_stream.training.clustercount import AUTO, METRIC
     from disc_stream.training.events import EpochEvent, TrainingEvent
     from disc_stream.training.session import TrainingRequest, train_run
 
@@ -265,7 +265,7 @@ def _train(
 
     windows, spec = window_set(*data), data[1]
     warm = _start_of(request, base, work, windows, tell)
-    n_clusters = request.clusters or len(base.ids) or FIRST_CLUSTERS
+    n_clusters = request.clusters or len(base.ids) or AUTO
     run = TrainingRequest(
         dataset=DATASET,
         out=work.run,
@@ -282,7 +282,9 @@ def _train(
     )
     tell(Progress("train", 0, None, f"learning from {len(windows):,} windows"))
     learned = train_run(_all_to_learn(windows), run, on_event)
-    if (more := learned.n_clusters - n_clusters) > 0:
+    if n_clusters == AUTO:
+        tell(Progress("train", 0, None, str(learned.metrics[METRIC]["why"])))
+    elif (more := learned.n_clusters - n_clusters) > 0:
         tell(Progress("train", 0, None, f"new motion: {more} cluster{'s' if more > 1 else ''} more"))
 
 
@@ -313,7 +315,7 @@ def _start_of(request: RetrainRequest, base: Base, work: Work, windows: WindowSe
 
 def _all_to_learn(windows: WindowSet) -> Split:
     nothing = windows.select(windows.group < 0)
-    return Split(windows, nothing, "the replay set; there are no labels", n_clusters=FIRST_CLUSTERS)
+    return Split(windows, nothing, "the replay set; there are no labels", n_clusters=0)
 
 
 def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell) -> Model:

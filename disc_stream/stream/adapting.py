@@ -20,6 +20,7 @@ from disc_stream.artifacts.runtime import measures_from
 from disc_stream.clustering.adaptation import AdaptationRule, Adapted, Adapter, DeviceMeans, Occurrence
 from disc_stream.errors import ConfigError
 from disc_stream.stream.encoding import Assigned
+from disc_stream.stream.evidence import exponent_of
 from disc_stream.stream.residents import Archive, DeviceStates, StateCodec, no_archive
 from disc_stream.stream.values import stretches_begin
 
@@ -80,7 +81,8 @@ def adapter_of(model: Model, rule: AdaptationRule) -> Adapter:
             f"would take {size:,} bytes for every device, more than {MAX_STATE_BYTES:,}",
             remedy="Use --no-adapt, or a model of a smaller embedding",
         )
-    return Adapter(model.centroids, limits, rule, [_spread(one.distance_q95, d) for one in clusters])
+    spread = [_spread(one.distance_q95, d) for one in clusters]
+    return Adapter(model.centroids, limits, rule, spread, exponent_of(model.manifest))
 
 
 def with_known_centroids(model: Model) -> Model:

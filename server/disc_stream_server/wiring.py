@@ -6,6 +6,7 @@ from pathlib import Path
 
 from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig, default_state
+from disc_stream.episodes import EpisodeRules
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.wire.topics import Topics
@@ -40,7 +41,7 @@ class StateFolder:
         self._lock = FolderLock(self.path)
         with translated(self.path):
             close_to_others(self.path)
-        self.store = StateStore(self.path)
+        self.store = StateStore(self.path, episode_rules(config))
         self.reader = SpoolReader(self.path / SPOOL)
 
     def close(self) -> None:
@@ -53,6 +54,11 @@ class StateFolder:
 def stream_rules(config: ServeConfig) -> Rules:
     """What shapes windows."""
     return Rules(config.reorder, config.reorder_s, config.bridge_s, config.idle_s)
+
+
+def episode_rules(config: ServeConfig) -> EpisodeRules:
+    """What makes an episode."""
+    return EpisodeRules(config.episode_dwell_s, config.episode_hysteresis, config.episode_join_s)
 
 
 def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> LabellerSettings:
@@ -120,5 +126,6 @@ def device_limits(config: ServeConfig, bounds: Bounds) -> DeviceLimits:
 def retention(config: ServeConfig) -> Retention:
     """How long messages are kept."""
     return Retention(
-        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes, config.keep_dead_days * 86_400
-    )
+        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes,
+        config.keep_dead_days * 86_400, config.keep_episodes_days * 86_400,
+    )  # fmt: skip
