@@ -10,6 +10,7 @@ import numpy as np
 
 from disc_stream.data.importing.build import Loaded
 from disc_stream.data.importing.plan import ImportPlan, PlannedRecording
+from disc_stream.data.importing.repair import usual_rate
 from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.unitnames import QUANTITY
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
@@ -92,18 +93,8 @@ def _common_rate(plan: ImportPlan, settings: Settings) -> tuple[float, str]:
         for rate, _ in rates
     }
     best = max(shares, key=lambda rate: (round(shares[rate], 3), -rate))
-    near = [round(rate) for rate, _ in rates if abs(rate - best) <= RATE_TOLERANCE * best]
-    whole = Counter(near).most_common(1)[0][0]
     # A rate that no sensor is asked for is that of a sensor which is a little off.
-    typical = [r for r in (20, 25, 30, 32, 40, 50, 52, 60, 64, 80, 100, 104, 128, 200, 256, 400) if
-               abs(best - r) <= RATE_TOLERANCE * r]  # fmt: skip
-    chosen = (
-        float(typical[0])
-        if typical
-        else float(whole)
-        if abs(best - whole) <= 0.002 * best
-        else round(best, 3)
-    )
+    chosen = usual_rate(best, RATE_TOLERANCE)
     alike = all(abs(rate - chosen) <= RATE_TOLERANCE * chosen for rate, _ in rates)
     return chosen, "that of all recordings" if alike else "that of most of the time"
 

@@ -30,6 +30,11 @@ _STRAY = 0.35  # of a period, beyond which a step may have lost samples in it
 _SNAP = 0.002  # a rate this close to a whole number is taken as that number
 _WANDER_US, _WANDER = 20_000, 1.5  # by how much times may leave the line of one rate, also in periods
 _STEADY = 0.1  # of a period: steps so near to one another need no repair
+_USUAL = (
+    10.0, 12.5, 20.0, 25.0, 30.0, 31.25, 32.0, 40.0, 50.0, 51.2, 52.0, 60.0, 62.5, 64.0, 80.0, 100.0, 102.4,
+    104.0, 125.0, 128.0, 200.0, 204.8, 208.0, 250.0, 256.0, 400.0, 500.0, 512.0, 800.0, 1000.0,
+)  # fmt: skip
+_NEAR_USUAL = 0.05  # relative: how far even times may be from the mean rate of uneven ones
 _NOISY = 0.15  # of a period: stamps so far off tell the rate by many of them only
 _OFTEN = 0.01  # of the steps: long ones that are no whole number of periods are of an uneven sensor
 _SHORTEST_S = 0.5
@@ -110,6 +115,12 @@ def nominal_rate(rate: float) -> float:
     return float(whole) if whole and abs(rate - whole) <= _SNAP * rate else round(rate, 3)
 
 
+def usual_rate(rate: float, within: float) -> float:
+    """The rate that sensors are asked for, if one is as near as that (relative); else the rate itself."""
+    near = min(_USUAL, key=lambda usual: abs(rate - usual) / usual)
+    return near if abs(rate - near) <= within * near else nominal_rate(rate)
+
+
 def make_even(times: Times, values: Float32Array, labels: LabelArray, bridge_s: float) -> Even | None:
     """Bring samples to an even rate.
 
@@ -139,11 +150,14 @@ def make_even(times: Times, values: Float32Array, labels: LabelArray, bridge_s: 
         return None
     steps = [_steps(own, period, bridge_s) for _, own in found]
     uneven = _is_uneven([own for _, own in found], period, steps)
-    if uneven:
-        middle = float(np.median(np.concatenate([np.diff(own) for _, own in found])))
-        period = 1e6 / nominal_rate(1e6 / middle)
-    else:
+    if not uneven:
         period = _long_period(found, steps) or period
+        uneven = _leaves_line(found, steps, period)
+    if uneven:
+        every = np.concatenate([np.diff(own) for _, own in found])
+        middle = float(np.median(every))
+        period = middle if 0 < _noise(every, middle) <= _NOISY * middle else period
+        period = 1e6 / usual_rate(1e6 / period, _NEAR_USUAL)
     stretches: list[Stretch] = []
     for (piece, own), (k, gap) in zip(found, steps, strict=True):
         starts = np.concatenate([[0], np.flatnonzero(gap) + 1])
@@ -216,7 +230,8 @@ def _in_order(
     if equal.any() and equal.mean() <= _MANY_EQUAL:
         twice = np.zeros(len(times), dtype=np.bool_)
         at = np.flatnonzero(equal)
-        twice[at + 1] = (values[at + 1] == values[at]).all(axis=1)
+        a, b = values[at + 1], values[at]
+        twice[at + 1] = ((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1)
         if twice.any():
             repair.doubled = int(twice.sum())
             back = back - np.cumsum(twice)[back]
@@ -294,7 +309,27 @@ def _long_period(
                 step = max(1, (b - a) // 100_000)
                 low = np.arange(a, b - far, step)
                 slopes.append((own[low + far] - own[low]) / (index[low + far] - index[low]))
-    return float(np.median(np.concatenate(slopes))) if slopes else 0.0
+    robust = float(np.median(np.concatenate(slopes))) if slopes else 0.0
+    return _refined(robust, found, steps)
+
+
+def _refined(
+    period: float,
+    found: list[tuple[slice, Floats]],
+    steps: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]],
+) -> float:
+    """The slope of a straight line through the longest piece without a gap, where it agrees: more exact."""
+    best: tuple[int, Floats, Floats] | None = None
+    for (_, own), (k, gap) in zip(found, steps, strict=True):
+        edges = [0, *(np.flatnonzero(gap) + 1).tolist(), len(own)]
+        a, b = max(pairwise(edges), key=lambda edge: edge[1] - edge[0])
+        if best is None or b - a > best[0]:
+            best = b - a, np.concatenate([[0.0], np.cumsum(k[a : b - 1])]), own[a:b]
+    if best is None or best[0] < _LOOK:
+        return period
+    index, times = best[1] - best[1].mean(), best[2] - best[2].mean()
+    slope = float((index * times).sum() / np.square(index).sum())
+    return slope if abs(slope - period) <= 1e-3 * period else period
 
 
 def _whole(period: float, stretches: list[Stretch]) -> float:
@@ -348,8 +383,6 @@ def _stretch(
     if k.size and k.max() > 1:
         index = np.concatenate([[0], np.cumsum(k)])
     off = rows.times - period * index
-    if _wanders(off, period):
-        return _interpolated(rows, period, bridge_s, repair)
     repair.missing += int(np.isnan(values).any(axis=1).sum())
     if len(index) and index[-1] + 1 > len(index):
         repair.lost += int(index[-1] + 1 - len(index))
@@ -367,12 +400,26 @@ def _is_uneven(
 ) -> bool:
     """Whether a sensor itself samples unevenly: long steps that are no multiples, and none catches up."""
     own = np.concatenate([np.diff(t)[~gap] for t, (_, gap) in zip(pieces, steps, strict=True)])
-    long = own[own > max((1 + _STRAY) * period, period + 4 * _noise(own, period))]
+    long = own[own > max((1 + _STRAY) * period, period + 3 * _noise(own, period))]
     if len(long) <= _OFTEN * len(own) or np.count_nonzero(own < (1 - _STRAY) * period) > 0.3 * len(long):
         return False
     near = own[own <= (1 + _STRAY) * period]
     noise = float(np.abs(near / period - 1).mean()) if len(near) else 0.0
     return float(np.abs(long / period - np.rint(long / period)).mean()) > 0.05 + 2 * noise
+
+
+def _leaves_line(
+    found: list[tuple[slice, Floats]],
+    steps: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]],
+    period: float,
+) -> bool:
+    """Whether times of any piece without a gap leave the line of one rate."""
+    for (_, own), (k, gap) in zip(found, steps, strict=True):
+        index = np.concatenate([[0], np.cumsum(k)])
+        for a, b in pairwise([0, *(np.flatnonzero(gap) + 1).tolist(), len(own)]):
+            if _wanders(own[a:b] - own[a] - period * (index[a:b] - index[a]), period):
+                return True
+    return False
 
 
 def _wanders(off: Floats, period: float) -> bool:
