@@ -8,7 +8,8 @@
     columns    which column is what, with which unit
     table      the numbers, block by block
     times      a column of times as microseconds
-    repair     order, stamps, lost samples, gaps: by the times of the samples
+    stamps     order of rows, times that stand for several samples
+    repair     rate, lost samples, gaps: by the times of the samples; even holds what comes of it
     faults     zeros of a sensor that is off, spikes, dead channels
     joining    sensors of one device, joined by time as the stream joins them
     people     whose recording it is

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from disc_stream.data.importing.columns import channel_order
+from disc_stream.data.importing.even import Even
 from disc_stream.data.importing.faults import SensorFaults, mark_faults
 from disc_stream.data.importing.files import Entry, Found, find_files
 from disc_stream.data.importing.gravity import add_gravity
 from disc_stream.data.importing.joining import Part, join_parts, merged_repair
 from disc_stream.data.importing.people import Owner, find_people
 from disc_stream.data.importing.plan import ImportPlan, PlannedFile, PlannedRecording
-from disc_stream.data.importing.repair import Even, make_even
+from disc_stream.data.importing.repair import make_even
 from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.sheets import Sheet, group_sheets, is_beside, look_at
 from disc_stream.data.importing.table import Table, lost_times, read_rows

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from disc_stream.data.importing.build import Loaded
+from disc_stream.data.importing.even import usual_rate
 from disc_stream.data.importing.plan import ImportPlan, PlannedRecording
-from disc_stream.data.importing.repair import usual_rate
 from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.unitnames import QUANTITY
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording

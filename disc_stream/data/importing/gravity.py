@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from disc_stream.data.importing.repair import Even
+from disc_stream.data.importing.even import Even
 from disc_stream.signal.units import conversion_factor
 from disc_stream.types import Channel
 

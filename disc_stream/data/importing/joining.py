@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.data.importing.repair import Even, Repair, Stretch
+from disc_stream.data.importing.even import Even, Repair, Stretch
 from disc_stream.data.types import LabelArray
 from disc_stream.signal.joining import Joiner
 from disc_stream.types import Channel, Float32Array, SampleBatch

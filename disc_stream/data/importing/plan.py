@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from disc_stream.data.importing.columns import Column
+from disc_stream.data.importing.even import Repair
 from disc_stream.data.importing.faults import SensorFaults
 from disc_stream.data.importing.people import Owner
-from disc_stream.data.importing.repair import Repair
 from disc_stream.data.importing.rows import Faults
 from disc_stream.types import Channel
 

@@ -11,114 +11,28 @@ that jitter about even times are no fault of the samples, which stay as they are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from disc_stream.data.importing.even import Even, Repair, Stretch, nominal_rate, usual_rate
+from disc_stream.data.importing.stamps import in_order, spread
 from disc_stream.data.importing.times import Times
 from disc_stream.data.types import LabelArray
 from disc_stream.types import Float32Array
 
 Floats = npt.NDArray[np.float64]
-_REORDER_US = 5_000_000  # rows further out of order are of a clock that was put back
-_NEAR = 0.3  # of a period: steps below it are none of the sensor
-_MANY_EQUAL = 0.2  # of the steps: then a stamp stands for several samples
 _LOOK = 8  # samples on either side of a step, to tell a lost sample from a late stamp
 _STRAY = 0.35  # of a period, beyond which a step may have lost samples in it
-_SNAP = 0.002  # a rate this close to a whole number is taken as that number
 _WANDER_US, _WANDER = 20_000, 1.5  # by how much times may leave the line of one rate, also in periods
 _STEADY = 0.1  # of a period: steps so near to one another need no repair
-_USUAL = (
-    10.0, 12.5, 20.0, 25.0, 30.0, 31.25, 32.0, 40.0, 50.0, 51.2, 52.0, 60.0, 62.5, 64.0, 80.0, 100.0, 102.4,
-    104.0, 125.0, 128.0, 200.0, 204.8, 208.0, 250.0, 256.0, 400.0, 500.0, 512.0, 800.0, 1000.0,
-)  # fmt: skip
 _NEAR_USUAL = 0.05  # relative: how far even times may be from the mean rate of uneven ones
 _NOISY = 0.15  # of a period: stamps so far off tell the rate by many of them only
 _OFTEN = 0.01  # of the steps: long ones that are no whole number of periods are of an uneven sensor
 _SHORTEST_S = 0.5
 _EXACT_US = 1_000.0
-MOST_CUTS = 200
-"""Steps back of a clock in one file, beyond which its times mean nothing."""
-
-
-@dataclass(slots=True)
-class Stretch:
-    """Samples at an even rate, without a gap.
-
-    Args:
-        start_us: time of the first one.
-        values: (n, C) float32, finite.
-        labels: (n,) int16.
-    """
-
-    start_us: int
-    values: Float32Array
-    labels: LabelArray
-
-
-@dataclass(slots=True)
-class Repair:
-    """What was done, for the plan.
-
-    Args:
-        sorted: rows that were out of order.
-        steps_back: places where the clock was put back; the recording is cut there.
-        doubled: rows that came twice.
-        per_stamp: samples under one stamp, on average; 1 where each has its own.
-        lost: samples that were missing and are bridged.
-        gaps: (row, seconds) of what is longer: the recording is cut there.
-        jitter_ms: 95 % of the stamps are within so much of even times.
-        uneven: whether the rate wandered, so that samples were put on even times.
-        missing: rows without a value that are bridged.
-        cut: rows without a value for too long: the recording is cut there.
-        short_s: seconds in stretches that were too short to keep.
-    """
-
-    sorted: int = 0
-    steps_back: int = 0
-    doubled: int = 0
-    per_stamp: float = 1.0
-    lost: int = 0
-    gaps: list[tuple[int, float]] = field(default_factory=list)
-    jitter_ms: float = 0.0
-    uneven: bool = False
-    missing: int = 0
-    cut: int = 0
-    short_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Even:
-    """A series of samples at an even rate.
-
-    Args:
-        rate: samples a second by its clock, in Hz.
-        stretches: in the order of the file.
-        repair: what was done.
-    """
-
-    rate: float
-    stretches: list[Stretch]
-    repair: Repair
-
-    @property
-    def nominal(self) -> float:
-        """The rate as its maker would say it: whole where it nearly is."""
-        return nominal_rate(self.rate)
-
-
-def nominal_rate(rate: float) -> float:
-    """A rate near a whole number as that number, others to a thousandth of a hertz."""
-    whole = round(rate)
-    return float(whole) if whole and abs(rate - whole) <= _SNAP * rate else round(rate, 3)
-
-
-def usual_rate(rate: float, within: float) -> float:
-    """The rate that sensors are asked for, if one is as near as that (relative); else the rate itself."""
-    near = min(_USUAL, key=lambda usual: abs(rate - usual) / usual)
-    return near if abs(rate - near) <= within * near else nominal_rate(rate)
 
 
 def make_even(times: Times, values: Float32Array, labels: LabelArray, bridge_s: float) -> Even | None:
@@ -139,11 +53,11 @@ def make_even(times: Times, values: Float32Array, labels: LabelArray, bridge_s: 
         repair.missing = int(np.isnan(values).any(axis=1).sum())
         whole = _bridge(values, labels, int(times[0]), clean, bridge_s, repair)
         return Even(1e6 / clean, _long_enough(whole, clean, repair), repair)
-    times, values, labels, cuts = _in_order(times, values, labels, repair)
+    times, values, labels, cuts = in_order(times, values, labels, repair)
     pieces = [slice(int(a), int(b)) for a, b in zip([0, *cuts], [*cuts, len(times)], strict=True) if b > a]
     found: list[tuple[slice, Floats]] = []
     for piece in pieces:
-        own = _spread((times[piece] - times[piece.start]).astype(np.float64), repair)
+        own = spread((times[piece] - times[piece.start]).astype(np.float64), repair)
         found.append((piece, own))
     period = _period([own for _, own in found])
     if period is None:
@@ -203,71 +117,6 @@ def _clean(times: Times) -> float | None:
     if float(np.abs(times[line] - times[0] - line * period).max()) > _STEADY * period + _EXACT_US:
         return None
     return period
-
-
-# -- order and stamps -------------------------------------------------------------------------------------
-
-
-def _in_order(
-    times: Times, values: Float32Array, labels: LabelArray, repair: Repair
-) -> tuple[Times, Float32Array, LabelArray, list[int]]:
-    """The rows in order of time, and where a clock was put back."""
-    steps = np.diff(times)
-    back = np.flatnonzero(steps < 0)
-    if len(back):
-        order = np.argsort(times, kind="stable")
-        forward = steps[steps > 0]
-        typical = float(np.median(forward)) if len(forward) else 0.0
-        again = np.diff(times[order])
-        mixed = np.count_nonzero((again < _NEAR * typical) & (again >= 0))
-        before = np.count_nonzero((steps < _NEAR * typical) & (steps >= 0))
-        reach = int(-steps[back].min())
-        if reach <= _REORDER_US and mixed <= before + 0.01 * len(times):
-            repair.sorted = int(np.count_nonzero(order != np.arange(len(order))))
-            times, values, labels = times[order], values[order], labels[order]
-            steps, back = np.diff(times), back[:0]
-    equal = steps == 0
-    if equal.any() and equal.mean() <= _MANY_EQUAL:
-        twice = np.zeros(len(times), dtype=np.bool_)
-        at = np.flatnonzero(equal)
-        a, b = values[at + 1], values[at]
-        twice[at + 1] = ((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1)
-        if twice.any():
-            repair.doubled = int(twice.sum())
-            back = back - np.cumsum(twice)[back]
-            times, values, labels = times[~twice], values[~twice], labels[~twice]
-    repair.steps_back += len(back)
-    return times, values, labels, [int(b) + 1 for b in back]
-
-
-def _spread(times: Floats, repair: Repair) -> Floats:
-    """Times of samples that share a stamp, or that came in bursts, spread over the time they stand for."""
-    if len(times) < 3:
-        return times
-    steps = np.diff(times)
-    inner = steps[steps <= max(2e6, 50 * float(np.median(steps)))]
-    mean = float(inner.mean()) if len(inner) else 0.0
-    same = steps <= (_NEAR * mean if float(np.median(steps)) < _NEAR * mean else 0.0)
-    if not same.any():
-        return times
-    first = np.concatenate([[True], ~same])
-    group = np.cumsum(first) - 1
-    stamps = times[first]
-    counts = np.bincount(group)
-    if len(stamps) < 2:
-        return times
-    if same.mean() > _MANY_EQUAL:
-        repair.per_stamp = max(repair.per_stamp, len(times) / len(stamps))
-    spans = np.diff(stamps)
-    typical = float(np.median(spans / counts[:-1]))
-    each = np.append(np.minimum(spans / counts[:-1], 1.25 * typical), typical)
-    each = np.where(np.append(spans, 0) / counts > 1.25 * typical, typical, each)
-    within = np.arange(len(times)) - np.flatnonzero(first)[group]
-    begin = stamps.copy()
-    if counts[0] * typical < 0.9 * spans[0] < 1.5 * counts.max() * typical:  # it began amid a stamp
-        begin[0] = stamps[1] - counts[0] * typical
-    out: Floats = begin[group] + within * each[group]
-    return out - out[0] if out[0] > 0 else out
 
 
 # -- rate, lost samples, gaps -----------------------------------------------------------------------------

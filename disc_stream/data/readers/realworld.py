@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from disc_stream.data.importing.even import Even
 from disc_stream.data.importing.joining import Part, join_parts
-from disc_stream.data.importing.repair import Even
 from disc_stream.data.readers.base import Check, Contents, Progress, Reader, Selection, axes
 from disc_stream.data.readers.source import Layout, Source
 from disc_stream.data.readers.stretches import Floats, Kind, cut_recordings, even_rows, may_hold

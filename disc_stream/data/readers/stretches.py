@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from disc_stream.data.importing.repair import Even, make_even
+from disc_stream.data.importing.even import Even
+from disc_stream.data.importing.repair import make_even
 from disc_stream.data.importing.settings import BRIDGE_S
 from disc_stream.data.readers.base import Selection
 from disc_stream.data.readers.source import Source
