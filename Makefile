@@ -26,8 +26,8 @@ demo: $(STAMPS)/app ## Unlabelled motion becomes live labels, on this machine al
 serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --broker mqtt://host"
 	@$(BIN)/disc-stream serve $(ARGS)
 
-test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
-	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc
+test: $(STAMPS)/dev ## All tests, against a real Mosquitto, a real Chromium and a real Prometheus
+	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc prometheus promtool
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 kernels: $(STAMPS)/dev ## The numeric tests with the kernels of other processors

@@ -103,6 +103,7 @@ package_of() {
     case $1 in
     chromedriver) echo chromium-driver ;;
     gcc) echo gcc libc6-dev ;;
+    promtool) echo prometheus ;;
     arm-none-eabi-gcc) echo gcc-arm-none-eabi libnewlib-arm-none-eabi ;;
     *) echo "$1" ;;
     esac

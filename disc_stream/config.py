@@ -122,7 +122,7 @@ class ServeConfig(BaseModel):
     adapt: bool | None = Field(
         None,
         title="The model's centroids follow each device, within bounds",
-        description="null: where the model can",
+        description="null: where the model can, but for guided DISC",
     )
     provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
         "auto",
@@ -136,6 +136,28 @@ class ServeConfig(BaseModel):
     )
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
+    api_requests_s: float = Field(
+        50.0,
+        gt=0,
+        title="Requests to the API per second of a client",
+        description="a fifth as many changes; after silence, four seconds' worth at once",
+    )
+    metrics_bind: str | None = Field(
+        None,
+        title="HOST:PORT of /metrics alone, without a token",
+        description="for a network that only Prometheus reaches; the live page serves /metrics, too",
+    )
+    metrics_devices: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Devices with metrics of their own, those that were heard last; each is several series",
+    )
+    traces: str | None = Field(
+        None, title="Collector of traces", description="URL of OTLP over HTTP, with the extra otel"
+    )
+    traces_share: float = Field(0.01, gt=0, le=1, title="Share of the windows that are traced")
+    log_format: Literal["text", "json"] = Field("text", title="Form of log lines, on stderr")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     memory_mb: int = Field(
         1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"

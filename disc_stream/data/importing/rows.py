@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -89,13 +90,24 @@ def read_blocks(
     Raises:
         DataError: if the file cannot be read.
     """
-    line = dialect.data_line + 1
-    for text, last in _lines(entry, dialect):
-        n_lines = text.count(b"\n") + (not text.endswith(b"\n"))
-        clean, gone = _clean(text, dialect, last, faults)
-        if clean.strip():
-            yield _parse(clean, dialect, numbers, texts, faults, None if gone else line)
-        line += n_lines
+    for number, (text, last) in enumerate(_lines(entry, dialect)):
+        clean = _clean(text, dialect, last, faults)
+        if clean and not clean.isspace():
+            where = _Where(entry, dialect, number)
+            yield _parse(clean, dialect, numbers, texts, faults, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where a block of lines begins; it is only counted when somebody must be told."""
+
+    entry: Entry
+    dialect: Dialect
+    number: int
+
+    def first_line(self) -> int:
+        before = islice(_lines(self.entry, self.dialect), self.number)
+        return self.dialect.data_line + 1 + sum(text.count(b"\n") for text, _ in before)
 
 
 def _lines(entry: Entry, dialect: Dialect) -> Iterator[tuple[bytes, bool]]:
@@ -134,24 +146,21 @@ def _utf8(entry: Entry, dialect: Dialect) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-def _clean(text: bytes, dialect: Dialect, last: bool, faults: Faults) -> tuple[bytes, bool]:
-    """Without zero bytes, comments and the spaces between; whether lines were taken out."""
-    gone = False
+def _clean(text: bytes, dialect: Dialect, last: bool, faults: Faults) -> bytes:
+    """Without zero bytes, comments and the spaces between; each line keeps its number."""
     if b"\0" in text:
         faults.empty += len(re.findall(rb"(?m)^\0[\0 ]*\r?$", text))
         text = text.replace(b"\0", b"")
-        gone = True
     if b"#" in text:
-        text, n = re.subn(rb"(?m)^\s*[#%].*\n?", b"", text)
-        gone = gone or n > 0
+        text = re.sub(rb"(?m)^[ \t]*[#%].*\n?", b"\n", text)
     if dialect.separator == " ":
         text = re.sub(rb"(?m)^ +| +(?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", text))
     if last and text.strip():  # no line break at the end: the line may have been cut
         fields = next(csv.reader([text.decode(errors="replace")], delimiter=dialect.separator), [])
         if len(fields) < dialect.width:
             faults.cut = True
-            return b"", True
-    return text, gone
+            return b""
+    return text
 
 
 @lru_cache(maxsize=1)
@@ -166,13 +175,13 @@ def _parse(
     numbers: Sequence[int],
     texts: Sequence[int],
     faults: Faults,
-    line: int | None,
+    where: _Where,
 ) -> Block:
     if has_arrow():
-        block = _by_arrow(text, dialect, numbers, texts, faults, line)
+        block = _by_arrow(text, dialect, numbers, texts, faults, where)
         if block is not None:
             return block
-    return _by_python(text, dialect, numbers, texts, faults, line)
+    return _by_python(text, dialect, numbers, texts, faults, where)
 
 
 def _by_arrow(
@@ -181,7 +190,7 @@ def _by_arrow(
     numbers: Sequence[int],
     texts: Sequence[int],
     faults: Faults,
-    line: int | None,
+    where: _Where,
 ) -> Block | None:
     """None where a cell is no number."""
     import pyarrow as pa
@@ -211,8 +220,9 @@ def _by_arrow(
         )
     except pa.ArrowInvalid:
         return None
+    first = where.first_line() if bad else 0
     for number in bad:
-        faults.bad_row((line or 0) + max(0, number - 1))
+        faults.bad_row(first + max(0, number - 1))
     out = np.empty((table.num_rows, len(numbers)), dtype=np.float64)
     for place in range(len(numbers)):
         out[:, place] = table.column(place).to_numpy(zero_copy_only=False)
@@ -235,14 +245,15 @@ def _by_python(
     numbers: Sequence[int],
     texts: Sequence[int],
     faults: Faults,
-    line: int | None,
+    where: _Where,
 ) -> Block:
     reader = csv.reader(io.StringIO(text.decode(errors="replace"), newline=""), delimiter=dialect.separator)
+    first = where.first_line()
     out: list[list[float]] = []
     words: list[dict[str, int]] = [{} for _ in texts]
     at_words: list[list[int]] = [[] for _ in texts]
     for row in reader:
-        at = (line or 0) + reader.line_num - 1
+        at = first + reader.line_num - 1
         if not row or not any(f.strip() for f in row):
             continue
         if len(row) != dialect.width:

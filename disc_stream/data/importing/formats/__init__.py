@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from disc_stream.data.importing.dialect import Dialect
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # reads no Python objects either
 _Model = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -109,7 +110,7 @@ def all_formats() -> tuple[Format, ...]:
     """Every description, the most particular ones first."""
     folder = files(__name__)
     found = [
-        Format.model_validate(yaml.safe_load(item.read_text(encoding="utf-8")))
+        Format.model_validate(yaml.load(item.read_text(encoding="utf-8"), _LOADER))
         for item in sorted(folder.iterdir(), key=lambda item: item.name)
         if item.name.endswith(".yaml")
     ]
