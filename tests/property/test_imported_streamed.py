@@ -112,6 +112,7 @@ def test_generated_recordings_with_faults(first: int, model: Model, tmp_path: Pa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_two_hundred_generated_recordings_with_faults(model: Model, tmp_path: Path) -> None:
     for seed in range(QUICK, QUICK + 200):
         check_generated(seed, model, tmp_path)

@@ -47,10 +47,11 @@ def mark_faults(values: Float32Array, columns: Sequence[Column]) -> SensorFaults
         columns: its C channels.
     """
     found = SensorFaults()
+    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)  # NaN only where nothing is
     for place, column in enumerate(columns):
         kind = QUANTITY.get(column.unit)
-        if kind:
-            _mark_spikes(values, place, column, kind, found)
+        if kind and np.isfinite(low[place]):
+            _mark_spikes(values[:, place], max(-low[place], high[place]), column, kind, found)
     for sensor, axes in triads(columns).items():
         if QUANTITY.get(columns[axes[0]].unit) != "acc" or re.search(r"useracc|gravity", sensor):
             continue
@@ -67,7 +68,7 @@ def mark_faults(values: Float32Array, columns: Sequence[Column]) -> SensorFaults
                 found.zeros += int(off.sum())
                 values[off] = np.nan
     if len(values) >= _ENOUGH:
-        found.dead = [c.name for place, c in enumerate(columns) if _is_dead(values[:, place])]
+        found.dead = [c.name for c, a, b in zip(columns, low, high, strict=True) if not a < b]
     return found
 
 
@@ -86,22 +87,17 @@ def triads(columns: Sequence[Column]) -> dict[str, list[int]]:
     return {s: [at["x"], at["y"], at["z"]] for s, at in by_sensor.items() if len(at) == 3}
 
 
-def _mark_spikes(values: Float32Array, place: int, column: Column, kind: str, found: SensorFaults) -> None:
+def _mark_spikes(
+    one: npt.NDArray[np.float32], largest: float, column: Column, kind: str, found: SensorFaults
+) -> None:
     limit, unit = _LIMITS[kind]
     most = limit * conversion_factor(unit, column.unit)
-    one = values[:, place]
+    if largest <= most:
+        return
     with np.errstate(invalid="ignore"):
-        if not (np.nanmax(one, initial=0.0) > most or np.nanmin(one, initial=0.0) < -most):
-            return
         beyond = np.abs(one) > most
     worst = float(np.max(np.abs(one[beyond])))
     found.spikes += int(beyond.sum())
     if worst > found.largest[0]:
         found.largest = worst, column.name
     one[beyond] = np.nan
-
-
-def _is_dead(one: npt.NDArray[np.float32]) -> bool:
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanmin(one, initial=np.inf), np.nanmax(one, initial=-np.inf)
-    return bool(low >= high)

@@ -108,12 +108,13 @@ def read_rows(
     values, times = _Growing(np.float32, max(1, len(channels))), _Growing(np.int64)
     labels, codes = _Growing(np.int16), dict[str, int]()
     scale = np.array([c.scale for c in channels])
+    plain = bool((scale == 1).all())
     watch = _Rising(channels)
     for block in read_blocks(entry, dialect, numbers, texts, faults):
         samples = block.numbers[:, : len(channels)]
         watch.take(samples)
         with np.errstate(over="ignore"):
-            values.add((samples * scale).astype(np.float32))
+            values.add(samples if plain else samples * scale)
         if by_number:
             times.add(scale_times(block.numbers[:, -1], time.unit))
         elif by_text and time.form is not None:

@@ -110,7 +110,7 @@ def all_formats() -> tuple[Format, ...]:
     """Every description, the most particular ones first."""
     folder = files(__name__)
     found = [
-        Format.model_validate(yaml.load(item.read_text(encoding="utf-8"), _LOADER))
+        Format.model_validate(yaml.load(item.read_text(encoding="utf-8"), _LOADER))  # noqa: S506 - a safe one
         for item in sorted(folder.iterdir(), key=lambda item: item.name)
         if item.name.endswith(".yaml")
     ]
