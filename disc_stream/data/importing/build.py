@@ -59,7 +59,7 @@ def load(path: Path, settings: Settings, progress: Progress = lambda _done, _all
     found = find_files(path)
     sheets, passed = _look_at_all(path, found, settings)
     groups = group_sheets(sheets, path.stem)
-    owners = find_people(list(groups), settings)
+    owners = find_people({key: [s.entry.name for s in members] for key, members in groups.items()}, settings)
     plan = ImportPlan(path.name, [], passed_over=passed)
     recordings, file_of = [], dict[str, str]()
     for done, (key, members) in enumerate(groups.items()):

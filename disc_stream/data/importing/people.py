@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -30,7 +30,7 @@ class Owner:
     why: str
 
 
-def find_people(names: Sequence[str], settings: Settings) -> dict[str, Owner]:
+def find_people(files: Mapping[str, Sequence[str]], settings: Settings) -> dict[str, Owner]:
     """The person of each recording.
 
     A number in its name or in a folder's (``user07-walk.csv``, ``P01_sit.csv``, ``subject3/walk.csv``)
@@ -39,17 +39,18 @@ def find_people(names: Sequence[str], settings: Settings) -> dict[str, Owner]:
     person of its own.
 
     Args:
-        names: of the recordings, relative to what was given, with ``/``.
+        files: of each recording, by its name; relative to what was given, with ``/``.
         settings: what a person has decided.
     """
+    names = list(files)
     owners: dict[str, Owner] = {}
     groups: dict[str, tuple[str, str]] = {}
     tops = {PurePosixPath(n).parts[0] for n in names if len(PurePosixPath(n).parts) > 1}
     firsts = Counter(_first_word(n) for n in names)
     for name in names:
-        decided = settings.person(name)
-        if decided is not None:
-            owners[name] = Owner(decided, "as you say")
+        decided = [n for file in (name, *files[name]) if (n := settings.person(file)) is not None]
+        if decided:
+            owners[name] = Owner(decided[0], "as you say")
             continue
         number = _number(name)
         if number is not None:
