@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from disc_stream.config import RetrainConfig, ServeConfig, load_serve_config
+from disc_stream.config import NESTED, ServeConfig, load_serve_config
 
 _HEAD = """\
 # Settings of the server: disc-stream serve --config FILE
@@ -61,11 +61,14 @@ def _section(config: BaseModel | None, model: type[BaseModel], leave_out: frozen
     for name, field in model.model_fields.items():
         yield ""
         yield from (f"# {line}" for line in textwrap.wrap(_explained(field), _WIDTH))
-        if name == "retrain":
-            retrain = getattr(config, name)
-            nested = _section(retrain, RetrainConfig, frozenset())
-            yield "#retrain:" if retrain is None else "retrain:"
-            yield from (_indented(line, commented=retrain is None) for line in nested)
+        if name in NESTED:
+            inner = getattr(config, name)
+            if inner is not None and not inner.model_fields_set:
+                yield f"{name}: {{}}"
+                continue
+            nested = _section(inner, NESTED[name], frozenset())
+            yield f"#{name}:" if inner is None else f"{name}:"
+            yield from (_indented(line, commented=inner is None) for line in nested)
         elif name in given:
             yield _setting(name, values[name])
         else:

@@ -28,6 +28,7 @@ from disc_stream.cli import (
     doctor,
     edge,
     episodes,
+    events,
     export,
     forgetting,
     label,
@@ -111,6 +112,7 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(events.app, name="events")
 app.add_typer(token.app, name="token")
 app.add_typer(api.app, name="api")
 app.add_typer(wire.app, name="wire")

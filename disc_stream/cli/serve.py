@@ -147,6 +147,15 @@ def serve(
     retrain_drift: Annotated[
         bool, typer.Option("--retrain-drift", help="Retrain when the fleet's motion has changed.")
     ] = False,
+    home_assistant: Annotated[
+        bool,
+        typer.Option(
+            "--home-assistant", help="Announce devices to Home Assistant, and tell it what their wearers do."
+        ),
+    ] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Publish what begins and ends on each device's event topic.")
+    ] = False,
     print_config: Annotated[
         bool,
         typer.Option("--print-config", help="Print all settings as a --config file, explained, and end."),
@@ -169,6 +178,9 @@ def serve(
     With an option such as --retrain-every-h, or `retrain` in the --config file, it
     learns by itself: a first model as soon as there are enough windows, and new
     versions from then on, in a process of their own with the lowest priority.
+
+    With --home-assistant every device becomes one of Home Assistant's, by MQTT
+    discovery on the same broker.
 
     With --collect it needs no model: what it keeps is a first model's training
     data (`disc-stream data export`), and is labelled later, from its beginning,
@@ -197,6 +209,10 @@ def serve(
     }  # fmt: skip
     if any(value is not None for value in rules.values()):
         options["retrain"] = {name: value for name, value in rules.items() if value is not None}
+    if events:
+        options["events"] = {}
+    if home_assistant:
+        options["home_assistant"] = {}
     if no_http and http is not None:
         raise ConfigError("--http and --no-http exclude each other", remedy="Give one of them")
     if no_http:

@@ -22,8 +22,10 @@ from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
+from disc_stream_server.events import Events
 from disc_stream_server.exposing import Exposure, check_addresses
 from disc_stream_server.following import Follower, first_model
+from disc_stream_server.homeassistant import HomeAssistant
 from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.memory import collect_seldom
 from disc_stream_server.metrics.snapshot import Snapshot
@@ -68,7 +70,10 @@ class Server:
         self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
         self._exposure = Exposure(config, self, self._parts(), clock)
+        self._home = _make_home(config, clock)
+        self._events = None if config.events is None else Events(config, config.events, clock)
         everyone: list[Observer] = [Announcements(clock), *observers, *self._exposure.observers]
+        everyone += [one for one in (self._home, self._events) if one is not None]
         self._service = Service(
             config,
             self.model,
@@ -159,8 +164,12 @@ class Server:
         self._is_starting = True
         try:
             self._service.start()
+            if self._home is not None:
+                self._home.start()
+            if self._events is not None:
+                self._events.start(self._service.state)
         except BaseException:
-            self._exposure.stop()
+            self._stop_others()
             raise
         finally:
             self._is_starting = False
@@ -206,8 +215,16 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
-        self._exposure.stop()
+        self._stop_others()
         return finished
+
+    def _stop_others(self) -> None:
+        """End what only observes."""
+        if self._events is not None:
+            self._events.stop()
+        if self._home is not None:
+            self._home.stop()
+        self._exposure.stop()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -246,6 +263,16 @@ def _labelled_by(config: ServeConfig) -> str:
         return ""
     with closing(StateReader(state)) as store:
         return serving_version(store)
+
+
+def _make_home(config: ServeConfig, clock: Clock) -> HomeAssistant | None:
+    """What tells Home Assistant of devices, if that is wanted."""
+    wanted = config.home_assistant
+    if wanted is None:
+        return None
+    broker, topics = Broker.parse(config.broker), Topics(config.prefix)
+    has_events = config.events is not None and config.events.mqtt
+    return HomeAssistant(wanted, broker, f"{config.client_id}-home", topics, clock, has_events=has_events)
 
 
 @contextmanager

@@ -82,6 +82,7 @@ HELPERS = {
     "benchmark_progress": "benchmark",
     "providers": "benchmark encode",
     "retrain_dryrun": "retrain",
+    "exchange": "episodes",
 }
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from disc_stream.config import RetrainConfig, ServeConfig, load_serve_config
+from disc_stream.config import NESTED, RetrainConfig, ServeConfig, load_serve_config
 from disc_stream.configfile import commented_config
 from tests.support.commandline import CommandLine
 
@@ -36,7 +36,8 @@ def test_a_file_is_read_as_the_settings_that_it_was_made_of(tmp_path: Path) -> N
         {
             "models": "/srv/models", "trusted_key": ["a.pem", "b.pem"], "http": None, "stay": 0.5,
             "http_hosts": ["fleet.example"],
-            "retrain": {"every_h": 24, "at": "03:30", "settings": {"epochs": 3}},
+            "retrain": {"every_h": 24, "at": "03:30", "settings": {"epochs": 3}}, "home_assistant": {},
+            "events": {"webhooks": [{"url": "https://a.org/", "secret": "s", "types": ["device.online"]}]},
         }
     )  # fmt: skip
     file = tmp_path / "serve.yaml"
@@ -48,17 +49,20 @@ def test_a_file_is_read_as_the_settings_that_it_was_made_of(tmp_path: Path) -> N
 
 def test_every_default_is_shown_as_it_is() -> None:
     found = yaml.safe_load(set_everything(commented_config(ServeConfig(collect=True))))
-    shown = {**found, "retrain": None}
+    shown = {**found, **dict.fromkeys(NESTED)}
     assert ServeConfig.model_validate(shown) == ServeConfig(collect=True)
     assert set(shown) == set(ServeConfig.model_fields)
-    assert RetrainConfig.model_validate(found["retrain"]) == RetrainConfig.model_validate({})
-    assert set(found["retrain"]) == set(RetrainConfig.model_fields)
+    for name, model in NESTED.items():
+        assert model.model_validate(found[name]) == model.model_validate({})
+        assert set(found[name]) == set(model.model_fields)
 
 
 def test_every_setting_is_explained() -> None:
     lines = commented_config(ServeConfig(collect=True)).splitlines()
     settings = [i for i, line in enumerate(lines) if re.match(r"#?(  )?\w+:", line)]
-    assert len(settings) == len(ServeConfig.model_fields) + len(RetrainConfig.model_fields)
+    assert len(settings) == len(ServeConfig.model_fields) + sum(
+        len(one.model_fields) for one in NESTED.values()
+    )
     assert all(re.match(r"#(   | )\S", lines[i - 1]) for i in settings)
 
 
