@@ -238,9 +238,10 @@ def _replays(
 ) -> list[Source]:
     from disc_stream.clock import SystemClock
     from disc_stream.data.readers import load_recordings_spec
+    from disc_stream.data.series import group_series
     from disc_stream_edge.sources import ReplaySource
 
-    recordings = load_recordings_spec(specs, data)
+    recordings = group_series(load_recordings_spec(specs, data))
     if device is not None and len(recordings) > 1:
         raise UsageError(
             f"--device names one device, but there are {len(recordings)} recordings",

@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
+from disc_stream.data.series import Series, as_series
 from disc_stream.data.synthetic import MessageLoss, SyntheticWearable, device_names, placements
 from disc_stream.data.types import Recording
 from disc_stream.errors import ConfigError
@@ -71,7 +73,7 @@ class ReplaySource:
     """A recording, as if its device sent it now; the device's clock is the recording's, from 0.
 
     Args:
-        recording: what to send.
+        recording: what to send; where it has a gap, a batch's number is left out and its clock goes on.
         device: device id; the recording's name by default.
         boot: id of the boot; a server that has seen (device, boot, seq) takes it for a duplicate.
         dtype: ``float32`` keeps every bit, ``int16`` quantises to the usual full scale of the unit.
@@ -84,23 +86,30 @@ class ReplaySource:
     paced = True
 
     def __init__(
-        self, recording: Recording, *, device: str | None = None, boot: int = 1, dtype: SampleType = "float32"
+        self,
+        recording: Recording | Series,
+        *,
+        device: str | None = None,
+        boot: int = 1,
+        dtype: SampleType = "float32",
     ) -> None:
-        self.device = check_device(device or recording.name)
-        self.boot, self._recording, self._dtype = boot, recording, dtype
-        self.meta = DeviceMeta(recording.fs, sample_channels(recording.channels, dtype), model="replay")
+        series = as_series(recording)
+        self.device = check_device(device or series.name)
+        self.boot, self._series, self._dtype = boot, series, dtype
+        first = series.parts[0]
+        self.meta = DeviceMeta(first.fs, sample_channels(first.channels, dtype), model="replay")
 
     @property
     def total_samples(self) -> int:
         """Length of the recording."""
-        return len(self._recording.samples)
+        return self._series.n_samples
 
     def batches(self, n_samples: int) -> Iterator[SampleBatch]:
         """The recording from its beginning."""
-        fs, channels = self.meta.fs, self.meta.channels
-        for seq, start in enumerate(range(0, self.total_samples, n_samples)):
-            samples = to_counts(self._recording.samples[start : start + n_samples], channels, self._dtype)
-            yield SampleBatch(self.device, self.boot, seq, round(start * 1e6 / fs), fs, channels, samples)
+        channels = self.meta.channels
+        for batch in self._series.batches(self.device, self.boot, n_samples):
+            samples = to_counts(batch.physical(), channels, self._dtype)
+            yield replace(batch, channels=channels, samples=samples)
 
 
 class SyntheticSource:

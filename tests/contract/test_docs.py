@@ -46,7 +46,7 @@ USED_BY = {
     "disc_stream/benchmarks/accelerator.py": ["benchmark gpu"],
     "disc_stream/benchmarks/partial.py": ["benchmark gpu"],
     "disc_stream/config.py": ["serve"],
-    "disc_stream/data": ["data import", "data windows", "train"],
+    "disc_stream/data": ["data import", "data look", "data windows", "train"],
     "disc_stream/demo": ["demo", "retrain"],
     "disc_stream/load": ["benchmark ingest", "benchmark soak"],
     "disc_stream/localbroker": ["demo"],
@@ -75,6 +75,7 @@ _NO_COMMANDS = {"and", "authority", "here"}
 HELPERS = {
     "registries": "models",
     "labelfile": "label",
+    "data_import": "data",
     "export_c": "export",
     "export_progress": "export",
     "training_progress": "train",
