@@ -28,6 +28,7 @@ from disc_stream.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from disc_stream_edge.lines import LineSource
+    from disc_stream_edge.outbox import Outbox
     from disc_stream_edge.publisher import Published, PublishSummary
     from disc_stream_edge.sources import FleetMotion, LossySource, Source
 
@@ -66,7 +67,15 @@ class PlacementName(StrEnum):
     MIXED = "mixed"
 
 
+class WhenFullName(StrEnum):
+    """What gives way when an outbox is full."""
+
+    DROP_OLDEST = "drop-oldest"
+    DROP_NEWEST = "drop-newest"
+
+
 _REPLAY, _SYNTHETIC, _STDIN, _SENDING = "Replay", "Synthetic", "Standard input", "Sending"
+_OUTBOX = "Outbox"
 
 
 @app.command()
@@ -160,6 +169,33 @@ def publish(
     dtype: Annotated[
         TypeName, typer.Option("--dtype", help="int16 quantises as sensors do.", rich_help_panel=_SENDING)
     ] = TypeName.FLOAT32,
+    outbox: Annotated[
+        Path | None,
+        typer.Option(
+            "--outbox",
+            help="Folder that keeps messages until the broker has confirmed them, also over a power cut; "
+            "without a source, what is left in it is sent.",
+            rich_help_panel=_OUTBOX,
+        ),
+    ] = None,
+    outbox_mb: Annotated[
+        float,
+        typer.Option("--outbox-mb", min=0.1, help="Most megabytes in it.", rich_help_panel=_OUTBOX),
+    ] = 64.0,
+    when_full: Annotated[
+        WhenFullName,
+        typer.Option("--when-full", help="What gives way then; it is counted.", rich_help_panel=_OUTBOX),
+    ] = WhenFullName.DROP_OLDEST,
+    max_samples: Annotated[
+        int,
+        typer.Option(
+            "--max-samples",
+            min=1,
+            max=65_536,
+            help="Samples per message while messages wait in the outbox.",
+            rich_help_panel=_OUTBOX,
+        ),
+    ] = 250,
     describe: Annotated[
         bool,
         typer.Option("--describe", help="Name the channels in each message.", rich_help_panel=_SENDING),
@@ -170,16 +206,17 @@ def publish(
     """Publish motion to an MQTT broker: recordings, simulated wearables, or lines from a sensor.
 
     Ends when everything is sent and confirmed; Ctrl-C ends it earlier, and what was sent is still confirmed.
-    Exit code 1 if the broker has not confirmed a message.
+    Exit code 1 if a message is lost: not confirmed, and not in an outbox for the next run either.
 
     Example: disc-stream edge publish --replay hapt:exp01-user01 --data hapt.zip --speed 20
 
     Example: disc-stream edge publish --synthetic --devices 10 --seconds 60
 
-    Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen
+    Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen --outbox /var/lib/motion
     """
     setup_logging(verbose)
-    if sum((bool(replay), synthetic, stdin)) != 1:
+    chosen = sum((bool(replay), synthetic, stdin))
+    if chosen > 1 or not (chosen or outbox):
         raise UsageError("choose one source", remedy="Use --replay, --synthetic or --stdin")
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.codecs import Encoding
@@ -188,28 +225,52 @@ def publish(
 
     stop = threading.Event()
     address = Broker.parse(broker)
-    with _signals(stop) as received:
-        sources: Sequence[Source]
+    with _signals(stop) as received, _outbox(outbox, outbox_mb, when_full) as kept:
+        boots = _boots(boot, kept)
+        sources: Sequence[Source] = []
         if replay:
-            sources = _replays(replay, data, device, boot, dtype)
+            sources = _replays(replay, data, device, boots, dtype)
         elif synthetic:
             names = _fleet_names(devices, device)
             motion = FleetMotion(seed, placement.value)
-            sources = _fleet(names, motion, seconds, boot, dtype, dropout)
-        else:
-            sources = [_standard_input(fs, device, boot, stop)]
+            sources = _fleet(names, motion, seconds, boots, dtype, dropout)
+        elif stdin:
+            sources = [_standard_input(fs, device, boots, stop)]
+        sending = Sending(Encoding(encoding.value), samples, speed, describe, most_samples=max_samples)
         with _progress(sources, hidden=as_json) as on_publish:
             summary = Publisher(
-                address,
-                prefix=prefix,
-                sending=Sending(Encoding(encoding.value), samples, speed, describe),
-                on_publish=on_publish,
+                address, prefix=prefix, sending=sending, on_publish=on_publish, outbox=kept
             ).run(sources, stop)
     _report(summary, sources, as_json)
     if received:
         sys.exit(128 + received[0])  # not typer's Exit: the summary above has said what happened
     if summary.lost:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _outbox(folder: Path | None, megabytes: float, when_full: WhenFullName) -> Iterator[Outbox | None]:
+    """The outbox in a folder, if one is named."""
+    if folder is None:
+        yield None
+        return
+    from disc_stream_edge.outbox import open_outbox
+
+    outbox = open_outbox(folder, megabytes, when_full.value)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def _boots(boot: int | None, outbox: Outbox | None) -> Callable[[str], int]:
+    """Gives each device the id of its new boot: the one asked for, or the time, or what follows its last."""
+    from disc_stream.clock import SystemClock
+
+    number = SystemClock().unix_us() // 1_000_000 if boot is None else boot
+    if boot is not None or outbox is None:
+        return lambda _device: number
+    return lambda device: outbox.next_boot(device, number)
 
 
 @contextmanager
@@ -232,9 +293,8 @@ def _signals(stop: threading.Event) -> Iterator[list[int]]:
 
 
 def _replays(
-    specs: Sequence[str], data: Path | None, device: str | None, boot: int | None, dtype: TypeName
+    specs: Sequence[str], data: Path | None, device: str | None, boots: Callable[[str], int], dtype: TypeName
 ) -> list[Source]:
-    from disc_stream.clock import SystemClock
     from disc_stream.data.readers import load_recordings_spec
     from disc_stream_edge.sources import ReplaySource
 
@@ -245,8 +305,9 @@ def _replays(
             remedy="Leave out --device, or name one recording",
         )
     # A replay is a new boot, or a server that has seen the last one would drop this one as a repetition.
-    number = SystemClock().unix_us() // 1_000_000 if boot is None else boot
-    return [ReplaySource(r, device=device, boot=number, dtype=dtype.value) for r in recordings]
+    return [
+        ReplaySource(r, device=device, boot=boots(device or r.name), dtype=dtype.value) for r in recordings
+    ]
 
 
 def _fleet_names(n_devices: int, device: str | None) -> int | list[str]:
@@ -263,20 +324,21 @@ def _fleet(
     devices: int | list[str],
     motion: FleetMotion,
     seconds: float | None,
-    boot: int | None,
+    boots: Callable[[str], int],
     dtype: TypeName,
     dropout: float,
 ) -> list[Source]:
     from disc_stream.clock import SystemClock
-    from disc_stream.data.synthetic import MessageLoss
+    from disc_stream.data.synthetic import MessageLoss, device_names
     from disc_stream_edge.sources import LossySource, synthetic_fleet
 
+    names = device_names(devices) if isinstance(devices, int) else devices
     fleet = synthetic_fleet(
-        devices,
+        names,
         start_us=SystemClock().unix_us(),
         motion=motion,
         seconds=seconds,
-        boot=boot,
+        boot=max(boots(name) for name in names),
         dtype=dtype.value,
     )
     if not dropout:
@@ -285,18 +347,17 @@ def _fleet(
 
 
 def _standard_input(
-    fs: float | None, device: str | None, boot: int | None, stop: threading.Event
+    fs: float | None, device: str | None, boots: Callable[[str], int], stop: threading.Event
 ) -> LineSource:
     from disc_stream.clock import SystemClock
     from disc_stream_edge.lines import LineSource, read_chunks
 
     if fs is None:
         raise UsageError("--stdin needs the sampling rate", remedy="Add --fs, such as --fs 50")
-    clock = SystemClock()
-    number = clock.unix_us() // 1_000_000 if boot is None else boot
-    chunks = read_chunks(sys.stdin.fileno(), stop, clock)
+    name = device or "stdin"
+    chunks = read_chunks(sys.stdin.fileno(), stop, SystemClock())
     try:
-        return LineSource(chunks, device=device or "stdin", fs=fs, boot=number)
+        return LineSource(chunks, device=name, fs=fs, boot=boots(name))
     except DataError:
         if stop.is_set():  # the header has not come yet
             raise KeyboardInterrupt from None
@@ -344,6 +405,7 @@ def _report(
         ("dropped", "dropped on purpose"),
         ("invalid", "invalid"),
         ("malformed_lines", "malformed lines"),
+        ("waiting", "in the outbox for later"),
     ):
         if values[name]:
             text += f", {values[name]} {what}"
