@@ -25,6 +25,7 @@ class Kind(StrEnum):
     STATUS = "status"
     LABEL = "label"
     PROBLEM = "problem"
+    EMBEDDING = "embedding"
 
 
 def is_device(text: str) -> bool:

@@ -94,9 +94,14 @@ class Connection:
         self.sent += 1
 
     def pass_on(self, entry: Entry) -> Delivery:
-        """Send a message of samples that somebody else counts."""
-        topic = self._topics.of(entry.device, Kind.RAW)
-        return self._link.publish(topic, entry.payload, content_type=entry.content_type)
+        """Send a message that somebody else counts; labels are retained, as those of a server."""
+        kind = Kind(entry.kind)
+        return self._link.publish(
+            self._topics.of(entry.device, kind),
+            entry.payload,
+            retain=kind is Kind.LABEL,
+            content_type=entry.content_type or None,
+        )
 
     def describe(self, device: str, meta: bytes) -> None:
         """From here on the samples of a device are of this kind; published if it was another one."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from disc_stream.errors import ConfigError, StorageError
+from disc_stream.wire.topics import Kind
 from disc_stream_edge.outboxfile import close_database, open_database, translated
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ OVERHEAD = 64
 _MIB = 2**20
 _TOGETHER = 64  # messages that give way at once: one look for the oldest serves the next puts, too
 _MOST_HOLES = 1_000  # intervals of lost batches that are remembered one by one; of older ones only the sums
-_MAX_UINT32 = 2**32 - 1
+_INSERT = "INSERT INTO message (device, boot, seq, n, type, payload, kind) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FORGET_HOLES = "DELETE FROM hole WHERE id <= (SELECT max(id) FROM hole) - ?"
 
 
 class Entry(NamedTuple):
@@ -39,10 +41,11 @@ class Entry(NamedTuple):
     Args:
         device: device id.
         boot: boot of the device.
-        seq: number of the batch.
+        seq: number of the batch, or of the window that the message is about.
         n_samples: samples in it.
-        content_type: of the payload.
-        payload: the encoded batch.
+        content_type: of the payload; "" for those that are always JSON.
+        payload: the encoded batch, label or embeddings.
+        kind: last level of its topic.
     """
 
     device: str
@@ -51,6 +54,7 @@ class Entry(NamedTuple):
     n_samples: int
     content_type: str
     payload: bytes
+    kind: str = Kind.RAW.value
 
     @property
     def size(self) -> int:
@@ -66,13 +70,14 @@ class Stored(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Batches that gave way: ``first`` to ``last`` of a boot, all of them."""
+    """Messages of a kind that gave way: ``first`` to ``last`` of a boot, all of them."""
 
     device: str
     boot: int
     first: int
     last: int
     samples: int
+    kind: str = Kind.RAW.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +213,7 @@ class Outbox:
                     self._lose(connection, [entry])
                     dropped += 1
                     continue
-                connection.execute(
-                    "INSERT INTO message (device, boot, seq, n, kind, payload) VALUES (?, ?, ?, ?, ?, ?)",
-                    entry,
-                )
+                connection.execute(_INSERT, entry)
                 self._waiting += 1
                 self._samples += entry.n_samples
                 self._bytes += entry.size
@@ -231,8 +233,8 @@ class Outbox:
         """
         with self._lock, self._translated():
             rows = self._connection.execute(
-                "SELECT id, device, boot, seq, n, kind, payload FROM message WHERE device = ? AND id > ? "
-                "ORDER BY id LIMIT ?",
+                "SELECT id, device, boot, seq, n, type, payload, kind FROM message "
+                "WHERE device = ? AND id > ? ORDER BY id LIMIT ?",
                 (device, last, limit),
             ).fetchall()
             found = [Stored(row[0], Entry(*row[1:])) for row in rows]
@@ -289,7 +291,9 @@ class Outbox:
     def holes(self) -> list[Hole]:
         """The batches that gave way, as intervals, the last thousand; ``tally`` counts all of them."""
         with self._lock, self._translated():
-            rows = self._connection.execute("SELECT device, boot, first, last, samples FROM hole ORDER BY id")
+            rows = self._connection.execute(
+                "SELECT device, boot, first, last, samples, kind FROM hole ORDER BY id"
+            )
             return [Hole(*row) for row in rows.fetchall()]
 
     # -- giving way -------------------------------------------------------------------------------------
@@ -301,21 +305,21 @@ class Outbox:
         dropped = 0
         while self._bytes + entry.size > self.max_bytes:
             rows = connection.execute(
-                "SELECT id, device, boot, seq, n, length(payload) FROM message ORDER BY id LIMIT ?",
+                "SELECT id, device, boot, seq, n, length(payload), kind FROM message ORDER BY id LIMIT ?",
                 (_TOGETHER + len(self._on_way),),
             ).fetchall()
             free = [row for row in rows if row[0] not in self._on_way]
             if not free:
                 break
             lost = []
-            for number, device, boot, seq, n, size in free:
+            for number, device, boot, seq, n, size, kind in free:
                 if self._bytes + entry.size <= self.max_bytes:
                     break
                 connection.execute("DELETE FROM message WHERE id = ?", (number,))
                 self._waiting -= 1
                 self._samples -= n
                 self._bytes -= size + OVERHEAD
-                lost.append(Entry(device, boot, seq, n, "", b""))
+                lost.append(Entry(device, boot, seq, n, "", b"", kind))
             self._lose(connection, lost)
             dropped += len(lost)
         return dropped
@@ -327,17 +331,15 @@ class Outbox:
             self._dropped_samples += entry.n_samples
             extended = connection.execute(
                 "UPDATE hole SET last = ?, samples = samples + ? "
-                "WHERE device = ? AND boot = ? AND last = ? RETURNING id",
-                (entry.seq, entry.n_samples, entry.device, entry.boot, entry.seq - 1),
+                "WHERE device = ? AND boot = ? AND last = ? AND kind = ? RETURNING id",
+                (entry.seq, entry.n_samples, entry.device, entry.boot, entry.seq - 1, entry.kind),
             ).fetchone()
             if extended is None:
                 connection.execute(
-                    "INSERT INTO hole (device, boot, first, last, samples) VALUES (?, ?, ?, ?, ?)",
-                    (entry.device, entry.boot, entry.seq, entry.seq, entry.n_samples),
+                    "INSERT INTO hole (device, boot, first, last, samples, kind) VALUES (?, ?, ?, ?, ?, ?)",
+                    (entry.device, entry.boot, entry.seq, entry.seq, entry.n_samples, entry.kind),
                 )
-                connection.execute(
-                    "DELETE FROM hole WHERE id <= (SELECT max(id) FROM hole) - ?", (_MOST_HOLES,)
-                )
+                connection.execute(_FORGET_HOLES, (_MOST_HOLES,))
 
     def _take_off(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import ConfigError, PayloadError
@@ -109,6 +110,7 @@ class _Tally:
 class _Device:
     """A source, its connection, and where it stands."""
 
+    device: str
     keeper: Keeper
     paced: bool
     batches: Iterator[SampleBatch]
@@ -164,6 +166,18 @@ class Sending:
             )
 
 
+class Maker(Protocol):
+    """Makes messages of the batches of devices."""
+
+    def __call__(self, batch: SampleBatch) -> Sequence[Entry]:
+        """The messages that a batch leads to; raises a ``PayloadError`` if it cannot be used."""
+        ...
+
+    def finish(self) -> Sequence[Entry]:
+        """What is still to be sent when no more batches come."""
+        ...
+
+
 class Publisher:
     """Publishes sources to a broker over MQTT with QoS 1.
 
@@ -179,6 +193,7 @@ class Publisher:
         on_publish: called on the sending thread for each message; must be quick.
         clock: for wall-clock times.
         outbox: keeps messages until they are confirmed; what earlier runs have left there is sent, too.
+        maker: makes other messages of the batches; default: one of each batch, with its samples.
 
     Raises:
         TopicError: if the prefix is not valid.
@@ -193,8 +208,10 @@ class Publisher:
         on_publish: Callable[[Published], None] | None = None,
         clock: Clock | None = None,
         outbox: Outbox | None = None,
+        maker: Maker | None = None,
     ) -> None:
-        self._outbox = outbox
+        self._outbox, self._maker = outbox, maker
+        self._make: Callable[[SampleBatch], Sequence[Entry]] = maker or self._encode
         self._broker, self._topics = broker, Topics(prefix)
         self._sending = sending or Sending()
         self._on_publish = on_publish
@@ -235,11 +252,13 @@ class Publisher:
         everyone = [*sources, *left_sources(outbox, {source.device for source in sources})]
         if not everyone:
             return tally.summary(0, 0, 0, 0.0, stopped=False)
-        size = AdaptiveBatching(
-            self._sending.samples,
-            self._sending.most_samples,
-            lambda: outbox.tally.waiting_samples / len(everyone),
-        )
+        size: BatchSize = self._sending.samples
+        if self._maker is None:
+            size = AdaptiveBatching(
+                self._sending.samples,
+                self._sending.most_samples,
+                lambda: outbox.tally.waiting_samples / len(everyone),
+            )
         with self._connections(everyone, stop) as connections:
             ways = list(dict.fromkeys(connections))
             forwarding = Forwarding(outbox, ways, self._sending.max_unconfirmed)
@@ -287,7 +306,7 @@ class Publisher:
                 self._sending.samples / source.meta.fs / self._sending.speed if self._sending.speed else 0.0
             )
             start = begin + message_s * number / len(sources)
-            devices.append(_Device(keeper, source.paced, source.batches(size), start))
+            devices.append(_Device(source.device, keeper, source.paced, source.batches(size), start))
         return devices
 
     def _send(self, devices: list[_Device], tally: _Tally, stop: threading.Event) -> None:
@@ -312,6 +331,13 @@ class Publisher:
             if not device.paced:
                 device.keeper.flush()  # before the source is waited for
             self._push_next(queue, number, device)
+        self._finish(devices, tally)
+
+    def _finish(self, devices: list[_Device], tally: _Tally) -> None:
+        """Send what is left when the sources have ended."""
+        keepers = {device.device: device.keeper for device in devices}
+        for entry in () if self._maker is None else self._maker.finish():
+            self._put(keepers[entry.device], [entry], tally)
         for device in devices:
             device.keeper.flush()
 
@@ -322,24 +348,35 @@ class Publisher:
 
     def _send_batch(self, device: _Device, batch: SampleBatch, tally: _Tally) -> None:
         try:
-            payload = encode_batch(batch, self._sending.encoding, describe_channels=self._sending.describe)
+            entries = self._make(batch)
         except PayloadError as error:
             tally.invalid += 1
             if tally.invalid == 1:
                 log.warning("batch %d of %s is not sent: %s", batch.seq, batch.device, error)
             return
+        size = sum(len(entry.payload) for entry in entries)
         if self._on_publish is not None:
             self._on_publish(
                 Published(
-                    batch.device, batch.boot, batch.seq, batch.t0_us, len(batch.samples), len(payload),
+                    batch.device, batch.boot, batch.seq, batch.t0_us, len(batch.samples), size,
                     time.monotonic(), self._clock.unix_us(),
                 )
             )  # fmt: skip
-        kind = CONTENT_TYPES[self._sending.encoding]
-        device.keeper.put(Entry(batch.device, batch.boot, batch.seq, len(batch.samples), kind, payload))
-        tally.messages += 1
         tally.samples += len(batch.samples)
-        tally.bytes += len(payload)
+        self._put(device.keeper, entries, tally)
+
+    def _put(self, keeper: Keeper, entries: Sequence[Entry], tally: _Tally) -> None:
+        for entry in entries:
+            keeper.put(entry)
+            tally.messages += 1
+            tally.bytes += len(entry.payload)
+
+    def _encode(self, batch: SampleBatch) -> Sequence[Entry]:
+        """The batch itself, as one message."""
+        sending = self._sending
+        payload = encode_batch(batch, sending.encoding, describe_channels=sending.describe)
+        kind = CONTENT_TYPES[sending.encoding]
+        return (Entry(batch.device, batch.boot, batch.seq, len(batch.samples), kind, payload),)
 
 
 def left_sources(outbox: Outbox, without: Collection[str]) -> list[LeftSource]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from disc_stream.clock import ManualClock
 from disc_stream_edge.batching import AdaptiveBatching
 from disc_stream_edge.forwarding import Forwarder
 from disc_stream_edge.outbox import Entry, Outbox, WhenFull
+from tests.support.memoryfolder import in_memory
 from tests.support.simulatedway import Outage, SimulatedWay
 
 DAY_S = 86_400.0
@@ -97,14 +96,6 @@ def in_order(way: SimulatedWay) -> bool:
             seen.add((one.boot, one.seq))
             firsts.append((one.boot, one.seq))
     return firsts == sorted(firsts)
-
-
-@contextlib.contextmanager
-def in_memory() -> Iterator[Path]:
-    """A folder without a disk behind it, on which a day takes seconds."""
-    memory = Path("/dev/shm")  # noqa: S108
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
