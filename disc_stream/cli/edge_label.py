@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -49,10 +51,24 @@ from disc_stream.cli.edgeoptions import (
     progress,
     signals_stop,
 )
+from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
+    from disc_stream.stream.pipeline import LabelOptions
+    from disc_stream.wire.broker import Broker
+    from disc_stream.wire.mqtt import MqttLink
+    from disc_stream_edge.labelling import EdgeLabeller
     from disc_stream_edge.publisher import PublishSummary
     from disc_stream_edge.uploading import UploadTally
+
+
+class _Following(NamedTuple):
+    """Where models are kept, and where they come from."""
+
+    folder: Path
+    base: str
+    token: str | None
+
 
 _LABELLING, _UPLOAD = "Labelling", "Upload"
 
@@ -70,6 +86,28 @@ def label(
         Path, typer.Option("--bundle", help="The model: a folder or zip.", rich_help_panel=_LABELLING)
     ],
     trusted_key: TrustedKeyOption = None,
+    follow: Annotated[
+        Path | None,
+        typer.Option(
+            "--follow",
+            help="Folder for the models that a server announces; the newest one that proves itself labels.",
+            rich_help_panel=_LABELLING,
+        ),
+    ] = None,
+    models_from: Annotated[
+        str | None,
+        typer.Option(
+            "--models-from",
+            help="With --follow: URL of the folder that has them as VERSION.zip.",
+            rich_help_panel=_LABELLING,
+        ),
+    ] = None,
+    models_token: Annotated[
+        Path | None,
+        typer.Option(
+            "--models-token", help="File with a secret to be shown there.", rich_help_panel=_LABELLING
+        ),
+    ] = None,
     top_k: Annotated[
         int,
         typer.Option("--top-k", min=1, help="Soft labels in each label.", rich_help_panel=_LABELLING),
@@ -145,6 +183,9 @@ def label(
     Example: my-sensor | disc-stream edge label --bundle bundles/hapt --stdin --fs 50 --outbox /var/lib/motion
 
     Example: disc-stream edge label --bundle bundles/hapt --synthetic --seconds 60 --upload uncertain
+
+    Example: disc-stream edge label --bundle first.zip --stdin --fs 50 --follow models --models-from
+    https://server/models --trusted-key fleet.pem
     """
     setup_logging(verbose)
     require_extras("disc-stream edge label", "cpu")
@@ -152,22 +193,25 @@ def label(
         replay, data, synthetic, devices, seconds, placement, dropout, seed, stdin, fs, device, boot, dtype
     )
     wanted.check(may_be_none=False)
-    from disc_stream.artifacts.model import Model
+    following = _following(follow, models_from, models_token)
     from disc_stream.clustering.adaptation import AdaptationRule
     from disc_stream.stream.pipeline import LabelOptions
     from disc_stream.wire.broker import Broker
-    from disc_stream_edge.labelling import EdgeLabeller
     from disc_stream_edge.publisher import Publisher, Sending
     from disc_stream_edge.uploading import Upload, Uploader, UploadRule
 
     address = Broker.parse(broker)
-    model = Model.open(bundle, "cpu", threads=1, trusted_keys=trusted_key)
     options = LabelOptions(top_k, adaptation=AdaptationRule() if adapt else None)
     rule = UploadRule(Upload(upload.value), every, heartbeat_s, settle, confidence)
-    uploader = Uploader(EdgeLabeller(model, options), rule)
     stop = threading.Event()
-    with signals_stop(stop) as received, kept_in(outbox, outbox_mb, when_full) as kept:
+    with (
+        signals_stop(stop) as received,
+        kept_in(outbox, outbox_mb, when_full) as kept,
+        _labeller(bundle, trusted_key, options, following) as (labeller, begin_following),
+    ):
+        uploader = Uploader(labeller, rule)
         sources = wanted.open(kept, stop)
+        begin_following(address, prefix, sources[0].device)
         with progress(sources, hidden=as_json) as on_publish:
             summary = Publisher(
                 address,
@@ -182,6 +226,60 @@ def label(
         sys.exit(128 + received[0])
     if summary.lost:
         raise typer.Exit(1)
+
+
+def _following(folder: Path | None, base: str | None, token: Path | None) -> _Following | None:
+    """What is to be followed, if anything.
+
+    Raises:
+        UsageError: if an option lacks its counterpart, or the file with the secret cannot be read.
+    """
+    if folder is None or base is None:
+        if folder is not None or base is not None or token is not None:
+            raise UsageError(
+                "--follow and --models-from belong together", remedy="Name a folder here, and a URL there"
+            )
+        return None
+    from disc_stream.wire.secrecy import read_secret
+    from disc_stream_edge.fetching import check_base
+
+    return _Following(folder, check_base(base), None if token is None else read_secret(str(token), "token"))
+
+
+@contextmanager
+def _labeller(
+    bundle: Path, trusted_key: list[Path] | None, options: LabelOptions, following: _Following | None
+) -> Iterator[tuple[EdgeLabeller, Callable[[Broker, str, str], None]]]:
+    """What labels, and a function that begins to follow the model that a server announces."""
+    from disc_stream.artifacts.model import Model
+    from disc_stream_edge.labelling import EdgeLabeller
+
+    if following is None:
+        model = Model.open(bundle, "cpu", threads=1, trusted_keys=trusted_key)
+        yield EdgeLabeller(model, options), lambda _broker, _prefix, _device: None
+        return
+    from disc_stream.wire.topics import Topics
+    from disc_stream_edge.following import ModelFollower, ModelSource, TrialLabeller, listen
+    from disc_stream_edge.modelstore import ModelStore
+
+    store = ModelStore(following.folder, bundle, trusted_key)
+    opened = store.open()
+    labeller = TrialLabeller(opened.model, options)
+    labeller.begin_trial(store, on_trial=opened.on_trial)
+    follower = ModelFollower(store, ModelSource(following.base, following.token), labeller.offer)
+    links: list[MqttLink] = []
+
+    def begin(broker: Broker, prefix: str, device: str) -> None:
+        client_id = f"{prefix.replace('/', '-')}-{device}-models"
+        links.append(listen(broker, Topics(prefix), client_id, follower))
+        follower.start()
+
+    try:
+        yield labeller, begin
+    finally:
+        follower.stop()
+        for link in links:
+            link.close()
 
 
 def _report(summary: PublishSummary, tally: UploadTally, as_json: bool) -> None:
