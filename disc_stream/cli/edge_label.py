@@ -110,8 +110,8 @@ def label(
     ] = None,
     top_k: Annotated[
         int,
-        typer.Option("--top-k", min=1, help="Soft labels in each label.", rich_help_panel=_LABELLING),
-    ] = 1,
+        typer.Option("--top-k", min=0, help="Soft labels in each label.", rich_help_panel=_LABELLING),
+    ] = 0,
     adapt: Annotated[
         bool,
         typer.Option(
@@ -201,8 +201,8 @@ def label(
     from disc_stream_edge.uploading import Upload, Uploader, UploadRule
 
     address = Broker.parse(broker)
-    options = LabelOptions(top_k, adaptation=AdaptationRule() if adapt else None)
-    rule = UploadRule(Upload(upload.value), every, heartbeat_s, settle, confidence)
+    options = LabelOptions(max(1, top_k), adaptation=AdaptationRule() if adapt else None)
+    rule = UploadRule(Upload(upload.value), every, heartbeat_s, settle, top_k > 0, confidence)
     stop = threading.Event()
     with (
         signals_stop(stop) as received,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 import numpy as np
 
 from disc_stream.errors import ConfigError
@@ -44,6 +45,7 @@ class UploadRule:
         every: every label, instead of changes.
         heartbeat_s: longest time without a label, by the device's clock.
         settle: windows for which a new activity must last before it is told; 1 tells it at once.
+        soft: whether labels carry their soft labels; without, they are shorter.
         confidence: with ``Upload.UNCERTAIN``: windows less certain than this are sent, besides unknown ones.
 
     Raises:
@@ -54,6 +56,7 @@ class UploadRule:
     every: bool = False
     heartbeat_s: float = 60.0
     settle: int = 1
+    soft: bool = True
     confidence: float = 0.5
 
     def __post_init__(self) -> None:
@@ -157,6 +160,7 @@ class Uploader:
         self.tally.windows += 1
         if self._is_told(label, state):
             self.tally.labels += 1
+            label = label if self._rule.soft else msgspec.structs.replace(label, soft=())
             entries.append(
                 Entry(label.device, label.boot, label.window, 0, "", encode_label(label), Kind.LABEL.value)
             )
