@@ -184,8 +184,7 @@ def label(
 
     Example: disc-stream edge label --bundle bundles/hapt --synthetic --seconds 60 --upload uncertain
 
-    Example: disc-stream edge label --bundle first.zip --stdin --fs 50 --follow models --models-from
-    https://server/models --trusted-key fleet.pem
+    Example: disc-stream edge label --bundle b.zip --stdin --fs 50 --follow m --models-from https://host/m
     """
     setup_logging(verbose)
     require_extras("disc-stream edge label", "cpu")

@@ -54,7 +54,7 @@ USED_BY = {
     "disc_stream/watching": ["watch"],
     "disc_stream/wire": ["serve", "edge publish"],
     "disc_stream/wire/inspection.py": ["wire check"],
-    "edge/disc_stream_edge": ["edge publish"],
+    "edge/disc_stream_edge": ["edge publish", "edge label"],
     "export/disc_stream_export": ["export"],
     "server/disc_stream_server/brokerconfig": ["broker config", "broker add-device"],
     "server/disc_stream_server/doctor": ["doctor"],
@@ -75,6 +75,8 @@ HELPERS = {
     "export_progress": "export",
     "training_progress": "train",
     "benchmark_progress": "benchmark",
+    "edgeoptions": "edge",
+    "edge_label": "edge",
     "providers": "benchmark encode",
     "retrain_dryrun": "retrain",
 }
