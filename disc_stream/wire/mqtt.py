@@ -180,13 +180,7 @@ class MqttLink:
             raise BrokerError(f"connecting to the broker at {self.broker} was broken off")
 
     def begin(self, timeout_s: float = 10.0) -> None:
-        """Connect in the background, and go on trying: the broker may be out of reach for long.
-
-        Refusals are logged. ``LinkListener.on_up`` tells of the connection.
-
-        Args:
-            timeout_s: for each attempt.
-        """
+        """Connect in the background, however long that takes; refusals are logged, ``on_up`` is called."""
         self._timeout_s = timeout_s
         prepare(self._client, self.broker, self._session)
         self._named.set()

@@ -191,7 +191,6 @@ class Publisher:
         prefix: topic prefix.
         sending: encoding, size and pace of the messages.
         on_publish: called on the sending thread for each message; must be quick.
-        clock: for wall-clock times.
         outbox: keeps messages until they are confirmed; what earlier runs have left there is sent, too.
         maker: makes other messages of the batches; default: one of each batch, with its samples.
 
@@ -206,7 +205,6 @@ class Publisher:
         prefix: str = DEFAULT_PREFIX,
         sending: Sending | None = None,
         on_publish: Callable[[Published], None] | None = None,
-        clock: Clock | None = None,
         outbox: Outbox | None = None,
         maker: Maker | None = None,
     ) -> None:
@@ -215,7 +213,7 @@ class Publisher:
         self._broker, self._topics = broker, Topics(prefix)
         self._sending = sending or Sending()
         self._on_publish = on_publish
-        self._clock = clock or SystemClock()
+        self._clock: Clock = SystemClock()
 
     def run(self, sources: Sequence[Source], stop: threading.Event | None = None) -> PublishSummary:
         """Publish until all sources have ended or ``stop`` is set; then disconnect gracefully.

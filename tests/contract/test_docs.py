@@ -76,7 +76,6 @@ HELPERS = {
     "training_progress": "train",
     "benchmark_progress": "benchmark",
     "edgeoptions": "edge",
-    "edge_label": "edge",
     "providers": "benchmark encode",
     "retrain_dryrun": "retrain",
 }

@@ -187,7 +187,7 @@ def test_a_cortex_m_does_the_same(board: Board, tmp_path: Path) -> None:
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_it_is_small(board: Board, tmp_path: Path) -> None:
     total = 0
-    for name in ("ds_packed", "ds_ring"):
+    for name in ("ds_packed", "ds_ring", "ds_session"):
         target = str(tmp_path / f"{name}.o")
         call(GCC, *STRICT, "-Os", *board.flags, "-c", str(C / f"{name}.c"), "-o", target)
         text, data, bss = map(int, call("arm-none-eabi-size", target).splitlines()[1].split()[:3])
