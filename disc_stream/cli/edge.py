@@ -22,6 +22,7 @@ from disc_stream.cli.common import (
     setup_logging,
 )
 from disc_stream.cli.edgeoptions import (
+    BaudOption,
     BootOption,
     DataOption,
     DescribeOption,
@@ -32,6 +33,7 @@ from disc_stream.cli.edgeoptions import (
     EncodingName,
     EncodingOption,
     FsOption,
+    IioOption,
     MaxSamplesOption,
     OutboxMbOption,
     OutboxOption,
@@ -40,6 +42,7 @@ from disc_stream.cli.edgeoptions import (
     ReplayOption,
     SamplesOption,
     SecondsOption,
+    SerialOption,
     SpeedOption,
     StdinOption,
     SyntheticOption,
@@ -78,6 +81,9 @@ def publish(
     dropout: DropoutOption = 0.0,
     seed: SeedOption = 0,
     stdin: StdinOption = False,
+    iio: IioOption = None,
+    serial: SerialOption = None,
+    baud: BaudOption = 115_200,
     fs: FsOption = None,
     broker: BrokerOption = DEFAULT_BROKER,
     prefix: PrefixOption = "ds/v1",
@@ -108,7 +114,22 @@ def publish(
     """
     setup_logging(verbose)
     wanted = Wanted(
-        replay, data, synthetic, devices, seconds, placement, dropout, seed, stdin, fs, device, boot, dtype
+        replay,
+        data,
+        synthetic,
+        devices,
+        seconds,
+        placement,
+        dropout,
+        seed,
+        stdin,
+        fs,
+        device,
+        boot,
+        dtype,
+        iio,
+        serial,
+        baud,
     )
     wanted.check(may_be_none=outbox is not None)
     from disc_stream.wire.broker import Broker

@@ -26,6 +26,7 @@ from disc_stream.cli.common import (
     setup_logging,
 )
 from disc_stream.cli.edgeoptions import (
+    BaudOption,
     BootOption,
     DataOption,
     DeviceOption,
@@ -33,6 +34,7 @@ from disc_stream.cli.edgeoptions import (
     DropoutOption,
     DtypeOption,
     FsOption,
+    IioOption,
     OutboxMbOption,
     OutboxOption,
     PlacementName,
@@ -40,6 +42,7 @@ from disc_stream.cli.edgeoptions import (
     ReplayOption,
     SamplesOption,
     SecondsOption,
+    SerialOption,
     SpeedOption,
     StdinOption,
     SyntheticOption,
@@ -161,6 +164,9 @@ def label(
     dropout: DropoutOption = 0.0,
     seed: SeedOption = 0,
     stdin: StdinOption = False,
+    iio: IioOption = None,
+    serial: SerialOption = None,
+    baud: BaudOption = 115_200,
     fs: FsOption = None,
     broker: BrokerOption = DEFAULT_BROKER,
     prefix: PrefixOption = "ds/v1",
@@ -189,7 +195,22 @@ def label(
     setup_logging(verbose)
     require_extras("disc-stream edge label", "cpu")
     wanted = Wanted(
-        replay, data, synthetic, devices, seconds, placement, dropout, seed, stdin, fs, device, boot, dtype
+        replay,
+        data,
+        synthetic,
+        devices,
+        seconds,
+        placement,
+        dropout,
+        seed,
+        stdin,
+        fs,
+        device,
+        boot,
+        dtype,
+        iio,
+        serial,
+        baud,
     )
     wanted.check(may_be_none=False)
     following = _following(follow, models_from, models_token)

@@ -55,7 +55,7 @@ class WhenFullName(StrEnum):
 
 
 _REPLAY, _SYNTHETIC, _STDIN, _SENDING = "Replay", "Synthetic", "Standard input", "Sending"
-_OUTBOX = "Outbox"
+_OUTBOX, _SENSORS = "Outbox", "Sensors"
 
 
 ReplayOption = Annotated[
@@ -109,6 +109,23 @@ StdinOption = Annotated[
         help=r"CSV lines under a header such as acc_x\[g],acc_y\[g], or JSON lines.",
         rich_help_panel=_STDIN,
     ),
+]
+IioOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--iio",
+        help="A sensor of Linux Industrial I/O: its folder, such as /sys/bus/iio/devices/iio:device0.",
+        rich_help_panel=_SENSORS,
+    ),
+]
+SerialOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--serial", help="Lines as of --stdin, from a port such as /dev/ttyACM0.", rich_help_panel=_SENSORS
+    ),
+]
+BaudOption = Annotated[
+    int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=_SENSORS)
 ]
 FsOption = Annotated[
     float | None,
@@ -207,6 +224,9 @@ class Wanted:
     device: str | None
     boot: int | None
     dtype: TypeName
+    iio: Path | None = None
+    serial: Path | None = None
+    baud: int = 115_200
 
     def check(self, *, may_be_none: bool) -> None:
         """Check that there is one source.
@@ -214,9 +234,11 @@ class Wanted:
         Raises:
             UsageError: if there are several, or none where one is needed.
         """
-        chosen = sum((bool(self.replay), self.synthetic, self.stdin))
+        chosen = sum((bool(self.replay), self.synthetic, self.stdin, bool(self.iio), bool(self.serial)))
         if chosen > 1 or not (chosen or may_be_none):
-            raise UsageError("choose one source", remedy="Use --replay, --synthetic or --stdin")
+            raise UsageError(
+                "choose one source", remedy="Use --replay, --synthetic or --stdin, --iio or --serial"
+            )
 
     def open(self, outbox: Outbox | None, stop: threading.Event) -> Sequence[Source]:
         """The devices; none if no source is named.
@@ -233,7 +255,19 @@ class Wanted:
             names = _fleet_names(self.devices, self.device)
             motion = FleetMotion(self.seed, self.placement.value)
             return _fleet(names, motion, self.seconds, boots, self.dtype, self.dropout)
-        return [_standard_input(self.fs, self.device, boots, stop)] if self.stdin else []
+        if self.iio:
+            from disc_stream_edge.iio import IioSource
+
+            name = self.device or "iio"
+            return [IioSource(self.iio, device=name, boot=boots(name), fs=self.fs, stop=stop)]
+        if self.serial:
+            from disc_stream_edge.serial import open_serial
+
+            descriptor = open_serial(self.serial, self.baud)
+            return [_lines(descriptor, self.fs, self.device or "serial", boots, stop)]
+        return (
+            [_lines(sys.stdin.fileno(), self.fs, self.device or "stdin", boots, stop)] if self.stdin else []
+        )
 
 
 def _boots(boot: int | None, outbox: Outbox | None) -> Callable[[str], int]:
@@ -319,16 +353,15 @@ def _fleet(
     return [LossySource(s, MessageLoss(dropout, seed=motion.seed + i)) for i, s in enumerate(fleet)]
 
 
-def _standard_input(
-    fs: float | None, device: str | None, boots: Callable[[str], int], stop: threading.Event
+def _lines(
+    descriptor: int, fs: float | None, name: str, boots: Callable[[str], int], stop: threading.Event
 ) -> LineSource:
     from disc_stream.clock import SystemClock
     from disc_stream_edge.lines import LineSource, read_chunks
 
     if fs is None:
-        raise UsageError("--stdin needs the sampling rate", remedy="Add --fs, such as --fs 50")
-    name = device or "stdin"
-    chunks = read_chunks(sys.stdin.fileno(), stop, SystemClock())
+        raise UsageError("lines do not say the sampling rate", remedy="Add --fs, such as --fs 50")
+    chunks = read_chunks(descriptor, stop, SystemClock())
     try:
         return LineSource(chunks, device=name, fs=fs, boot=boots(name))
     except DataError:

@@ -252,7 +252,11 @@ def read_chunks(fd: int, stop: threading.Event, clock: Clock) -> Iterator[Chunk]
                     told = now
                     yield Chunk((), now - last, clock.unix_us())
                 continue
-        data = os.read(fd, 65_536)
+        try:
+            data = os.read(fd, 65_536)
+        except OSError as error:  # a serial port that was unplugged
+            log.warning("no more lines can be read: %s", error.strerror)
+            data = b""
         if not data:
             break
         *complete, rest = (rest + data).split(b"\n")
