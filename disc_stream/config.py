@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -52,11 +52,10 @@ class RetrainConfig(BaseModel):
         title="Preset of the method; default: as in production, or its own",
     )
     settings: dict[str, Any] = Field(default_factory=dict, title="Settings that replace the preset's")
-    clusters: int | None = Field(
+    clusters: Annotated[int, Field(ge=2, le=4_096)] | Literal["auto"] | None = Field(
         None,
-        ge=1,
-        le=4_096,
-        title="How many; default: as many as in production, and one for each group of new motion",
+        title="How many, or auto to find out; default: as many as in production, and one for each group of "
+        "new motion; auto for a first model",
     )
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
@@ -123,7 +122,7 @@ class ServeConfig(BaseModel):
     adapt: bool | None = Field(
         None,
         title="The model's centroids follow each device, within bounds",
-        description="null: where the model can",
+        description="null: where the model can, but for guided DISC",
     )
     provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
         "auto",
@@ -137,6 +136,12 @@ class ServeConfig(BaseModel):
     )
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
+    api_requests_s: float = Field(
+        50.0,
+        gt=0,
+        title="Requests to the API per second of a client",
+        description="a fifth as many changes; after silence, four seconds' worth at once",
+    )
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     memory_mb: int = Field(
         1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"
@@ -155,6 +160,16 @@ class ServeConfig(BaseModel):
     )
     keep_device_bytes: int = Field(2**30, ge=2**16, title="The same for each device")
     keep_dead_days: float = Field(30.0, gt=0, title="Days that messages which could not be used are kept")
+    keep_episodes_days: float = Field(
+        730.0, gt=0, title="Days that episodes are kept, also when their messages and labels have gone"
+    )
+    episode_dwell_s: float = Field(
+        10.0, ge=0, le=3_600, title="Seconds of an activity that make an episode of it"
+    )
+    episode_hysteresis: float = Field(
+        0.5, ge=0, le=1, title="Probability that a label needs to speak against what goes on"
+    )
+    episode_join_s: float = Field(60.0, ge=0, le=86_400, title="Seconds without data that end no episode")
     device_messages_s: float = Field(
         200.0, gt=0, title="Messages per second of a device; what exceeds it waits, and is taken later"
     )

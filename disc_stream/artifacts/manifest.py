@@ -116,6 +116,12 @@ class Manifest(_Frozen):
     channels: list[ChannelInfo] = Field(min_length=1, max_length=limits.MAX_CHANNELS)
     scaler: ScalerInfo
     embedding_dim: int = Field(ge=1, le=MAX_EMBEDDING)
+    likelihood_exponent: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_EMBEDDING,
+        description="power of q that is the likelihood of a window; if not given, (1 + embedding_dim) / 2",
+    )
     n_clusters: int = Field(ge=1, le=MAX_CLUSTERS, description="columns of q and distance")
     clusters: list[ClusterInfo] = Field(
         default_factory=list,

@@ -65,6 +65,9 @@ class RunInfo(BaseModel):
     window: WindowInfo
     scaler: ScalerInfo
     n_clusters: int
+    likelihood_exponent: float | None = Field(
+        default=None, description="power of q that is the likelihood of a window; see the manifest"
+    )
     cluster_sizes: list[int] = Field(description="training windows per cluster")
     distance_q95: list[float] = Field(description="per cluster, of squared distances in training")
     unknown_above: list[float | None] = Field(

@@ -24,7 +24,7 @@ from disc_stream.benchmarks.continuity_stream import joined
 from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, hop_s, occurrences_of
 from disc_stream.clustering.adaptation import AdaptationRule, Adapter
 from disc_stream.clustering.metrics import accuracy, nmi
-from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import UsageError
 from disc_stream.training.fitting import infer
@@ -84,6 +84,7 @@ class _Streamed:
         q: (n, K).
         centroids: (K, d).
         limits: K squared distances from which on a window is unknown.
+        exponent: power of q that is the likelihood of a window.
         activity: (K,) the activity of most training windows of each cluster; -1 for none.
     """
 
@@ -92,6 +93,7 @@ class _Streamed:
     q: Float32Array
     centroids: Float32Array
     limits: list[float | None]
+    exponent: float
     activity: IntArray
 
 
@@ -185,6 +187,7 @@ def _train(
     streamed_z, streamed_q, _ = infer(learned.net, new.x[:, : learned.n_input])
     return _Streamed(
         new, streamed_z, streamed_q, np.asarray(learned.centroids, dtype=np.float32), limits,
+        learned.exponent,
         _most_often(row, known.y.astype(np.int64), q.shape[1]),
     )  # fmt: skip
 
@@ -192,11 +195,11 @@ def _train(
 def _score(streamed: _Streamed, plan: Plan) -> dict[str, Any]:
     """Scores of a fold: over all people left out, and of each."""
     windows, q = streamed.windows, streamed.q
-    adapter = Adapter(streamed.centroids, streamed.limits, plan.rule)
+    adapter = Adapter(streamed.centroids, streamed.limits, plan.rule, exponent=streamed.exponent)
     found = occurrences_of(windows.subject, _begins(windows), hop_s(windows))
     own = adapt_sequences(adapter, streamed.z, windows.subject, found).q
     whole = adapt_recordings(adapter, streamed.z, windows.subject, found).q
-    smoothing = {"stay": plan.stay, "exponent": likelihood_exponent(streamed.z.shape[1])}
+    smoothing = {"stay": plan.stay, "exponent": streamed.exponent}
     rows = {
         "raw": q.argmax(1),
         "smoothed": _smoothed(q, windows, filter_sequence, smoothing),

@@ -13,7 +13,7 @@ from disc_stream.benchmarks.cells import Protocol
 from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, hop_s, occurrences_of
 from disc_stream.clustering.adaptation import AdaptationRule, Adapter
 from disc_stream.clustering.metrics import score
-from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError
 from disc_stream.signal.running import running_standardise
@@ -111,7 +111,7 @@ def evaluate(model: WindowClusterer, method: Method, data: Prepared) -> dict[str
     q = whole = model.predict_proba(data.test.x)
     if data.protocol == "adapted":
         q, whole = _followed(model, data)
-    exponent = likelihood_exponent(model.cluster_centers_.shape[1])
+    exponent = model.likelihood_exponent_
 
     def smoothed(soft: Soft, how: Callable[..., Soft]) -> dict[str, float]:
         return score(data.test.y, _smoothed(soft, data.test.devices, data.stream.stay, exponent, how))
@@ -137,7 +137,8 @@ def _followed(model: WindowClusterer, data: Prepared) -> tuple[Soft, Soft]:
         np.square(part[:, None] - centroids).sum(2) for part in np.array_split(z, -(-len(z) // _ROWS))
     ])  # fmt: skip
     limits = unknown_above(z, rows, distance, train.devices)
-    adapter, new = Adapter(centroids, limits), model.transform(test.x).astype(np.float32)
+    adapter = Adapter(centroids, limits, exponent=model.likelihood_exponent_)
+    new = model.transform(test.x).astype(np.float32)
     found = occurrences_of(test.devices, np.zeros(len(new), dtype=np.bool_), test.hop_s)
     past = adapt_sequences(adapter, new, test.devices, found).q
     return past, adapt_recordings(adapter, new, test.devices, found).q

@@ -12,7 +12,7 @@ import numpy as np
 from disc_stream.benchmarks.followed import adapt_recordings, adapt_sequences, occurrences_of
 from disc_stream.benchmarks.segmentation_streams import Streams
 from disc_stream.clustering.adaptation import Adapter
-from disc_stream.clustering.smoothing import filter_sequence, forward_backward, likelihood_exponent
+from disc_stream.clustering.smoothing import filter_sequence, forward_backward
 from disc_stream.training.fitting import infer
 from disc_stream.training.novelty import unknown_above
 from disc_stream.training.recipes import Learned, get_recipe
@@ -72,13 +72,13 @@ def label(streams: Streams, learned: Learned, own: Own) -> dict[str, list[IntArr
     train, held = streams.train, streams.windows
     z, q, distance = infer(learned.net, train.x[:, : learned.n_input])
     limits = unknown_above(z, q.argmax(1).astype(np.int64), distance, train.subject)
-    adapter = Adapter(np.asarray(learned.centroids, dtype=np.float32), limits)
+    exponent = learned.exponent
+    adapter = Adapter(np.asarray(learned.centroids, dtype=np.float32), limits, exponent=exponent)
     new, _, _ = infer(learned.net, held.x[:, : learned.n_input])
     begins = np.diff(held.group, prepend=-1) != 0
     found = occurrences_of(held.subject, begins, streams.hop_s)
     past = adapt_sequences(adapter, new, held.subject, found).q
     whole = adapt_recordings(adapter, new, held.subject, found).q
-    exponent = likelihood_exponent(z.shape[1])
     hows = {"causal": (past, filter_sequence), "whole": (whole, forward_backward)}
     return {
         way: [

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from disc_stream import __version__
 from disc_stream.cli import (
+    api,
     benchmark,
     broker,
     bundle,
@@ -25,6 +26,7 @@ from disc_stream.cli import (
     demo,
     doctor,
     edge,
+    episodes,
     export,
     forgetting,
     label,
@@ -34,6 +36,7 @@ from disc_stream.cli import (
     retrain,
     serve,
     streams,
+    token,
     train,
     watch,
     which,
@@ -100,12 +103,15 @@ app.command("retrain")(retrain.retrain)
 models.app.command("which")(which.which)
 app.add_typer(models.app, name="models")
 app.add_typer(clusters.app, name="clusters")
+app.add_typer(episodes.app, name="episodes")
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(token.app, name="token")
+app.add_typer(api.app, name="api")
 app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")

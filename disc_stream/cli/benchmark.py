@@ -13,6 +13,7 @@ from disc_stream.cli.benchmark_drift import drift
 from disc_stream.cli.benchmark_encode import encode
 from disc_stream.cli.benchmark_fairness import fairness
 from disc_stream.cli.benchmark_gpu import gpu
+from disc_stream.cli.benchmark_history import history
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_latency import latency
 from disc_stream.cli.benchmark_retrain import retrain
@@ -50,6 +51,7 @@ app.command()(ingest)
 app.command()(soak)
 app.command()(fairness)
 app.command()(swap)
+app.command()(history)
 app.command()(retrain)
 app.command()(week)
 app.command()(names)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from disc_stream.benchmarks.encode import Subject
 
 _CHANNELS = ("acc", "gyro", "total")
+_DEFAULT = ["released", "small", "guided", "guided-whole", "disc-plus"]
 
 
 def encode(
@@ -23,8 +24,9 @@ def encode(
         list[str] | None,
         typer.Option(
             "--variant",
-            help="Repeatable: a preset of DISC, or disc-plus, with random weights. The first is the "
-            "reference. Default: released, small, disc-plus.",
+            help="Repeatable: a preset of DISC, such as guided or guided-tiny (at half a window; "
+            "guided-whole at the whole), or disc-plus, with random weights. The first is the reference. "
+            "Default: released, small, guided, guided-whole, disc-plus.",
         ),
     ] = None,
     bundle: Annotated[
@@ -75,7 +77,7 @@ def encode(
         subjects = (
             [_opened(path, dataset, data) for path in bundle]
             if bundle
-            else _untrained(variant or ["released", "small", "disc-plus"], Path(place))
+            else _untrained(variant or _DEFAULT, Path(place))
         )
         report = measure(subjects, grid, tell)
     if as_json:

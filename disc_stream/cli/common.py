@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO, cast
 
 import typer
 
@@ -21,13 +21,14 @@ from disc_stream.text import PrintableFormatter, printable_lines
 _PROBES = {
     "train": ("torch", "sklearn", "scipy", "safetensors"),
     "export": ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors"),
-    "server": ("starlette", "uvicorn"),
+    "server": ("fastapi", "starlette", "uvicorn", "websockets"),
+    "client": ("httpx2",),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
     "drift": ("river",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
-    "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
+    "demo": ("torch", "onnx", "onnxscript", "sklearn", "fastapi", "starlette", "uvicorn"),
 }
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
@@ -161,6 +162,25 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             settings[name] = text  # a word, such as grid
     return settings
+
+
+_MOST_CLUSTERS = 10_000
+
+
+def parse_clusters(clusters: str | None) -> int | Literal["auto"] | None:
+    """What ``--clusters`` says: K, ``auto``, or None for the default.
+
+    Raises:
+        UsageError: if it is something else.
+    """
+    if clusters is None or clusters == "auto":
+        return cast("Literal['auto'] | None", clusters)
+    if not clusters.isascii() or not clusters.isdigit() or not 2 <= int(clusters) <= _MOST_CLUSTERS:
+        raise UsageError(
+            f"--clusters must be a whole number from 2 on, or auto; got {clusters!r}",
+            remedy="Give --clusters 6, for instance, or --clusters auto",
+        )
+    return int(clusters)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from disc_stream.cli.common import (
     SeedOption,
     TrustedKeyOption,
     VerboseOption,
+    parse_clusters,
     parse_settings,
     require_extras,
     say,
@@ -47,11 +48,12 @@ def retrain(
         typer.Option("--set", metavar="NAME=VALUE", help="Replace a setting of the preset; repeatable."),
     ] = None,
     clusters: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--clusters",
-            help="How many. Default: as many as in production, and one more for every group of motion that "
-            "was not there before; 6 for a first model.",
+            metavar="NUMBER|auto",
+            help="How many, or auto to find it in the motion alone. Default: as many as in production, and "
+            "one more for every group of motion that was not there before; auto for a first model.",
         ),
     ] = None,
     windows: Annotated[int, typer.Option("--windows", help="Windows to learn from, at most.")] = 20_000,
@@ -137,7 +139,8 @@ def retrain(
         RetrainRequest,
         {
             "models": models, "state": folder, "prefix": prefix, "method": method, "preset": preset,
-            "settings": parse_settings(settings or []), "clusters": clusters, "windows": windows,
+            "settings": parse_settings(settings or []), "clusters": parse_clusters(clusters),
+            "windows": windows,
             "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
             "seed": seed, "device": device, "threads": threads, "sign_key": sign,
             "trusted_key": tuple(trusted_key) if trusted_key else None,

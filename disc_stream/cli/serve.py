@@ -104,7 +104,8 @@ def serve(
         bool | None,
         typer.Option(
             "--adapt/--no-adapt",
-            help="Let the model's centroids follow each device, within bounds. Default: where the model can.",
+            help="Let the model's centroids follow each device, within bounds. "
+            "Default: where the model can, but for guided DISC.",
         ),
     ] = None,
     provider: Annotated[

@@ -7,13 +7,14 @@ import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from disc_stream.cli.common import (
     JsonOption,
     SeedOption,
+    parse_clusters,
     parse_settings,
     print_json,
     reading,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from disc_stream.training.sizing import SizeRequest
 
 SYNTHETIC = "synthetic"
-_MOST_CLUSTERS = 10_000
 _FEW_DEVICES = 3  # PlusConfig.few_devices
 
 
@@ -134,7 +134,9 @@ def train(
 
     Examples: disc-stream train --dataset hapt --data ~/data --out runs/hapt
 
-    disc-stream train --dataset exported/ --method disc-plus --out runs/mine
+    disc-stream train --dataset exported/ --out runs/mine
+
+    disc-stream train --dataset exported/ --method disc-plus --out runs/quick
     """
     require_extras("disc-stream train", "train")
     settings: dict[str, Any] = {
@@ -169,7 +171,7 @@ def train(
         method=method,
         preset=preset,
         settings=settings,
-        n_clusters=_number(clusters),
+        n_clusters=parse_clusters(clusters),
         channels=None if channels is None else [c.strip() for c in channels.split(",") if c.strip()],
         seed=seed,
         device=device,
@@ -199,7 +201,7 @@ def train(
             raise
     if not first:
         return
-    _draw_number(out, info)
+    _drawparse_clusters(out, info)
     if as_json:
         print_json({"run": str(out), **info.model_dump(mode="json")})
     else:
@@ -233,18 +235,6 @@ def _size(
         )
     floor = FLOOR if min_agreement is None else min_agreement
     return SizeRequest(name or smaller, *budget, floor=floor, allow_below=allow_below)
-
-
-def _number(clusters: str | None) -> int | Literal["auto"] | None:
-    """What ``--clusters`` says."""
-    if clusters is None or clusters == "auto":
-        return cast("Literal['auto'] | None", clusters)
-    if not clusters.isascii() or not clusters.isdigit() or not 2 <= int(clusters) <= _MOST_CLUSTERS:
-        raise UsageError(
-            f"--clusters must be a whole number from 2 on, or auto; got {clusters!r}",
-            remedy="Give --clusters 6, for instance, or --clusters auto",
-        )
-    return int(clusters)
 
 
 def _say_how_to_go_on(out: Path) -> None:
@@ -298,7 +288,7 @@ def _print_text(out: Path, info: RunInfo) -> None:
     preset = f" ({info.preset})" if info.preset != info.method else ""
     say(f"{info.method}{preset} on {info.dataset}: {info.n_windows:,} windows, "
                f"{len(info.channels)} channels, {info.n_clusters} clusters")  # fmt: skip
-    _print_number(metrics.get("number_of_clusters"))
+    _printparse_clusters(metrics.get("number_of_clusters"))
     epochs, seconds = metrics["epochs"], metrics["seconds"]
     if "guided" in epochs:
         found = f", guided by the best of {epochs['candidates']} candidates" if "candidates" in epochs else ""
@@ -338,7 +328,7 @@ def _few_devices(devices: int) -> str:
     )
 
 
-def _print_number(number: dict[str, Any] | None) -> None:
+def _printparse_clusters(number: dict[str, Any] | None) -> None:
     """Which number of clusters was taken and why; the table of those that were tried."""
     if number is None:
         return
@@ -355,7 +345,7 @@ def _print_number(number: dict[str, Any] | None) -> None:
     say("")
 
 
-def _draw_number(out: Path, info: RunInfo) -> None:
+def _drawparse_clusters(out: Path, info: RunInfo) -> None:
     """The table of numbers of clusters as a picture in the run folder, where matplotlib is installed."""
     number = info.metrics.get("number_of_clusters")
     if not number or "rows" not in number or find_spec("matplotlib") is None:

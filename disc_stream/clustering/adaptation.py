@@ -151,6 +151,7 @@ class Adapter:
             windows of such a cluster change nothing, as new motion could not be told from it.
         rule: how far and how fast.
         spread: K standard deviations of clusters along one direction, which shifts are told in; default 1.
+        exponent: power of q that is the likelihood of a window; default ``likelihood_exponent``.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Adapter:
         unknown_above: Sequence[float | None],
         rule: AdaptationRule = AdaptationRule(),
         spread: Sequence[float] | None = None,
+        exponent: float | None = None,
     ) -> None:
         self._fleet = np.ascontiguousarray(centroids, dtype=np.float32)
         self._limits = np.array([-1.0 if one is None else one for one in unknown_above], dtype=np.float64)
@@ -169,7 +171,7 @@ class Adapter:
         self.rule = rule
         self._unit = _nearest_distance(self._fleet)[:, None]  # (K, 1); 0 where nothing may move
         self._spread = np.ones(len(self._fleet)) if spread is None else np.asarray(spread, dtype=np.float64)
-        self._exponent = likelihood_exponent(self._fleet.shape[1])
+        self._exponent = likelihood_exponent(self._fleet.shape[1]) if exponent is None else exponent
 
     @property
     def radius(self) -> Float32Array:

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 }
 # Simulated activities last and differ little in one window: labels are found among what changes slowly
 # (docs/adr/0024).
-PLUS_SETTINGS: dict[str, Any] = {"slow_spans": [1, 4], "settling": 15}
+PLUS_SETTINGS: dict[str, Any] = {"slow_spans": [1, 4], "settling": 15, "recuts": 10}
 MAX_WINDOWS = 20_000  # learned from; what is more, the replay set chooses from
 _UPDATES = 600
 _MOST_EPOCHS = 200

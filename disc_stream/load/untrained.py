@@ -24,7 +24,11 @@ from disc_stream.benchmarks.encode import Subject
 from disc_stream.errors import ConfigError
 from disc_stream.models.descriptors import DescriptorNet, Descriptors
 from disc_stream.training.families import build_for
+from disc_stream.training.guided.config import resolve_guided
+from disc_stream.training.guided.fitting import new_autoencoder
+from disc_stream.training.guided.sizes import SIZE_OF_PRESET, SIZES
 from disc_stream.training.presets import TrainingConfig, resolve
+from disc_stream.training.recipes.guided import GUIDED
 from disc_stream.training.recipes.recurrent import DISC_FAMILY
 from disc_stream.types import Channel
 from disc_stream_export.graph import build_graph, serialise
@@ -33,11 +37,16 @@ PLUS = "disc-plus"
 K = 6
 _PLUS_DIM = 10
 _SAMPLES = 128
+_WHOLE = "-whole"
 
 
 def variants() -> tuple[str, ...]:
-    """What ``untrained`` can make: DISC in each of its presets, and disc-plus."""
-    return (*DISC_FAMILY.presets, PLUS)
+    """What ``untrained`` can make: DISC in each of its presets, guided DISC in each size, and disc-plus.
+
+    Guided DISC labels at half a window, and with ``-whole`` behind its name at the whole one.
+    """
+    guided = tuple(name + at for name in SIZE_OF_PRESET for at in ("", _WHOLE))
+    return (*DISC_FAMILY.presets, *guided, PLUS)
 
 
 def untrained(
@@ -82,6 +91,8 @@ def _net(variant: str, channels: int, settings: Mapping[str, Any]) -> tuple[nn.M
     if variant == PLUS:
         net = _plus(channels, generator)
         return net, net.scaler, _SAMPLES
+    if variant.removesuffix(_WHOLE) in SIZE_OF_PRESET:
+        return _guided(variant, channels, settings, generator)
     config: TrainingConfig = resolve(variant, settings, DISC_FAMILY.presets)
     autoencoder = build_for(DISC_FAMILY, config, (_SAMPLES, channels), seed=0).eval()
     scaler = ScalerInfo(kind="zscore", offset=[0.0] * channels, scale=[1.0] * channels)
@@ -89,6 +100,27 @@ def _net(variant: str, channels: int, settings: Mapping[str, Any]) -> tuple[nn.M
     embedding = int(getattr(config.network, "embedding", 64))
     centroids = 0.3 * torch.randn(K, embedding, generator=generator)
     return DISC_FAMILY.network_for_use(autoencoder, centroids, scaler), scaler, reads
+
+
+def _guided(
+    variant: str, channels: int, settings: Mapping[str, Any], generator: torch.Generator
+) -> tuple[nn.Module, ScalerInfo, int]:
+    """The network and the discriminant beside it, as an export has them."""
+    config = resolve_guided(settings, SIZES[SIZE_OF_PRESET[variant.removesuffix(_WHOLE)]])
+    autoencoder = new_autoencoder(config, (_SAMPLES, channels, K), seed=0).eval()
+    autoencoder.own = 0.3 * torch.randn(autoencoder.own.shape, generator=generator)
+    described = autoencoder.described
+    with torch.no_grad():
+        found = described.descriptors(torch.randn(64, described.n, channels, generator=generator))
+    project = (
+        torch.randn(described.project.shape, generator=generator) / found.std(0).clamp_min(1e-3)[:, None]
+    )
+    described.project = project / len(project) ** 0.5
+    described.shift = -found.mean(0) @ described.project
+    centroids = torch.randn(K, K + len(described.shift), generator=generator)
+    scaler = ScalerInfo(kind="zscore", offset=[0.0] * channels, scale=[1.0] * channels)
+    reads = _SAMPLES if variant.endswith(_WHOLE) else described.n
+    return GUIDED.network(autoencoder, centroids, scaler), scaler, reads
 
 
 def _plus(channels: int, generator: torch.Generator) -> DescriptorNet:

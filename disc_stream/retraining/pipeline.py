@@ -36,17 +36,18 @@ from disc_stream.retraining.judging import Judged, Material, judge, window_set
 from disc_stream.retraining.likebefore import label_at, with_preset
 from disc_stream.retraining.naming import proposal_of
 from disc_stream.retraining.recent import Recent, RecentWindows
+from disc_stream.retraining.rejected import obeying
 from disc_stream.retraining.replayset import ReplayChooser, ReplayRule, ReplaySet, own_ids
 from disc_stream.retraining.request import Progress, RetrainRequest, Tell, tell_nobody
 from disc_stream.retraining.work import Work
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream_server.dataset.collected import spec_of_collected
 from disc_stream_server.dataset.replay import Replay, whole_windows
+from disc_stream_server.storage.notes import KnownRejections
 
 log = logging.getLogger(__name__)
 
 DATASET = "spool"
-FIRST_CLUSTERS = 6
 _OF_THE_WEIGHTS = ("network", "bands", "axes")  # settings that decide the shape of what is gone on from
 
 
@@ -232,7 +233,9 @@ def _replay(
     else:
         spec = whole_windows(registry.bundle(base.version, trusted_keys=request.trusted_key).manifest)
     rule = ReplayRule(request.windows, request.half_life_days * 86_400, request.seed)
-    chooser, last = ReplayChooser(rule, own_ids(base.known)), RecentWindows(base.known, base.published)
+    rejections = KnownRejections.of(request.state)
+    chooser = ReplayChooser(rule, obeying(own_ids(base.known), rejections))
+    last = RecentWindows(base.known, base.published, rejections=rejections)
 
     def progress(done: int, total: int) -> None:
         tell(Progress("replay", done, total, "reading the spool"))
@@ -254,6 +257,7 @@ def _replay(
 def _train(
     request: RetrainRequest, base: Base, work: Work, data: tuple[ReplaySet, StreamSpec], tell: Tell
 ) -> None:
+    from disc_stream.training.clustercount import AUTO, METRIC
     from disc_stream.training.events import EpochEvent, TrainingEvent
     from disc_stream.training.session import TrainingRequest, train_run
 
@@ -265,7 +269,7 @@ def _train(
 
     windows, spec = window_set(*data), data[1]
     warm = _start_of(request, base, work, windows, tell)
-    n_clusters = request.clusters or len(base.ids) or FIRST_CLUSTERS
+    n_clusters = request.clusters or len(base.ids) or AUTO
     run = TrainingRequest(
         dataset=DATASET,
         out=work.run,
@@ -282,7 +286,9 @@ def _train(
     )
     tell(Progress("train", 0, None, f"learning from {len(windows):,} windows"))
     learned = train_run(_all_to_learn(windows), run, on_event)
-    if (more := learned.n_clusters - n_clusters) > 0:
+    if n_clusters == AUTO:
+        tell(Progress("train", 0, None, str(learned.metrics[METRIC]["why"])))
+    elif (more := learned.n_clusters - n_clusters) > 0:
         tell(Progress("train", 0, None, f"new motion: {more} cluster{'s' if more > 1 else ''} more"))
 
 
@@ -313,7 +319,7 @@ def _start_of(request: RetrainRequest, base: Base, work: Work, windows: WindowSe
 
 def _all_to_learn(windows: WindowSet) -> Split:
     nothing = windows.select(windows.group < 0)
-    return Split(windows, nothing, "the replay set; there are no labels", n_clusters=FIRST_CLUSTERS)
+    return Split(windows, nothing, "the replay set; there are no labels", n_clusters=0)
 
 
 def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell) -> Model:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,11 +24,10 @@ class RetrainRequest(BaseModel):
     method: str = Field("disc", description="recipe")
     preset: str = Field("default", description="of the method; default: as in production, or its own")
     settings: dict[str, Any] = Field(default_factory=dict, description="replace those of the preset")
-    clusters: int | None = Field(
+    clusters: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] | None = Field(
         None,
-        ge=1,
-        le=4096,
-        description="K; default: as many as in production, and one for each group of new motion",
+        description="K, or `auto` to find it in the motion alone; default: as many as in production, and one "
+        "for each group of new motion; found in the motion for a first model",
     )
     seed: int = Field(0, ge=0, lt=2**32)
     windows: int = Field(20_000, ge=8, description="that are learned from, at most")

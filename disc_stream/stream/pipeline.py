@@ -10,9 +10,9 @@ import numpy as np
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.clustering.adaptation import AdaptationRule
-from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.stream.adapting import AdaptationStage
 from disc_stream.stream.encoding import EncoderStage
+from disc_stream.stream.evidence import exponent_of
 from disc_stream.stream.labelling import LabelMaker, Occasion
 from disc_stream.stream.sessions import Sessions, StreamSpec
 from disc_stream.stream.smoothing import FilterSpec, Smoother
@@ -52,9 +52,7 @@ def stream_spec(model: Model) -> StreamSpec:
 
 def filter_spec(model: Model, stay: float) -> FilterSpec:
     """The smoothing that fits a model."""
-    manifest = model.manifest
-    exponent = likelihood_exponent(manifest.embedding_dim)
-    return FilterSpec(model.clusters, stay, exponent, manifest.version)
+    return FilterSpec(model.clusters, stay, exponent_of(model.manifest), model.manifest.version)
 
 
 def encoder_stage(model: Model, max_batch: int) -> EncoderStage:

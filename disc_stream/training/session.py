@@ -311,6 +311,7 @@ def _describe(
         window=WindowInfo(samples=n_samples, hop=request.hop or hop_of(train), input_samples=learned.n_input),
         scaler=learned.scaler,
         n_clusters=n_clusters,
+        likelihood_exponent=learned.likelihood_exponent,
         cluster_sizes=np.bincount(labels, minlength=n_clusters).tolist(),
         distance_q95=distance_q95(labels, found.distance),
         unknown_above=unknown_above(found.z, labels, found.distance, train.subject, seed=request.seed),

@@ -151,6 +151,7 @@ def _draft(info: RunInfo, name: str | None, embedding_dim: int) -> Manifest:
         channels=info.channels,
         scaler=info.scaler,
         embedding_dim=embedding_dim,
+        likelihood_exponent=info.likelihood_exponent,
         n_clusters=info.n_clusters,
         training=TrainingInfo(
             method=info.method,

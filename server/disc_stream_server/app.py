@@ -6,9 +6,10 @@ import importlib.util
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig, default_state
@@ -21,6 +22,7 @@ from disc_stream.errors import (
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
 from disc_stream_server.following import Follower, first_model
 from disc_stream_server.labeller.swap import serving_version
@@ -30,6 +32,9 @@ from disc_stream_server.openfiles import raise_file_limit
 from disc_stream_server.retraining.supervisor import Supervisor, require_retraining
 from disc_stream_server.service import Service
 from disc_stream_server.storage.queries import FILE, StateReader
+
+if TYPE_CHECKING:
+    from disc_stream_server.api.app import Api
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +67,9 @@ class Server:
         raise_file_limit()
         self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
-        self._page = _make_page(config, self.waits_for)
-        everyone: list[Observer] = [
-            Announcements(clock),
-            *observers,
-            *([self._page] if self._page is not None else []),
-        ]
+        self._page, self._api = _make_page(config, self._parts(), clock)
+        everyone: list[Observer] = [Announcements(clock), *observers]
+        everyone += [one for one in (self._api, self._page) if one is not None]
         self._service = Service(
             config,
             self.model,
@@ -83,6 +85,23 @@ class Server:
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._stopped = self._is_starting = False
+
+    def _parts(self) -> Parts:
+        """What the API is given of the server; asked once it runs."""
+        retrains = self.config.retrain is not None
+        return Parts(
+            ready=self.waits_for,
+            model=self.model,
+            ask_retraining=self._ask_retraining if retrains else None,
+            retraining=self._retraining_facts,
+        )
+
+    def _ask_retraining(self, who: str, why: str) -> None:
+        if self.supervisor is not None:
+            self.supervisor.ask(who, why)
+
+    def _retraining_facts(self) -> Mapping[str, int | str]:
+        return {} if self.supervisor is None else self.supervisor.facts()
 
     def _make_supervisor(self, clock: Clock) -> Supervisor | None:
         if self.config.retrain is None:
@@ -128,14 +147,14 @@ class Server:
             PortInUseError: if the port of the live page is taken.
             BrokerError: if the broker cannot be reached or refuses.
         """
-        if self._page is not None:
+        if self._page is not None and self._api is not None:
+            self._api.open()
             self._page.start()
         self._is_starting = True
         try:
             self._service.start()
         except BaseException:
-            if self._page is not None:
-                self._page.stop()
+            self._stop_page()
             raise
         finally:
             self._is_starting = False
@@ -181,9 +200,14 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
+        self._stop_page()
+        return finished
+
+    def _stop_page(self) -> None:
         if self._page is not None:
             self._page.stop()
-        return finished
+        if self._api is not None:
+            self._api.release()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -224,20 +248,27 @@ def _labelled_by(config: ServeConfig) -> str:
         return serving_version(store)
 
 
-def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:
-    """The live page, if one is wanted; its libraries are an extra."""
+def _make_page(config: ServeConfig, parts: Parts, clock: Clock) -> tuple[Page | None, Api | None]:
+    """The live page and the API, if they are wanted; their libraries are an extra."""
     if config.http is None:
-        return None
+        return None, None
     host, port = parse_address(config.http)
-    if any(importlib.util.find_spec(module) is None for module in ("starlette", "uvicorn")):
+    if any(importlib.util.find_spec(module) is None for module in ("fastapi", "starlette", "uvicorn")):
         error = MissingExtraError("server", "the live page")
         error.remedy = f"{error.remedy}, or use --no-http"
         raise error
+    from disc_stream_server.api.app import Api
+    from disc_stream_server.api.auth.tokens import has_good_token
     from disc_stream_server.dashboard import Dashboard, PageAccess, read_token
 
+    state = config.state or default_state(config.client_id)
     token = None if config.http_token is None else read_token(config.http_token)
-    access = PageAccess(host, port, config.http_hosts, token, config.http_public)
-    return Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=ready)
+    tokens = has_good_token(state, clock.unix_us())
+    access = PageAccess(host, port, config.http_hosts, token, config.http_public, tokens)
+    api = Api(config, state, access, parts, clock)
+    page = Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready)
+    page.mount(api)
+    return page, api
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from disc_stream.types import Label, Problem, SampleBatch
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,18 @@ class ForgetfulObserver(Protocol):
 
     def on_forget(self, device: str) -> None:
         """A device was erased: nothing of it is kept or shown any more."""
+        ...
+
+
+class EpisodeObserver(Protocol):
+    """An observer that is also told which episodes begin, end and are corrected.
+
+    Each event is on disk when it is told, and told once, with the checkpoint of its label: seconds after it.
+    What a crash has kept from being told is read from ``History.events_since``.
+    """
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        """An episode has begun, ended, or been corrected; names and ids are those of the model in use."""
         ...
 
 
@@ -71,6 +84,8 @@ class Observers:
         self._on_problem = tuple([one.on_problem for one in observers])
         forgets = [getattr(one, "on_forget", None) for one in observers]  # many keep nothing
         self._on_forget = tuple([one for one in forgets if one is not None])
+        episodes = [getattr(one, "on_episode", None) for one in observers]
+        self._on_episode = tuple([one for one in episodes if one is not None])
         self._failed: set[str] = set()
 
     def on_batch(self, batch: SampleBatch) -> None:
@@ -103,6 +118,11 @@ class Observers:
         """A device was erased."""
         for method in self._on_forget:
             self._call(method, device)
+
+    def on_episode(self, event: EpisodeEvent) -> None:
+        """An episode has begun, ended, or been corrected."""
+        for method in self._on_episode:
+            self._call(method, event)
 
     def _call(self, method: Callable[..., None], *values: Any) -> None:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from disc_stream.clustering.adaptation import AdaptationRule
 from disc_stream.config import ServeConfig, default_state
+from disc_stream.episodes import EpisodeRules
 from disc_stream.stream.pipeline import LabelOptions
 from disc_stream.stream.rules import Rules
 from disc_stream.wire.topics import Topics
@@ -40,7 +41,7 @@ class StateFolder:
         self._lock = FolderLock(self.path)
         with translated(self.path):
             close_to_others(self.path)
-        self.store = StateStore(self.path)
+        self.store = StateStore(self.path, episode_rules(config))
         self.reader = SpoolReader(self.path / SPOOL)
 
     def close(self) -> None:
@@ -55,6 +56,11 @@ def stream_rules(config: ServeConfig) -> Rules:
     return Rules(config.reorder, config.reorder_s, config.bridge_s, config.idle_s)
 
 
+def episode_rules(config: ServeConfig) -> EpisodeRules:
+    """What makes an episode."""
+    return EpisodeRules(config.episode_dwell_s, config.episode_hysteresis, config.episode_join_s)
+
+
 def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> LabellerSettings:
     """How windows are labelled, within the bounds of memory."""
     lanes = LaneSettings(
@@ -66,6 +72,7 @@ def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> La
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
         max_waiting_bytes=bounds.queue_bytes,
         adaptation=None if config.adapt is False else AdaptationRule(),
+        adapt_everywhere=config.adapt is True,
     )
     return LabellerSettings(
         lanes,
@@ -120,5 +127,6 @@ def device_limits(config: ServeConfig, bounds: Bounds) -> DeviceLimits:
 def retention(config: ServeConfig) -> Retention:
     """How long messages are kept."""
     return Retention(
-        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes, config.keep_dead_days * 86_400
-    )
+        config.keep_days * 86_400, config.keep_bytes, config.keep_device_bytes,
+        config.keep_dead_days * 86_400, config.keep_episodes_days * 86_400,
+    )  # fmt: skip

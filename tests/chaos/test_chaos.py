@@ -34,6 +34,7 @@ from tests.support.broker import Mosquitto, free_port
 from tests.support.chaosfleet import QUIET, SAMPLES, Fleet
 from tests.support.labeller import model_of
 from tests.support.listener import Listener
+from tests.support.pasts import assert_episodes_follow
 from tests.support.proxy import Proxy
 from tests.support.tiny_bundle import write_tiny_bundle
 
@@ -252,6 +253,7 @@ def run_chaos(world: World, rounds: int) -> None:
     for key, label in expected.items():
         assert_same(found[key], label)
     _check_heard(world, expected)
+    assert_episodes_follow(world.folder / "state")
     fates = sum((way.happened for way in world.fleet.ways), Counter[str]())
     assert all(fates[fate] for fate in ("lost", "late", "twice", "restart"))
     print(

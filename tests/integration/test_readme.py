@@ -115,7 +115,7 @@ def test_the_main_job_of_the_readme(mosquitto: Mosquitto, tmp_path: Path) -> Non
     output = terminal.run(learn)
     assert "next: disc-stream export runs/first" in output
     with terminal.running(serve) as server:
-        server.wait_for("serving synthetic-disc-plus", "live page at http://127.0.0.1:")
+        server.wait_for("serving synthetic-guided", "live page at http://127.0.0.1:")
         with terminal.running(watch) as labels, terminal.running(publish):
             labels.wait_for(*(f"wearable-00{n} window 1 cluster" for n in (1, 2, 3)))
         server.wait_for("first samples of wearable-001", "first label of wearable-003")

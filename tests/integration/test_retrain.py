@@ -246,12 +246,18 @@ def test_more_clusters_than_windows_is_said_and_nothing_is_left(new: Place) -> N
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--windows", 3), ("--clusters", 0), ("--half-life-days", 0), ("--window-s", 0)]
+    ("option", "value"), [("--windows", 3), ("--clusters", 5000), ("--half-life-days", 0), ("--window-s", 0)]
 )
 def test_numbers_that_make_no_sense(new: Place, command_line: CommandLine, option: str, value: int) -> None:
     done = command_line(*new.words(option, value))
     assert done.returncode != 0
     assert f"{option} is not usable" in done.stderr
+
+
+def test_a_number_of_clusters_is_a_number_or_auto(new: Place, command_line: CommandLine) -> None:
+    done = command_line(*new.words("--clusters", "many"))
+    assert done.returncode != 0
+    assert "--clusters must be a whole number from 2 on, or auto; got 'many'" in done.stderr
 
 
 # -- other models and devices ------------------------------------------------------------------------------
@@ -346,3 +352,12 @@ def test_a_key_that_nobody_trusts_is_noticed_before_anything_is_read(new: Place,
     assert not new.work.exists()
     outcome = new.retrain(sign_key=own, trusted_key=(other, public))
     assert Bundle.open(outcome.version.path, trusted_keys=[public]).version == outcome.version.version
+
+
+def test_how_many_clusters_a_first_model_has_is_found_in_the_motion(new: Place) -> None:
+    words: list[str] = []
+    plus = {"method": "disc-plus", "settings": {"moves": 10}}
+    outcome = new.retrain(lambda progress: words.append(progress.words), **plus, clusters=None)
+    found = len(outcome.version.ids or ())
+    assert found >= 3  # as many as there are poses
+    assert any(one.startswith(f"{found} clusters: ") for one in words), words

@@ -22,7 +22,7 @@ from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.labeller.lane import LaneSettings
 from disc_stream_server.labeller.overload import OverloadRules
 from disc_stream_server.labeller.settings import LabellerSettings, LabelRoom, Surroundings
-from disc_stream_server.observers import Observers
+from disc_stream_server.observers import Observer, Observers
 from disc_stream_server.rejections import Rejections
 from disc_stream_server.stages import Stages
 from disc_stream_server.storage.rows import TIME_TOPIC
@@ -92,6 +92,7 @@ class Bench:
         clock: time.
         keep_days: days without a message after which a device is dropped.
         adaptation: how centroids follow each device; None if they do not.
+        observers: are told of what comes.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Bench:
         clock: Clock | None = None,
         keep_days: float = math.inf,
         adaptation: AdaptationRule | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.outbox = MemoryOutbox()
         self.store, self.reader = StateStore(folder), SpoolReader(folder / "spool")
@@ -118,7 +120,7 @@ class Bench:
             room=ROOM,
             rows=rows,
         )
-        watchers = Watchers(self.rejections, Observers(()), Stages())
+        watchers = Watchers(self.rejections, Observers(observers), Stages())
         around = Surroundings(self.store, self.reader, self.outbox, watchers, self.clock)  # type: ignore[arg-type]
         self.labeller = Labeller(model, settings, around)
 

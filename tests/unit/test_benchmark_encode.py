@@ -39,7 +39,7 @@ def test_after_the_deadline_nothing_begins() -> None:
     assert runs == []
 
 
-@pytest.mark.parametrize("variant", ["small", PLUS])
+@pytest.mark.parametrize("variant", ["small", "guided-micro", "guided-micro-whole", PLUS])
 def test_an_untrained_bundle_is_its_network(variant: str, tmp_path: Path) -> None:
     subject = untrained(variant, tmp_path / "bundle", CHANNELS)
     report = measure([subject], Grid(["cpu"], [1, 3], QUICK))
@@ -59,7 +59,9 @@ def test_an_untrained_bundle_is_its_network(variant: str, tmp_path: Path) -> Non
 
 
 def test_every_preset_is_a_variant() -> None:
-    assert {"paper", "released", "small", PLUS} <= set(variants())
+    assert {"paper", "released", "small", "guided", "guided-whole", "guided-tiny-whole", PLUS} <= set(
+        variants()
+    )
 
 
 def test_the_operations_are_those_of_the_recurrence(tmp_path: Path) -> None:
@@ -67,6 +69,16 @@ def test_the_operations_are_those_of_the_recurrence(tmp_path: Path) -> None:
     subject = untrained("small", tmp_path / "bundle", CHANNELS)
     layers = sum(2 * 3 * 64 * (inputs + 64) for inputs in (8 * len(CHANNELS), 128))
     assert flop_per_window(subject.bundle) == pytest.approx(2 * 8 * layers, rel=0.05)
+
+
+def test_guided_variants_read_half_a_window_or_the_whole(tmp_path: Path) -> None:
+    inputs, work = [], []
+    for name in ("guided-micro", "guided-micro-whole"):
+        bundle = untrained(name, tmp_path / name, CHANNELS).bundle
+        inputs.append(bundle.manifest.window.input_samples)
+        work.append(flop_per_window(bundle))
+    assert inputs == [64, 128]
+    assert work[1] == pytest.approx(2 * work[0], rel=0.1)
 
 
 def test_without_a_gpu_the_processor_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from disc_stream.errors import StateDamagedError, StorageError
 from disc_stream.stream.values import Labelled, ReadyInput
 from disc_stream.types import Label, SoftLabel
 from disc_stream_server.labeller.checkpoints import Change, Checkpoints
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 from disc_stream_server.storage.records import Commit, DeadLetter, LaneState
 
 INTERVAL_S = 10.0
@@ -30,12 +31,13 @@ class Store:
     asked: int = 0
     takes: Callable[[], None] = lambda: None
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> tuple[EpisodeEvent, ...]:
         self.asked += 1
         self.takes()
         if self.fails is not None:
             raise self.fails
         self.commits.append(commit)
+        return ()
 
 
 @dataclass
@@ -95,6 +97,9 @@ class Scene:
 
     def take_change(self) -> Change:
         return Change(opens=3, facts={"a": b"b"})
+
+    def tell(self, event: EpisodeEvent) -> None:
+        raise AssertionError(event)
 
 
 def letter(device: str, size: int) -> DeadLetter:

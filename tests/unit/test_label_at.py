@@ -13,6 +13,7 @@ from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError
+from disc_stream.models.described import exponent_of_targets
 from disc_stream.retraining.likebefore import label_at, with_preset
 from disc_stream.retraining.request import RetrainRequest
 from disc_stream.training.fitting import infer
@@ -73,6 +74,7 @@ def test_either_is_exported_and_computes_what_torch_does(
     run: Path, tmp_path: Path, at: Any, samples: int
 ) -> None:
     manifest = export_run(run, tmp_path / "bundle", choices=Choices(label_at=at))
+    assert manifest.likelihood_exponent == pytest.approx(exponent_of_targets(manifest.n_clusters, 0.1))
     assert (manifest.window.samples, manifest.window.input_samples) == (32, samples)
     assert manifest.parity.labels_equal == 1.0
     inputs = np.ascontiguousarray(SPLIT.test.x[:, :samples])

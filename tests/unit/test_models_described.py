@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from disc_stream.models.described import Described, DescribedNet, evidence_of_targets
+from disc_stream.models.described import Described, DescribedNet, evidence_of_targets, exponent_of_targets
 
 pytestmark = pytest.mark.numeric
 
@@ -50,6 +50,18 @@ def test_a_window_the_network_is_as_sure_of_as_it_was_taught_lies_on_its_centroi
     torch.testing.assert_close(z[:, :4], centroids)
     torch.testing.assert_close(distance.diagonal(), torch.zeros(4))
     torch.testing.assert_close(distance[0, 1:], torch.full((3,), 2 * apart**2))
+
+
+@pytest.mark.parametrize(("n_clusters", "doubt"), [(2, 0.1), (6, 0.1), (12, 0.3), (6, 0.0)])
+def test_a_window_the_network_is_as_sure_of_as_it_was_taught_has_the_odds_of_its_targets_twice(
+    n_clusters: int, doubt: float
+) -> None:
+    eps = max(doubt, 0.01) / n_clusters
+    q = torch.full((n_clusters, n_clusters), eps).fill_diagonal_(1 - eps * (n_clusters - 1))
+    centroids = _beside(evidence_of_targets(n_clusters, doubt)[0])
+    _, found, _ = DescribedNet(Sure(q), _silent(), centroids, doubt)(windows(n_clusters, 16))
+    likelihood = found[0] ** exponent_of_targets(n_clusters, doubt)
+    torch.testing.assert_close(likelihood[0] / likelihood[1], (q[0, 0] / q[0, 1]) ** 2, rtol=1e-4, atol=0)
 
 
 def test_both_add_up_as_log_probabilities_do() -> None:

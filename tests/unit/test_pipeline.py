@@ -48,6 +48,23 @@ def run(pipeline: Pipeline, *batches: SampleBatch) -> list[Label]:
     return pipeline.run()
 
 
+def test_smoothing_takes_a_window_for_as_sure_as_the_model_says(bundle: Bundle, encoder: OnnxEncoder) -> None:
+    """After rest, a window that is nearer to another centroid, but not much, changes nothing."""
+    model = model_of(bundle, encoder)
+    careful = replace(model, manifest=model.manifest.model_copy(update={"likelihood_exponent": 0.5}))
+    stream = [constant(REST, 8)] * 6 + [constant((6, 0, 0), 8)] * 2
+    batches = [make_batch("watch", seq, samples) for seq, samples in enumerate(stream)]
+    found = {
+        name: [(label.best.label, label.smoothed.label) for label in run(Pipeline(one), *batches)]
+        for name, one in (("density", model), ("careful", careful))
+    }
+    assert [best for best, _ in found["density"]] == [best for best, _ in found["careful"]]
+    rest, new = found["density"][0][0], found["density"][-1][0]
+    assert rest != new
+    assert found["density"][-1] == (new, new)
+    assert found["careful"][-1] == (new, rest)
+
+
 def test_a_label_says_everything_about_its_window(bundle: Bundle, encoder: OnnxEncoder) -> None:
     (label,) = run(make_pipeline(bundle, encoder), make_batch("watch", 3, constant((8, 0, 0), 8), boot=9))
     # squared distances 64, 4, 164; t = 1/65, 1/5, 1/165

@@ -1,4 +1,4 @@
-"""Labels that last, and the directions in which motion changes slowly."""
+"""Labels that last, the directions in which motion changes slowly, and cuts across them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import DiscriminantFitter
 from disc_stream.training.plus.mixture import TiedMixture
 from disc_stream.training.plus.persistence import Persistence, _Chains
+from disc_stream.training.plus.recutting import Recutter, _joined, _relabelled
+from disc_stream.training.plus.selection import CarryOver
 from disc_stream.training.plus.slowness import slow_components
 from disc_stream.types import IntArray
 from tests.support.people import people
@@ -105,3 +107,58 @@ def test_lasting_candidates_are_looked_at_where_they_are_wanted() -> None:
     assert len(both.history_) > len(one.history_) == len(plain.history_)
     assert accuracy(y, both.found_labels_) > 0.9
     assert accuracy(y, one.found_labels_) >= accuracy(y, plain.found_labels_)
+
+
+def worn_at_angles(seed: int) -> tuple[Rows, Rows, IntArray, IntArray]:
+    """Three activities of four people; two are told apart by a little, people and a fidget by much.
+
+    Returns:
+        x (960, 4) as it is, and without each person's own angle; the activities and the devices (960,).
+    """
+    random = np.random.default_rng(seed)
+    truth = np.tile(np.repeat([0, 1, 2, 1, 0, 2], 40), 4)
+    devices = np.repeat([0, 1, 2, 3], 240)
+    x = random.normal(size=(960, 4))
+    x[:, 0] += 8.0 * (truth == 2)
+    x[:, 1] += 2.5 * (truth == 1)
+    x[:, 2] = 3.0 * random.choice([-1.0, 1.0], 960) + 0.3 * x[:, 2]
+    alike = (x - x.mean(0)) / x.std(0)
+    x[:, 1] += np.array([-2.0, -1.0, 1.0, 2.0])[devices]
+    return (x - x.mean(0)) / x.std(0), alike, truth, devices
+
+
+def test_a_cluster_is_cut_where_its_motion_changes_slowly() -> None:
+    x, alike, truth, devices = worn_at_angles(6)
+    config = PlusConfig().but(settling=15, recuts=5)
+    recutter = Recutter(alike, x, devices, config, seed=0)
+    fidget = (alike[:, 2] > 0).astype(np.int64)
+    mixed = np.where(truth == 2, 1 + fidget, 0)  # two activities in one cluster, the third one in two
+    rounds = list(recutter.rounds(mixed, 3))
+    scores = [score for _, score in rounds]
+    assert scores == sorted(scores)
+    assert accuracy(truth, mixed) < 0.75
+    assert accuracy(truth, rounds[-1][0]) > 0.9
+    assert list(recutter.rounds(rounds[-1][0], 3)) == [], "nothing more is gained"
+
+
+def test_joining_predictions_is_predicting_with_joined_clusters() -> None:
+    """Only an estimate of a new discriminant's, but exactly what its table says."""
+    x, _, truth, devices = worn_at_angles(7)
+    carry_over = CarryOver(x, devices, PlusConfig(), 0)
+    tables = carry_over.tables(truth, 3)
+    assert carry_over.information(tables) == carry_over.score(truth, 3)
+    joined = _joined(tables, 0, 2)
+    assert joined.shape == (4, 2, 2)
+    np.testing.assert_array_equal(joined.sum((1, 2)), tables.sum((1, 2)))
+    assert 0 < carry_over.information(joined) < carry_over.information(tables)
+    np.testing.assert_array_equal(_relabelled(np.array([0, 1, 2, 3]), 0, 2), [0, 1, 0, 2])
+
+
+def test_recuts_are_looked_at_where_they_are_wanted() -> None:
+    x, y, who = people()
+    few = {"restarts": 2, "moves": 3, "spans": [1], "settling": 15}
+    plain = DiscPlus(4, settings=few).fit(x, devices=who)
+    cut = DiscPlus(4, settings={**few, "recuts": 3}).fit(x, devices=who)
+    rounds = [entry for entry in cut.history_ if entry["kind"] == "recut"]
+    assert len(cut.history_) == len(plain.history_) + len(rounds)
+    assert accuracy(y, cut.found_labels_) >= accuracy(y, plain.found_labels_) - 0.02

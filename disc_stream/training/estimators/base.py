@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.clustering.assignment import soft_assignment
+from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.training.families import Family
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.pretrained import Pretrained
@@ -102,6 +103,11 @@ class WindowClusterer(TransformerMixin, ClusterMixin, BaseEstimator, ABC):  # ty
         z = self.transform(x)
         parts = np.array_split(z, -(-len(z) // _ROWS))  # the differences to all centres take much memory
         return np.concatenate([soft_assignment(part, self.cluster_centers_) for part in parts])
+
+    @property
+    def likelihood_exponent_(self) -> float:
+        """Power of q that is the likelihood of a window."""
+        return likelihood_exponent(self.cluster_centers_.shape[1])
 
     @abstractmethod
     def transform(self, x: Any) -> Float32Array:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from disc_stream.artifacts.run import LabelAt
 from disc_stream.models.autoencoder import half
+from disc_stream.models.described import exponent_of_targets
 from disc_stream.training.estimators.base import WindowClusterer
 from disc_stream.training.estimators.disc_plus import check_devices
 from disc_stream.training.fitting import infer
@@ -98,6 +99,11 @@ class GuidedDISC(WindowClusterer):
         self.cluster_centers_ = fitted.centroids.numpy().copy()
         self.labels_ = self.predict(windows)
         return self
+
+    @property
+    def likelihood_exponent_(self) -> float:
+        """Power of q that is the likelihood of a window."""
+        return exponent_of_targets(len(self.cluster_centers_), self.config_.doubt)
 
     def predict_proba(self, x: Any) -> Float32Array:
         """Soft assignment q of equation 13, (n_windows, K)."""

@@ -133,6 +133,13 @@ class PlusConfig(Settings):
         title="Evidence",
         description="weight of a window's log-likelihood while labels settle; windows resemble each other",
     )
+    recuts: int = Field(
+        0,
+        ge=0,
+        title="Recuts",
+        description="rounds, at most, in which a cluster is cut where its motion changes slowly and two are "
+        "joined, at the end of the search; wants `settling`; 0 for none",
+    )
     per_device: bool = Field(
         True,
         title="Standardise by device",

@@ -27,6 +27,7 @@ from disc_stream.training.plus.climbing import Climb, Climber
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.plus.discriminant import Discriminant, DiscriminantFitter
 from disc_stream.training.plus.persistence import Persistence
+from disc_stream.training.plus.recutting import Recutter
 from disc_stream.training.plus.search import LastingSearch, Score, Search
 from disc_stream.training.plus.searchlog import PHASE, SearchLog
 from disc_stream.training.plus.selection import CarryOver
@@ -94,6 +95,11 @@ def fit_plus(
         climbs, history = _run(searches, options.callback)
         climb, found = _chosen(climbs, searches[0], persistence)
         del searches
+        if config.recuts and not has_few_devices(devices, config):
+            components = components_of(x, devices, config, task.n_clusters)
+            recutter = Recutter(components, x, devices, config, task.seed)
+            found, more = _recut(recutter, found, task.n_clusters, options.callback, config.recuts)
+            history += more
         student = fitter.fit(found, task.n_clusters)
     best = climb.best
     return FittedPlus(_network(descriptors, student, *restore), found, best.span, best.score, history)
@@ -153,6 +159,20 @@ def _chosen(climbs: list[Climb], search: Search, persistence: Persistence) -> tu
             choice.append((search.carries_over(found), climb, found))
     _, climb, found = max(choice, key=lambda one: one[0])
     return climb, found
+
+
+def _recut(
+    recutter: Recutter, found: IntArray, n_clusters: int, callback: Callback, most: int
+) -> tuple[IntArray, list[dict[str, Any]]]:
+    """The labelling after the last round of cuts and joins, and one entry per round."""
+    history: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    for labels, score in recutter.rounds(found, n_clusters):
+        found, seconds = labels, time.perf_counter() - started
+        history.append({"phase": PHASE, "kind": "recut", "score": score, "seconds": seconds})
+        started += seconds
+        callback(BatchEvent(PHASE, 1, 1, len(history), most))
+    return found, history
 
 
 def scored_by(x: Array, devices: IntArray, config: PlusConfig, seed: int) -> tuple[PlusConfig, Score]:

@@ -43,20 +43,38 @@ class CarryOver:
 
     def score(self, labels: IntArray, n_clusters: int) -> float:
         """Nats per window that carry over; ``labels`` is (n,)."""
+        return self.information(self.tables(labels, n_clusters))
+
+    def tables(self, labels: IntArray, n_clusters: int) -> npt.NDArray[np.int64]:
+        """How often each label meets each prediction for the window ``lag`` later, (devices, K, K)."""
         predicted = np.empty_like(labels)
         for held_out, (seen, fitter) in zip(self._held_out, self._fitters, strict=True):
             predicted[held_out] = fitter.fit(labels[seen], n_clusters).predict(self._x[held_out])
-        total = 0.0
-        for rows in self._rows:
+        tables = np.zeros((len(self._rows), n_clusters, n_clusters), dtype=np.int64)
+        for number, rows in enumerate(self._rows):
             if len(rows) > self._lag:
                 now, later = labels[rows[: len(rows) - self._lag]], predicted[rows[self._lag :]]
-                total += len(rows) * mutual_information(now, later, n_clusters)
-        return total / len(labels)
+                counts = np.bincount(now * n_clusters + later, minlength=n_clusters**2)
+                tables[number] = counts.reshape(n_clusters, n_clusters)
+        return tables
+
+    def information(self, tables: npt.NDArray[np.int64]) -> float:
+        """What ``score`` makes of ``tables``."""
+        total = 0.0
+        for rows, table in zip(self._rows, tables, strict=True):
+            if table.any():
+                total += len(rows) * information_of(table)
+        return total / len(self._x)
 
 
 def mutual_information(a: IntArray, b: IntArray, n_clusters: int) -> float:
     """I(a; b) in nats of two labellings (n,) with labels 0 to K - 1."""
-    joint = np.bincount(a * n_clusters + b, minlength=n_clusters**2).reshape(n_clusters, n_clusters) / len(a)
+    return information_of(np.bincount(a * n_clusters + b, minlength=n_clusters**2).reshape(n_clusters, -1))
+
+
+def information_of(table: npt.NDArray[np.int64]) -> float:
+    """Mutual information in nats of a table of counts (K, K)."""
+    joint = table / table.sum()
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
     return float((joint[there] * np.log(joint[there] / independent[there])).sum())

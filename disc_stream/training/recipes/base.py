@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
+from disc_stream.clustering.smoothing import likelihood_exponent
 from disc_stream.models.settings import Settings
 from disc_stream.training.checkpoint import State
 from disc_stream.training.task import FitOptions, Task
@@ -31,6 +32,8 @@ class Learned:
         net: for inference; reads the first ``n_input`` samples of a window.
         n_input: see ``net``.
         n_longer: a second, larger number of samples that ``net`` was trained to read; 0 for none.
+        likelihood_exponent: power of q that is the likelihood of a window, where it is not that of
+            ``disc_stream.clustering.smoothing.likelihood_exponent``.
         scaler: normalisation.
         config: every hyper-parameter as used.
         history: one entry per epoch or candidate.
@@ -50,6 +53,13 @@ class Learned:
     initial: nn.Module | None = None
     refining: Float32Array | None = field(default=None, repr=False)
     n_longer: int = 0
+    likelihood_exponent: float | None = None
+
+    @property
+    def exponent(self) -> float:
+        """Power of q that is the likelihood of a window."""
+        own = self.likelihood_exponent
+        return likelihood_exponent(self.centroids.shape[1]) if own is None else own
 
 
 class Recipe(Protocol[Config]):

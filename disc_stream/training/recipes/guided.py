@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from disc_stream.artifacts.manifest import ScalerInfo
 from disc_stream.artifacts.run import RunInfo
 from disc_stream.models.autoencoder import half
-from disc_stream.models.described import DescribedAutoencoder, DescribedNet
+from disc_stream.models.described import DescribedAutoencoder, DescribedNet, exponent_of_targets
 from disc_stream.models.inference import InferenceNet
 from disc_stream.training.checkpoint import State
 from disc_stream.training.guided.config import GuidedConfig, resolve_guided
@@ -64,6 +64,7 @@ class GuidedRecipe:
             scaler=fitted.scaler,
             config=config,
             history=fitted.history,
+            likelihood_exponent=exponent_of_targets(len(fitted.centroids), config.doubt),
             initial=self.network(first.eval(), fitted.centroids, fitted.scaler),
             found=fitted.found,
         )

@@ -13,10 +13,10 @@ import uvicorn
 from disc_stream.errors import ConfigError, PortInUseError
 from disc_stream_server.dashboard.access import PageAccess
 from disc_stream_server.dashboard.board import Board, Readiness
-from disc_stream_server.dashboard.connections import Connections
+from disc_stream_server.dashboard.connections import MAX_MESSAGE, Connections
 from disc_stream_server.dashboard.hub import Hub
 from disc_stream_server.dashboard.view import Annotate
-from disc_stream_server.dashboard.web import PageInfo, make_web_app
+from disc_stream_server.dashboard.web import Mounted, PageInfo, make_web_app
 
 _GRACE_S = 1  # for open streams, after they were asked to end
 
@@ -51,6 +51,7 @@ class Dashboard:
         self._info = PageInfo(broker=broker, prefix=prefix)
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
+        self._mounted: Mounted | None = None
         # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
         self.on_batch, self.on_label = self._board.on_batch, self._board.on_label
         self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
@@ -60,6 +61,10 @@ class Dashboard:
         self._up = threading.Event()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+
+    def mount(self, mounted: Mounted) -> None:
+        """Serve something else on the same port, such as the API; before ``start``."""
+        self._mounted = mounted
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -95,7 +100,9 @@ class Dashboard:
             ConfigError: if the address cannot be used.
         """
         self.bind()
-        web = make_web_app(self._hub, access=self._access, info=self._info, on_loop=self._note_loop)
+        web = make_web_app(
+            self._hub, access=self._access, info=self._info, on_loop=self._note_loop, mounted=self._mounted
+        )
         config = uvicorn.Config(
             web,
             http=self._connections.protocol_class(),
@@ -103,7 +110,9 @@ class Dashboard:
             log_config=None,
             access_log=False,
             lifespan="on",
-            ws="none",
+            ws="none" if self._mounted is None else self._connections.socket_class(),
+            ws_max_size=MAX_MESSAGE,
+            ws_per_message_deflate=False,  # a few bytes of it can stand for very many
             server_header=False,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=_GRACE_S,
@@ -121,7 +130,7 @@ class Dashboard:
         if server is not None and thread is not None:
             server.should_exit = True
             if loop is not None and thread.is_alive():
-                loop.call_soon_threadsafe(self._hub.close)
+                loop.call_soon_threadsafe(self._close_streams)
             thread.join(_GRACE_S + 4)
         if self._socket is not None:
             self._socket.close()
@@ -137,6 +146,11 @@ class Dashboard:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    def _close_streams(self) -> None:
+        self._hub.close()
+        if self._mounted is not None:
+            self._mounted.close()
+
     def _note_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._up.set()
@@ -144,7 +158,8 @@ class Dashboard:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, or asyncio leaves Nagle's algorithm on, and short answers wait 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

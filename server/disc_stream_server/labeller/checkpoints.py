@@ -20,6 +20,7 @@ from disc_stream_server.labeller.lane import LaneStream
 from disc_stream_server.labeller.pending import PendingLabels
 from disc_stream_server.memory import give_back_memory
 from disc_stream_server.outbox import Outbox
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 from disc_stream_server.storage.state import Commit, DeadLetter, StateStore
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ class Source(Protocol):
 
     def take_change(self) -> Change:
         """What the next checkpoint has to change beside the lanes."""
+        ...
+
+    def tell(self, event: EpisodeEvent) -> None:
+        """A checkpoint has made an episode begin or end."""
         ...
 
 
@@ -174,7 +179,7 @@ class Checkpoints:
         if began < self._retry_at:
             return
         try:
-            self._store.commit(taken)
+            events = self._store.commit(taken)
         except StateDamagedError:
             raise  # trying again is in vain; the next start sets the file aside
         except StorageError as error:
@@ -194,6 +199,8 @@ class Checkpoints:
         self._taken_labels = PendingLabels()
         self._taken_letter_bytes = 0
         self.written += 1
+        for event in events:
+            self._source.tell(event)
         now = self._clock.monotonic()
         cost_s = self._cost_s + now - began
         self._due = now + min(max(self._interval_s, cost_s / _SHARE), _LONGEST * self._interval_s)

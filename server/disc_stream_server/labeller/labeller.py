@@ -24,6 +24,7 @@ from disc_stream_server.labeller.problems import PART, Problems
 from disc_stream_server.labeller.resets import Resets
 from disc_stream_server.labeller.settings import LabellerCounts, LabellerSettings, Surroundings
 from disc_stream_server.labeller.swap import Swap, note_model
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 from disc_stream_server.storage.records import DeadLetter
 from disc_stream_server.storage.rows import Row
 
@@ -129,6 +130,10 @@ class Labeller:
         change = self.deferral.take_change()
         change.facts |= {**self._swap.take_facts(), **self._resets.take_facts()}
         return change
+
+    def tell(self, event: EpisodeEvent) -> None:
+        """A checkpoint has made an episode begin or end."""
+        self._observers.on_episode(event)
 
     # -- turns ------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ def serving_version(store: StateQueries) -> str:
 def note_model(store: StateStore, rules: Rules, model: Model) -> None:
     """Write down that the rows after the last checkpoint are cut and labelled for this model."""
     note_rules(store, rules, stream_spec(model).key)
+    store.note_catalogue(model.catalogue)
     if serving_version(store) != model.version:
         store.put_fact(_SERVING, model.version.encode())
 

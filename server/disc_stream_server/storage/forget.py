@@ -14,6 +14,7 @@ from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream.stream.sessions import PROGRESS, without_device
 from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.overflow import FILE as WAITING
+from disc_stream_server.storage.people import FILE as PEOPLE
 from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
 from disc_stream_server.storage.resetting import RESET
@@ -37,7 +38,10 @@ from disc_stream_server.storage.sqlite import (
 )
 from disc_stream_server.storage.state import FILE
 
-_TABLES = ("parts", "labels", "dead_letters")
+_TABLES = (
+    "parts", "labels", "dead_letters", "episodes", "episode_events", "episode_states", "episode_late",
+    "episode_frozen", "label_chunks",
+)  # fmt: skip
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.01
 _LOOK_S = 0.1  # between two looks whether the server has heard of it
@@ -97,14 +101,34 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
         receipt["spool/waiting.sqlite"] += _forget_waiting(spool / WAITING, device, topics)
     counts = _forget_state(state / FILE, device, topics, upto)
     receipt |= {f"state.sqlite, {name}": count for name, count in counts.items()}
+    receipt["people.sqlite"] = said = _forget_said(state / PEOPLE, device)
     receipt["retraining"] = _forget_retraining(state / RETRAINING)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
         remove(copy)
     receipt["copies of damaged files"] = len(copies)
     messages = sum(count for place, count in receipt.items() if place.startswith("spool/"))
-    others = sum(count for name, count in counts.items() if name != "labels")
+    others = said + sum(count for name, count in counts.items() if name != "labels")
     return Erased(messages, counts["labels"], others, len(copies), receipt)
+
+
+def _forget_said(path: Path, device: str) -> int:
+    """Erase what people said of it: tags and rejected labels. The audit log keeps who did something when."""
+    if not path.exists():
+        return 0
+    removed = 0
+    with _opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for table in ("tags", "tag_revisions", "rejected_labels"):
+            removed += connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
+        removed += connection.execute(
+            "UPDATE audit SET target = 'erased', detail = '{}' "
+            "WHERE instr(target || '/', ?) > 0 OR instr(detail, ?) > 0",
+            (f"/{device}/", f'"{device}"'),
+        ).rowcount
+        connection.execute("COMMIT")
+        _scrub(connection, path)
+    return removed
 
 
 def _forget_retraining(folder: Path) -> int:
@@ -270,7 +294,10 @@ def _forget_state(path: Path, device: str, topics: str, upto: int) -> dict[str, 
             raise explain(error, path) from error
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO forgotten (device, upto) VALUES (?, ?)", (device, upto))
-        for table in _TABLES:
+        there = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
+        for table in [table for table in _TABLES if table in there]:  # an earlier version had fewer
             counts[table] = connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
         counts["dead_letters"] += connection.execute(  # of topics that are not of the grammar
             "DELETE FROM dead_letters WHERE substr(topic, 1, ?) = ?", (len(topics), topics)

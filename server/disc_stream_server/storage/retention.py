@@ -66,12 +66,14 @@ class Retention:
             equal share, then the oldest file.
         max_device_bytes: of a device with more payload, the oldest rows go.
         max_dead_age_s: messages that could not be used and are older go.
+        max_episode_age_s: episodes that ended before go.
     """
 
     max_age_s: float
     max_bytes: int
     max_device_bytes: int
     max_dead_age_s: float = math.inf
+    max_episode_age_s: float = math.inf
 
     def apply(self, spool: Path, done: int, now_us: int) -> Removed:
         """Remove what the rules say.
@@ -209,7 +211,7 @@ def _cap_file(connection: sqlite3.Connection, used: dict[str, int], most: int) -
 
 
 def trim_labels(state: Path, before: int) -> int:
-    """Remove the labels of messages that are not in the spool any more.
+    """Remove the labels of messages that are not in the spool any more; the episodes of them stand.
 
     Args:
         state: the state folder.
@@ -224,6 +226,7 @@ def trim_labels(state: Path, before: int) -> int:
     path = state / FILE
     removed = 0
     with translated(path), contextlib.closing(connect(path)) as connection:
+        _freeze(connection, before)
         while True:
             row = connection.execute(
                 "SELECT position FROM labels WHERE position < ? ORDER BY position LIMIT 1 OFFSET ?",
@@ -233,6 +236,49 @@ def trim_labels(state: Path, before: int) -> int:
             removed += connection.execute("DELETE FROM labels WHERE position < ?", (upto,)).rowcount
             if row is None:
                 return removed
+
+
+def _freeze(connection: sqlite3.Connection, before: int) -> None:
+    """Remove where labels are that go, and write down that nothing can be made of them anew."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(
+        "INSERT INTO episode_frozen SELECT device, max(last_us) FROM label_chunks WHERE first_position < ? "
+        "GROUP BY device ON CONFLICT (device) DO UPDATE SET upto_us = max(upto_us, excluded.upto_us)",
+        (before,),
+    )
+    connection.execute("DELETE FROM label_chunks WHERE first_position < ?", (before,))
+    connection.execute("COMMIT")
+
+
+def trim_episodes(state: Path, before_us: int, events_before_us: int) -> int:
+    """Remove the episodes that ended before a time, and events from before another, in Unix microseconds.
+
+    Returns:
+        How many episodes were removed.
+
+    Raises:
+        StorageError: if the file cannot be changed.
+    """
+    path = state / FILE
+    removed = 0
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        for (device,) in connection.execute("SELECT device FROM episode_states").fetchall():
+            removed += connection.execute(
+                "DELETE FROM episodes WHERE device = ? AND begin_us < ? AND end_us < ?",
+                (device, before_us, before_us),
+            ).rowcount
+        last = 0
+        with contextlib.closing(connection.execute("SELECT sequence, at_us FROM episode_events")) as rows:
+            for sequence, at_us in rows:  # in the order in which they came
+                if at_us >= events_before_us:
+                    break
+                last = sequence
+        if last:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DELETE FROM episode_events WHERE sequence <= ?", (last,))
+            connection.execute("INSERT OR REPLACE INTO episode_facts VALUES ('removed', ?)", (b"%d" % last,))
+            connection.execute("COMMIT")
+    return removed
 
 
 def trim_dead_letters(state: Path, before_us: int) -> int:

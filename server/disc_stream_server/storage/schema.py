@@ -2,12 +2,53 @@
 
 Version 1 kept one state per device and the samples of deferred windows. ``UPGRADE`` keeps its labels, dead
 letters, descriptions and position: devices begin new windows at the next row, and rows whose windows were
-deferred become a lane of their own.
+deferred become a lane of their own. Version 2 had no episodes; they are made from its labels
+(``episodes.EpisodeBook``).
 """
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
+_HISTORY = """
+CREATE TABLE IF NOT EXISTS episode_facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+-- Models by whose labels episodes are made. Ids of clusters mean the same within a space: a registry, or one
+-- model without any. noted orders the catalogues by when they came into use.
+CREATE TABLE IF NOT EXISTS label_models (
+    number INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, space TEXT NOT NULL, clusters BLOB NOT NULL,
+    noted INTEGER NOT NULL
+);
+-- See disc_stream.episodes.Span; end_us is NULL while an episode goes on. state: see clusterkeys.py
+CREATE TABLE IF NOT EXISTS episodes (
+    device TEXT NOT NULL, begin_us INTEGER NOT NULL, end_us INTEGER, state INTEGER NOT NULL,
+    windows INTEGER NOT NULL, weight INTEGER NOT NULL, fresh INTEGER NOT NULL, sure_us INTEGER,
+    sure_end_us INTEGER NOT NULL, sure_windows INTEGER NOT NULL, sure_weight INTEGER NOT NULL,
+    PRIMARY KEY (device, begin_us)
+) WITHOUT ROWID;
+-- The fold of each device behind its newest label, and where the newest labels are that no chunk has.
+CREATE TABLE IF NOT EXISTS episode_states (
+    device TEXT PRIMARY KEY, state BLOB NOT NULL
+) WITHOUT ROWID;
+-- Labels that came late, from and up to which their windows start: the fold has to go over them again.
+CREATE TABLE IF NOT EXISTS episode_late (
+    device TEXT PRIMARY KEY, from_us INTEGER NOT NULL, upto_us INTEGER NOT NULL, since_us INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Up to where a device's labels are gone, so that what was made of them stands.
+CREATE TABLE IF NOT EXISTS episode_frozen (
+    device TEXT PRIMARY KEY, upto_us INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS episode_events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, device TEXT NOT NULL,
+    kind TEXT NOT NULL, begin_us INTEGER NOT NULL, end_us INTEGER, state INTEGER
+);
+-- Where labels are, by device and time: a row for many of them, since one for each would cost as much as
+-- they do. first_us, last_us: starts of their windows.
+CREATE TABLE IF NOT EXISTS label_chunks (
+    device TEXT NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL,
+    first_position INTEGER NOT NULL, positions BLOB NOT NULL,
+    PRIMARY KEY (device, first_us, first_position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS label_chunks_by_position ON label_chunks (first_position);
+"""
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 -- Lane 0 is the live one. Every other lane is a stretch of the spool, the rows after first up to last, whose
@@ -56,6 +97,7 @@ END;
 CREATE TABLE IF NOT EXISTS forgotten (
     id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, upto INTEGER NOT NULL
 );
+{_HISTORY}
 PRAGMA user_version={VERSION};
 COMMIT;
 """  # noqa: S608 - one number is put in

@@ -7,6 +7,7 @@ but cannot tear one, and what they held is computed again from the spool, which 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -16,8 +17,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.episodes import RULES, EpisodeRules
 from disc_stream.errors import StorageError
 from disc_stream_server.shards import N_VIRTUAL_SHARDS, virtual_shard
+from disc_stream_server.storage.episodes import PENDING, EpisodeBook
+from disc_stream_server.storage.historyrecords import EpisodeEvent
 from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.queries import FILE, SUSPECT, StateQueries, explain, matching
 from disc_stream_server.storage.records import Commit, DeadLetter, Lane, LaneState, StoredLabel
@@ -65,12 +70,13 @@ class StateStore(StateQueries):
 
     Args:
         folder: the state folder.
+        rules: what makes an episode.
 
     Raises:
         StorageError: if it cannot be opened.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rules: EpisodeRules = RULES) -> None:
         self._path = folder / FILE
         self._suspect = folder / (FILE + SUSPECT)
         self._seen_forgotten = 0
@@ -78,6 +84,9 @@ class StateStore(StateQueries):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             connection = self._open_or_begin_anew(folder)
         super().__init__(connection, self._path)
+        with translated(self._path):
+            self.episodes = EpisodeBook(connection, rules)
+            self.episodes.adopt()
         # A device that is new costs no query: with ten thousand of them that is a good part of all work.
         self._devices = {str(device) for (device,) in self._rows("SELECT DISTINCT device FROM parts")}
 
@@ -106,6 +115,7 @@ class StateStore(StateQueries):
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < VERSION:
                 connection.executescript(SCHEMA)
+                self._leave_pending(connection)
             if version == 1:
                 connection.executescript(UPGRADE)
                 log.warning("%s was written by an earlier version; devices begin new windows", FILE)
@@ -121,8 +131,11 @@ class StateStore(StateQueries):
 
     # -- the checkpoint -----------------------------------------------------------------------------
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> tuple[EpisodeEvent, ...]:
         """Write a checkpoint, all of it or nothing.
+
+        Returns:
+            Which episodes have begun, ended or been corrected by its labels.
 
         Raises:
             SpoolFullError: if the disk does not take it; trying again later may succeed.
@@ -132,9 +145,10 @@ class StateStore(StateQueries):
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            self._write(connection, commit)
+            events = self._write(connection, commit)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self.episodes.rolled_back()
             told = explain(error, self._path)
             with contextlib.suppress(sqlite3.Error):  # of a damaged file it may fail
                 roll_back(connection)
@@ -143,6 +157,18 @@ class StateStore(StateQueries):
         for lane in commit.lanes:
             for states in lane.parts.values():
                 self._devices.update(states)
+        return events
+
+    def note_catalogue(self, catalogue: Catalogue) -> None:
+        """Keep what the clusters of a model are called that begins to label, for readers.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        try:
+            self.episodes.note(catalogue)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
 
     def put_fact(self, name: str, value: bytes) -> None:
         """Write a small named value at once.
@@ -161,7 +187,15 @@ class StateStore(StateQueries):
         rows = [(0, shard, 0) for shard in range(N_VIRTUAL_SHARDS)]
         connection.executemany("INSERT OR IGNORE INTO progress VALUES (?, ?, ?)", rows)
 
-    def _write(self, connection: sqlite3.Connection, commit: Commit) -> None:
+    @staticmethod
+    def _leave_pending(connection: sqlite3.Connection) -> None:
+        """Remember that labels of an earlier version are in no episode yet."""
+        (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM labels").fetchone()
+        if last:
+            value = json.dumps([0, last]).encode()
+            connection.execute("INSERT OR IGNORE INTO episode_facts VALUES (?, ?)", (PENDING, value))
+
+    def _write(self, connection: sqlite3.Connection, commit: Commit) -> tuple[EpisodeEvent, ...]:
         is_erased = self._erased(connection)
         many = connection.executemany
         if commit.closes is not None:  # before the live lane moves on: it keeps what it needs of it
@@ -179,7 +213,9 @@ class StateStore(StateQueries):
         labels: Iterable[StoredLabel] = commit.labels
         if is_erased is not None:
             labels = (one for one in labels if not is_erased(one.device, one.position))
-        insert(connection, "INSERT OR IGNORE INTO labels", labels)
+        gathered = self.episodes.gather()
+        insert(connection, "INSERT OR IGNORE INTO labels", gathered.through(labels))
+        events = self.episodes.take(gathered)
         letters = commit.dead_letters
         if is_erased is not None:
             letters = [one for one in letters if not is_erased(one.device, one.position)]
@@ -194,6 +230,7 @@ class StateStore(StateQueries):
         )
         if letters:
             self._bound_dead_letters(connection)
+        return events
 
     @staticmethod
     def _write_lane(connection: sqlite3.Connection, lane: LaneState, is_erased: _IsErased | None) -> None:
@@ -269,6 +306,7 @@ class StateStore(StateQueries):
         found = [(int(number), str(device)) for number, device in rows]
         self._seen_forgotten = found[-1][0] if found else after
         self._devices.difference_update(device for _, device in found)
+        self.episodes.forget(device for _, device in found)
         return found
 
     def drop_marks(self) -> None:
