@@ -14,6 +14,7 @@ from disc_stream.cli.common import (
     DEFAULT_BROKER,
     BrokerOption,
     JsonOption,
+    LogFormatOption,
     PrefixOption,
     SeedOption,
     VerboseOption,
@@ -98,6 +99,7 @@ def publish(
     when_full: WhenFullOption = WhenFullName.DROP_OLDEST,
     max_samples: MaxSamplesOption = 250,
     describe: DescribeOption = False,
+    log_format: LogFormatOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -112,7 +114,7 @@ def publish(
 
     Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen --outbox /var/lib/motion
     """
-    setup_logging(verbose)
+    setup_logging(verbose, log_format)
     wanted = Wanted(
         replay,
         data,

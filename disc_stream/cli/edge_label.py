@@ -16,6 +16,7 @@ from disc_stream.cli.common import (
     DEFAULT_BROKER,
     BrokerOption,
     JsonOption,
+    LogFormatOption,
     PrefixOption,
     SeedOption,
     TrustedKeyOption,
@@ -178,6 +179,7 @@ def label(
     outbox: OutboxOption = None,
     outbox_mb: OutboxMbOption = 64.0,
     when_full: WhenFullOption = WhenFullName.DROP_OLDEST,
+    log_format: LogFormatOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -192,7 +194,7 @@ def label(
 
     Example: disc-stream edge label --bundle b.zip --stdin --fs 50 --follow m --models-from https://host/m
     """
-    setup_logging(verbose)
+    setup_logging(verbose, log_format)
     require_extras("disc-stream edge label", "cpu")
     wanted = Wanted(
         replay,

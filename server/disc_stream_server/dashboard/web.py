@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from disc_stream_server.dashboard.access import AccessControl, Guard, PageAccess
 from disc_stream_server.dashboard.hub import Hub, dumps
+from disc_stream_server.dashboard.metricsport import metrics_route
 from disc_stream_server.dashboard.view import Query
+from disc_stream_server.metrics.snapshot import Metrics
 
 _FILES = {
     "index.html": "text/html; charset=utf-8",
@@ -103,6 +105,7 @@ def make_web_app(
     info: PageInfo,
     on_loop: Callable[[], None],
     mounted: Mounted | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The ASGI application.
 
@@ -112,6 +115,7 @@ def make_web_app(
         info: fixed facts.
         on_loop: called once on the event loop before requests are taken.
         mounted: what else is served.
+        metrics: answers ``/metrics``; None for 404.
     """
 
     @contextlib.asynccontextmanager
@@ -136,6 +140,7 @@ def make_web_app(
             Route("/api/stream", api.stream),
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
+            metrics_route(metrics),
             *([] if mounted is None else [Mount(mounted.guard.path, mounted.asgi)]),
         ],
         middleware=[

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream.stream.sessions import PROGRESS, without_device
+from disc_stream_server.storage.journal import FILE as EVENTS
+from disc_stream_server.storage.journal import forget_device
 from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.overflow import FILE as WAITING
 from disc_stream_server.storage.people import FILE as PEOPLE
@@ -101,6 +103,7 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
         receipt["spool/waiting.sqlite"] += _forget_waiting(spool / WAITING, device, topics)
     counts = _forget_state(state / FILE, device, topics, upto)
     receipt |= {f"state.sqlite, {name}": count for name, count in counts.items()}
+    receipt[EVENTS] = _forget_events(state / EVENTS, device)
     receipt["people.sqlite"] = said = _forget_said(state / PEOPLE, device)
     receipt["retraining"] = _forget_retraining(state / RETRAINING)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
@@ -110,6 +113,16 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
     messages = sum(count for place, count in receipt.items() if place.startswith("spool/"))
     others = said + sum(count for name, count in counts.items() if name != "labels")
     return Erased(messages, counts["labels"], others, len(copies), receipt)
+
+
+def _forget_events(path: Path, device: str) -> int:
+    """Events on their way out, and those that nobody took."""
+    if not path.exists():
+        return 0
+    with _opened(path) as connection:
+        removed = forget_device(connection, device)
+        _scrub(connection, path)
+    return removed
 
 
 def _forget_said(path: Path, device: str) -> int:
