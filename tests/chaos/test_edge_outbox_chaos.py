@@ -100,7 +100,7 @@ def rounds(folder: Path, n: int) -> None:
     tally = box.tally
     box.close()
     boots = sorted({boot for boot, _ in heard.batches})
-    assert len(boots) == n
+    assert n // 2 < len(boots) <= n, "some are killed before their first batch, while what was left is sent"
     for boot in boots:
         numbers = sorted(seq for one, seq in heard.batches if one == boot)
         assert numbers == list(range(len(numbers))), f"boot {boot} has holes"
