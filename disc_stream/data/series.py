@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -50,17 +50,19 @@ class Series:
             end = starts[-1] + part.time_us(len(part.samples)) - part.start_us
         return starts
 
-    def batches(self, device: str, boot: int, samples: int) -> Iterator[SampleBatch]:
+    def batches(self, device: str, boot: int, samples: int | Callable[[], int]) -> Iterator[SampleBatch]:
         """The recording as its device would send it: where something is missing, a number is, too.
 
         Args:
             device: device id.
             boot: id of the boot.
-            samples: of each batch.
+            samples: of each batch; a function is asked at the beginning of each.
         """
         seq = 0
         for part, begin_us in zip(self.parts, self.starts_us(), strict=True):
-            for start in range(0, len(part.samples), samples):
+            start = 0
+            while start < len(part.samples):
+                end = start + (samples if isinstance(samples, int) else samples())
                 yield SampleBatch(
                     device=device,
                     boot=boot,
@@ -68,8 +70,9 @@ class Series:
                     t0_us=begin_us + part.time_us(start) - part.start_us,
                     fs=part.fs,
                     channels=part.channels,
-                    samples=part.samples[start : start + samples],
+                    samples=part.samples[start:end],
                 )
+                start = end
                 seq += 1
             seq += 1
 

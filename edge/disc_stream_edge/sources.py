@@ -6,7 +6,7 @@ not depend on how fast the publisher reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -34,6 +34,15 @@ _FULL_SCALE = {
     "uT": 4_912.0,
 }
 _INT16_MAX = 32_767
+
+
+BatchSize = int | Callable[[], int]
+"""Samples of a batch; a function is asked at the beginning of each."""
+
+
+def size_of(size: BatchSize) -> int:
+    """Samples that the next batch shall have."""
+    return size if isinstance(size, int) else size()
 
 
 class Source(Protocol):
@@ -64,7 +73,7 @@ class Source(Protocol):
         """Length, or None if it is not known or endless."""
         ...
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The samples in batches of ``n_samples``; the last one may be shorter."""
         ...
 
@@ -104,7 +113,7 @@ class ReplaySource:
         """Length of the recording."""
         return self._series.n_samples
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The recording from its beginning."""
         channels = self.meta.channels
         for batch in self._series.batches(self.device, self.boot, n_samples):
@@ -144,18 +153,39 @@ class SyntheticSource:
             model="synthetic",
         )
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The stream; can be taken once."""
         fs, channels = self.meta.fs, self.meta.channels
         start = seq = 0
         while self.total_samples is None or start < self.total_samples:
-            n = n_samples if self.total_samples is None else min(n_samples, self.total_samples - start)
+            n = size_of(n_samples)
+            n = n if self.total_samples is None else min(n, self.total_samples - start)
             samples, _ = self._wearable.read(n)
             t0_us = self._start_us + round(start * 1e6 / fs)
             counts = to_counts(samples, channels, self._dtype)
             yield SampleBatch(self.device, self.boot, seq, t0_us, fs, channels, counts)
             start += n
             seq += 1
+
+
+class LeftSource:
+    """A device of which messages of an earlier run wait; it has no new samples.
+
+    Args:
+        device: device id.
+        boot: its last boot.
+        meta: what it said of itself.
+    """
+
+    paced = True
+    total_samples = 0
+
+    def __init__(self, device: str, boot: int, meta: DeviceMeta) -> None:
+        self.device, self.boot, self.meta = device, boot, meta
+
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:  # noqa: ARG002
+        """Nothing."""
+        return iter(())
 
 
 class LossySource:
@@ -172,7 +202,7 @@ class LossySource:
         self.dropped = 0
         self._source, self._loss = source, loss
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """What is left; the missing numbers show the loss."""
         for batch in self._source.batches(n_samples):
             if self._loss.loses_next():
