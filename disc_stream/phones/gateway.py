@@ -59,7 +59,7 @@ class _Model(msgspec.Struct):
     """What is read of the retained description of the model."""
 
     fs: float
-    channels: list[_Channel | str]
+    channels: list[_Channel]
     name: str = ""
 
 
@@ -76,9 +76,7 @@ class Gateway:
         listeners: are told of labels and of what is wrong.
     """
 
-    def __init__(
-        self, broker: Broker, topics: Topics, devices: Sequence[str], listeners: Listeners
-    ) -> None:
+    def __init__(self, broker: Broker, topics: Topics, devices: Sequence[str], listeners: Listeners) -> None:
         self.broker, self._topics, self._listeners = broker, topics, listeners
         self._log, self._clock = SparseLog(log), SystemClock()
         self.reading = Reading()
@@ -158,7 +156,7 @@ class Gateway:
             else:
                 self._note(*self._topics.parse(message.topic), message)
         except (WireError, TopicError, msgspec.MsgspecError) as error:
-            self._log.warning("unreadable", "what came on %s cannot be read: %s", message.topic, error)
+            self._log.warning("", "unreadable", "what came on %s cannot be read: %s", message.topic, error)
 
     def _note_server(self, payload: bytes) -> None:
         if payload and decode_server_status(payload).state == State.ONLINE:
@@ -171,7 +169,7 @@ class Gateway:
             self.reading = Reading()
             return
         model = _MODEL.decode(payload)
-        names = [one if isinstance(one, str) else one.name for one in model.channels]
+        names = [one.name for one in model.channels]
         sensors = tuple(s for s in (Sensor.ACC, Sensor.GYRO) if any(n.startswith(f"{s}_") for n in names))
         words = f"{model.name or 'a model'} at {model.fs:g} Hz"
         needs = Needs(model.fs, Sensor.GYRO in sensors)
@@ -197,11 +195,13 @@ class Gateway:
             phone = self._publisher_of(app, message)
             if not phone.admits(len(message.payload), STREAM_MESSAGES_S):
                 phone.refused += 1
-                self._log.warning("rate", "%s publishes more than a phone can mean to", phone.device)
+                self._log.warning(
+                    phone.device, "rate", "%s publishes more than a phone can mean to", phone.device
+                )
                 return
             self.take(phone, app, message.payload)
         except PayloadError as error:
-            self._log.warning("payload", "a message on %s is not used: %s", message.topic, error)
+            self._log.warning(app, "payload", "a message on %s is not used: %s", message.topic, error)
 
     def _publisher_of(self, app: str, message: Message) -> Phone:
         name = message.topic.rpartition("/")[2] if message.topic not in APP_TOPICS else ""
@@ -254,7 +254,5 @@ def describe(phone: Phone) -> dict[str, Any]:
     """A phone's findings for machines."""
     return {
         "device": phone.device,
-        "problems": [
-            {"code": one.code, "words": one.words, "remedy": one.remedy} for one in phone.findings
-        ],
+        "problems": [{"code": one.code, "words": one.words, "remedy": one.remedy} for one in phone.findings],
     }

@@ -70,7 +70,7 @@ class Phone:
         self._budget = _Budget()
         self._lock = threading.Lock()
         self._next_check = 0.0
-        self._told: tuple[str, str] | None = None
+        self._told = ""  # in the app
 
     def open(self) -> None:
         """Note the first contact, from which the time to the first label counts."""
@@ -120,16 +120,13 @@ class Phone:
         self.first_label_s = time.monotonic() - self.opened
         return True
 
-    def complaint(self, session: str) -> str | None:
-        """What to show the user of an app that shows an answer once a recording; None if it was, or nothing is.
-
-        Args:
-            session: of the recording.
-        """
-        if not self.findings or self._told == (session, self.findings[0].code):
+    def complaint(self) -> str | None:
+        """What to show in an app that shows an answer; None if it was shown, or nothing is wrong."""
+        first = self.findings[0] if self.findings else None
+        if first is None or self._told == first.code:
             return None
-        self._told = session, self.findings[0].code
-        return f"{self.findings[0].words}. {self.findings[0].remedy}."
+        self._told = first.code
+        return f"{first.words}. {first.remedy}."
 
     def state(self, reading: Reading) -> dict[str, Any]:
         """What the page shows."""

@@ -30,9 +30,7 @@ class PhoneSource:
     paced = False
     total_samples = None
 
-    def __init__(
-        self, first: SampleBatch, waiting: queue.Queue[SampleBatch], ended: threading.Event
-    ) -> None:
+    def __init__(self, first: SampleBatch, waiting: queue.Queue[SampleBatch], ended: threading.Event) -> None:
         self.device, self.boot = first.device, first.boot
         channels = tuple(channel for part in CHANNELS.values() for channel in part)
         self.meta = DeviceMeta(first.fs, channels, model="phone")
