@@ -27,6 +27,7 @@ _PROBES = {
     "drift": ("river",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
+    "phone": ("segno", "cryptography", "starlette", "uvicorn", "websockets"),
     "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
 }
 

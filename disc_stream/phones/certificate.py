@@ -16,7 +16,7 @@ from disc_stream_server.brokerconfig.authority import Authority, needs_renewal
 from disc_stream_server.brokerconfig.files import PUBLIC, SECRET, write
 
 DAYS = 397
-"""Browsers of Apple take no certificate of a server that is valid for longer than 825 days, public ones 398."""
+"""Browsers of Apple take no certificate of a server that is valid for longer than 825 days."""
 
 
 @dataclass(frozen=True, slots=True)

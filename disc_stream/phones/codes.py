@@ -9,7 +9,7 @@ import segno
 
 
 def terminal_code(url: str) -> str:
-    """A QR code in lines of text, half a line high for each row, dark on light whatever the terminal's colours."""
+    """A QR code in lines of text, two rows in each line."""
     out = io.StringIO()
     segno.make(url, error="m", micro=False).terminal(out, compact=True)
     return out.getvalue()

@@ -136,6 +136,10 @@ class Gateway:
         """
         phone.take(app, payload, self.reading)
 
+    def add(self, device: str) -> Phone:
+        """A phone without a token, that we connect to."""
+        return self._make(device)
+
     def _make(self, device: str) -> Phone:
         phone = Phone(device, PhoneSender(self.broker, self._topics.prefix), self._tell)
         self._by_device[device] = phone

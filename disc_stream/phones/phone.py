@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from disc_stream.errors import PayloadError
@@ -42,7 +42,7 @@ class Reading:
         words: the model in words; "" while there is none.
     """
 
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     sensors: tuple[Sensor, ...] = (Sensor.ACC, Sensor.GYRO)
     words: str = ""
 

@@ -1,4 +1,4 @@
-"""HTTP routes for phones: the page, what apps push, the experiment for phyphox. Each URL holds a phone's token."""
+"""HTTP routes for phones: the page, what apps push, the experiment for phyphox. Each holds a token."""
 
 from __future__ import annotations
 
@@ -115,6 +115,9 @@ class _Routes:
         if not phone.sender.has_room:
             words = phone.sender.trouble or "The broker does not take what waits here."
             return PlainTextResponse(f"{words}\n", 503, headers={"retry-after": "5"})
+        return await self._take(phone, app, payload)
+
+    async def _take(self, phone: Phone, app: str, payload: bytes) -> Response:
         try:
             await run_in_threadpool(self._gateway.take, phone, app, payload)
         except PayloadError as error:

@@ -97,7 +97,9 @@ async function ask() {
   // The state as long as nothing is sent, and why nothing is.
   try {
     const answer = await fetch("state");
+    own = [];
     if (answer.ok) show(await answer.json());
+    else own = ["The code that this page came from is no longer valid. Scan the new one."];
   } catch {
     own = ["disc-stream cannot be reached."];
   }

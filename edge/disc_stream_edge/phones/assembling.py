@@ -1,4 +1,4 @@
-"""The messages of one phone as sample batches; each sensor in batches of its own, joined by the server by time."""
+"""The messages of one phone as sample batches, each sensor in its own; the server joins them by time."""
 
 from __future__ import annotations
 

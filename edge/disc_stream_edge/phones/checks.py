@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from disc_stream.signal.units import STANDARD_GRAVITY
 from disc_stream_edge.phones.readings import PhoneMessage, Readings, Sensor
-from disc_stream_edge.phones.rotation import STEP_S, agreement
+from disc_stream_edge.phones.rotation import STEP_S, Agreement, agreement
 
 _Floats = npt.NDArray[np.float64]
 
@@ -19,7 +19,7 @@ WINDOW_S = 8.0
 
 _MOST = 10_000  # readings of a sensor that are looked at
 _ENOUGH_S = 2.0
-_START_S = 4.0  # after the start the phone is still in the hand that started it
+_START_S = 1.0  # after the start the phone is still in the hand that started it
 _FASTEST = 40.0  # rad/s, more than phones' gyroscopes measure: 2 293 degrees a second
 _SLOW = 0.8  # of the model's rate
 _DEGREES = 180 / np.pi
@@ -100,7 +100,7 @@ class Checks:
 
     def _sign(self, acc: _Latest) -> Finding | None:
         """Somebody who starts a stream looks at the screen: its face or its upper edge is up."""
-        if self._turned is None and acc.first_s is not None and acc.span_s >= 1.0:
+        if self._turned is None and acc.first_s is not None and acc.span_s >= _START_S / 2:
             start = acc.values[acc.times_s <= acc.first_s + _START_S]
             mean, size = start.mean(axis=0), float(np.median(np.linalg.norm(start, axis=1)))
             if size > 0 and float(np.linalg.norm(mean)) > 0.8 * size:
@@ -167,24 +167,23 @@ def _rate(acc: _Latest, needs: Needs) -> Finding | None:
 
 
 def _together(acc: _Latest, gyro: _Latest) -> Finding | None:
+    """Do both sensors tell of the same turning?"""
     if min(acc.span_s, gyro.span_s) < _ENOUGH_S:
         return None
-    begin = max(acc.times_s[0], gyro.times_s[0])
-    end = min(acc.times_s[-1], gyro.times_s[-1])
-    if end - begin < _ENOUGH_S:
+    edges = np.arange(max(acc.times_s[0], gyro.times_s[0]), min(acc.times_s[-1], gyro.times_s[-1]), STEP_S)
+    if len(edges) * STEP_S < _ENOUGH_S:
         return None
-    edges = np.arange(begin, end, STEP_S)
     pair = acc.means(edges), gyro.means(edges)
-    whole = np.isfinite(pair[0]).all(axis=1) & np.isfinite(pair[1]).all(axis=1)
-    if not whole.all():  # a slow sensor leaves steps empty
+    if not all(np.isfinite(means).all() for means in pair):  # a slow sensor leaves steps empty
         return None
-    found = agreement(*pair)
-    if found is None:
+    return _of_agreement(agreement(*pair))
+
+
+def _of_agreement(found: Agreement | None) -> Finding | None:
+    if found is None or (found.axes == ("x", "y", "z") and found.slope >= 3 / _DEGREES):
         return None
     if found.axes == ("x", "y", "z"):
-        if found.slope < 3 / _DEGREES:
-            return _degrees(f"gravity turns {1 / found.slope:.0f} times more slowly than they say")
-        return None
+        return _degrees(f"gravity turns {1 / found.slope:.0f} times more slowly than they say")
     if found.axes == ("-x", "-y", "-z"):
         return Finding(
             "gyroscope-turned",

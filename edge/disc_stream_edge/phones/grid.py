@@ -64,7 +64,7 @@ class Grid:
             yield from self._flush()
             self._begin()
         last = self._times[-1] if len(self._times) else -1
-        fresh = np.diff(times, prepend=last) > 0
+        fresh = (times > last) & (np.diff(times, prepend=-1) > 0)
         self.late += int(len(fresh) - fresh.sum())
         times, values = times[fresh], values[fresh]
         if not len(times):

@@ -1,8 +1,8 @@
-"""Do acceleration and angular rate belong together? Gravity says: in the phone's frame it turns as the phone does.
+"""Do acceleration and angular rate belong together? In the phone's frame gravity turns as the phone does.
 
-Where the phone turns with angular rate w, gravity g in its own frame changes as dg/dt = -w x g. So the gyroscope
-predicts how the acceleration changes, whatever its sign; the slope of the prediction tells degrees from radians, and
-the permutation of the gyroscope's axes that predicts best tells whose frame it measures in.
+Where the phone turns with angular rate w, gravity g in its own frame changes as dg/dt = -w x g. So the
+gyroscope predicts how the acceleration changes, whatever the sign of that; the slope of the prediction tells
+degrees from radians, and the permutation of the gyroscope's axes that predicts best tells whose frame it measures in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Sensor Logger (Kelvin Choi; iOS and Android), over HTTP push or MQTT: the same JSON in both.
 
-Format: https://github.com/tszheichoi/awesome-sensor-logger (PUSHING.md, UNITS.md, COORDINATES.md). ``accelerometer``
-is without gravity, so ``gravity`` is needed beside it; ``accelerometeruncalibrated`` has gravity. On iOS all
-three have the opposite sign, and the last is in g, unless "Standardise Units & Frames" is on; the messages do not
-say which, so that is found by ``checks``.
+Format: https://github.com/tszheichoi/awesome-sensor-logger (PUSHING.md, UNITS.md, COORDINATES.md).
+``accelerometer`` is without gravity, so ``gravity`` is needed beside it; ``accelerometeruncalibrated`` has
+gravity. On iOS all three have the opposite sign, and the last is in g, unless "Standardise Units & Frames" is
+on; the messages do not say which, so that is found by ``checks``.
 """
 
 from __future__ import annotations

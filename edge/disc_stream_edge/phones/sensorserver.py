@@ -1,7 +1,7 @@
 """SensorServer (umer0586; Android): the phone is a WebSocket server, and we connect to it.
 
-Format: https://github.com/umer0586/SensorServer. Each message is a reading of one sensor, with Android's accuracy
-and the nanoseconds since the boot.
+Format: https://github.com/umer0586/SensorServer. Each message is a reading of one sensor, with Android's
+accuracy and the nanoseconds since the boot.
 """
 
 from __future__ import annotations

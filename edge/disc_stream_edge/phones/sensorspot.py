@@ -1,7 +1,7 @@
 """SensorSpot (Android), over MQTT: one message for each reading, on the topic ``android/sensor``.
 
-Format: https://github.com/UmerCodez/SensorSpot. Times are nanoseconds since the boot. A message does not say whose
-it is, so each phone needs a topic of its own: ``android/sensor/NAME``.
+Format: https://github.com/UmerCodez/SensorSpot. Times are nanoseconds since the boot. A message does not
+say whose it is, so each phone needs a topic of its own: ``android/sensor/NAME``.
 """
 
 from __future__ import annotations
