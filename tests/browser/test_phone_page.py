@@ -18,10 +18,9 @@ pytestmark = pytest.mark.broker
 
 # What a phone's sensors do: 60 events a second. The page cannot tell them from a phone's.
 _MOVE = """
-const start = performance.now();
+const start = performance.now(), up = arguments[0];
 window.moving = setInterval(() => {
   const t = (performance.now() - start) / 1000;
-  const up = arguments[0];
   window.dispatchEvent(new DeviceMotionEvent("devicemotion", {
     accelerationIncludingGravity: {x: 0.2 * Math.sin(6 * t), y: 9.81 * up, z: 9.81 * (1 - up)},
     acceleration: {x: 0.2 * Math.sin(6 * t), y: 0, z: 0},

@@ -8,7 +8,8 @@ const NOTHING_MS = 3000;
 
 const $ = (id) => document.getElementById(id);
 const session = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
-// Only WebKit on iOS asks for permission, and only it turns the sign of acceleration.
+// Every WebKit on iOS turns the sign of acceleration. Who asks for permission tells nothing: Chromium does, too.
+const turned = navigator.vendor.startsWith("Apple");
 const asks = typeof DeviceMotionEvent !== "undefined" && typeof DeviceMotionEvent.requestPermission === "function";
 
 let waiting = [];
@@ -43,7 +44,7 @@ async function send() {
   if (sending || waiting.length === 0) return;
   sending = true;
   const samples = waiting.slice(0, MOST_SENT);
-  const body = { format: "disc-stream.motion/1", session, number, origin: performance.timeOrigin, turned: asks, samples };
+  const body = { format: "disc-stream.motion/1", session, number, origin: performance.timeOrigin, turned, samples };
   try {
     const answer = await fetch("push/page", { method: "POST", body: JSON.stringify(body) });
     if (answer.ok) {
