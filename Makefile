@@ -14,7 +14,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test kernels long mcu exports chaos mutants fuzz pins lint format clean
+.PHONY: help demo serve test standards kernels long mcu exports chaos mutants fuzz pins lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,13 @@ demo: $(STAMPS)/app ## Unlabelled motion becomes live labels, on this machine al
 serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --broker mqtt://host"
 	@$(BIN)/disc-stream serve $(ARGS)
 
-test: $(STAMPS)/dev ## All tests, against a real Mosquitto and a real Chromium
-	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc
+test: $(STAMPS)/dev ## All tests, against a real Mosquitto, a real Chromium and a real Prometheus
+	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc prometheus promtool
+	@$(BOOTSTRAP) standards-optional $(STAMPS)/standards
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+standards: ## AsyncAPI's own parser, which `make test` uses where node is (pinned by tests/standards/package-lock.json)
+	@$(BOOTSTRAP) standards $(STAMPS)/standards
 
 kernels: $(STAMPS)/dev ## The numeric tests with the kernels of other processors
 	@PYTEST="$(BIN)/pytest" sh tests/kernels.sh $(ARGS)
@@ -51,7 +55,7 @@ chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the label
 
 fuzz: $(STAMPS)/dev ## Fuzz the decoders and the readers of files for a minute each (SECONDS_EACH=60)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
-	@for reader in cbor packed json meta label problem device-status server-status; do \
+	@for reader in cbor packed json meta label problem device-status server-status activity event model; do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
 	@for kind in $$(PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_files.py list); do \

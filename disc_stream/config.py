@@ -86,6 +86,49 @@ class RetrainConfig(BaseModel):
         return self.drift or any(value is not None for value in (self.every_h, self.windows, self.devices))
 
 
+class HomeAssistantConfig(BaseModel):
+    """How devices are told to Home Assistant; every field has a default that its users can bear."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prefix: str = Field(
+        "homeassistant",
+        pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$",
+        max_length=100,
+        title="Discovery prefix, as set in Home Assistant",
+    )
+    dwell_s: float = Field(5.0, ge=0, le=3_600, title="Seconds that a new activity must stay")
+    apart_s: float = Field(5.0, ge=5, le=3_600, title="Seconds between two states of a device, at least")
+    heartbeat_s: float = Field(
+        300.0, ge=60, le=86_400, title="Seconds after which an activity that holds is sent again"
+    )
+
+
+class WebhookConfig(BaseModel):
+    """Where events are posted to, and how long that is tried."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    url: str = Field(max_length=2_000, title="https://… or, on this machine, http://…", repr=False)
+    secret: Path = Field(title="File whose first line is the secret, as 'events secret' writes it")
+    types: tuple[str, ...] = Field((), title="Types of events, such as episode.began; default all")
+    devices: tuple[str, ...] = Field((), title="Devices, as patterns such as watch-*; default all")
+    timeout_s: float = Field(10.0, gt=0, le=120, title="Seconds for an answer")
+    give_up_h: float = Field(24.0, gt=0, le=720, title="Hours after which an event becomes a dead letter")
+
+
+class EventsConfig(BaseModel):
+    """Where events go: begins and ends of episodes, devices that come and go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mqtt: bool = Field(True, title="Publish them on each device's event topic")
+    webhooks: tuple[WebhookConfig, ...] = Field((), max_length=32, title="Webhooks")
+    keep_days: float = Field(
+        7.0, ge=1, le=365, title="Days that events are kept for those who did not get them"
+    )
+
+
 class ServeConfig(BaseModel):
     """All settings of ``disc-stream serve``."""
 
@@ -122,7 +165,7 @@ class ServeConfig(BaseModel):
     adapt: bool | None = Field(
         None,
         title="The model's centroids follow each device, within bounds",
-        description="null: where the model can",
+        description="null: where the model can, but for guided DISC",
     )
     provider: Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"] = Field(
         "auto",
@@ -136,6 +179,28 @@ class ServeConfig(BaseModel):
     )
     http_public: bool = Field(False, title="Other machines may see the live page without a token")
     http_hosts: tuple[str, ...] = Field((), title="Further names under which the live page answers")
+    api_requests_s: float = Field(
+        50.0,
+        gt=0,
+        title="Requests to the API per second of a client",
+        description="a fifth as many changes; after silence, four seconds' worth at once",
+    )
+    metrics_bind: str | None = Field(
+        None,
+        title="HOST:PORT of /metrics alone, without a token",
+        description="for a network that only Prometheus reaches; the live page serves /metrics, too",
+    )
+    metrics_devices: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Devices with metrics of their own, those that were heard last; each is several series",
+    )
+    traces: str | None = Field(
+        None, title="Collector of traces", description="URL of OTLP over HTTP, with the extra otel"
+    )
+    traces_share: float = Field(0.01, gt=0, le=1, title="Share of the windows that are traced")
+    log_format: Literal["text", "json"] = Field("text", title="Form of log lines, on stderr")
     status_interval_s: float = Field(2.0, gt=0, title="Seconds between two status messages")
     memory_mb: int = Field(
         1024, ge=1, title="MiB of memory for both processes, which the bounds of all queues together respect"
@@ -193,6 +258,14 @@ class ServeConfig(BaseModel):
         None, title="Retraining", description="a mapping: when, with what limits, how; see RetrainConfig"
     )
 
+    home_assistant: HomeAssistantConfig | None = Field(
+        None, title="Home Assistant", description="a mapping: where, how fast; see HomeAssistantConfig"
+    )
+
+    events: EventsConfig | None = Field(
+        None, title="Events", description="a mapping: mqtt, webhooks; see EventsConfig"
+    )
+
     @field_validator("trusted_key", mode="before")
     @classmethod
     def _one_key_or_several(cls, value: Any) -> Any:
@@ -212,6 +285,12 @@ class ServeConfig(BaseModel):
             raise PydanticCustomError("retrain_without_models", "a retraining needs a registry")
         return self
 
+
+NESTED: dict[str, type[BaseModel]] = {
+    "retrain": RetrainConfig,
+    "home_assistant": HomeAssistantConfig,
+    "events": EventsConfig,
+}
 
 # Message and remedy of what is wrong with settings together.
 _OF_TOGETHER = {
@@ -249,8 +328,8 @@ def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeCon
 
     Args:
         file: YAML with the names of ``ServeConfig`` as keys; None for no file.
-        options: settings given on the command line, by the same names; ``retrain`` is a mapping of those
-            that are given, and leaves the file's others as they are.
+        options: settings given on the command line, by the same names; ``retrain`` and ``home_assistant``
+            are mappings of those that are given, and leave the file's others as they are.
 
     Raises:
         InputNotFoundError: if there is no such file.
@@ -258,8 +337,9 @@ def load_serve_config(file: Path | None, options: Mapping[str, Any]) -> ServeCon
     """
     read = _read_yaml(file) if file is not None else {}
     settings = {**read, **options}
-    if isinstance(read.get("retrain"), dict) and isinstance(options.get("retrain"), Mapping):
-        settings["retrain"] = {**read["retrain"], **options["retrain"]}
+    for name in NESTED:
+        if isinstance(read.get(name), dict) and isinstance(options.get(name), Mapping):
+            settings[name] = {**read[name], **options[name]}
     try:
         return ServeConfig.model_validate(settings)
     except ValidationError as error:
@@ -297,14 +377,13 @@ def _first_problem(error: ValidationError, file: Path | None, options: Mapping[s
         message, remedy = _OF_TOGETHER[problem["type"]]
         return ConfigError(message, remedy=remedy)
     loc = problem["loc"]
-    key = ".".join(str(part) for part in loc[: 2 if loc[0] == "retrain" else 1])
+    key = ".".join(str(part) for part in loc[: 2 if loc[0] in NESTED else 1])
     name = key.replace(".", "-").replace("_", "-")
     given = {f"retrain.{inner}" for inner in options.get("retrain") or ()} | set(options)
     where = f"option --{name}" if key in given or file is None else f"{key!r} in {str(file)!r}"
     match problem["type"]:
         case "extra_forbidden":
-            model = RetrainConfig if key.startswith("retrain.") else ServeConfig
-            known = ", ".join(model.model_fields)
+            known = ", ".join(NESTED.get(key.partition(".")[0], ServeConfig).model_fields)
             return ConfigError(f"unknown key {where}", remedy=f"Known: {known}")
         case "missing":
             option = f"--{key.replace('_', '-')}"

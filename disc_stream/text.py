@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from types import TracebackType
 
 
@@ -46,3 +48,41 @@ class PrintableFormatter(logging.Formatter):
     ) -> str:
         """The lines of a traceback, each made printable."""
         return printable_lines(super().formatException(ei))
+
+
+class JsonFormatter(logging.Formatter):
+    """A log as JSON, one object a line, all of it ASCII.
+
+    ``time`` (UTC, with milliseconds), ``level``, ``logger``, ``message`` and ``process`` are always there.
+    ``event`` is the message before values were put into it: the same for all lines of its kind, so that they
+    can be counted. ``error`` and ``traceback`` come with an exception.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        seconds, milliseconds = time.gmtime(record.created), int(record.msecs)
+        line: dict[str, object] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', seconds)}.{milliseconds:03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "event": str(record.msg),
+            "process": record.process,
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_formatter(form: str) -> logging.Formatter:
+    """What gives log lines the form ``text`` or ``json``."""
+    if form == "json":
+        return JsonFormatter()
+    return PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def log_form() -> str:
+    """The form that this process logs in."""
+    handlers = logging.getLogger().handlers
+    return "json" if any(isinstance(one.formatter, JsonFormatter) for one in handlers) else "text"

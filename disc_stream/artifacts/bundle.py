@@ -50,6 +50,7 @@ from disc_stream.artifacts.manifest import (
     SIGNATURE_FILE,
     Manifest,
     parse_manifest,
+    schema_of,
 )
 from disc_stream.artifacts.run import RUN_FILE
 from disc_stream.artifacts.signing import verify
@@ -172,7 +173,7 @@ def write_bundle(
         raise ValueError(f"a bundle needs {MODEL_FILE} and plain file names, got {sorted(files)}")
     complete = manifest.model_copy(
         update={
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": schema_of(manifest),
             "version": content_version(files[MODEL_FILE]),
             "files": {name: _sha256(files[name]) for name in sorted(files)},
         }

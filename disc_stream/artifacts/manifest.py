@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from disc_stream.artifacts.catalogue import CATALOGUE_FILE, MAX_CLUSTERS, ClusterInfo, PrintableText
 from disc_stream.errors import BundleError
@@ -15,6 +23,7 @@ from disc_stream.wire import limits
 SCHEMA_NAME = "disc-stream.bundle"
 SCHEMA_VERSION = 2
 OLDEST_SCHEMA_VERSION = 1  # its clusters stand in the manifest and are part of its version
+NEWEST_SCHEMA_VERSION = 3  # of a model that says what its windows' likelihood is
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
@@ -133,10 +142,23 @@ class Manifest(_Frozen):
     software: dict[_Text, _Text]
     files: dict[str, str] = Field(description="sha256 of every other file of the bundle")
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that older servers can read what does not need the newest form."""
+        written: dict[str, Any] = write(self)
+        if written.get("likelihood_exponent") is None:
+            written.pop("likelihood_exponent", None)
+        return written
+
     @property
     def gives_log_of_zero(self) -> bool:
         """Whether the graph has no label for a still window: exports were not tried on such ones then."""
         return self.training.method == "disc-plus" and self.parity.n_probes == 0
+
+
+def schema_of(manifest: Manifest) -> int:
+    """The oldest form that a manifest can be written in."""
+    return SCHEMA_VERSION if manifest.likelihood_exponent is None else NEWEST_SCHEMA_VERSION
 
 
 def parse_manifest(data: bytes, what: str) -> Manifest:
@@ -161,17 +183,17 @@ def parse_manifest(data: bytes, what: str) -> Manifest:
             remedy="Name a folder or zip that `disc-stream export` wrote",
         )
     version = raw.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, int) and version > NEWEST_SCHEMA_VERSION:
         raise BundleError(
             f"{what} was written by a newer disc-stream (schema {version!r:.20}, "
-            f"this one knows {SCHEMA_VERSION})",
+            f"this one knows {NEWEST_SCHEMA_VERSION})",
             remedy="Upgrade disc-stream here, or export the run again with this version",
         )
-    if version not in range(OLDEST_SCHEMA_VERSION, SCHEMA_VERSION + 1):
+    if version not in range(OLDEST_SCHEMA_VERSION, NEWEST_SCHEMA_VERSION + 1):
         raise BundleError(
             f"schema_version of {what} is {version!r:.80}, not {SCHEMA_VERSION}", remedy=_EXPORT_AGAIN
         )
-    if version == SCHEMA_VERSION and "clusters" in raw:
+    if version >= SCHEMA_VERSION and "clusters" in raw:
         raise BundleError(
             f"{MANIFEST_FILE} of {what} lists clusters, which belong into {CATALOGUE_FILE}",
             remedy=_EXPORT_AGAIN,

@@ -7,6 +7,7 @@ so that ``--help`` answers at once and a missing extra concerns only the command
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import Annotated
@@ -16,6 +17,7 @@ from typer.exceptions import TyperException
 
 from disc_stream import __version__
 from disc_stream.cli import (
+    api,
     benchmark,
     broker,
     bundle,
@@ -26,6 +28,7 @@ from disc_stream.cli import (
     doctor,
     edge,
     episodes,
+    events,
     export,
     forgetting,
     label,
@@ -36,13 +39,14 @@ from disc_stream.cli import (
     retrain,
     serve,
     streams,
+    token,
     train,
     watch,
     which,
     wire,
 )
 from disc_stream.errors import DiscStreamError
-from disc_stream.text import printable
+from disc_stream.text import log_form, printable
 
 app = typer.Typer(
     name="disc-stream",
@@ -110,6 +114,9 @@ app.add_typer(edge.app, name="edge")
 app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(events.app, name="events")
+app.add_typer(token.app, name="token")
+app.add_typer(api.app, name="api")
 app.add_typer(wire.app, name="wire")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(plot.app, name="plot")
@@ -122,7 +129,7 @@ def main() -> None:
     except TyperException as error:
         sys.exit(_usage_error(error))
     except DiscStreamError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        _say_error(str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -133,11 +140,19 @@ def main() -> None:
     except OSError as error:
         if error.filename is None or error.errno not in _OF_PATHS:
             raise
-        print(f"error: {str(error.filename)!r}: {error.strerror}. {_OF_PATHS[error.errno]}", file=sys.stderr)
+        _say_error(f"{str(error.filename)!r}: {error.strerror}. {_OF_PATHS[error.errno]}")
         sys.exit(1)
-    if code == _INTERRUPTED:  # typer, too, makes this of a KeyboardInterrupt
+    if code == _INTERRUPTED and log_form() == "text":  # typer, too, makes this of a KeyboardInterrupt
         print("stopped", file=sys.stderr)
     sys.exit(code)
+
+
+def _say_error(text: str) -> None:
+    """The last line of a command that failed; where the log is JSON, a line of it."""
+    if log_form() == "json":
+        logging.getLogger("disc_stream").error("%s", text)
+    else:
+        print(f"error: {printable(text)}", file=sys.stderr)
 
 
 def _usage_error(error: TyperException) -> int:

@@ -9,26 +9,38 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO, cast
 
 import typer
 
 from disc_stream.errors import ConfigError, InputNotFoundError, MissingExtraError, UsageError
-from disc_stream.text import PrintableFormatter, printable_lines
+from disc_stream.text import log_formatter, printable_lines
 
 # extra -> the modules that tell whether it is there
 _PROBES = {
     "train": ("torch", "sklearn", "scipy", "safetensors"),
     "export": ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors"),
-    "server": ("starlette", "uvicorn"),
+    "server": ("fastapi", "starlette", "uvicorn", "websockets", "prometheus_client"),
+    "client": ("httpx2",),
+    "otel": ("opentelemetry",),
     "cpu": ("onnxruntime",),
     "plot": ("matplotlib",),
     "drift": ("river",),
     "parquet": ("pyarrow",),
     "broker": ("cryptography",),
     "phone": ("segno", "cryptography", "starlette", "uvicorn", "websockets"),
-    "demo": ("torch", "onnx", "onnxscript", "sklearn", "starlette", "uvicorn"),
+    "demo": (
+        "torch",
+        "onnx",
+        "onnxscript",
+        "sklearn",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "prometheus_client",
+    ),
 }
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
@@ -51,6 +63,23 @@ TrustedKeyOption = Annotated[
     ),
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
+
+
+class LogFormat(StrEnum):
+    """Forms of log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log-format",
+        envvar="DISC_STREAM_LOG_FORMAT",
+        help="Form of log lines, on stderr: text, or one JSON object a line. Default: text",
+    ),
+]
 
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 
@@ -136,10 +165,15 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def setup_logging(verbose: bool) -> None:
-    """Log to stderr: warnings only, or everything from our own packages with ``verbose``."""
+def setup_logging(verbose: bool, form: str | None = None) -> None:
+    """Log to stderr: warnings only, or everything from our own packages with ``verbose``.
+
+    Args:
+        verbose: whether to say more.
+        form: ``text`` or ``json``; None for text.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter(form or LogFormat.TEXT))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("disc_stream").setLevel(logging.DEBUG if verbose else logging.INFO)
     for package in ("disc_stream_server", "disc_stream_edge", "disc_stream_export"):

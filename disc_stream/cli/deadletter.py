@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from disc_stream.cli.common import DEFAULT_BROKER, BrokerOption, JsonOption, print_json, say
 from disc_stream.cli.streams import StateOption, state_folder
-from disc_stream.errors import BrokerError, ConfigError, InputNotFoundError, PayloadError
+from disc_stream.errors import ConfigError
 from disc_stream.text import printable
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only those r
 DeviceOption = Annotated[str | None, typer.Option("--device", help="Only those of this device.")]
 _WIDTH = 16
 _SHOWN = 1_024  # bytes of a dump
-_CONFIRM_S = 30.0
-_TOPIC_KEPT = 1_024  # characters; longer topics are cut when they are stored
 
 
 @app.command("list")
@@ -80,9 +78,11 @@ def show(
 
     Example: disc-stream deadletter show 4711
     """
+    from disc_stream_server.deadletters import decode_again, letter_at
+
     with _store(state) as store:
-        letter = _letter(store, position)
-        verdict = _decode_again(store, letter)
+        letter = letter_at(store, position)
+        verdict = decode_again(store, letter)
     if as_json:
         print_json({**_facts(letter), "payload": letter.payload.hex(), "today": verdict})
         return
@@ -114,46 +114,20 @@ def replay(
     """
     if not positions and reason is None and device is None:
         raise ConfigError("nothing is chosen", remedy="Name positions, or give --reason or --device")
+    from disc_stream_server.deadletters import letter_at, send_again
+
     with _store(state) as store:
         if positions:
-            letters = [_letter(store, position) for position in positions]
+            letters = [letter_at(store, position) for position in positions]
         else:
             letters = store.dead_letters(reason=reason, device=device, limit=1_000_000)
-    messages = [one for one in letters if one.topic]  # windows that the model could not use have none
-    whole = [one for one in messages if one.size == len(one.payload) and len(one.topic) < _TOPIC_KEPT]
-    sent, refused = _publish(whole, broker)
-    facts = {
-        "chosen": len(letters),
-        "windows": len(letters) - len(messages),
-        "cut": len(messages) - len(whole),
-        "confirmed": sent - refused,
-        "refused": refused,
-    }
+    facts = asdict(send_again(letters, broker))
     if as_json:
         print_json(facts)
     else:
         say(", ".join(f"{value} {name}" for name, value in facts.items()))
     if facts["confirmed"] < len(letters):
         raise typer.Exit(1)
-
-
-def _publish(letters: list[DeadLetter], url: str) -> tuple[int, int]:
-    """Publish and wait for the broker; how many were sent, and how many it refused."""
-    from disc_stream.wire.broker import Broker
-    from disc_stream.wire.mqtt import MqttLink
-
-    if not letters:
-        return 0, 0
-    link = MqttLink(Broker.parse(url), f"disc-stream-deadletter-{secrets.token_hex(4)}")
-    try:
-        link.connect()
-        for letter in letters:
-            link.publish(letter.topic, letter.payload, content_type=letter.content_type or None)
-        if not link.flush(_CONFIRM_S):
-            raise BrokerError(f"the broker at {link.broker} did not confirm all messages in {_CONFIRM_S:g} s")
-        return len(letters), link.refused
-    finally:
-        link.close()
 
 
 @contextmanager
@@ -165,41 +139,6 @@ def _store(state: Any) -> Iterator[StateReader]:
         yield store
     finally:
         store.close()
-
-
-def _letter(store: StateReader, position: int) -> DeadLetter:
-    letter = store.dead_letter(position)
-    if letter is None:
-        raise InputNotFoundError(
-            f"there is no dead letter at position {position}", remedy="See: deadletter list"
-        )
-    return letter
-
-
-def _decode_again(store: StateReader, letter: DeadLetter) -> str:
-    """What the current decoder says; the code, or the device's description, may have been fixed since."""
-    from disc_stream.wire.codecs import decode_batch
-    from disc_stream.wire.meta import decode_meta
-
-    if not letter.topic:
-        return "a window that the model could not use: its samples, float32, row by row"
-    if letter.size > len(letter.payload):
-        return "the payload was cut when it was stored"
-    try:
-        if letter.topic.endswith("/meta"):
-            decode_meta(letter.payload)
-            return "a description that can be used"
-        described = store.state(0, "meta", letter.device) if letter.device else None
-        meta = decode_meta(described) if described else None
-        batch = decode_batch(
-            letter.payload, device=letter.device or "unknown", content_type=letter.content_type, meta=meta
-        )
-    except PayloadError as error:
-        return f"{error.reason}: {error}"
-    n, channels = batch.samples.shape
-    return (
-        f"a batch of {n} samples x {channels} channels at {batch.fs:g} Hz, boot {batch.boot}, seq {batch.seq}"
-    )
 
 
 def _facts(letter: DeadLetter) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from disc_stream.cli.common import (
     DEFAULT_BROKER,
     BrokerOption,
     JsonOption,
+    LogFormatOption,
     PrefixOption,
     SeedOption,
     VerboseOption,
@@ -164,6 +165,7 @@ def publish(
         bool,
         typer.Option("--describe", help="Name the channels in each message.", rich_help_panel=_SENDING),
     ] = False,
+    log_format: LogFormatOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -178,7 +180,7 @@ def publish(
 
     Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen
     """
-    setup_logging(verbose)
+    setup_logging(verbose, log_format)
     if sum((bool(replay), synthetic, stdin)) != 1:
         raise UsageError("choose one source", remedy="Use --replay, --synthetic or --stdin")
     from disc_stream.wire.broker import Broker

@@ -20,6 +20,7 @@ from disc_stream.cli.common import (
     require_writable,
     say,
 )
+from disc_stream.cli.exchange import Form, write
 from disc_stream.cli.registries import parse_time, print_table
 from disc_stream.cli.streams import StateOption, state_folder
 from disc_stream.errors import ConfigError, InputNotFoundError
@@ -109,7 +110,16 @@ def list_episodes(
 
 @app.command("export")
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .csv or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="File to write, .csv or .parquet; with --as any, or -."),
+    ],
+    form: Annotated[
+        Form | None, typer.Option("--as", help="In the form of a standard; senml is of labels.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="With --as fhir: whose it is, such as Patient/17.")
+    ] = None,
     device: Annotated[
         list[str] | None, typer.Option("--device", help="Only of this device; repeatable. Default: all.")
     ] = None,
@@ -122,10 +132,17 @@ def export(
 ) -> None:
     """Write the episodes of all devices as CSV or Parquet, also while the server runs.
 
+    With --as fhir: a transaction Bundle of Observations of the Physical Activity guide, of one device and one
+    person; of episodes that are over and whose activity has a name. With --as cloudevents: the events that
+    are kept, one JSON object a line. With --as senml: labels as one pack of RFC 8428.
+
     Example: disc-stream episodes export --out episodes.parquet --since 2026-11-01
     """
     from disc_stream_server.dataset import episodefile
 
+    if form is not None:
+        _export_as(form, out, subject, device or [], (since, until), (state, models), force, as_json)
+        return
     kind = out.suffix.lower()
     if kind not in {".csv", ".parquet"}:
         raise ConfigError(f"--out {str(out)!r} must end in .csv or .parquet")
@@ -149,6 +166,35 @@ def export(
     say(f"{count:,} episodes of {len(devices):,} devices: {out}")
     if devices:
         say(f"next: disc-stream episodes list {quote(devices[0])}")
+
+
+def _export_as(
+    form: Form,
+    out: Path,
+    subject: str | None,
+    devices: list[str],
+    times: tuple[str | None, str | None],
+    folders: tuple[Path | None, Path | None],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write in the form of a standard."""
+    if str(out) != "-":
+        require_free(out, force=force)
+        require_writable(out.parent)
+    elif as_json:
+        raise ConfigError("--out - and --json exclude each other", remedy="Name a file")
+    bounds = _between(*times)
+    with _history(*folders) as history:
+        if unknown := [one for one in devices if history.device(one) is None]:
+            raise InputNotFoundError(
+                f"there are no labels of {unknown[0]!r}", remedy="Check the id and --state"
+            )
+        count = write(history, form, devices, bounds, subject, out)
+    if as_json:
+        print_json({"out": str(out), form.items: count, "as": form.value})
+    elif str(out) != "-":
+        say(f"{count:,} {form.items}: {out}")
 
 
 def _between(since: str | None, until: str | None) -> tuple[int | None, int | None]:

@@ -42,6 +42,14 @@ def forget(
         ),
     ] = None,
     prefix: PrefixOption = "ds/v1",
+    home_assistant: Annotated[
+        str,
+        typer.Option(
+            "--home-assistant",
+            metavar="PREFIX",
+            help="Discovery prefix of Home Assistant, which is told too.",
+        ),
+    ] = "homeassistant",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,12 +67,13 @@ def forget(
     Example: disc-stream data forget watch-17 --broker mqtt://127.0.0.1:1883
     """
     from disc_stream.wire.broker import Broker
-    from disc_stream.wire.topics import Kind, Topics
+    from disc_stream.wire.topics import Topics
     from disc_stream_server.storage.forget import finish
     from disc_stream_server.storage.forget import forget as erase
 
     _check_level(device)
     topics = Topics(prefix)
+    retained = _retained(topics, device, Topics(home_assistant).prefix)
     folder = state_folder(state)
     where = None if broker is None else Broker.parse(broker)
     if not yes:
@@ -72,18 +81,18 @@ def forget(
     link = None if where is None else _connect(where)
     try:
         if link is not None:
-            _clear(link, topics, device)
+            _clear(link, retained, device)
         erased = erase(folder, device, topics.prefix)
         if link is not None:
-            _clear(link, topics, device, again=True)  # the server may have published meanwhile
+            _clear(link, retained, device, again=True)  # the server may have published meanwhile
         erased = finish(folder, erased, device, topics.prefix)
         if link is not None:
-            _clear(link, topics, device, again=True)
+            _clear(link, retained, device, again=True)
     finally:
         if link is not None:
             link.close()
     marked = [] if models is None else _mark(models, device)
-    cleared = [f"{topics.prefix}/{device}/{kind}" for kind in Kind] if link is not None else []
+    cleared = list(retained) if link is not None else []
     if as_json:
         facts = {"device": device, "state": str(folder), "broker_cleared": broker is not None}
         print_json({**facts, "topics_cleared": cleared, "versions_marked": marked, **asdict(erased)})
@@ -157,17 +166,24 @@ def _connect(broker: Broker) -> MqttLink:
     return link
 
 
-def _clear(link: MqttLink, topics: Topics, device: str, *, again: bool = False) -> None:
+def _retained(topics: Topics, device: str, home_assistant: str) -> dict[str, bool]:
+    """Topics that may hold something of a device, and whether the server may publish there meanwhile."""
+    from disc_stream.wire.topics import Kind
+    from disc_stream_server.homeassistant.discovery import Discovery
+
+    own = {f"{topics.prefix}/{device}/{kind}": kind is not Kind.META for kind in Kind}
+    return {**own, Discovery(topics, home_assistant).topic(device): True}
+
+
+def _clear(link: MqttLink, retained: dict[str, bool], device: str, *, again: bool = False) -> None:
     """Replace what is retained by nothing.
 
     Raises:
         BrokerError: if the broker does not confirm.
     """
-    from disc_stream.wire.topics import Kind
-
-    may_come_again = (Kind.LABEL, Kind.PROBLEM, Kind.STATUS, Kind.RAW)
-    for kind in may_come_again if again else (Kind.META, *may_come_again):
-        link.publish(f"{topics.prefix}/{device}/{kind}", b"", retain=True)
+    for topic, may_come_again in retained.items():
+        if may_come_again or not again:
+            link.publish(topic, b"", retain=True)
     if not link.flush(_PATIENCE_S):
         raise BrokerError(
             f"the broker has not confirmed within {_PATIENCE_S:g} s that {device} is cleared",

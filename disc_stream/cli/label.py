@@ -64,7 +64,8 @@ def label(
         bool | None,
         typer.Option(
             "--adapt/--no-adapt",
-            help="Let the model's centroids follow each recording's device. Default: where the model can.",
+            help="Let the model's centroids follow each recording's device. "
+            "Default: where the model can, but for guided DISC.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -149,10 +150,10 @@ def _rule(model: Model, adapt: bool | None) -> AdaptationRule | None:
     """
     from disc_stream.clustering.adaptation import AdaptationRule
     from disc_stream.errors import ConfigError
-    from disc_stream.stream.adapting import adapter_of
+    from disc_stream.stream.adapting import adapter_of, follows_by_default
 
     rule = AdaptationRule()
-    if adapt is False:
+    if adapt is False or (adapt is None and not follows_by_default(model.manifest)):
         return None
     try:
         adapter_of(model, rule)

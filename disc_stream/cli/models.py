@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,6 @@ from disc_stream.cli.registries import (
     deployment_facts,
     open_registry,
     print_table,
-    state_of,
     time_text,
     version_facts,
     whoever,
@@ -25,7 +24,6 @@ from disc_stream.cli.streams import state_folder
 
 if TYPE_CHECKING:
     from disc_stream.registry import Deployment, VersionInfo
-    from disc_stream.registry.comparison import Difference
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -152,6 +150,8 @@ def show(version: RefArgument, models: ModelsOption, as_json: JsonOption = False
         ]
         print_json(facts)
         return
+    from disc_stream.registry import state_of
+
     lineage = info.lineage
     facts = {
         "version": f"{info.version} (number {info.number})", "state": state_of(info, current),
@@ -192,7 +192,7 @@ def diff(
     with open_registry(models) as registry:
         found = compare(registry, old, new)
     if as_json:
-        print_json(_diff_facts(found))
+        print_json(found.as_dict())
         return
     say(f"{found.old.version} (number {found.old.number}) → {found.new.version} (number {found.new.number})")
     rows: list[tuple[object, ...]] = []
@@ -303,6 +303,8 @@ def prune(
 
 
 def _row(info: VersionInfo, current: Deployment | None) -> tuple[object, ...]:
+    from disc_stream.registry import state_of
+
     state = state_of(info, current)
     lineage = info.lineage
     gate = lineage.gate_summary() if lineage.gate else ""
@@ -324,15 +326,3 @@ def _say_deployed(deployment: Deployment, models: Path, as_json: bool) -> None:
     instead = f" instead of {deployment.replaced}" if deployment.replaced else ""
     say(f"version {deployment.version_number} ({deployment.version}) is in production{instead}")
     say(f"next: disc-stream clusters list --models {models}")
-
-
-def _diff_facts(found: Difference) -> dict[str, Any]:
-    return {
-        "old": found.old.version,
-        "new": found.new.version,
-        "kept": [{"id": own, "before": a, "after": b} for own, (a, b) in found.kept.items()],
-        "gone": [{"id": own, "before": a} for own, a in found.gone.items()],
-        "new_ids": [{"id": own, "after": b} for own, b in found.new_ids.items()],
-        "fresh": [{"row": row, "after": b} for row, b in found.fresh.items()],
-        "facts": {name: {"before": a, "after": b} for name, (a, b) in found.facts.items()},
-    }

@@ -87,19 +87,10 @@ def print_table(
     Console().print(table)
 
 
-def state_of(info: VersionInfo, current: Deployment | None) -> str:
-    """What a version is at the moment, in a word or two."""
-    if current is not None and current.version_number == info.number:
-        return "in production"
-    if info.pruned_us is not None:
-        return "pruned"
-    if info.rejected:
-        return "rejected"
-    return "candidate" if info.ids is None else "was in production"
-
-
 def version_facts(info: VersionInfo, current: Deployment | None) -> dict[str, Any]:
     """A version for ``--json``."""
+    from disc_stream.registry import state_of
+
     return {
         "number": info.number,
         "version": info.version,

@@ -17,6 +17,7 @@ import typer
 from disc_stream.cli.common import (
     DEFAULT_BROKER,
     JsonOption,
+    LogFormatOption,
     TrustedKeyOption,
     VerboseOption,
     require_extras,
@@ -83,6 +84,13 @@ def serve(
         list[str] | None,
         typer.Option("--http-host", help="A name under which the page answers, of a proxy say; repeatable."),
     ] = None,
+    metrics_bind: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics-bind",
+            help="HOST:PORT of /metrics for Prometheus alone, without a token. The live page has it, too.",
+        ),
+    ] = None,
     max_batch: Annotated[
         int | None, typer.Option("--max-batch", help="Windows encoded at once. Default: 256")
     ] = None,
@@ -104,7 +112,8 @@ def serve(
         bool | None,
         typer.Option(
             "--adapt/--no-adapt",
-            help="Let the model's centroids follow each device, within bounds. Default: where the model can.",
+            help="Let the model's centroids follow each device, within bounds. "
+            "Default: where the model can, but for guided DISC.",
         ),
     ] = None,
     provider: Annotated[
@@ -138,6 +147,20 @@ def serve(
     retrain_drift: Annotated[
         bool, typer.Option("--retrain-drift", help="Retrain when the fleet's motion has changed.")
     ] = False,
+    home_assistant: Annotated[
+        bool,
+        typer.Option(
+            "--home-assistant", help="Announce devices to Home Assistant, and tell it what their wearers do."
+        ),
+    ] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Publish what begins and ends on each device's event topic.")
+    ] = False,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Print all settings as a --config file, explained, and end."),
+    ] = False,
+    log_format: LogFormatOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -156,19 +179,19 @@ def serve(
     learns by itself: a first model as soon as there are enough windows, and new
     versions from then on, in a process of their own with the lowest priority.
 
+    With --home-assistant every device becomes one of Home Assistant's, by MQTT
+    discovery on the same broker.
+
     With --collect it needs no model: what it keeps is a first model's training
     data (`disc-stream data export`), and is labelled later, from its beginning,
     by `serve --bundle` on the same --state folder.
 
     Example: disc-stream serve --bundle bundles/hapt --broker mqtt://broker
     """
-    if not collect:
+    if not collect and not print_config:
         require_extras("disc-stream serve", "cpu")
     from disc_stream.config import load_serve_config
-    from disc_stream_server.app import Server
 
-    setup_logging(verbose)
-    os.umask(0o077)  # what it keeps is for nobody else; the processes that it starts inherit this
     given: dict[str, Any] = {
         "bundle": bundle, "models": models,
         "trusted_key": trusted_key, "broker": broker, "prefix": prefix,
@@ -176,6 +199,7 @@ def serve(
         "max_batch": max_batch, "state": state, "bridge_s": bridge_s, "top_k": top_k, "provider": provider,
         "adapt": adapt,
         "threads": threads, "memory_mb": memory_mb, "collect": collect or None, "http_token": http_token,
+        "metrics_bind": metrics_bind, "log_format": log_format and log_format.value,
         "http_public": http_public or None, "http_hosts": tuple(http_host) if http_host else None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
@@ -185,11 +209,24 @@ def serve(
     }  # fmt: skip
     if any(value is not None for value in rules.values()):
         options["retrain"] = {name: value for name, value in rules.items() if value is not None}
+    if events:
+        options["events"] = {}
+    if home_assistant:
+        options["home_assistant"] = {}
     if no_http and http is not None:
         raise ConfigError("--http and --no-http exclude each other", remedy="Give one of them")
     if no_http:
         options["http"] = None
+    if print_config:
+        from disc_stream.configfile import print_settings
+
+        say(print_settings(config, options))
+        return
     settings = load_serve_config(config, options)
+    setup_logging(verbose, settings.log_format)
+    os.umask(0o077)  # what it keeps is for nobody else; the processes that it starts inherit this
+    from disc_stream_server.app import Server
+
     if as_json:
         report = _JsonReport()
         server = Server(settings, observers=[report])

@@ -17,16 +17,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Payloads, looked at without a broker.\n\n"
+    help="Payloads, looked at without a broker, and the document of all of them.\n\n"
     "Example: disc-stream wire check batch.bin --meta meta.json",
 )
 
 _READ_AT_MOST = 2**20  # four times what a message may have: enough to say that it is too large
-
-
-@app.callback()
-def _group() -> None:
-    """A group, although it has one command so far."""
 
 
 @app.command()
@@ -77,6 +72,29 @@ def check(
         say("\n".join(_lines(file, report)))
     if not report.accepted:
         raise typer.Exit(1)
+
+
+@app.command()
+def asyncapi(
+    prefix: Annotated[str, typer.Option("--prefix", help="Topic prefix.")] = "ds/v1",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML.")] = False,
+) -> None:
+    """Print the AsyncAPI 3 document of the MQTT side: topics, messages, examples.
+
+    Generators make clients, types and pages of it; validators check messages against it.
+
+    Example: disc-stream wire asyncapi --prefix ds/v1
+    """
+    from disc_stream.errors import TopicError
+    from disc_stream.wire.asyncapi import as_yaml, document
+
+    try:
+        if as_json:
+            print_json(document(prefix))
+        else:
+            say(as_yaml(prefix).rstrip("\n"))
+    except TopicError as error:
+        raise ConfigError(error.message, remedy=error.remedy) from None
 
 
 def _read(file: Path) -> bytes:

@@ -11,7 +11,15 @@ from disc_stream.registry.lineage import (
     device_digest,
 )
 from disc_stream.registry.people import user_name
-from disc_stream.registry.records import Change, Cluster, Deployment, Event, RowInfo, VersionInfo
+from disc_stream.registry.records import (
+    Change,
+    Cluster,
+    Deployment,
+    Event,
+    RowInfo,
+    VersionInfo,
+    state_of,
+)
 from disc_stream.registry.registry import Registry
 
 __all__ = [
@@ -31,5 +39,6 @@ __all__ = [
     "Transition",
     "VersionInfo",
     "device_digest",
+    "state_of",
     "user_name",
 ]

@@ -33,6 +33,18 @@ class Difference:
     fresh: dict[int, int]
     facts: dict[str, tuple[Any, Any]]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for machines."""
+        return {
+            "old": self.old.version,
+            "new": self.new.version,
+            "kept": [{"id": own, "before": a, "after": b} for own, (a, b) in self.kept.items()],
+            "gone": [{"id": own, "before": a} for own, a in self.gone.items()],
+            "new_ids": [{"id": own, "after": b} for own, b in self.new_ids.items()],
+            "fresh": [{"row": row, "after": b} for row, b in self.fresh.items()],
+            "facts": {name: {"before": a, "after": b} for name, (a, b) in self.facts.items()},
+        }
+
 
 def compare(registry: Registry, old: int | str, new: int | str) -> Difference:
     """Compare two versions; of one that was never promoted, by the ids that its rows are to keep.

@@ -182,3 +182,14 @@ class Cluster:
     proposals: tuple[NameProposal, ...]
     rejections: tuple[int, ...]
     rejected_names: tuple[str, ...]
+
+
+def state_of(info: VersionInfo, current: Deployment | None) -> str:
+    """What a version is at the moment, in a word or two."""
+    if current is not None and current.version_number == info.number:
+        return "in production"
+    if info.pruned_us is not None:
+        return "pruned"
+    if info.rejected:
+        return "rejected"
+    return "candidate" if info.ids is None else "was in production"

@@ -36,12 +36,14 @@ from disc_stream.retraining.judging import Judged, Material, judge, window_set
 from disc_stream.retraining.likebefore import label_at, with_preset
 from disc_stream.retraining.naming import proposal_of
 from disc_stream.retraining.recent import Recent, RecentWindows
+from disc_stream.retraining.rejected import obeying
 from disc_stream.retraining.replayset import ReplayChooser, ReplayRule, ReplaySet, own_ids
 from disc_stream.retraining.request import Progress, RetrainRequest, Tell, tell_nobody
 from disc_stream.retraining.work import Work
 from disc_stream.stream.sessions import StreamSpec
 from disc_stream_server.dataset.collected import spec_of_collected
 from disc_stream_server.dataset.replay import Replay, whole_windows
+from disc_stream_server.storage.notes import KnownRejections
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +233,9 @@ def _replay(
     else:
         spec = whole_windows(registry.bundle(base.version, trusted_keys=request.trusted_key).manifest)
     rule = ReplayRule(request.windows, request.half_life_days * 86_400, request.seed)
-    chooser, last = ReplayChooser(rule, own_ids(base.known)), RecentWindows(base.known, base.published)
+    rejections = KnownRejections.of(request.state)
+    chooser = ReplayChooser(rule, obeying(own_ids(base.known), rejections))
+    last = RecentWindows(base.known, base.published, rejections=rejections)
 
     def progress(done: int, total: int) -> None:
         tell(Progress("replay", done, total, "reading the spool"))

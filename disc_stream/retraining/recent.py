@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from disc_stream.stream.values import ReadyInput
 from disc_stream.types import Float32Array, IntArray
 from disc_stream_server.dataset.replay import LabelledWindow
+from disc_stream_server.storage.notes import KnownRejections
 
 MAX_RECENT = 4_096
 MAX_BYTES = 128 * 2**20
@@ -67,6 +68,7 @@ class RecentWindows:
         ids: public ids that are in use.
         most: how many are kept.
         most_bytes: of samples.
+        rejections: labels that people have rejected; they say nothing of a candidate.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class RecentWindows:
         ids: Collection[int],
         most: int = MAX_RECENT,
         most_bytes: int = MAX_BYTES,
+        rejections: KnownRejections | None = None,
     ) -> None:
+        self._rejections = rejections or KnownRejections({})
         self._models, self._ids = frozenset(models), frozenset(ids)
         self._most, self._most_bytes = most, most_bytes
         self._kept: deque[tuple[ReadyInput, int]] = deque()
@@ -84,7 +88,8 @@ class RecentWindows:
         """The same windows, of which the last are kept."""
         for one in windows:
             label = one.label
-            if label is not None and label.model in self._models and label.smoothed in self._ids:
+            counts = label is not None and self._rejections.of_label(label) is None
+            if label is not None and counts and label.model in self._models and label.smoothed in self._ids:
                 ready = replace(one.window, samples=one.window.samples.astype(np.float32, copy=True))
                 self._kept.append((ready, label.smoothed))
                 if len(self._kept) > min(self._most, max(1, self._most_bytes // ready.samples.nbytes)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import measures_from
 from disc_stream.clustering.adaptation import AdaptationRule, Adapted, Adapter, DeviceMeans, Occurrence
@@ -85,6 +86,15 @@ def adapter_of(model: Model, rule: AdaptationRule) -> Adapter:
     return Adapter(model.centroids, limits, rule, spread, exponent_of(model.manifest))
 
 
+def follows_by_default(manifest: Manifest) -> bool:
+    """Whether a model's centroids follow devices unless somebody says otherwise.
+
+    Not where distances are no density (guided DISC): there it gains for some fleets what it loses for others
+    (docs/adr/0025).
+    """
+    return manifest.likelihood_exponent is None
+
+
 def with_known_centroids(model: Model) -> Model:
     """The model, without its centroids if its distances are not those to them."""
     if model.centroids is None:
@@ -134,6 +144,7 @@ class AdaptationStage:
         model: whose centroids are adapted. One whose centroids are not known is logged, and its assignments
             stay what they are.
         rule: how far and how fast.
+        everywhere: also models that do not follow devices by default.
         max_devices: states in memory.
         archive: where the others are.
     """
@@ -143,10 +154,11 @@ class AdaptationStage:
         model: Model,
         rule: AdaptationRule,
         *,
+        everywhere: bool = True,
         max_devices: int = 20_000,
         archive: Archive = no_archive,
     ) -> None:
-        self._rule = rule
+        self._rule, self._everywhere = rule, everywhere
         self._states = DeviceStates(StateCodec(self._encode, self._decode), max_devices, archive)
         self._adapter, self._model = self._adapter_of(model), model.version
 
@@ -213,6 +225,9 @@ class AdaptationStage:
         self._adapter, self._model = self._adapter_of(model), model.version
 
     def _adapter_of(self, model: Model) -> Adapter | None:
+        if not self._everywhere and not follows_by_default(model.manifest):
+            log.info("the centroids of model %s follow devices with `adapt` only", model.version)
+            return None
         try:
             return adapter_of(model, self._rule)
         except ConfigError as error:

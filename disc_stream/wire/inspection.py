@@ -9,17 +9,21 @@ from typing import Any
 
 from disc_stream.errors import PayloadError
 from disc_stream.types import Channel, DeviceMeta, SampleBatch
+from disc_stream.wire.activity import SCHEMA as ACTIVITY_SCHEMA
+from disc_stream.wire.activity import decode_activity
 from disc_stream.wire.codecs import Encoding, decode_batch, encoding_of
 from disc_stream.wire.codecs.json_text import BYTE_ORDER_MARK, load_object, trimmed
+from disc_stream.wire.event import SCHEMA as EVENT_SCHEMA
+from disc_stream.wire.event import decode_event, event_to_dict
 from disc_stream.wire.label import SCHEMA as LABEL_SCHEMA
 from disc_stream.wire.label import decode_label, label_to_dict
 from disc_stream.wire.meta import SCHEMA as META_SCHEMA
 from disc_stream.wire.meta import decode_meta
 from disc_stream.wire.problem import SCHEMA as PROBLEM_SCHEMA
 from disc_stream.wire.problem import decode_problem
+from disc_stream.wire.servermodel import SCHEMA as MODEL_SCHEMA
+from disc_stream.wire.servermodel import decode_model, model_message_to_dict
 from disc_stream.wire.status import DEVICE_SCHEMA, SERVER_SCHEMA, decode_device_status, decode_server_status
-
-MODEL_SCHEMA = "disc-stream.model/1"
 
 REMEDIES: dict[str, str] = {
     "empty": "Send something; an empty retained meta withdraws the description",
@@ -52,8 +56,8 @@ class Report:
     """What was found.
 
     Args:
-        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem`` or
-            ``model``.
+        kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem``,
+            ``activity``, ``event`` or ``model``.
         encoding: ``cbor``, ``packed`` or ``json``; "" if none was recognised.
         n_bytes: size of the payload.
         facts: what it says, as plain JSON values.
@@ -242,9 +246,18 @@ def _problem_facts(payload: bytes) -> dict[str, Any]:
     }
 
 
+def _activity_facts(payload: bytes) -> dict[str, Any]:
+    activity = decode_activity(payload)
+    return {"activity": activity.activity, "label": activity.label, "since": _when(activity.since_us)}
+
+
+def _event_facts(payload: bytes) -> dict[str, Any]:
+    return {name: value for name, value in event_to_dict(decode_event(payload)).items() if name != "schema"}
+
+
 def _model_facts(payload: bytes) -> dict[str, Any]:
-    """Of the server, which nobody sends to it: shown as it is."""
-    return {name: value for name, value in load_object(payload).items() if name != "schema"}
+    plain = model_message_to_dict(decode_model(payload))
+    return {name: value for name, value in plain.items() if name != "schema"}
 
 
 def _when(us: int | None) -> str | None:
@@ -268,5 +281,7 @@ _MESSAGES: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     SERVER_SCHEMA: ("server status", _server_facts),
     LABEL_SCHEMA: ("label", _label_facts),
     PROBLEM_SCHEMA: ("problem", _problem_facts),
+    ACTIVITY_SCHEMA: ("activity", _activity_facts),
+    EVENT_SCHEMA: ("event", _event_facts),
     MODEL_SCHEMA: ("model", _model_facts),
 }

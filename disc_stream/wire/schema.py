@@ -33,18 +33,19 @@ def write(message: msgspec.Struct) -> bytes:
     return _ENCODER.encode(message)
 
 
-def read(decoder: msgspec.json.Decoder[M], payload: bytes, what: str) -> M:
+def read(decoder: msgspec.json.Decoder[M], payload: bytes, what: str, most: int = MAX_BYTES) -> M:
     """Read a message that one of our own programs wrote.
 
     Args:
         decoder: of the message's type.
         payload: bytes as received.
         what: name of the message for the error, such as ``label``.
+        most: bytes that it may have.
 
     Raises:
         PayloadError: with a reason of the codecs, naming the field; no other exception, whatever the bytes.
     """
-    check_size(payload, what)
+    check_size(payload, what, most)
     try:
         return decoder.decode(trimmed(payload))
     except msgspec.ValidationError as error:
@@ -93,16 +94,16 @@ def check_schema(kind: type[msgspec.Struct], message: dict[str, Any], what: str)
         raise PayloadError("version", f"the schema of the {what} is {found}; this version reads {wanted!r}")
 
 
-def check_size(payload: bytes, what: str) -> None:
-    """Refuse a payload that is empty or larger than any control message.
+def check_size(payload: bytes, what: str, most: int = MAX_BYTES) -> None:
+    """Refuse a payload that is empty or larger than a control message may be.
 
     Raises:
         PayloadError: with reason ``empty`` or ``oversized``.
     """
     if not payload:
         raise PayloadError("empty", f"the {what} is empty")
-    if len(payload) > MAX_BYTES:
-        raise PayloadError("oversized", f"the {what} has {len(payload)} bytes, the limit is {MAX_BYTES}")
+    if len(payload) > most:
+        raise PayloadError("oversized", f"the {what} has {len(payload)} bytes, the limit is {most}")
 
 
 def refusal(kind: type[msgspec.Struct], error: msgspec.ValidationError, what: str) -> PayloadError:

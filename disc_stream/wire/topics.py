@@ -13,7 +13,10 @@ SERVER = "$server"
 DOCTOR = "doctor-"
 """What the ids begin with in whose names ``disc-stream doctor`` tries what must be refused."""
 
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+DEVICE_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}"
+"""What a device id looks like."""
+
+_DEVICE = re.compile(DEVICE_PATTERN)
 _PREFIX_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 
@@ -25,6 +28,8 @@ class Kind(StrEnum):
     STATUS = "status"
     LABEL = "label"
     PROBLEM = "problem"
+    ACTIVITY = "activity"
+    EVENT = "event"
 
 
 def is_device(text: str) -> bool:
@@ -78,6 +83,11 @@ class Topics:
     def server_status(self) -> str:
         """Retained state of the server, also its last will."""
         return f"{self.prefix}/{SERVER}/status"
+
+    @property
+    def server_availability(self) -> str:
+        """Retained: whether activities are told (``online`` or ``offline``), also as the last will."""
+        return f"{self.prefix}/{SERVER}/availability"
 
     @property
     def reading_probe(self) -> str:

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.config import ServeConfig, default_state
 from disc_stream.errors import (
     BrokerError,
     ConfigError,
-    MissingExtraError,
     TopicError,
 )
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
+from disc_stream_server.api.parts import Parts
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
+from disc_stream_server.events import Events
+from disc_stream_server.exposing import Exposure, check_addresses
 from disc_stream_server.following import Follower, first_model
+from disc_stream_server.homeassistant import HomeAssistant
 from disc_stream_server.labeller.swap import serving_version
 from disc_stream_server.memory import collect_seldom
-from disc_stream_server.observers import Observer, Observers, Page
+from disc_stream_server.metrics.snapshot import Snapshot
+from disc_stream_server.observers import Observer, Observers
 from disc_stream_server.openfiles import raise_file_limit
 from disc_stream_server.retraining.supervisor import Supervisor, require_retraining
 from disc_stream_server.service import Service
 from disc_stream_server.storage.queries import FILE, StateReader
+
+if TYPE_CHECKING:
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +69,11 @@ class Server:
         raise_file_limit()
         self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
-        self._page = _make_page(config, self.waits_for)
-        everyone: list[Observer] = [
-            Announcements(clock),
-            *observers,
-            *([self._page] if self._page is not None else []),
-        ]
+        self._exposure = Exposure(config, self, self._parts(), clock)
+        self._home = _make_home(config, clock)
+        self._events = None if config.events is None else Events(config, config.events, clock)
+        everyone: list[Observer] = [Announcements(clock), *observers, *self._exposure.observers]
+        everyone += [one for one in (self._home, self._events) if one is not None]
         self._service = Service(
             config,
             self.model,
@@ -83,6 +89,23 @@ class Server:
         self._ended = threading.Event()
         self._failure: Exception | None = None
         self._stopped = self._is_starting = False
+
+    def _parts(self) -> Parts:
+        """What the API is given of the server; asked once it runs."""
+        retrains = self.config.retrain is not None
+        return Parts(
+            ready=self.waits_for,
+            model=self.model,
+            ask_retraining=self._ask_retraining if retrains else None,
+            retraining=self._retraining_facts,
+        )
+
+    def _ask_retraining(self, who: str, why: str) -> None:
+        if self.supervisor is not None:
+            self.supervisor.ask(who, why)
+
+    def _retraining_facts(self) -> Mapping[str, int | str]:
+        return {} if self.supervisor is None else self.supervisor.facts()
 
     def _make_supervisor(self, clock: Clock) -> Supervisor | None:
         if self.config.retrain is None:
@@ -104,8 +127,7 @@ class Server:
             Topics(self.config.prefix)
         except TopicError as error:
             raise ConfigError(error.message, remedy=error.remedy) from None
-        if self.config.http is not None:
-            parse_address(self.config.http)
+        check_addresses(self.config)
 
     @property
     def broker(self) -> str:
@@ -115,11 +137,21 @@ class Server:
     @property
     def url(self) -> str | None:
         """Address of the live page, None without one."""
-        return self._page.url if self._page is not None else None
+        page = self._exposure.page
+        return page.url if page is not None else None
+
+    @property
+    def metrics_url(self) -> str | None:
+        """What Prometheus scrapes on an address of its own, None without one; the page has /metrics, too."""
+        return self._exposure.metrics_url
 
     def waits_for(self) -> str | None:
         """What keeps messages from becoming labels now; None if nothing does. From any thread."""
         return self._service.waits_for()
+
+    def snapshot(self) -> Snapshot | None:
+        """What metrics show, as of the last status; None before the first. From any thread."""
+        return self._service.snapshot
 
     def start(self) -> None:
         """Take the port, connect to the broker, and work in the background.
@@ -128,14 +160,16 @@ class Server:
             PortInUseError: if the port of the live page is taken.
             BrokerError: if the broker cannot be reached or refuses.
         """
-        if self._page is not None:
-            self._page.start()
+        self._exposure.start()
         self._is_starting = True
         try:
             self._service.start()
+            if self._home is not None:
+                self._home.start()
+            if self._events is not None:
+                self._events.start(self._service.state)
         except BaseException:
-            if self._page is not None:
-                self._page.stop()
+            self._stop_others()
             raise
         finally:
             self._is_starting = False
@@ -181,9 +215,16 @@ class Server:
         if self._follower is not None:
             self._follower.stop()
         finished = self._service.stop(self.config.shutdown_s if deadline_s is None else deadline_s)
-        if self._page is not None:
-            self._page.stop()
+        self._stop_others()
         return finished
+
+    def _stop_others(self) -> None:
+        """End what only observes."""
+        if self._events is not None:
+            self._events.stop()
+        if self._home is not None:
+            self._home.stop()
+        self._exposure.stop()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully.
@@ -224,32 +265,14 @@ def _labelled_by(config: ServeConfig) -> str:
         return serving_version(store)
 
 
-def _make_page(config: ServeConfig, ready: Callable[[], str | None]) -> Page | None:
-    """The live page, if one is wanted; its libraries are an extra."""
-    if config.http is None:
+def _make_home(config: ServeConfig, clock: Clock) -> HomeAssistant | None:
+    """What tells Home Assistant of devices, if that is wanted."""
+    wanted = config.home_assistant
+    if wanted is None:
         return None
-    host, port = parse_address(config.http)
-    if any(importlib.util.find_spec(module) is None for module in ("starlette", "uvicorn")):
-        error = MissingExtraError("server", "the live page")
-        error.remedy = f"{error.remedy}, or use --no-http"
-        raise error
-    from disc_stream_server.dashboard import Dashboard, PageAccess, read_token
-
-    token = None if config.http_token is None else read_token(config.http_token)
-    access = PageAccess(host, port, config.http_hosts, token, config.http_public)
-    return Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=ready)
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Read HOST:PORT; the host may be an IPv6 address in brackets.
-
-    Raises:
-        ConfigError: if it is not of that form.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise ConfigError(f"address {text!r} is not HOST:PORT", remedy="Use for example 127.0.0.1:8765")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    broker, topics = Broker.parse(config.broker), Topics(config.prefix)
+    has_events = config.events is not None and config.events.mqtt
+    return HomeAssistant(wanted, broker, f"{config.client_id}-home", topics, clock, has_events=has_events)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from disc_stream.artifacts.model import Model
 from disc_stream.types import Label, Problem, SampleBatch
 from disc_stream_server.storage.historyrecords import EpisodeEvent
 
@@ -37,6 +38,14 @@ class ForgetfulObserver(Protocol):
 
     def on_forget(self, device: str) -> None:
         """A device was erased: nothing of it is kept or shown any more."""
+        ...
+
+
+class ModelObserver(Protocol):
+    """An observer that wants to know which model serves, and what its clusters are called."""
+
+    def on_model(self, model: Model) -> None:
+        """This model labels from now on, or has other names; told again after each new connection."""
         ...
 
 
@@ -82,6 +91,8 @@ class Observers:
         self._on_label = tuple([one.on_label for one in observers])
         self._on_status = tuple([one.on_status for one in observers])
         self._on_problem = tuple([one.on_problem for one in observers])
+        models = [getattr(one, "on_model", None) for one in observers]
+        self._on_model = tuple([one for one in models if one is not None])
         forgets = [getattr(one, "on_forget", None) for one in observers]  # many keep nothing
         self._on_forget = tuple([one for one in forgets if one is not None])
         episodes = [getattr(one, "on_episode", None) for one in observers]
@@ -113,6 +124,11 @@ class Observers:
         """A device has no labels for a reason, or has them again."""
         for method in self._on_problem:
             self._call(method, device, problem)
+
+    def on_model(self, model: Model) -> None:
+        """Another model serves, or its clusters have other names."""
+        for method in self._on_model:
+            self._call(method, model)
 
     def on_forget(self, device: str) -> None:
         """A device was erased."""

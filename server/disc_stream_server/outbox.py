@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from disc_stream.artifacts.model import Model
 from disc_stream.types import Label, Problem
@@ -12,10 +10,16 @@ from disc_stream.wire.delivery import Delivery
 from disc_stream.wire.label import encode_label
 from disc_stream.wire.mqtt import MqttLink, Will
 from disc_stream.wire.problem import encode_problem
+from disc_stream.wire.servermodel import SCHEMA as MODEL_SCHEMA
+from disc_stream.wire.servermodel import (
+    ChannelFacts,
+    ClusterFacts,
+    ModelMessage,
+    WindowFacts,
+    encode_model,
+)
 from disc_stream.wire.status import ServerStatus, State, encode_server_status
 from disc_stream.wire.topics import Kind, Topics
-
-MODEL_SCHEMA = "disc-stream.model/1"
 
 
 def last_will(topics: Topics, model: str) -> Will:
@@ -24,21 +28,20 @@ def last_will(topics: Topics, model: str) -> Will:
     return Will(topics.server_status, encode_server_status(status))
 
 
-def model_to_dict(model: Model) -> dict[str, Any]:
+def model_message(model: Model) -> ModelMessage:
     """The message on ``$server/model``: what a device or a listener must know of the model."""
     manifest, clusters = model.manifest, model.clusters
-    return {
-        "schema": MODEL_SCHEMA,
-        "name": manifest.name,
-        "version": manifest.version,
-        "created": manifest.created,
-        "fs": manifest.fs,
-        "window": manifest.window.model_dump(),
-        "channels": [channel.model_dump() for channel in manifest.channels],
-        "clusters": [
-            {"id": one, "name": name} for one, name in zip(clusters.ids, clusters.names, strict=True)
-        ],
-    }
+    window = manifest.window
+    return ModelMessage(
+        MODEL_SCHEMA,
+        manifest.name,
+        manifest.version,
+        manifest.created,
+        manifest.fs,
+        WindowFacts(window.samples, window.hop, window.input_samples),
+        tuple([ChannelFacts(one.name, one.unit) for one in manifest.channels]),
+        tuple([ClusterFacts(one, name) for one, name in zip(clusters.ids, clusters.names, strict=True)]),
+    )
 
 
 class Outbox:
@@ -94,5 +97,4 @@ class Outbox:
 
     def model(self, model: Model) -> None:
         """Publish which model serves."""
-        payload = json.dumps(model_to_dict(model), separators=(",", ":"), ensure_ascii=False).encode()
-        self._link.publish(self._topics.server_model, payload, retain=True)
+        self._link.publish(self._topics.server_model, encode_model(model_message(model)), retain=True)

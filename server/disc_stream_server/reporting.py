@@ -13,6 +13,7 @@ from disc_stream.wire.status import ServerStatus, State, server_status_to_dict
 from disc_stream_server.intake import Watchers
 from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.memory import resident_bytes
+from disc_stream_server.metrics.snapshot import Snapshot
 from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.receiving.rivals import End, Rivals
 
@@ -41,6 +42,8 @@ class Reporter:
         self._of_link, self._of_receiver = Rivals(), Rivals()
         self.since_us = 0
         """When the server was started, Unix microseconds."""
+        self.snapshot: Snapshot | None = None
+        """What metrics show; replaced as a whole with each status, so it may be read from any thread."""
 
     def watch(self, labeller: Labeller) -> None:
         """Report of this labeller, too, which labels what is received from now on."""
@@ -87,6 +90,8 @@ class Reporter:
     def facts(self, status: ServerStatus, waits_for: str | None, backlog: int) -> dict[str, Any]:
         """What observers are told: the status, and what only this process knows."""
         connected = self._link.connected and self._receiver.connected
+        stages = self._watchers.stages
+        self.snapshot = Snapshot(status, connected, backlog, stages.durations(), stages.delays())
         facts = {"connected": connected, "waits_for": waits_for, "backlog": backlog}
         return {**server_status_to_dict(status), **facts}
 

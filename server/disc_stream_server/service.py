@@ -27,6 +27,7 @@ from disc_stream_server.intake import Watchers
 from disc_stream_server.janitor import Janitor
 from disc_stream_server.labeller.labeller import Labeller
 from disc_stream_server.labeller.settings import Surroundings
+from disc_stream_server.metrics.snapshot import Snapshot
 from disc_stream_server.observers import Observers
 from disc_stream_server.outbox import Outbox, last_will
 from disc_stream_server.readiness import Heartbeat, ReadingProbe
@@ -34,6 +35,7 @@ from disc_stream_server.receiving.process import ReceiverProcess
 from disc_stream_server.rejections import Rejections
 from disc_stream_server.reporting import Reporter
 from disc_stream_server.stages import Stages
+from disc_stream_server.tracing import make_traces
 from disc_stream_server.wiring import (
     StateFolder,
     labeller_settings,
@@ -82,7 +84,8 @@ class Service:
             Session(will=last_will(self._topics, "" if model is None else model.version)),
         )
         outbox = Outbox(self._link, self._topics)
-        watchers = Watchers(Rejections(clock), observers, Stages())
+        self._traces = make_traces(config.traces, config.traces_share) if config.traces else None
+        watchers = Watchers(Rejections(clock), observers, Stages(self._traces))
         around = Surroundings(self._folder.store, self._folder.reader, outbox, watchers, clock)
         settings = labeller_settings(config, self._topics, limits)
         self._receiver = ReceiverProcess(
@@ -157,12 +160,19 @@ class Service:
         return finished
 
     def close(self) -> None:
-        """Free the state folder."""
+        """Free the state folder, and send the last traces."""
+        if self._traces is not None:
+            self._traces.close()
         self._folder.close()
 
     def waits_for(self) -> str | None:
         """None if messages become labels now, else what is missing; may be asked from any thread."""
         return self._heartbeat.waits_for(self._reporter.waits_for(), self._reading.unreadable)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What metrics show, as of the last status; may be read from any thread."""
+        return self._reporter.snapshot
 
     def _on_up(self) -> None:
         self._worker.announce()

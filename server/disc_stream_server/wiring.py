@@ -72,6 +72,7 @@ def labeller_settings(config: ServeConfig, topics: Topics, bounds: Bounds) -> La
         keep_days=max(config.keep_devices_days, config.keep_days),  # not before its messages
         max_waiting_bytes=bounds.queue_bytes,
         adaptation=None if config.adapt is False else AdaptationRule(),
+        adapt_everywhere=config.adapt is True,
     )
     return LabellerSettings(
         lanes,

@@ -239,6 +239,7 @@ class Worker:
         model, before = self._labeller.model, self._announced
         self._announced = model
         self._outbox.model(model)
+        self._watch.observers.on_model(model)
         if before is not None and before.version != model.version:
             text = "model %s (%s) labels from position %d on, after %s"
             log.info(text, model.version, model.manifest.name, self._labeller.position, before.version)

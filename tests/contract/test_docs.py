@@ -33,7 +33,11 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 GROUPS = {path[0] for path in commands() if len(path) > 1}
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Of other programs that our pages and messages show.
-FOREIGN = {"--nproc-per-node", "--upgrade"}
+FOREIGN = {
+    "--nproc-per-node", "--upgrade",
+    # docker build, systemctl; deploy/install.sh, whose options tests/integration/test_install.py uses
+    "--build-arg", "--now", "--purge", "--runtime", "--uninstall",
+}  # fmt: skip
 # What texts in these folders may name without a command: the options of the commands that use the code.
 USED_BY = {
     "disc_stream/artifacts": ["export", "serve"],
@@ -77,6 +81,7 @@ HELPERS = {
     "benchmark_progress": "benchmark",
     "providers": "benchmark encode",
     "retrain_dryrun": "retrain",
+    "exchange": "episodes",
 }
 
 
@@ -109,7 +114,7 @@ def test_commands_and_options_in_running_text_exist(page: Path) -> None:
             path = resolve(words)
             unknown = {word for word in words if word.startswith("--")} - options(*path)
             assert not unknown, f"{page}: disc-stream {' '.join(path)} has no {unknown}"
-        if not code.startswith(("pip ", "docker", "torchrun")):
+        if not code.startswith(("pip ", "docker", "kubectl", "torchrun", "sudo sh deploy/install.sh")):
             assert set(mentioned_options(code)) <= every, f"{page}: {code}"
 
 

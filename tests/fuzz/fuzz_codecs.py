@@ -19,10 +19,13 @@ import atheris
 import cbor2
 
 with atheris.instrument_imports(include=["disc_stream.wire"]):
+    from disc_stream.wire.activity import decode_activity
     from disc_stream.wire.codecs import CONTENT_TYPES, REASONS, Encoding, decode_batch, encode_batch
+    from disc_stream.wire.event import decode_event
     from disc_stream.wire.label import decode_label, encode_label
     from disc_stream.wire.meta import decode_meta
     from disc_stream.wire.problem import decode_problem
+    from disc_stream.wire.servermodel import decode_model
     from disc_stream.wire.status import decode_device_status, decode_server_status
 
 from disc_stream.errors import PayloadError
@@ -60,6 +63,9 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "problem": decode_problem,
     "device-status": decode_device_status,
     "server-status": decode_server_status,
+    "activity": decode_activity,
+    "event": decode_event,
+    "model": decode_model,
 }
 
 

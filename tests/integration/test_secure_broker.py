@@ -172,8 +172,39 @@ def test_the_server_writes_labels_problems_and_announcements_and_nothing_of_a_de
 ) -> None:
     for topic in ("ds/v1/d/label", "ds/v1/d/problem", "ds/v1/$server/status", "ds/v1/$server/fence"):
         assert server.publish(topic, b"x") in ACCEPTED
-    for topic in ("ds/v1/d/raw", "ds/v1/d/meta", "other"):
+    for topic in ("ds/v1/d/activity", "ds/v1/d/event", "homeassistant/device/d/config"):
+        assert server.publish(topic, b"x") in ACCEPTED
+    for topic in (
+        "ds/v1/d/raw",
+        "ds/v1/d/meta",
+        "other",
+        "homeassistant/status",
+        "homeassistant/sensor/d/config",
+    ):
         assert server.publish(topic, b"x") == NOT_AUTHORIZED
+
+
+def test_home_assistant_has_an_account_that_reads_what_it_needs_and_says_that_it_has_come(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
+    assert server.subscribe("homeassistant/status") in {0, 1}
+    with (
+        Probe(secure.person("viewer", "homeassistant"), "any") as home,
+        Probe(secure.role("viewer"), "viewer") as viewer,
+    ):
+        assert home.connect().accepted
+        assert viewer.connect().accepted
+        for topic_filter in ("homeassistant/#", f"ds/v1/{name}/activity", f"ds/v1/{name}/raw"):
+            home.subscribe(topic_filter)
+        for topic in (f"ds/v1/{name}/activity", f"homeassistant/device/{name}/config", "homeassistant/x"):
+            assert home.publish(topic, b"forged") == NOT_AUTHORIZED
+        assert viewer.publish("homeassistant/status", b"online") == NOT_AUTHORIZED
+        assert home.publish("homeassistant/status", b"online") in ACCEPTED
+        assert server.wait_for(about("homeassistant/status"))
+        server.publish(f"homeassistant/device/{name}/config", b"config")
+        server.publish(f"ds/v1/{name}/activity", b"activity")
+        assert home.wait_for(about(f"ds/v1/{name}/activity"))
+        assert {b"config", b"activity"} <= {heard.payload for heard in home.heard()}
 
 
 # -- strangers ------------------------------------------------------------------------------------------

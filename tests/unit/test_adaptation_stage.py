@@ -351,6 +351,16 @@ class TestStage:
         assert "its labels are those of the fleet" in caplog.text
         assert stage.capture() == {}
 
+    def test_guided_models_follow_devices_only_if_that_is_asked_for(self, model: Model) -> None:
+        manifest = model.manifest.model_copy(update={"likelihood_exponent": 2.5})
+        guided = replace(model, manifest=manifest)
+        away = assigned_of(model, np.ones((3, 3), dtype=np.float32))
+        by_default = AdaptationStage(guided, RULE, everywhere=False)
+        assert by_default.adapt(away, [False] * 3) is away
+        assert AdaptationStage(guided, RULE).adapt(away, [False] * 3) is not away
+        by_default.use(model)
+        assert by_default.adapt(away, [False] * 3) is not away
+
     def test_a_damaged_state_begins_anew(self, model: Model, caplog: pytest.LogCaptureFixture) -> None:
         stage = AdaptationStage(model, RULE, archive=lambda _device: b"nonsense")
         z = np.ones((1, 3), dtype=np.float32)
@@ -378,7 +388,8 @@ class TestCentroids:
     def test_it_is_on_where_the_model_can_unless_it_is_switched_off(self, bundle: Path) -> None:
         for adapt, rule in ((None, AdaptationRule()), (True, AdaptationRule()), (False, None)):
             config = load_serve_config(None, {"bundle": bundle, "adapt": adapt})
-            assert labeller_settings(config, Topics(), bounds(config)).lanes.adaptation == rule
+            lanes = labeller_settings(config, Topics(), bounds(config)).lanes
+            assert (lanes.adaptation, lanes.adapt_everywhere) == (rule, adapt is True)
 
     def test_a_model_that_cannot_is_served_unless_adaptation_is_asked_for(self, bundle: Path) -> None:
         """The tiny bundle does not say what is unknown."""

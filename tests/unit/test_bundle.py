@@ -131,8 +131,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "not a manifest of disc-stream: its schema_name is 'mlflow'",
     ),
     "newer schema": (
-        lambda f: edit_manifest(f, lambda raw: raw.update(schema_version=3, something="new")),
-        r"written by a newer disc-stream \(schema 3, this one knows 2\). Upgrade",
+        lambda f: edit_manifest(f, lambda raw: raw.update(schema_version=4, something="new")),
+        r"written by a newer disc-stream \(schema 4, this one knows 3\). Upgrade",
     ),
     "no schema version": (
         lambda f: edit_manifest(f, lambda raw: raw.pop("schema_version")),

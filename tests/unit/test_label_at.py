@@ -74,6 +74,7 @@ def test_either_is_exported_and_computes_what_torch_does(
     run: Path, tmp_path: Path, at: Any, samples: int
 ) -> None:
     manifest = export_run(run, tmp_path / "bundle", choices=Choices(label_at=at))
+    assert manifest.schema_version == 3
     assert manifest.likelihood_exponent == pytest.approx(exponent_of_targets(manifest.n_clusters, 0.1))
     assert (manifest.window.samples, manifest.window.input_samples) == (32, samples)
     assert manifest.parity.labels_equal == 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from disc_stream.config import ServeConfig, load_serve_config
 from disc_stream.errors import ConfigError, InputNotFoundError
-from disc_stream_server.app import parse_address
+from disc_stream_server.exposing import parse_address
 
 
 @pytest.fixture

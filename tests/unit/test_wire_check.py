@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from disc_stream.cli.app import app
+from disc_stream.wire import examples
 from disc_stream.wire.codecs import REASONS
 from disc_stream.wire.inspection import REMEDIES, clock_words, inspect_payload
 
@@ -105,10 +106,10 @@ def test_a_refusal_says_why_and_what_to_do(payload: bytes, options: list[str], r
 
 
 def test_what_the_server_says_of_its_model_is_shown() -> None:
-    message = {"schema": "disc-stream.model/1", "fs": 50.0, "window": {"samples": 128, "hop": 64}}
-    found = checked("-", given=json.dumps(message).encode())
+    found = checked("-", given=examples.model())
     assert (found["kind"], found["accepted"]) == ("model", True)
-    assert found["facts"] == {"fs": 50.0, "window": {"samples": 128, "hop": 64}}
+    assert found["facts"]["window"] == {"samples": 128, "hop": 64, "input_samples": 64}
+    assert [one["name"] for one in found["facts"]["clusters"]] == ["walking", "climbing stairs"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_every_example_is_accepted_by_wire_check() -> None:
         assert report.accepted, report
         assert [note for note in report.notes if "cannot be converted" in note] == []
         kinds.append(report.kind)
-    assert sorted(set(kinds)) == ["label", "meta", "problem", "sample batch", "status"]
+    assert sorted(set(kinds)) == ["activity", "event", "label", "meta", "problem", "sample batch", "status"]
     for payload in HEX:
         assert inspect_payload(payload, meta=META).accepted
 

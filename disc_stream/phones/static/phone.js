@@ -27,13 +27,14 @@ function axes(v, names) {
 }
 
 function onMotion(event) {
-  seen += 1;
-  waiting.push([
-    event.timeStamp,
+  const values = [
     ...axes(event.accelerationIncludingGravity, ["x", "y", "z"]),
     ...axes(event.acceleration, ["x", "y", "z"]),
     ...axes(event.rotationRate, ["alpha", "beta", "gamma"]),
-  ]);
+  ];
+  if (values.every((value) => value === null)) return; // what a browser without sensors gives
+  seen += 1;
+  waiting.push([event.timeStamp, ...values]);
   if (waiting.length > MOST_WAITING) {
     givenUp += waiting.length - MOST_WAITING;
     waiting = waiting.slice(-MOST_WAITING);

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from disc_stream.wire.topics import SERVER as SERVER_LEVEL
 from disc_stream_server.brokerconfig.authority import Issued
-from disc_stream_server.brokerconfig.plan import OPERATOR, SERVER, Layout, Plan
+from disc_stream_server.brokerconfig.plan import OPERATOR, SERVER, VIEWER, Layout, Plan
 
 AUTOSAVE_S = 60
 MAX_PACKET_BYTES = 1_048_576
@@ -32,6 +32,10 @@ DEVICE_PASSWORDS, SERVICE_PASSWORDS, PEOPLE_PASSWORDS = (
     "devices.passwords", "services.passwords", "people.passwords",
 )  # fmt: skip
 CRL = "revoked.crl"
+HOME = "homeassistant"
+"""Prefix of Home Assistant's discovery; who has set another one there edits the access lists."""
+HOME_USER = f"{VIEWER}-{HOME}"
+"""The viewer that Home Assistant connects as; it says there, too, when it has come."""
 CHECK_TOPIC = "disc-stream-reload"
 """What nobody may write but the check of ``certificate_access``, and nobody may read."""
 
@@ -194,7 +198,11 @@ user {SERVER}
 topic read {prefix}/#
 topic write {prefix}/+/label
 topic write {prefix}/+/problem
+topic write {prefix}/+/activity
+topic write {prefix}/+/event
 topic write {prefix}/{SERVER_LEVEL}/#
+topic read {HOME}/status
+topic write {HOME}/device/+/config
 """
 
 
@@ -207,7 +215,8 @@ def people_access(prefix: str, users: Iterable[str]) -> str:
     """
     parts = [_ABOUT_PEOPLE]
     for user in sorted(users):
-        rights = _OPERATORS if is_operator(user) else _VIEWERS
+        rights = [*(_OPERATORS if is_operator(user) else _VIEWERS)]
+        rights += _HOME_ASSISTANT if user == HOME_USER else ()
         topics = "".join(f"topic {how} {what.format(p=prefix, s=SERVER_LEVEL)}\n" for how, what in rights)
         parts.append(f"user {user}\n{topics}")
     return "\n".join(parts)
@@ -226,9 +235,12 @@ _ABOUT_PEOPLE = """\
 _VIEWERS = (
     ("read", "{p}/+/label"), ("read", "{p}/+/problem"), ("read", "{p}/+/status"), ("read", "{p}/+/meta"),
     ("read", "{p}/{s}/#"),
+    ("read", "{p}/+/activity"), ("read", "{p}/+/event"),
 )  # fmt: skip
+_HOME_ASSISTANT = (("read", f"{HOME}/#"), ("write", f"{HOME}/status"))
 _OPERATORS = (
     ("read", "{p}/#"), ("read", "$SYS/broker/#"), ("write", "{p}/+/raw"), ("write", "{p}/+/meta"),
     ("write", "{p}/+/status"), ("write", "{p}/+/label"), ("write", "{p}/+/problem"),
-    ("write", "{p}/{s}/doctor/#"),
+    ("write", "{p}/+/activity"), ("write", "{p}/+/event"),
+    ("write", f"{HOME}/device/+/config"), ("write", "{p}/{s}/doctor/#"),
 )  # fmt: skip

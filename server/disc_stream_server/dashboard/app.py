@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import threading
 from dataclasses import replace
 
 import uvicorn
 
-from disc_stream.errors import ConfigError, PortInUseError
 from disc_stream_server.dashboard.access import PageAccess
 from disc_stream_server.dashboard.board import Board, Readiness
 from disc_stream_server.dashboard.connections import Connections
 from disc_stream_server.dashboard.hub import Hub
+from disc_stream_server.dashboard.listening import GRACE_S, listen, serve_in_thread, web_server
 from disc_stream_server.dashboard.view import Annotate
-from disc_stream_server.dashboard.web import PageInfo, make_web_app
-
-_GRACE_S = 1  # for open streams, after they were asked to end
+from disc_stream_server.dashboard.web import Mounted, PageInfo, make_web_app
+from disc_stream_server.metrics.snapshot import Metrics
 
 
 class Dashboard:
@@ -51,15 +49,21 @@ class Dashboard:
         self._info = PageInfo(broker=broker, prefix=prefix)
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
+        self._mounted: Mounted | None = None
         # As an observer, on the labelling thread. Bound, not wrapped: they are called for every message.
         self.on_batch, self.on_label = self._board.on_batch, self._board.on_label
         self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
         self.on_forget = self._board.on_forget
+        self._metrics: Metrics | None = None
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._up = threading.Event()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+
+    def mount(self, mounted: Mounted) -> None:
+        """Serve something else on the same port, such as the API; before ``start``."""
+        self._mounted = mounted
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -72,19 +76,7 @@ class Dashboard:
         """
         if self._socket is not None:
             return
-        try:
-            self._socket = _listen(self.host, self.port)
-        except OSError as error:
-            where = f"{self.host}:{self.port}"
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(
-                    f"port {self.port} on {self.host} is already in use",
-                    remedy="Choose another one, or stop what listens there",
-                ) from error
-            raise ConfigError(
-                f"cannot listen on {where}: {error.strerror or error}",
-                remedy="Use an address of this machine and a port that you may open, such as 127.0.0.1:8765",
-            ) from error
+        self._socket = listen(self.host, self.port)
         self.port = self._socket.getsockname()[1]
 
     def start(self) -> None:
@@ -95,24 +87,17 @@ class Dashboard:
             ConfigError: if the address cannot be used.
         """
         self.bind()
-        web = make_web_app(self._hub, access=self._access, info=self._info, on_loop=self._note_loop)
-        config = uvicorn.Config(
-            web,
-            http=self._connections.protocol_class(),
-            backlog=self._connections.backlog,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="none",
-            server_header=False,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=_GRACE_S,
+        assert self._socket is not None  # noqa: S101 - it was just taken
+        web = make_web_app(
+            self._hub,
+            access=self._access,
+            info=self._info,
+            on_loop=self._note_loop,
+            mounted=self._mounted,
+            metrics=self._metrics,
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="dashboard", daemon=True
-        )
-        self._thread.start()
+        self._server = web_server(web, self._connections, sockets=self._mounted is not None)
+        self._thread = serve_in_thread(self._server, self._socket, "dashboard")
         self._up.wait(10)
 
     def stop(self) -> None:
@@ -121,8 +106,8 @@ class Dashboard:
         if server is not None and thread is not None:
             server.should_exit = True
             if loop is not None and thread.is_alive():
-                loop.call_soon_threadsafe(self._hub.close)
-            thread.join(_GRACE_S + 4)
+                loop.call_soon_threadsafe(self._close_streams)
+            thread.join(GRACE_S + 4)
         if self._socket is not None:
             self._socket.close()
         self._server = self._thread = self._loop = self._socket = None
@@ -131,26 +116,21 @@ class Dashboard:
         """Set the broker's address and the notice that the page shows, before ``start``."""
         self._info = replace(self._info, broker=broker, notice=notice)
 
+    def serve_metrics(self, metrics: Metrics) -> None:
+        """Answer ``/metrics``, too; before ``start``."""
+        self._metrics = metrics
+
     @property
     def url(self) -> str:
         """Where the page is."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    def _close_streams(self) -> None:
+        self._hub.close()
+        if self._mounted is not None:
+            self._mounted.close()
+
     def _note_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._up.set()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except BaseException:
-        listener.close()
-        raise
-    listener.set_inheritable(False)
-    return listener

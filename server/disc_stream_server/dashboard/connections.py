@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from disc_stream_server.openfiles import file_limit
 
@@ -18,6 +20,9 @@ REQUEST_S = 10.0
 
 READ_S = 30.0
 """Seconds within which a browser has to read what was sent, before it is cut off."""
+
+MAX_MESSAGE = 16 * 1024
+"""Bytes of one message that a WebSocket takes."""
 
 _SHARE = 4  # of the files that the process may have open, the page takes one in so many
 
@@ -38,7 +43,7 @@ class Connections:
             limit = max(8, min(MAX_CONNECTIONS, file_limit() // _SHARE))
         self.limit, self.request_s, self.read_s = limit, request_s, read_s
         self.refused = 0
-        self._open: dict[GuardedProtocol, None] = {}  # in the order in which they came
+        self._open: dict[GuardedProtocol | GuardedSocket, None] = {}  # in the order in which they came
 
     @property
     def backlog(self) -> int:
@@ -54,6 +59,10 @@ class Connections:
         """What uvicorn makes for each connection."""
         return type("GuardedProtocol", (GuardedProtocol,), {"others": self})
 
+    def socket_class(self) -> type[GuardedSocket]:
+        """What uvicorn makes of a connection that becomes a WebSocket."""
+        return type("GuardedSocket", (GuardedSocket,), {"others": self})
+
     def admit(self, new: GuardedProtocol) -> bool:
         """Take a connection; with too many, the oldest one without a request makes room for it."""
         if len(self._open) >= self.limit:
@@ -66,9 +75,14 @@ class Connections:
         self._open[new] = None
         return True
 
-    def leave(self, old: GuardedProtocol) -> None:
+    def leave(self, old: GuardedProtocol | GuardedSocket) -> None:
         """It is closed."""
         self._open.pop(old, None)
+
+    def become(self, old: GuardedProtocol, new: GuardedSocket) -> None:
+        """A connection goes on as a WebSocket, in its place."""
+        self._open.pop(old, None)
+        self._open[new] = None
 
 
 class GuardedProtocol(H11Protocol):
@@ -116,6 +130,16 @@ class GuardedProtocol(H11Protocol):
         if self._unread is not None:
             self._unread.cancel()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """From here on the connection is a WebSocket's."""
+        for timer in (self._deadline, self._unread):
+            if timer is not None:
+                timer.cancel()
+        super().handle_websocket_upgrade(event)
+        socket = self.transport.get_protocol()
+        if isinstance(socket, GuardedSocket):
+            self.others.become(self, socket)
+
     def _wait_for_request(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -124,3 +148,29 @@ class GuardedProtocol(H11Protocol):
     def _is_late(self) -> None:
         if not self.is_busy:
             self.transport.abort()
+
+
+class GuardedSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that has to read what it is sent in time."""
+
+    others: Connections
+    is_busy = True
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free its place."""
+        self.others.leave(self)
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The other side does not read: it is waited for, but not for ever."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.others.read_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()

@@ -7,17 +7,20 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from disc_stream_server.dashboard.access import AccessControl, PageAccess
+from disc_stream_server.dashboard.access import AccessControl, Guard, PageAccess
 from disc_stream_server.dashboard.hub import Hub, dumps
+from disc_stream_server.dashboard.metricsport import metrics_route
 from disc_stream_server.dashboard.view import Query
+from disc_stream_server.metrics.snapshot import Metrics
 
 _FILES = {
     "index.html": "text/html; charset=utf-8",
@@ -71,14 +74,39 @@ class SafeHeaders:
         """Handle one request."""
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] in ("http", "websocket") else send)
 
 
-def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Callable[[], None]) -> Starlette:
+class Mounted(Protocol):
+    """An application beside the page, on the same port; ``api.Api`` is one."""
+
+    guard: Guard
+    """Who may see the page as well."""
+    asgi: ASGIApp
+    """The application."""
+
+    async def run(self) -> None:
+        """Work on the event loop until cancelled."""
+        ...
+
+    def close(self) -> None:
+        """End open streams, on the event loop."""
+        ...
+
+
+def make_web_app(
+    hub: Hub,
+    *,
+    access: PageAccess,
+    info: PageInfo,
+    on_loop: Callable[[], None],
+    mounted: Mounted | None = None,
+    metrics: Metrics | None = None,
+) -> Starlette:
     """The ASGI application.
 
     Args:
@@ -86,18 +114,22 @@ def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Calla
         access: who may see the page.
         info: fixed facts.
         on_loop: called once on the event loop before requests are taken.
+        mounted: what else is served.
+        metrics: answers ``/metrics``; None for 404.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         on_loop()
-        ticking = asyncio.create_task(hub.run())
+        tasks = [asyncio.create_task(hub.run())]
+        if mounted is not None:
+            tasks.append(asyncio.create_task(mounted.run()))
         try:
             yield
         finally:
-            ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticking
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     api = _Api(hub, info)
     return Starlette(
@@ -108,8 +140,13 @@ def make_web_app(hub: Hub, *, access: PageAccess, info: PageInfo, on_loop: Calla
             Route("/api/stream", api.stream),
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
+            metrics_route(metrics),
+            *([] if mounted is None else [Mount(mounted.guard.path, mounted.asgi)]),
         ],
-        middleware=[Middleware(SafeHeaders), Middleware(AccessControl, access=access)],
+        middleware=[
+            Middleware(SafeHeaders),
+            Middleware(AccessControl, access=access, guard=None if mounted is None else mounted.guard),
+        ],
         lifespan=lifespan,
     )
 

@@ -281,6 +281,7 @@ class Labeller:
         labels = [one.label for one in labelled]
         self._outbox.labels(labels)
         self._stages.end("publish")
+        self._stages.labelled(labelled)
         self.checkpoints.add(labelled)
         self._stages.end("store")
         self.counts.labels += len(labels)

@@ -71,6 +71,7 @@ class LaneSettings:
         keep_days: days without a message after which what is known of a device is dropped.
         max_waiting_bytes: windows that may wait for the encoder.
         adaptation: how far and how fast centroids follow each device; None if they do not.
+        adapt_everywhere: also those of models that do not follow devices by default.
     """
 
     topics: Topics
@@ -81,6 +82,7 @@ class LaneSettings:
     keep_days: float = math.inf
     max_waiting_bytes: int = 16 * 2**20
     adaptation: AdaptationRule | None = None
+    adapt_everywhere: bool = True
 
 
 class Followed(NamedTuple):
@@ -157,7 +159,11 @@ class LaneStream:
         self._adaptation: AdaptationStage | None = None
         if settings.adaptation is not None:
             self._adaptation = AdaptationStage(
-                model, settings.adaptation, max_devices=settings.max_devices, archive=archive("adaptation")
+                model,
+                settings.adaptation,
+                everywhere=settings.adapt_everywhere,
+                max_devices=settings.max_devices,
+                archive=archive("adaptation"),
             )
             self.parts["adaptation"] = self._adaptation
         self._stay = settings.stay

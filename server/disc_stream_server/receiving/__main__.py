@@ -16,7 +16,7 @@ import threading
 from typing import Any
 
 from disc_stream.errors import DiscStreamError
-from disc_stream.text import PrintableFormatter
+from disc_stream.text import log_formatter
 from disc_stream_server.memory import collect_seldom, reuse_large_buffers
 from disc_stream_server.receiving.ratelimiter import DeviceLimits
 from disc_stream_server.receiving.receiver import Receiver
@@ -34,7 +34,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     told = json.loads(sys.stdin.readline())
     handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter(told.pop("log_format")))
     logging.basicConfig(level=told.pop("log_level"), handlers=[handler])
     lock = threading.Lock()
 

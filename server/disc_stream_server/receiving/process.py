@@ -16,6 +16,7 @@ from typing import Any
 from disc_stream import errors
 from disc_stream.errors import BrokerError, DiscStreamError
 from disc_stream.interpreter import python_module
+from disc_stream.text import log_form
 from disc_stream_server.receiving.rivals import End
 from disc_stream_server.receiving.settings import ReceiverSettings
 
@@ -168,7 +169,9 @@ class ReceiverProcess:
         self._heard = time.monotonic()
         self._process = process
         level = logging.getLogger().getEffectiveLevel()
-        self._tell(process, json.dumps({**asdict(self._settings), "log_level": level}))
+        self._tell(
+            process, json.dumps({**asdict(self._settings), "log_level": level, "log_format": log_form()})
+        )
         if self._held:
             self._tell(process, json.dumps({"hold": self._held}))
 

@@ -82,6 +82,15 @@ class DecisionLog:
                 found = Last(found.begun_us, at_us, outcome == "interrupted", outcome)
         return found
 
+    def entries(self) -> list[tuple[int, str, dict[str, Any]]]:
+        """What was written, oldest first: Unix microseconds, the kind of event, and its facts."""
+        found = []
+        for line in self._lines():
+            at_us, event = line.pop("at", None), line.pop("event", "")
+            if isinstance(at_us, int):
+                found.append((at_us, str(event), line))
+        return found
+
     def _lines(self) -> list[dict[str, Any]]:
         """What can be read; a line that was cut by a crash is passed over."""
         try:

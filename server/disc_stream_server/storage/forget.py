@@ -12,8 +12,11 @@ from pathlib import Path
 
 from disc_stream.errors import InputNotFoundError, StorageError
 from disc_stream.stream.sessions import PROGRESS, without_device
+from disc_stream_server.storage.journal import FILE as EVENTS
+from disc_stream_server.storage.journal import forget_device
 from disc_stream_server.storage.lock import holder
 from disc_stream_server.storage.overflow import FILE as WAITING
+from disc_stream_server.storage.people import FILE as PEOPLE
 from disc_stream_server.storage.queries import explain
 from disc_stream_server.storage.reader import SpoolReader
 from disc_stream_server.storage.resetting import RESET
@@ -100,14 +103,45 @@ def forget(state: Path, device: str, prefix: str) -> Erased:
         receipt["spool/waiting.sqlite"] += _forget_waiting(spool / WAITING, device, topics)
     counts = _forget_state(state / FILE, device, topics, upto)
     receipt |= {f"state.sqlite, {name}": count for name, count in counts.items()}
+    receipt[EVENTS] = _forget_events(state / EVENTS, device)
+    receipt["people.sqlite"] = said = _forget_said(state / PEOPLE, device)
     receipt["retraining"] = _forget_retraining(state / RETRAINING)
     copies = [*damaged_copies(state), *(damaged_copies(spool) if spool.is_dir() else ())]
     for copy in copies:
         remove(copy)
     receipt["copies of damaged files"] = len(copies)
     messages = sum(count for place, count in receipt.items() if place.startswith("spool/"))
-    others = sum(count for name, count in counts.items() if name != "labels")
+    others = said + sum(count for name, count in counts.items() if name != "labels")
     return Erased(messages, counts["labels"], others, len(copies), receipt)
+
+
+def _forget_events(path: Path, device: str) -> int:
+    """Events on their way out, and those that nobody took."""
+    if not path.exists():
+        return 0
+    with _opened(path) as connection:
+        removed = forget_device(connection, device)
+        _scrub(connection, path)
+    return removed
+
+
+def _forget_said(path: Path, device: str) -> int:
+    """Erase what people said of it: tags and rejected labels. The audit log keeps who did something when."""
+    if not path.exists():
+        return 0
+    removed = 0
+    with _opened(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for table in ("tags", "tag_revisions", "rejected_labels"):
+            removed += connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,)).rowcount  # noqa: S608
+        removed += connection.execute(
+            "UPDATE audit SET target = 'erased', detail = '{}' "
+            "WHERE instr(target || '/', ?) > 0 OR instr(detail, ?) > 0",
+            (f"/{device}/", f'"{device}"'),
+        ).rowcount
+        connection.execute("COMMIT")
+        _scrub(connection, path)
+    return removed
 
 
 def _forget_retraining(folder: Path) -> int:

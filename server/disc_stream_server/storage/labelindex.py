@@ -164,7 +164,10 @@ def find_labels(
         for position in positions:
             rows = connection.execute("SELECT * FROM labels WHERE position = ?", (position,))
             found.update(map(StoredLabel._make, rows))
-        own = [one for one in found if one.device == device and _is_within(one, since_us, until_us)]
+        # One message may have labels in several groups.
+        begin_us, end_us = group[0].first_us, max(chunk.last_us for chunk in group) + 1
+        own = [one for one in found if one.device == device and _is_within(one, begin_us, end_us)]
+        own = [one for one in own if _is_within(one, since_us, until_us)]
         yield from sorted(own, key=_order, reverse=newest_first)
 
 

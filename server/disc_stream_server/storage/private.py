@@ -63,5 +63,5 @@ def _open_to_others(folder: Path) -> Iterator[Path]:
 
 def _ours(folder: Path) -> Iterator[Path]:
     """What a server keeps there."""
-    for name in ("state.sqlite*", "spool", "spool/*", "lock"):
+    for name in ("state.sqlite*", "people.sqlite*", "spool", "spool/*", "lock"):
         yield from sorted(folder.glob(name))

@@ -57,6 +57,10 @@ class StateQueries:
         """All devices of which a part knows anything."""
         return [str(device) for (device,) in self._rows("SELECT DISTINCT device FROM parts ORDER BY device")]
 
+    def knows(self, device: str) -> bool:
+        """Whether a part knows anything of a device."""
+        return next(self._rows("SELECT 1 FROM parts WHERE device = ? LIMIT 1", device), None) is not None
+
     def lanes(self) -> list[Lane]:
         """Stretches whose windows wait, oldest first."""
         rows = self._rows(

@@ -1,0 +1,163 @@
+"""The client for asyncio; the same as the other one, with await."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from disc_stream.client.shared import (
+    ApiError,
+    Events,
+    Missed,
+    UnreachableError,
+    checked,
+    labels_in,
+    load_httpx,
+    log,
+    log_missed,
+    missed_in,
+    settings,
+    waits,
+    wanted,
+)
+
+
+class AsyncClient:
+    """Asks a server's API.
+
+    Args:
+        url: of the server, such as ``http://127.0.0.1:8765``.
+        token: that ``disc-stream token add`` made; None for a server that needs none.
+        on_missed: is told of labels that ``labels`` could not give; by default the log is.
+
+    Raises:
+        ConfigError: if the address is none.
+        MissingExtraError: if the extra ``client`` is not installed.
+        ApiError: from any method, if the server refuses.
+        UnreachableError: likewise, if it does not answer.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, on_missed: Callable[[Missed], None] | None = None
+    ) -> None:
+        self._library = load_httpx()
+        self._http = self._library.AsyncClient(**settings(url, token))
+        self._url, self._on_missed = url, on_missed or log_missed
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def request(
+        self, method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:  # fmt: skip
+        """Any request; ``path`` is below ``/api/v1``. Its JSON, or bytes where the answer is another file."""
+        try:
+            answer = await self._http.request(method, path, json=json, params=params, headers=headers)
+        except self._library.TransportError as error:
+            raise self._unreachable(error) from error
+        checked(answer, answer.content)
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return answer.json() if is_json else answer.content
+
+    async def pages(self, path: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
+        """All items of a list, page by page as they are asked for."""
+        while True:
+            page = await self.request("GET", path, params=params)
+            for item in page["items"]:
+                yield item
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+    # -- what is asked most -----------------------------------------------------------------------------
+
+    async def health(self) -> dict[str, Any]:
+        """Whether messages become labels now, and the server's numbers."""
+        return dict(await self.request("GET", "/health"))
+
+    def devices(self, *, tag: str | None = None, cluster: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """All devices as they are now."""
+        return self.pages("/devices", **wanted(tag=tag, cluster=cluster, limit=1_000))
+
+    def episodes(
+        self, device: str, *, since_us: int | None = None, until_us: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What a device did from when to when, in the order of time."""
+        query = wanted(**{"from": since_us}, until=until_us, limit=1_000)
+        return self.pages(f"/devices/{device}/episodes", **query)
+
+    def past_labels(
+        self, device: str, *, since_us: int | None = None, until_us: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Labels of a device's windows, in the order of time."""
+        query = wanted(**{"from": since_us}, until=until_us, limit=1_000)
+        return self.pages(f"/devices/{device}/labels", **query)
+
+    def clusters(self, *, retired: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """The clusters."""
+        return self.pages("/clusters", retired=retired, limit=1_000)
+
+    async def name_cluster(self, cluster: int, name: str) -> dict[str, Any]:
+        """Give a cluster a name."""
+        return dict(await self.request("PATCH", f"/clusters/{cluster}", json={"name": name}))
+
+    async def set_tags(self, device: str, tags: Sequence[str]) -> dict[str, Any]:
+        """Replace the tags of a device."""
+        return dict(await self.request("PUT", f"/devices/{device}/tags", json={"tags": list(tags)}))
+
+    async def retrain(self, why: str) -> dict[str, Any]:
+        """Ask for a retraining."""
+        return dict(await self.request("POST", "/retraining", json={"why": why}))
+
+    async def labels(
+        self, *, device: str | Sequence[str] | None = None, tag: str | None = None, cluster: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Labels as they come, for ever.
+
+        When the connection breaks it is made again, and what was missed comes first; a label may come twice
+        then. Ends only with an error that does not pass, such as a token that was revoked.
+
+        Args:
+            device: only those of this one, or of these.
+            tag: only those of devices with this tag.
+            cluster: only those of this public id.
+        """
+        query, events, pauses = wanted(device=device, tag=tag, cluster=cluster), Events(), waits()
+        while True:
+            try:
+                async for event in self._events(query, events):
+                    pauses = waits()
+                    if (missed := missed_in(event)) is not None:
+                        self._on_missed(missed)
+                    for label in labels_in(event):
+                        yield label
+            except ApiError as error:
+                if not error.may_pass:
+                    raise
+            except self._library.TransportError as error:
+                log.info("the live feed of %s has broken off: %s", self._url, error)
+            await asyncio.sleep(next(pauses))
+
+    async def _events(self, query: dict[str, Any], events: Events) -> AsyncIterator[tuple[str, Any]]:
+        headers = {"last-event-id": events.mark} if events.mark else {}
+        async with self._http.stream("GET", "/live", params=query, headers=headers) as answer:
+            if answer.status_code >= 400:
+                checked(answer, await answer.aread())
+            async for line in answer.aiter_lines():
+                if (event := events.take(line)) is not None:
+                    yield event
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        return UnreachableError(
+            f"no server answers at {self._url} ({error})",
+            remedy="Check the address, and that `serve` runs there",
+        )

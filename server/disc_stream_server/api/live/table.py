@@ -1,0 +1,167 @@
+"""What is known of each device now, and the labels of the last while in a ring.
+
+Written on the labelling thread, read on the page's. Every write is a few assignments, whatever the number of
+devices and viewers; there is no lock. A reader that meets a device between two of them sees the rest at its
+next look.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from disc_stream.clock import Clock
+from disc_stream.types import Label, Problem, SampleBatch
+
+RING = 16_384
+"""Labels that a viewer can resume from without a look into the store."""
+BATCHES = 256
+"""For the traces, between two looks; the oldest give way."""
+MAX_DEVICES = 20_000
+
+
+@dataclass(slots=True)
+class Now:
+    """One device.
+
+    Args:
+        seen_us: Unix microseconds of its last message or label.
+        label: its last one.
+        problem: why it has none, or worse ones.
+    """
+
+    seen_us: int
+    label: Label | None = None
+    problem: Problem | None = None
+
+
+class LiveTable:
+    """All devices. The methods that begin with ``on_`` are those of an observer.
+
+    Args:
+        clock: time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._devices: dict[str, Now] = {}
+        self._ring: deque[tuple[int, Label]] = deque(maxlen=RING)
+        self._changes: deque[tuple[str, Problem | None]] = deque(maxlen=RING)
+        self._batches: deque[SampleBatch] = deque(maxlen=BATCHES)
+        self._erased: deque[str] = deque()
+        self.traced: frozenset[str] = frozenset()
+        """Devices whose samples are wanted; replaced as a whole."""
+        self.count = 0
+        """Labels since the start."""
+        self.status: dict[str, Any] = {}
+        """The server's last one; replaced as a whole."""
+
+    # -- the labelling thread -----------------------------------------------------------------------
+
+    def on_batch(self, batch: SampleBatch) -> None:
+        """A device has sent samples."""
+        now = self._devices.get(batch.device) or self._add(batch.device)
+        if now is not None:
+            now.seen_us = self._clock.unix_us()
+        if batch.device in self.traced:
+            self._batches.append(batch)
+
+    def on_label(self, label: Label) -> None:
+        """A device has got a label."""
+        now = self._devices.get(label.device) or self._add(label.device)
+        self._ring.append((self.count, label))
+        self.count += 1  # last: what it counts is there
+        if now is None:
+            return
+        last = now.label
+        if last is None or last.boot != label.boot or label.window > last.window:
+            now.label = label  # others were published again after a restart, or late
+
+    def on_problem(self, device: str, problem: Problem | None) -> None:
+        """Why a device has no labels; None: that is over."""
+        now = self._devices.get(device) or self._add(device)
+        if now is not None:
+            now.problem = problem
+            self._changes.append((device, problem))
+
+    def on_status(self, status: dict[str, Any]) -> None:
+        """The server's status."""
+        self.status = dict(status)
+
+    def on_forget(self, device: str) -> None:
+        """A device was erased."""
+        self._devices.pop(device, None)
+        kept = [one for one in self._ring if one[1].device != device]  # on the one thread that appends
+        self._ring.clear()
+        self._ring.extend(kept)
+        self._erased.append(device)
+
+    def _add(self, device: str) -> Now | None:
+        if len(self._devices) >= MAX_DEVICES:
+            return None
+        now = self._devices[device] = Now(self._clock.unix_us())
+        return now
+
+    # -- the page's thread --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def get(self, device: str) -> Now | None:
+        """What is known of one."""
+        return self._devices.get(device)
+
+    def ids(self) -> list[str]:
+        """All of them, in no order."""
+        return list(self._devices)
+
+    def problems(self) -> int:
+        """How many have one."""
+        return sum(now.problem is not None for now in list(self._devices.values()))
+
+    def since(self, number: int) -> list[tuple[int, Label]]:
+        """Labels from that number on, as far as they are kept, with their numbers."""
+        found: list[tuple[int, Label]] = []
+        for one in reversed(_snapshot(self._ring)):
+            if one[0] < number:
+                break
+            found.append(one)
+        found.reverse()
+        return found
+
+    @property
+    def oldest(self) -> int:
+        """Number of the oldest label that is kept."""
+        return max(0, self.count - RING)
+
+    def take_changes(self) -> list[tuple[str, Problem | None]]:
+        """Problems that came or went since the last call."""
+        return list(_drain(self._changes))
+
+    def take_batches(self) -> list[SampleBatch]:
+        """Batches for the traces since the last call."""
+        return list(_drain(self._batches))
+
+    def take_erased(self) -> list[str]:
+        """Devices that were erased since the last call."""
+        return list(_drain(self._erased))
+
+
+def _snapshot(ring: deque[tuple[int, Label]]) -> list[tuple[int, Label]]:
+    """A copy of what another thread appends to."""
+    while True:
+        try:
+            return list(ring)
+        except RuntimeError:  # it was appended to meanwhile
+            continue
+
+
+def _drain(queue: deque[Any]) -> Iterator[Any]:
+    """Take what is there now."""
+    for _ in range(len(queue)):
+        try:
+            yield queue.popleft()
+        except IndexError:
+            return

@@ -1,0 +1,196 @@
+"""Devices as they are now, their tags and their signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from disc_stream.errors import RegistryConflictError
+from disc_stream.types import Label
+from disc_stream_server.api.auth.roles import Role
+from disc_stream_server.api.context import Context, context_of, note
+from disc_stream_server.api.live.feed import trace_facts
+from disc_stream_server.api.paging import Cursor, CursorText, Limit, ListPart, Page
+from disc_stream_server.api.problems import ApiError
+from disc_stream_server.api.routing import make_router, needs
+from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
+from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, TagsOut, TraceOut
+
+IF_MATCH = r'^"?[0-9]{1,15}"?$'
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match", pattern=IF_MATCH, description="ETag of what was seen; 412 if it has changed since."
+    ),
+]
+ETAG = {"ETag": {"description": "Revision; give it as If-Match with a change.", "schema": {"type": "string"}}}
+
+
+def revision_of(if_match: str | None) -> int | None:
+    """The revision in an ``If-Match``."""
+    return None if if_match is None else int(if_match.strip('"'))
+
+
+def device_routes() -> APIRouter:
+    """Devices."""
+    router = make_router("devices")
+
+    @router.get("/devices", **needs(Role.VIEWER), response_model=Page[DeviceOut])
+    def list_devices(
+        request: Request,
+        part: ListPart,
+        tag: Annotated[
+            str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")
+        ] = None,
+        cluster: Annotated[
+            int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
+        ] = None,
+        words: Annotated[
+            str | None, Query(max_length=200, description="Only those whose id contains all these words.")
+        ] = None,
+        problem: Annotated[bool | None, Query(description="Only those with, or without, a problem.")] = None,
+    ) -> Any:
+        """Devices by id, with their last label, problem and tags."""
+        context = context_of(request)
+        pages = Cursor("devices", tag, cluster, words, problem)
+        after = pages.read(part.cursor, str, "")
+        wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
+        found = matching(context, wanted, after, part.limit + 1)
+        return pages.page(found, part.limit, lambda one: one["id"])
+
+    @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
+    def get_device(device: DevicePath, request: Request) -> Any:
+        """One device."""
+        context = context_of(request)
+        tags, _ = context.notes.tags(device)
+        require_known(context, device, has_tags=bool(tags))
+        return device_facts(context, device, tags)
+
+    @router.get("/devices/{device}/trace", **needs(Role.VIEWER, 404), response_model=TraceOut)
+    def get_trace(device: DevicePath, request: Request) -> Any:
+        """The last seconds of its signal. They are kept while somebody looks at it: ask again in a second."""
+        context = context_of(request)
+        require_known(context, device, has_tags=False)
+        context.live.want_trace(device)
+        trace = context.live.trace(device)
+        if trace is None:
+            return {"device": device, "names": [], "unit": "", "rate": 0.0, "number": 0, "points": []}
+        return trace_facts(device, trace, 0)
+
+    _tag_routes(router)
+    return router
+
+
+def _tag_routes(router: APIRouter) -> None:
+    """Tags of devices."""
+
+    @router.get("/devices/{device}/tags", **needs(Role.VIEWER), response_model=TagsOut)
+    def get_tags(device: DevicePath, request: Request, response: Response) -> Any:
+        """Its tags; also of a device that has not sent anything yet."""
+        tags, revision = context_of(request).notes.tags(device)
+        response.headers["etag"] = f'"{revision}"'
+        return {"device": device, "tags": list(tags), "revision": revision}
+
+    @router.put("/devices/{device}/tags", **needs(Role.OPERATOR, 412), response_model=TagsOut)
+    def put_tags(
+        device: DevicePath, body: Tags, request: Request, response: Response, if_match: IfMatch = None
+    ) -> Any:
+        """Replace its tags, which the fleet can be grouped by."""
+        notes = context_of(request).notes
+        note(request, tags=body.tags)
+        try:
+            revision = notes.set_tags(device, body.tags, expected=revision_of(if_match))
+        except RegistryConflictError as error:
+            raise ApiError(412, error.message, error.remedy or "") from None
+        response.headers["etag"] = f'"{revision}"'
+        return {"device": device, "tags": sorted(set(body.tags)), "revision": revision}
+
+    @router.get("/tags", **needs(Role.VIEWER), response_model=Page[TagCount])
+    def list_tags(request: Request, limit: Limit = 100, cursor: CursorText = None) -> Any:
+        """All tags, with the number of their devices."""
+        pages = Cursor("tags")
+        after = pages.read(cursor, str, "")
+        counts = [(tag, count) for tag, count in context_of(request).notes.tag_counts() if tag > after]
+        items = [{"tag": tag, "devices": count} for tag, count in counts[: limit + 1]]
+        return pages.page(items, limit, lambda one: one["tag"])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which devices are wanted; None stands for any."""
+
+    tag: str | None
+    cluster: int | None
+    words: tuple[str, ...]
+    problem: bool | None
+
+    def by_name(self, device: str, tags: tuple[str, ...]) -> bool:
+        """Whether a device may be, by what costs nothing to look at."""
+        return (self.tag is None or self.tag in tags) and all(word in device.lower() for word in self.words)
+
+    def by_facts(self, facts: dict[str, Any]) -> bool:
+        """Whether it is."""
+        if self.cluster is not None and (facts["current"] or {}).get("cluster") != self.cluster:
+            return False
+        return self.problem is None or (facts["problem"] is not None) is self.problem
+
+
+def matching(context: Context, wanted: Wanted, after: str, most: int) -> list[dict[str, Any]]:
+    """The first devices behind an id that are wanted."""
+    tags = context.notes.all_tags()
+    found: list[dict[str, Any]] = []
+    for device in sorted(one for one in known_devices(context, tags) if one > after):
+        own = tags.get(device, ())
+        if wanted.by_name(device, own) and wanted.by_facts(facts := device_facts(context, device, own)):
+            found.append(facts)
+            if len(found) >= most:
+                break
+    return found
+
+
+def known_devices(context: Context, tags: dict[str, tuple[str, ...]]) -> set[str]:
+    """All that the server knows now, that its store knows, and that have tags."""
+    with context.reader() as reader:
+        stored = set(reader.devices())
+    # Parts that concern no device of their own have names that no device can have.
+    return {one for one in stored | set(context.live.table.ids()) | set(tags) if one[:1].isalnum()}
+
+
+def require_known(context: Context, device: str, *, has_tags: bool) -> None:
+    """Check that there is such a device.
+
+    Raises:
+        ApiError: 404.
+    """
+    if has_tags or context.live.table.get(device) is not None:
+        return
+    with context.reader() as reader:
+        if reader.knows(device):
+            return
+    raise ApiError(404, f"there is no device {device}", "See /api/v1/devices")
+
+
+def device_facts(context: Context, device: str, tags: tuple[str, ...]) -> dict[str, Any]:
+    """One device as it is now."""
+    now = context.live.table.get(device)
+    label = None if now is None else now.label
+    return {
+        "id": device,
+        "tags": list(tags),
+        "seen_us": None if now is None else now.seen_us,
+        "current": None if label is None else current_facts(label),
+        "problem": None if now is None else now.problem,
+    }
+
+
+def current_facts(label: Label) -> dict[str, Any]:
+    """The last label of a device."""
+    smoothed, best = label.smoothed, label.best
+    return {
+        "cluster": smoothed.label, "name": smoothed.name, "confidence": smoothed.confidence,
+        "best": {"cluster": best.label, "name": best.name, "confidence": best.confidence},
+        "novelty": label.novelty, "model": label.model, "boot": label.boot, "window": label.window,
+        "begin_us": label.t0_unix_us, "published_us": label.published_us,
+    }  # fmt: skip
