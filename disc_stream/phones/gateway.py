@@ -225,7 +225,7 @@ class Gateway:
     # -- what is wrong --------------------------------------------------------------------------------
 
     def _tell(self, phone: Phone) -> None:
-        """Say what is wrong with a phone: to the listener, and on its problem topic unless the server does."""
+        """Say what is wrong: to the listener, and on the problem topic unless the server has a word there."""
         self._listeners.on_findings(phone)
         if phone.problem is not None:
             return

@@ -52,7 +52,9 @@ def browser(service: PhoneService, tmp_path: Path) -> Iterator[Browser]:
     """A phone whose user has accepted this one certificate; every other one would still be refused."""
     assert service.certificate is not None
     key = base64.b64encode(service.certificate.spki).decode()
-    with Browser(tmp_path, size=(390, 800), more=(f"--ignore-certificate-errors-spki-list={key}",)) as browser:
+    with Browser(
+        tmp_path, size=(390, 800), more=(f"--ignore-certificate-errors-spki-list={key}",)
+    ) as browser:
         yield browser
 
 
@@ -92,7 +94,9 @@ def test_from_the_scan_to_the_first_label(
     browser.run(_MOVE, 0)
     browser.wait(_LABEL, until=lambda text: text == "flat")
     assert browser.errors() == []
-    assert browser.run("return performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin))")
+    assert browser.run(
+        "return performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin))"
+    )
 
 
 def test_without_motion_the_page_says_so(service: PhoneService, browser: Browser) -> None:
@@ -103,7 +107,9 @@ def test_without_motion_the_page_says_so(service: PhoneService, browser: Browser
     assert "screen" in browser.run("return document.querySelector('.note').textContent")
 
 
-def test_ios_is_asked_for_permission_and_a_refusal_is_explained(service: PhoneService, browser: Browser) -> None:
+def test_ios_is_asked_for_permission_and_a_refusal_is_explained(
+    service: PhoneService, browser: Browser
+) -> None:
     browser.open(service.url(service.gateway.phones[0]))
     # The page asks what it found when it was loaded: a reload sees a browser that has to be asked.
     browser.on_load("DeviceMotionEvent.requestPermission = async () => 'denied'")

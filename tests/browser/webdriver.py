@@ -62,7 +62,12 @@ class Browser:
         try:
             self._port = self._read_port()
             self._session = ""
-            arguments = [*_ARGUMENTS, *more, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"]
+            arguments = [
+                *_ARGUMENTS,
+                *more,
+                f"--user-data-dir={profile}",
+                f"--window-size={size[0]},{size[1]}",
+            ]
             if dark:
                 arguments.append("--blink-settings=preferredColorScheme=0")
             options = {"binary": chromium, "args": arguments}

@@ -40,7 +40,9 @@ class Phones:
         self.by_device = {phone.device: phone for phone in self.gateway.phones}
         self.events: list[dict[str, object]] = []
 
-    def await_event(self, wanted: Callable[[dict[str, object]], bool], timeout_s: float = 90.0) -> dict[str, object]:
+    def await_event(
+        self, wanted: Callable[[dict[str, object]], bool], timeout_s: float = 90.0
+    ) -> dict[str, object]:
         deadline = time.monotonic() + timeout_s
         for event in self.events:
             if wanted(event):
@@ -119,7 +121,8 @@ def phones(
     settings = PhoneSettings(
         devices=(*DEVICES, "wrong", "hostile"), broker=broker.url, port=0, push_port=0,
         sensorservers=(sensorserver.url,), folder=folder / "page",
-        serve={"bundle": folder / "bundle", "state": folder / "state", "http": None, "device_messages_s": 1e6},
+        serve={"bundle": folder / "bundle", "state": folder / "state", "http": None,
+               "device_messages_s": 1e6},
     )  # fmt: skip
     with PhoneService(settings) as service:
         yield Phones(service)
@@ -137,7 +140,9 @@ def test_golden_messages_that_are_pushed_end_in_labels(phones: Phones, file: str
 
 
 @pytest.mark.parametrize("topic", PUBLISHED)
-def test_golden_messages_that_are_published_end_in_labels(phones: Phones, broker: Mosquitto, topic: str) -> None:
+def test_golden_messages_that_are_published_end_in_labels(
+    phones: Phones, broker: Mosquitto, topic: str
+) -> None:
     file, device = PUBLISHED[topic]
     app = MqttLink(Broker.parse(broker.url), f"app-{device}")
     app.connect()
@@ -151,7 +156,9 @@ def test_golden_messages_that_are_published_end_in_labels(phones: Phones, broker
     assert phones.label(device)["name"] == "upright"
 
 
-def test_a_phone_that_is_a_websocket_server_ends_in_labels(phones: Phones, sensorserver: SensorServer) -> None:
+def test_a_phone_that_is_a_websocket_server_ends_in_labels(
+    phones: Phones, sensorserver: SensorServer
+) -> None:
     assert phones.label("sensorserver-1")["name"] == "upright"
     assert "android.sensor.gyroscope" in sensorserver.asked[0]
 
@@ -185,7 +192,9 @@ def test_missing_gravity_is_told_in_the_app_on_the_terminal_and_on_the_problem_t
         assert event["problems"][0]["code"] == "gravity-missing"  # type: ignore[index]
         assert came.wait(60)
         assert json.loads(told[-1])["schema"] == "disc-stream.problem/1"
-        assert phones.by_device["wrong"].labels == 0  # acceleration without gravity is not labelled as if it had it
+        assert (
+            phones.by_device["wrong"].labels == 0
+        )  # acceleration without gravity is not labelled as if it had it
     finally:
         reader.close()
 
@@ -220,7 +229,9 @@ def test_the_experiment_for_phyphox_posts_to_this_phones_address(phones: Phones)
     assert f'address="{phones.service.push_url(phone, "phyphox")}"' in text
 
 
-def test_a_second_start_finds_the_server_and_starts_none(phones: Phones, broker: Mosquitto, tmp_path: Path) -> None:
+def test_a_second_start_finds_the_server_and_starts_none(
+    phones: Phones, broker: Mosquitto, tmp_path: Path
+) -> None:
     settings = PhoneSettings(broker=broker.url, port=0, push_port=None, folder=tmp_path)
     with PhoneService(settings) as second:
         assert second.labels_page is None

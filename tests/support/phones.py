@@ -73,7 +73,11 @@ def six_axis_bundle(path: Path) -> Manifest:
 def sensor_logger(entries: list[tuple[float, str, tuple[float, float, float]]], number: int = 0) -> bytes:
     """A message of Sensor Logger from (seconds, sensor, values)."""
     payload = [
-        {"name": name, "time": 1_700_000_000_000_000_000 + round(t * 1e9), "values": dict(zip("xyz", v, strict=True))}
+        {
+            "name": name,
+            "time": 1_700_000_000_000_000_000 + round(t * 1e9),
+            "values": dict(zip("xyz", v, strict=True)),
+        }
         for t, name, v in entries
     ]
     message = {"messageId": number, "sessionId": "s", "deviceId": "d", "payload": payload}

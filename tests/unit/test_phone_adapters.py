@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -66,14 +66,20 @@ def test_phyphox_times_follow_from_its_last_start() -> None:
         {"event": "PAUSE", "experimentTime": 5.0, "systemTime": 1005.0},
         {"event": "START", "experimentTime": 5.0, "systemTime": 2000.0},
     ]}  # fmt: skip
-    post = {"accX": [1.0, None], "accY": [2.0, 0.0], "accZ": [3.0, 0.0], "accTime": [6.0, 6.5], "clock": clock}
+    post = {
+        "accX": [1.0, None],
+        "accY": [2.0, 0.0],
+        "accZ": [3.0, 0.0],
+        "accTime": [6.0, 6.5],
+        "clock": clock,
+    }
     (acc,) = phyphox.read(json.dumps(post).encode()).readings
     assert acc.times_ns.tolist() == [2_001_000_000_000]  # the reading with a hole is left out
     assert acc.values.tolist() == [[1.0, 2.0, 3.0]]
 
 
 def test_the_experiment_sends_what_the_adapter_reads() -> None:
-    root = ElementTree.fromstring(phyphox.experiment("http://192.168.1.2:8767/p/a&b/push/phyphox"))
+    root = ElementTree.fromstring(phyphox.experiment("http://192.168.1.2:8767/p/a&b/push/phyphox"))  # noqa: S314 - ours
     connection = root.find("network/connection")
     assert connection is not None
     assert connection.get("address") == "http://192.168.1.2:8767/p/a&b/push/phyphox"
@@ -99,16 +105,24 @@ def test_sensorserver_is_asked_for_both_sensors() -> None:
         (sensorlogger.read, b"x" * (MAX_BYTES + 1), "oversized"),
         (sensorlogger.read, b'{"payload":[{"name":"gyroscope","time":1,"values":{"x":1,"y":2}}]}', "type"),
         (sensorlogger.read, b'{"payload":[{"name":"gyroscope","values":{"x":1,"y":2,"z":3}}]}', "range"),
-        (sensorlogger.read, b'{"payload":[{"name":"gravity","time":1,"values":{"x":1e9,"y":2,"z":3}}]}', "range"),
+        (
+            sensorlogger.read,
+            b'{"payload":[{"name":"gravity","time":1,"values":{"x":1e9,"y":2,"z":3}}]}',
+            "range",
+        ),
         (sensorspot.read, b'{"type":"android.sensor.gyroscope","timestamp":5,"values":[1,2]}', "shape"),
-        (sensorspot.read, b'{"type":"android.sensor.gyroscope","timestamp":99999999999999999999,"values":[1,2,3]}', "range"),
+        (
+            sensorspot.read,
+            b'{"type":"android.sensor.gyroscope","timestamp":99999999999999999999,"values":[1,2,3]}',
+            "range",
+        ),
         (phyphox.read, b'{"accX":[1],"accY":[1],"accZ":[1],"accTime":[-1]}', "range"),
         (phyphox.read, b'{"accX":"1"}', "type"),
         (devicemotion.read, b'{"format":"disc-stream.motion/2"}', "type"),
         (
             devicemotion.read,
-            b'{"format":"disc-stream.motion/1","session":"","number":0,"origin":0,"turned":false,'
-            b'"samples":[[1,2]]}',
+            b"""{"format":"disc-stream.motion/1","session":"","number":0,"origin":0,"turned":false,
+            "samples":[[1,2]]}""",
             "shape",
         ),
     ],

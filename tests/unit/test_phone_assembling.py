@@ -36,7 +36,9 @@ def in_parts(message: PhoneMessage, n: int) -> list[PhoneMessage]:
 
 @settings(max_examples=40, deadline=None)
 @given(fs=st.floats(5, 400), seed=st.integers(0, 99), size=st.integers(1, 60))
-def test_samples_lie_on_the_line_between_readings_whatever_the_jitter(fs: float, seed: int, size: int) -> None:
+def test_samples_lie_on_the_line_between_readings_whatever_the_jitter(
+    fs: float, seed: int, size: int
+) -> None:
     jitter = np.random.default_rng(seed).uniform(-0.3, 0.3, round(3 * fs))
     times = 100 + (np.arange(round(3 * fs)) + jitter) / fs
     batches = batches_of(in_parts(readings(Sensor.ACC, times, ramp(times)), size), "p")
@@ -126,10 +128,14 @@ def test_only_wanted_sensors_are_published() -> None:
         st.binary(max_size=200),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-            lambda inner: st.lists(inner, max_size=4)
-            | st.dictionaries(
-                st.sampled_from(["payload", "name", "time", "values", "x", "type", "accX", "accTime", "clock"]),
-                inner,
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["payload", "name", "time", "values", "x", "type", "accX", "accTime", "clock"]
+                    ),
+                    inner,
+                )
             ),
             max_leaves=12,
         ),

@@ -40,7 +40,7 @@ def test_nothing_is_wrong_with_a_phone_that_is_turned_or_walks_or_rests() -> Non
     assert found(both()) == {}
     t, step = walking()
     quiet = np.random.default_rng(2).normal(0, 0.1, step.shape)
-    assert found({Sensor.ACC: (t, step + [0, 9.81, 0]), Sensor.GYRO: (t, quiet)}) == {}
+    assert found({Sensor.ACC: (t, step + np.array([0, 9.81, 0])), Sensor.GYRO: (t, quiet)}) == {}
     rest = np.tile([0.0, 0.0, 9.81], (len(t), 1))
     assert found({Sensor.ACC: (t, rest), Sensor.GYRO: (t, np.zeros_like(rest))}) == {}
 
@@ -63,7 +63,9 @@ def test_gravity_that_comes_apart_is_not_missing() -> None:
     assert found({Sensor.LINEAR: (t, step), Sensor.GRAVITY: (t, gravity), Sensor.GYRO: (t, still)}) == {}
 
 
-@pytest.mark.parametrize(("factor", "word"), [(1 / 9.80665, "it is in g"), (1000 / 9.80665, "thousandths of g")])
+@pytest.mark.parametrize(
+    ("factor", "word"), [(1 / 9.80665, "it is in g"), (1000 / 9.80665, "thousandths of g")]
+)
 def test_units(factor: float, word: str) -> None:
     seen = found(both(acc=ACC * factor))
     assert word in seen["units"].words

@@ -1,7 +1,8 @@
 """Our own page: the browser's DeviceMotion events (https://www.w3.org/TR/orientation-event/), some at a time.
 
 Acceleration with gravity is in m/s², the rotation in degrees a second: alpha about x, beta about y, gamma
-about z, as Chromium and WebKit fill them in. WebKit on iOS has the opposite sign of acceleration; the page says so.
+about z, as Chromium and WebKit fill them in. WebKit on iOS has the opposite sign of acceleration; the page
+says so.
 """
 
 from __future__ import annotations

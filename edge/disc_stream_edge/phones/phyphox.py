@@ -1,8 +1,8 @@
 """phyphox (RWTH Aachen; iOS and Android): an experiment of ours, and the JSON that it posts.
 
 Format: https://phyphox.org/wiki/index.php/Network_Connections and …/Phyphox_file_format. The experiment sends
-the buffers of both sensors and, with type ``time``, when it was started by the time of day; times of readings are
-seconds since the start. A buffer may come again in the next message; ``Assembler`` leaves out what it has.
+the buffers of both sensors and, with type ``time``, when it was started by the time of day; times of
+readings are seconds since the start. A buffer may come again in the next message; ``Assembler`` leaves out what it has.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Where the phone turns with angular rate w, gravity g in its own frame changes as dg/dt = -w x g. So the
 gyroscope predicts how the acceleration changes, whatever the sign of that; the slope of the prediction tells
-degrees from radians, and the permutation of the gyroscope's axes that predicts best tells whose frame it measures in.
+degrees from radians, and the permutation of the gyroscope's axes that predicts best tells whose
+frame it measures in.
 """
 
 from __future__ import annotations
