@@ -116,8 +116,8 @@ class Checks:
             "sign-turned",
             "the acceleration points down where it should point up: its sign is turned, as on iOS, or the "
             "phone was started upside down",
-            "Turn on Standardise Units & Frames in Sensor Logger; on its back, a phone must measure +9.8 m/s² "
-            "along z",
+            "Turn on Standardise Units & Frames in Sensor Logger; a phone on its back must measure "
+            "+9.8 m/s² along z",
         )
 
 

@@ -2,7 +2,8 @@
 
 Format: https://phyphox.org/wiki/index.php/Network_Connections and …/Phyphox_file_format. The experiment sends
 the buffers of both sensors and, with type ``time``, when it was started by the time of day; times of
-readings are seconds since the start. A buffer may come again in the next message; ``Assembler`` leaves out what it has.
+readings are seconds since the start. A buffer may come again in the next message; ``Assembler`` leaves
+out what it has.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def experiment(address: str, *, interval_s: float = 0.5) -> str:
 <phyphox version="1.14" locale="en">
   <title>disc-stream</title>
   <category>disc-stream</category>
-  <description>Streams acceleration and rotation to disc-stream on your own machine.</description>
+  <description>Streams acceleration and rotation to your own machine.</description>
   <data-containers>
 {containers}
   </data-containers>
