@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from disc_stream.config import ServeConfig, default_state
+from disc_stream.config import default_state, load_serve_config
 from disc_stream.errors import BrokerError, ConfigError
 from disc_stream.localbroker.start import LocalBroker, start_broker
 from disc_stream.phones.certificate import Made, make_certificate
@@ -157,24 +157,23 @@ class PhoneService:
     def _find_server(self, parts: ExitStack, gateway: Gateway) -> None:
         serve = self.settings.serve
         if self._local is None and gateway.finds_server():
-            if {"bundle", "models"} & serve.keys():
+            if given := [name for name, value in serve.items() if value is not None]:
+                options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
                 raise ConfigError(
-                    f"a server labels already what comes to {gateway.broker}",
-                    remedy="Leave out --bundle and --models, or name another --broker",
+                    f"a server is there already for what comes to {gateway.broker}",
+                    remedy=f"Leave out {options}, or name another --broker",
                 )
             return
         if not {"bundle", "models"} & serve.keys():
             serve = {**serve, "collect": True}
         address = self._local.url if self._local is not None else self.settings.broker or _DEFAULT
-        config = ServeConfig(
-            **{
-                "broker": address,
-                "prefix": self.settings.prefix,
-                "client_id": "disc-stream-phone-server",
-                "state": default_state("disc-stream-phone"),
-                **serve,
-            }
-        )
+        own = {
+            "broker": address,
+            "prefix": self.settings.prefix,
+            "client_id": "disc-stream-phone-server",
+            "state": default_state("disc-stream-phone"),
+        }
+        config = load_serve_config(None, {**own, **serve})
         self._server = Server(config)
         parts.callback(self._server.stop)
         self._server.start()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +22,7 @@ from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
 from tests.support.broker import Mosquitto
 from tests.support.phones import FILES, golden, sensor_logger, six_axis_bundle, upright
+from tests.support.qr import read_code
 
 pytestmark = pytest.mark.broker
 
@@ -179,13 +183,14 @@ def test_missing_gravity_is_told_in_the_app_on_the_terminal_and_on_the_problem_t
     reader.connect()
     try:
         answers = []
-        for number in range(20):
+        for number in range(150):
             times = [(number * 25 + i) / 50 for i in range(25)]
             entries = [(t, "accelerometer", (0.1, 0.2, 0.1)) for t in times]
             answers.append(phones.push("wrong", "sensorlogger", sensor_logger(entries, number)))
             if answers[-1][0] == 499:
                 break
-            time.sleep(0.1)  # a phone takes half a second for it; checks are made twice a second
+            if event := phones.service.next(0.1):  # checks are made twice a second
+                phones.events.append(event)
         assert answers[-1][0] == 499
         assert "Turn on Gravity" in answers[-1][1]
         event = phones.await_event(lambda event: event["event"] == "problems" and event["device"] == "wrong")
@@ -240,5 +245,33 @@ def test_a_second_start_finds_the_server_and_starts_none(
     both = PhoneSettings(
         broker=broker.url, port=0, push_port=None, folder=tmp_path, serve={"bundle": tmp_path / "none"}
     )
-    with pytest.raises(ConfigError, match="a server labels already"), PhoneService(both):
+    with pytest.raises(ConfigError, match="a server is there already"), PhoneService(both):
         pass
+
+
+def test_the_command_shows_codes_and_says_what_it_found(
+    broker: Mosquitto, phones: Phones, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "disc_stream", "phone", "--broker", broker.url, "--no-http"]
+    command += ["--port", "0", "--push-port", "0", "--duration", "0", "--device", "anna", "--device", "ben"]
+    where = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*command, "--png", str(tmp_path)], env=where, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    codes = {device: read_code((tmp_path / f"{device}.png").read_bytes()) for device in ("anna", "ben")}
+    for device, url in codes.items():
+        assert f"{device}: {url}" in done.stdout
+    assert len({url.split("/p/")[1] for url in codes.values()}) == 2
+    assert "six at 50 Hz" in done.stdout
+    assert "no phone can reach 127.0.0.1" in done.stdout
+    told = subprocess.run([*command, "--json"], env=where, capture_output=True, text=True, check=True)
+    ready, stopped = (json.loads(line) for line in told.stdout.splitlines())
+    assert [one["device"] for one in ready["phones"]] == ["anna", "ben"]
+    assert stopped == {"event": "stopped"}
+    wrong = subprocess.run(
+        [*command, "--bundle", "b"], env=where, capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "a server is there already" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
