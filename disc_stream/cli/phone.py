@@ -21,6 +21,7 @@ from disc_stream.cli.common import (
 from disc_stream.errors import ConfigError
 
 if TYPE_CHECKING:
+    from disc_stream.phones.phone import Phone
     from disc_stream.phones.run import PhoneService
 
 _SERVER, _NETWORK = "Server", "Network"
@@ -40,7 +41,8 @@ def phone(
         ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Write the codes there, as DEVICE.png.")
+        Path | None,
+        typer.Option("--png", metavar="DIR", help="Write the codes there: DEVICE.png, DEVICE-phyphox.png."),
     ] = None,
     bundle: Annotated[
         Path | None,
@@ -170,6 +172,12 @@ def _save_codes(service: PhoneService, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for phone in service.gateway.phones:
         save_code(service.url(phone), folder / f"{phone.device}.png")
+        save_code(_for_phyphox(service, phone), folder / f"{phone.device}-phyphox.png")
+
+
+def _for_phyphox(service: PhoneService, phone: Phone) -> str:
+    """The address of the experiment, as a link that opens phyphox."""
+    return "phyphox://" + service.experiment_url(phone).partition("://")[2]
 
 
 def _facts(service: PhoneService) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def _facts(service: PhoneService) -> dict[str, Any]:
             "device": phone.device,
             "url": service.url(phone),
             "sensorlogger": service.push_url(phone, "sensorlogger"),
-            "phyphox": service.experiment_url(phone),
+            "phyphox": _for_phyphox(service, phone),
         }
         for phone in service.gateway.phones
     ]
@@ -204,7 +212,7 @@ def _say_ready(service: PhoneService) -> None:
         typer.echo(terminal_code(one["url"]))
         say(f"{one['device']}: {one['url']}")
         say(f"  Sensor Logger, HTTP push: {one['sensorlogger']}")
-        say(f"  phyphox, scan or open: {one['phyphox']}")
+        say(f"  phyphox, open on the phone: {one['phyphox']}")
     say(f"the phone's browser warns of the certificate once; its SHA-256 is {facts['fingerprint']}")
     if is_loopback(settings.bind):
         from disc_stream.phones.listening import own_address

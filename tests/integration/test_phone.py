@@ -263,6 +263,7 @@ def test_the_command_shows_codes_and_says_what_it_found(
     for device, url in codes.items():
         assert f"{device}: {url}" in done.stdout
     assert len({url.split("/p/")[1] for url in codes.values()}) == 2
+    assert read_code((tmp_path / "anna-phyphox.png").read_bytes()).startswith("phyphox://127.0.0.1:")
     assert "six at 50 Hz" in done.stdout
     assert "no phone can reach 127.0.0.1" in done.stdout
     told = subprocess.run([*command, "--json"], env=where, capture_output=True, text=True, check=True)

@@ -107,9 +107,7 @@ def experiment(address: str, *, interval_s: float = 0.5) -> str:
     """
     names = [f"{buffer}{part}" for buffer in _BUFFERS.values() for part in ("X", "Y", "Z", "Time")]
     containers = "\n".join(f'    <container size="{_SIZE}">{name}</container>' for name in names)
-    sends = "\n".join(
-        f'      <send id="{name}" type="buffer" datatype="array" keep="false">{name}</send>' for name in names
-    )
+    sends = "\n".join(f'      <send id="{name}" type="buffer" keep="false">{name}</send>' for name in names)
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <phyphox version="1.14" locale="en">
   <title>disc-stream</title>
@@ -130,7 +128,7 @@ def experiment(address: str, *, interval_s: float = 0.5) -> str:
   </views>
   <network>
     <connection id="disc-stream" service="http/post" address={quoteattr(address)} conversion="none"
-        autoConnect="true" interval="{interval_s:g}" privacy={quoteattr(address)}>
+        autoConnect="true" interval="{interval_s:g}">
 {sends}
       <send id="clock" type="time"></send>
     </connection>
