@@ -250,9 +250,10 @@ def _on_recordings(
     from disc_stream.artifacts.model import Model
     from disc_stream.artifacts.runtime import OnnxEncoder
     from disc_stream.data.readers import load_recordings_spec
+    from disc_stream.data.series import group_series
     from disc_stream_server.offline import label_recording
 
-    recordings = load_recordings_spec(specs, data)
+    recordings = group_series(load_recordings_spec(specs, data))
     found = []
     for bundle in bundles:
         model = Model.of(bundle, OnnxEncoder(bundle, _provider(provider)))

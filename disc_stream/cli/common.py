@@ -29,6 +29,7 @@ _PROBES = {
     "plot": ("matplotlib",),
     "drift": ("river",),
     "parquet": ("pyarrow",),
+    "recordings": ("pyarrow", "actfast"),
     "broker": ("cryptography",),
     "phone": ("segno", "cryptography", "starlette", "uvicorn", "websockets"),
     "demo": (

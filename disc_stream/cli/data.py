@@ -108,32 +108,78 @@ def import_(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Name of a dataset ('disc-stream data list'), csv for your own files, or parquet for a "
-            "folder of 'data export'."
+            help="A file, gz, zip or folder of recordings; or the name of a dataset ('disc-stream data "
+            "list'); csv for recordings at --path, or parquet for a folder of 'data export' there."
         ),
     ],
-    out: OutOption,
+    out: Annotated[Path | None, typer.Option("--out", help="The .npz file to write.")] = None,
     path: PathOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and write nothing.")
+    ] = False,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="What a column is (ax=acc_x[g], clock=t[ms], temp=-), whose a file is (walk.csv=person7), a "
+            "file to leave out (notes.csv=-), or a YAML of such settings.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Hz of the result; default: that of most recordings.")
+    ] = None,
+    source_rate: Annotated[float | None, typer.Option(help="Hz of files without a column of times.")] = None,
+    bridge: Annotated[
+        float | None,
+        typer.Option(help="Longest stretch of lost samples that is filled, in seconds; default 0.2."),
+    ] = None,
+    dates: Annotated[
+        str | None, typer.Option(help="day-first or month-first, for dates like 03/04/2024.")
+    ] = None,
     si: Annotated[bool, typer.Option("--si", help="Convert to m/s² and rad/s.")] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Write a dataset's recordings to one file in the uniform format.
+    r"""Bring recordings, or a dataset, into one file in the uniform format.
 
-    Examples: disc-stream data import hapt --path ~/data --out hapt.npz
+    Examples: disc-stream data import my-recordings/ --dry-run
 
-    disc-stream data import csv --path my-recordings/ --out mine.npz
+    disc-stream data import my-recordings/ --out mine.npz
+
+    disc-stream data import walk.csv --map 'ax=acc_x\[g]' --map 'clock=t\[ms]' --out mine.npz
+
+    disc-stream data import hapt --path ~/data --out hapt.npz
 
     disc-stream data import parquet --path exported/ --out mine.npz
 
-    Your own files are one CSV for each recording, with a header like t,acc_x\[g],gyro_x\[rad/s],label: t in
-    seconds (or t\[ms]), a label where there is one; the person is the number in a name like user07-walk.csv.
-    Of a folder that 'disc-stream data export' wrote, each device is a person, and its overlapping windows
-    become recordings again, without the model's labels.
+    Recordings may be what known loggers write, or any text with a header like
+    t,acc_x\[g],gyro_x\[rad/s],label. The plan is shown before anything is written: whose each file is, what
+    each column is, its rate and gaps, and what is resampled, joined or left out, with the reason. What cannot
+    be known is asked. The settings are saved beside the result, for --map. docs/guides/recordings.md says
+    more. Of a folder that 'disc-stream data export' wrote, each device is a person, and its overlapping
+    windows become recordings again, without the model's labels.
     """
-    from disc_stream.data.importing import import_dataset
+    from disc_stream.data.readers import READERS
 
-    _require_free(out, force)
+    if out is None and not dry_run:
+        raise ConfigError("where is the result to go?", remedy="Give --out FILE.npz, or --dry-run")
+    if out is not None and not dry_run:
+        _require_free(out, force)
+    own = _own_recordings(dataset, path, tuple(READERS))
+    if own is not None:
+        from disc_stream.cli.data_import import Decided, Wanted, import_own
+
+        decided = Decided(tuple(maps or ()), rate, source_rate, bridge, dates)
+        import_own(Wanted(own, None if dry_run else out, si, as_json), decided)
+        return
+    if dry_run or maps or rate or source_rate or bridge or dates or out is None:
+        raise ConfigError(
+            f"{dataset!r} is a dataset, whose form is known: --dry-run, --map, --rate, --source-rate, "
+            f"--bridge and --dates are for recordings of your own",
+            remedy="Leave them out",
+        )
+    from disc_stream.data.dataset_import import import_dataset
+
     with reading(dataset) as progress:
         header = import_dataset(dataset, path, out, si=si, progress=progress)
     if as_json:
@@ -143,6 +189,41 @@ def import_(
     units = ", ".join(f"{c.name} [{c.unit}]" for c in header.channels)
     say(f"{out}: {len(header.recordings)} recordings, {samples:,} samples of {units}")
     say(f"next: disc-stream train --dataset {quote(str(out))} --out RUN")
+
+
+def _own_recordings(dataset: str, path: Path | None, known: tuple[str, ...]) -> Path | None:
+    """Where recordings of one's own are; None if a dataset is meant."""
+    if dataset == "csv":
+        if path is None:
+            raise ConfigError("where are the recordings?", remedy="Give a file or a folder of them")
+        return path
+    place = Path(dataset)
+    return place if dataset not in known and dataset != "parquet" and place.exists() else None
+
+
+@app.command("look")
+def look(
+    file: Annotated[Path, typer.Argument(help="A file, gz, zip or folder of recordings.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also draw it: a .png or .svg.")] = None,
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", help="As for data import: COLUMN=acc_x[g], or a YAML.")
+    ] = None,
+    source_rate: Annotated[float | None, typer.Option(help="Hz of files without a column of times.")] = None,
+    dates: Annotated[
+        str | None, typer.Option(help="day-first or month-first, for dates like 03/04/2024.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a recording looks like: traces, gaps, rate, when it was not worn, gravity at rest.
+
+    In the terminal, each bar is as high as the channel's range in that piece of time; gaps are blank. A
+    calibrated accelerometer measures 1 g at rest, in whatever unit.
+
+    Example: disc-stream data look walk.csv --out walk.png
+    """
+    from disc_stream.cli.data_import import Decided, look_at
+
+    look_at(file, out, Decided(tuple(maps or ()), None, source_rate, None, dates), as_json=as_json)
 
 
 @app.command("windows")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from disc_stream.artifacts.manifest import Manifest
     from disc_stream.artifacts.model import Model
     from disc_stream.clustering.adaptation import AdaptationRule
-    from disc_stream.data.types import Recording
+    from disc_stream.data.series import Series
     from disc_stream.stream.values import Failure
     from disc_stream.types import Label
     from disc_stream_server.offline import RecordingLabels
 
-    Labelled = list[tuple[Recording, RecordingLabels]]
+    Labelled = list[tuple[Series, RecordingLabels]]
 
 
 def label(
@@ -92,6 +92,7 @@ def label(
         require_writable(out)
     from disc_stream.artifacts.model import Model
     from disc_stream.data.readers import load_recordings_spec
+    from disc_stream.data.series import group_series
     from disc_stream.stream.adapting import with_known_centroids
     from disc_stream.stream.pipeline import LabelOptions
     from disc_stream_server.offline import label_recording
@@ -101,7 +102,7 @@ def label(
     if trusted_key is None:
         say("no signature of the bundle was checked: no --trusted-key is given", err=True)
     options = LabelOptions(top_k=top_k, adaptation=rule, whole=not causal)
-    found = load_recordings_spec(recordings, data)
+    found = group_series(load_recordings_spec(recordings, data))
     with _progress(found) as advance:
         labelled = [
             (
@@ -120,14 +121,14 @@ def label(
 
 
 @contextmanager
-def _progress(found: Sequence[Recording]) -> Iterator[Callable[[int], None]]:
+def _progress(found: Sequence[Series]) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr, over samples."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Labelling", total=sum(len(recording.samples) for recording in found))
+        task = bar.add_task("Labelling", total=sum(recording.n_samples for recording in found))
         yield lambda n: bar.advance(task, n)
 
 

@@ -27,6 +27,9 @@ class Recording:
         samples: (n_samples, n_channels) float32, physical units.
         labels: (n_samples,) int16 index into ``label_names``, or -1 where unlabelled.
         label_names: the dataset's activities.
+        start_us: time of the first sample on the recording's own clock, in microseconds.
+        clock_fs: samples a second by that clock, where they are not quite ``fs``; 0.0 where they are.
+        part_of: the recording that this is an uninterrupted stretch of; "" if it is whole.
     """
 
     name: str
@@ -36,6 +39,13 @@ class Recording:
     samples: Float32Array
     labels: LabelArray
     label_names: tuple[str, ...]
+    start_us: int = 0
+    clock_fs: float = 0.0
+    part_of: str = ""
+
+    def time_us(self, sample: int) -> int:
+        """Time of a sample on the recording's own clock, in microseconds."""
+        return self.start_us + round(sample * 1e6 / (self.clock_fs or self.fs))
 
     @property
     def seconds(self) -> float:

@@ -26,7 +26,7 @@ from disc_stream.signal.units import conversion_factor
 from disc_stream.types import Channel, Float32Array
 
 SCHEMA = "disc-stream.recordings"
-VERSION = 1
+VERSION = 2  # 1 had no stretches of one recording and no times
 _SI = {"g": "m/s2", "mg": "m/s2", "deg/s": "rad/s", "mdps": "rad/s", "uT": "T"}
 
 
@@ -38,6 +38,13 @@ class RecordingInfo(BaseModel):
     name: str
     subject: int = Field(ge=0, le=2**63 - 1)
     samples: int = Field(ge=0)
+    start_us: int = Field(
+        0, ge=-(2**63), le=2**63 - 1, description="time of the first sample, by its own clock"
+    )
+    clock_fs: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="samples a second by that clock; 0 where it is the rate"
+    )
+    part_of: str = Field("", description="recording that this is an uninterrupted stretch of")
 
 
 class Provenance(BaseModel):
@@ -122,7 +129,13 @@ def write_uniform(path: Path, recordings: Sequence[Recording], facts: DatasetFac
         raise DataError("there are no recordings to write")
     model = recordings[0]
     require_alike(recordings)
-    infos = [RecordingInfo(name=r.name, subject=r.subject, samples=len(r.samples)) for r in recordings]
+    infos = [
+        RecordingInfo(
+            name=r.name, subject=r.subject, samples=len(r.samples), start_us=r.start_us, clock_fs=r.clock_fs,
+            part_of=r.part_of,
+        )
+        for r in recordings
+    ]  # fmt: skip
     header = UniformHeader(
         dataset=facts.name,
         fs=model.fs,
@@ -137,9 +150,10 @@ def write_uniform(path: Path, recordings: Sequence[Recording], facts: DatasetFac
     )
     for r in recordings:
         _check_numbers(r.name, r.samples, r.labels, len(r.label_names))
+    one = len(recordings) == 1  # a long one is not copied
     arrays = {
-        "samples": np.concatenate([r.samples for r in recordings]),
-        "labels": np.concatenate([r.labels for r in recordings]),
+        "samples": model.samples if one else np.concatenate([r.samples for r in recordings]),
+        "labels": model.labels if one else np.concatenate([r.labels for r in recordings]),
     }
     write_archive(path, header, arrays)
     return header
@@ -171,6 +185,9 @@ def read_uniform(path: Path) -> Uniform:
             samples=part,
             labels=part_labels,
             label_names=tuple(header.label_names),
+            start_us=info.start_us,
+            clock_fs=info.clock_fs,
+            part_of=info.part_of,
         )
         for info, part, part_labels in zip(
             header.recordings, np.split(samples, borders), np.split(labels, borders), strict=True

@@ -19,6 +19,7 @@ from disc_stream.data.synthetic import CHANNELS, LABEL_NAMES, Placement, Synthet
 from disc_stream.data.types import UNLABELLED, LabelArray, Recording
 from disc_stream.errors import ConfigError
 from disc_stream.types import Channel, DeviceMeta, Float32Array, SampleBatch
+from disc_stream_edge.sources import BatchSize, size_of
 
 FS = 50.0
 DAY_US = 86_400_000_000
@@ -224,15 +225,15 @@ class BurstSource:
         """Not known before it is cut into messages."""
         return None
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The messages of this part; numbers and time stamps go on from the part before."""
-        day = self._day
-        starts = range(0, len(day.samples), n_samples)
+        day, size = self._day, size_of(n_samples)
+        starts = range(0, len(day.samples), size)
         first, last = (len(starts) * part // self._of for part in (self._part, self._part + 1))
         for seq in range(first, last):
             start = starts[seq]
             t0_us = day.t0_us + round(start * 1e6 / FS)
-            samples = day.samples[start : start + n_samples]
+            samples = day.samples[start : start + size]
             yield SampleBatch(day.device, day.boot, seq, t0_us, FS, CHANNELS, samples)
 
 

@@ -35,6 +35,9 @@ HALF_LENGTH = 12
 RATE_ERROR = 1e-4
 """Largest relative difference between the ratio of the rates and up / down."""
 
+RATE_TOLERANCE = 0.01
+"""Relative; real sensors differ from their nominal rate by about this much, and are taken as they are."""
+
 _BETA = 5.65  # Kaiser's formula for 60 dB: 0.1102 · (60 − 8.7)
 _CENTRE = 0.94  # in slower Nyquist frequencies: where the filter has fallen to a half
 _MIN_RATIO, _MAX_RATIO = Fraction(1, 256), Fraction(16)  # of fs_out / fs_in: bounds the tables
@@ -52,6 +55,15 @@ def is_identity(fs_in: float, fs_out: float, tolerance: float = 0.0) -> bool:
         tolerance: largest difference, relative to ``fs_out``.
     """
     return abs(fs_in - fs_out) <= tolerance * fs_out
+
+
+def new_resampler(fs: float, fs_out: float, n_channels: int) -> StreamResampler | None:
+    """What turns ``fs`` into ``fs_out``; None where they are the same within ``RATE_TOLERANCE``.
+
+    Raises:
+        ValueError: if one cannot be turned into the other.
+    """
+    return None if is_identity(fs, fs_out, RATE_TOLERANCE) else StreamResampler(fs, fs_out, n_channels)
 
 
 def resample(samples: Float32Array, fs_in: float, fs_out: float) -> Float32Array:

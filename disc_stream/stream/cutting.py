@@ -7,9 +7,9 @@ import numpy as np
 from disc_stream.errors import StreamMismatchError
 from disc_stream.signal.deviceclock import FAULT_WORDS, ClockFault, Verdict
 from disc_stream.signal.rate import RateVerdict
-from disc_stream.signal.resampling import StreamResampler
+from disc_stream.signal.resampling import RATE_TOLERANCE, new_resampler
 from disc_stream.stream.device import Anchor, Device, release_grid
-from disc_stream.stream.layout import FASTEST, RATE_TOLERANCE, SLOWEST, check_rate
+from disc_stream.stream.layout import FASTEST, SLOWEST, check_rate
 from disc_stream.stream.order import Ordered
 from disc_stream.stream.problems import ProblemBook
 from disc_stream.stream.rules import StreamCounts
@@ -34,13 +34,6 @@ _CAUSES = {
     "clock-jump": ("its clock jumps", "Let t0 go on evenly within a boot"),
     "rate": ("its times contradict the rate that it declares", "Check fs and t0"),
 }
-
-
-def new_resampler(fs: float, model_fs: float, n_channels: int) -> StreamResampler | None:
-    """What turns ``fs`` into the model's rate; None where they are the same within the tolerance."""
-    if abs(fs - model_fs) <= RATE_TOLERANCE * model_fs:
-        return None
-    return StreamResampler(fs, model_fs, n_channels)
 
 
 class Cutter:

@@ -12,7 +12,6 @@ from disc_stream.errors import StreamMismatchError
 from disc_stream.signal.units import conversion_factor
 from disc_stream.types import Channel, Float32Array
 
-RATE_TOLERANCE = 0.01  # relative; real sensors differ from their nominal rate by about this much
 # Rates that are converted, in model rates. Slower streams lack most of what the model looks at.
 SLOWEST, FASTEST = 0.35, 64.0
 

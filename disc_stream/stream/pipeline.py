@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.clustering.adaptation import AdaptationRule
@@ -16,7 +18,9 @@ from disc_stream.stream.sessions import Sessions, StreamSpec
 from disc_stream.stream.smoothing import FilterSpec, Smoother
 from disc_stream.stream.values import Failure, Labelled, ReadyInput
 from disc_stream.stream.wearing import WearStage
-from disc_stream.types import Label, SampleBatch
+from disc_stream.types import Float32Array, Label, SampleBatch
+
+_NO_EMBEDDINGS = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Pipeline:
         clock: Clock | None = None,
     ) -> None:
         self.sessions = Sessions(stream_spec(model)) if sessions is None else sessions
+        self._options = options
         self._encoder = encoder_stage(model, options.max_batch)
         rule = options.adaptation
         self._adaptation = None if rule is None else AdaptationStage(model, rule)
@@ -120,14 +125,35 @@ class Pipeline:
         Raises:
             EncoderUnavailableError: if the encoder does not work.
         """
+        return self.label_and_embed(ready)[0]
+
+    def label_and_embed(self, ready: Sequence[ReadyInput]) -> tuple[list[Labelled], Float32Array]:
+        """Label windows, those of one device in order, and give their embeddings (n, d) with the labels.
+
+        Raises:
+            EncoderUnavailableError: if the encoder does not work.
+        """
         if not ready:
-            return []
+            return [], _NO_EMBEDDINGS
         assigned = self._encoder.encode(ready)
         self.failures += assigned.failures
         if not assigned.ready:
-            return []
+            return [], _NO_EMBEDDINGS
         not_worn = self._wear.not_worn(assigned.ready, assigned.samples)
         if self._adaptation is not None:
             assigned = self._adaptation.adapt(assigned, not_worn)
         smoothed = self._smoother.smooth(assigned.ready, assigned.q)
-        return self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()), not_worn)
+        labelled = self._label_maker.label(assigned, smoothed, Occasion(self._clock.unix_us()), not_worn)
+        return labelled, assigned.embedding
+
+    def use(self, model: Model) -> None:
+        """Go on with another model that reads the same windows (``stream_spec``), or with other names.
+
+        What is known of a device under a public id that is still there goes on under it, as in a server.
+        """
+        options = self._options
+        self._encoder = encoder_stage(model, options.max_batch)
+        self._smoother.use(filter_spec(model, options.stay))
+        if self._adaptation is not None:
+            self._adaptation.use(model)
+        self._label_maker = LabelMaker(model, options.top_k)

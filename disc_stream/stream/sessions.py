@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import msgspec
 
 from disc_stream.errors import StreamMismatchError
+from disc_stream.signal.resampling import new_resampler
 from disc_stream.signal.windowing import StreamWindower
 from disc_stream.stream.boots import Boots
 from disc_stream.stream.buffers import WindowBuffers
-from disc_stream.stream.cutting import Cutter, new_resampler
+from disc_stream.stream.cutting import Cutter
 from disc_stream.stream.device import MAX_PAST_BOOTS, Candidate, Device, PastBoot
 from disc_stream.stream.joinery import Joinery
 from disc_stream.stream.layout import check_rate, fit_layout

@@ -11,6 +11,9 @@ import msgspec
 from disc_stream.errors import BrokerError
 from disc_stream.wire.limits import MAX_PACKET_BYTES
 
+FAILURE = 0x80
+"""MQTT 5, 2.4: reason codes from here on are refusals."""
+
 FIRST_MID = 32_768
 """The first message id of our own QoS 1 messages; paho uses the lower ones (for subscriptions)."""
 
@@ -110,12 +113,17 @@ class Session:
 class Delivery:
     """A QoS 1 message of ours on its way; safe to use from several threads."""
 
-    __slots__ = ("_answered", "refused")
+    __slots__ = ("_answered", "code")
 
     def __init__(self) -> None:
         self._answered = threading.Event()
-        self.refused = False
+        self.code = 0
+        """The broker's reason code (MQTT 5, 3.4.2.1); 0 while there is none, and with MQTT 3.1.1."""
+
+    @property
+    def refused(self) -> bool:
         """Whether the broker has answered it with a refusal."""
+        return self.code >= FAILURE
 
     @property
     def is_answered(self) -> bool:
@@ -126,7 +134,7 @@ class Delivery:
         """Wait for the broker's answer; False if time ran out before."""
         return self._answered.wait(timeout_s)
 
-    def answer(self, *, refused: bool) -> None:
+    def answer(self, code: int) -> None:
         """Note the broker's answer."""
-        self.refused = refused
+        self.code = code
         self._answered.set()

@@ -29,7 +29,7 @@ from disc_stream.errors import BrokerError
 from disc_stream.sparselog import SparseLog
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.client import Client, prepare
-from disc_stream.wire.delivery import Delivery, LinkListener, Message, Origin, Session, Will
+from disc_stream.wire.delivery import FAILURE, Delivery, LinkListener, Message, Origin, Session, Will
 from disc_stream.wire.dial import LOOKUP_S, Dial, NoAnswerError
 from disc_stream.wire.history import LinkHistory
 from disc_stream.wire.netloop import NetworkLoop
@@ -41,7 +41,6 @@ __all__ = ["Delivery", "LinkListener", "Message", "MqttLink", "Origin", "Session
 
 log = logging.getLogger(__name__)
 
-_FAILURE = 0x80  # MQTT 5, 2.4: reason codes from here on are refusals
 _MAX_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
 _ACKS = 512
@@ -180,6 +179,14 @@ class MqttLink:
         if self._broken_off:
             raise BrokerError(f"connecting to the broker at {self.broker} was broken off")
 
+    def begin(self, timeout_s: float = 10.0) -> None:
+        """Connect in the background, however long that takes; refusals are logged, ``on_up`` is called."""
+        self._timeout_s = timeout_s
+        prepare(self._client, self.broker, self._session)
+        self._named.set()
+        self._answered.set()
+        self._loop.start()
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Disconnect cleanly (no last will) and stop the network thread. May be called twice.
 
@@ -307,7 +314,7 @@ class MqttLink:
     def _handle_acks(self, acks: Sequence[tuple[int, int]]) -> None:
         self._sender.acknowledge(acks)
         for _, code in acks:
-            if code >= _FAILURE:
+            if code >= FAILURE:
                 self.history.refusal(str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
 
     def _handle_connect_fail(self, error: Exception) -> None:

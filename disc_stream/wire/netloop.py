@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import select
 import socket
 import threading
@@ -214,7 +215,8 @@ class NetworkLoop:
         self._on_connect_fail(error)
 
     def _back_off(self) -> None:
-        self._attempt_at = time.monotonic() + self._delay_s
+        """Wait between half the delay and all of it: a fleet must not come back in step."""
+        self._attempt_at = time.monotonic() + self._delay_s * random.uniform(0.5, 1.0)  # noqa: S311
         self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
 
     def _turn(self) -> None:

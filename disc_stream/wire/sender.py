@@ -22,7 +22,6 @@ _MIDS = 65_536 - FIRST_MID
 _PIECE = 256  # packets written at once
 _PUBLISH, _RETAINED = b"\x32", b"\x33"  # MQTT 5, 3.3.1: QoS 1
 _DUP = 0x08
-_FAILURE = 0x80  # MQTT 5, 2.4: reason codes from here on are refusals
 _CONTENT_TYPE = 0x03
 _UINT16 = struct.Struct("!H")
 
@@ -133,7 +132,7 @@ class Sender:
             if not self._flying:
                 self._changed.notify_all()
         for delivery, code in answered:
-            delivery.answer(refused=code >= _FAILURE)
+            delivery.answer(code)
 
     def _add(self, packet: bytearray, at: int, delivery: Delivery | None) -> None:
         self.added += 1

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     PROBLEM = "problem"
     ACTIVITY = "activity"
     EVENT = "event"
+    EMBEDDING = "embedding"
 
 
 def is_device(text: str) -> bool:

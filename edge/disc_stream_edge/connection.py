@@ -13,6 +13,7 @@ from disc_stream.wire.meta import encode_meta
 from disc_stream.wire.mqtt import Delivery, LinkListener, MqttLink, Session, Will
 from disc_stream.wire.status import DeviceStatus, State, encode_device_status
 from disc_stream.wire.topics import Kind, Topics
+from disc_stream_edge.outbox import Entry
 from disc_stream_edge.sources import Source
 
 _SESSION_S = 10.0  # for the connection and for the birth messages to be confirmed
@@ -39,7 +40,8 @@ class Connection:
         self._limit = max_unconfirmed
         self._waiting: deque[Delivery] = deque()
         self._born = threading.Event()
-        self._taken_over = False
+        self._taken_over = self._closed = False
+        self._metas = {source.device: encode_meta(source.meta) for source in sources}
         self.sent = self.confirmed = 0
         name = sources[0].device if len(sources) == 1 else f"{sources[0].device}+{len(sources) - 1}"
         self._link = MqttLink(
@@ -48,6 +50,20 @@ class Connection:
             LinkListener(on_up=self._announce, on_fatal=self._note_takeover),
             Session(will=self._will()),
         )
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that it sends for."""
+        return [source.device for source in self._sources]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._link.connected
+
+    def begin(self) -> None:
+        """Connect in the background, and announce the devices whenever the broker is there."""
+        self._link.begin(_SESSION_S)
 
     def open(self) -> None:
         """Connect and announce the devices.
@@ -72,10 +88,26 @@ class Connection:
             return "Check user name, password and the broker's access rights"
         return f"If {user!r} may publish for itself alone, add --device {user}"
 
-    def send(self, topic: str, payload: bytes, content_type: str) -> None:
+    def send(self, entry: Entry) -> None:
         """Send a message of samples; it is kept and sent again until it is confirmed."""
-        self._waiting.append(self._link.publish(topic, payload, content_type=content_type))
+        self._waiting.append(self.pass_on(entry))
         self.sent += 1
+
+    def pass_on(self, entry: Entry) -> Delivery:
+        """Send a message that somebody else counts; labels are retained, as those of a server."""
+        kind = Kind(entry.kind)
+        return self._link.publish(
+            self._topics.of(entry.device, kind),
+            entry.payload,
+            retain=kind is Kind.LABEL,
+            content_type=entry.content_type or None,
+        )
+
+    def describe(self, device: str, meta: bytes) -> None:
+        """From here on the samples of a device are of this kind; published if it was another one."""
+        if meta != self._metas[device]:
+            self._metas[device] = meta
+            self._link.publish(self._topics.of(device, Kind.META), meta, retain=True)
 
     def has_room(self, wait_s: float) -> bool:
         """Whether a further message may be sent; waits a little for confirmations if not.
@@ -83,19 +115,30 @@ class Connection:
         Raises:
             BrokerError: if another client has taken over the connection.
         """
-        if self._taken_over:
-            raise BrokerError(
-                f"another publisher sends as {self._sources[0].device!r} at {self._link.broker}",
-                remedy="Stop one of the two, or give one its own device id",
-            )
+        self.check()
         self._count()
         if len(self._waiting) >= self._limit:
             self._waiting[0].wait(wait_s)
             self._count()
         return len(self._waiting) < self._limit
 
+    def check(self) -> None:
+        """Check that the connection is still ours.
+
+        Raises:
+            BrokerError: if another client has taken it over.
+        """
+        if self._taken_over:
+            raise BrokerError(
+                f"another publisher sends as {self._sources[0].device!r} at {self._link.broker}",
+                remedy="Stop one of the two, or give one its own device id",
+            )
+
     def close(self, timeout_s: float) -> None:
-        """Wait until everything is confirmed, publish ``offline``, disconnect."""
+        """Wait until everything is confirmed, publish ``offline``, disconnect; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
         self._link.flush(timeout_s)
         self._count()
         if self._link.connected:
@@ -111,7 +154,7 @@ class Connection:
     def _announce(self) -> None:
         for source in self._sources:
             topic = self._topics.of(source.device, Kind.META)
-            self._link.publish(topic, encode_meta(source.meta), retain=True)
+            self._link.publish(topic, self._metas[source.device], retain=True)
             self._publish_status(source, State.ONLINE)
         self._born.set()
 

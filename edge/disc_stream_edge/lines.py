@@ -40,6 +40,7 @@ from disc_stream.signal.units import KNOWN_UNITS
 from disc_stream.types import Channel, DeviceMeta, SampleBatch
 from disc_stream.wire.codecs import check_channels, read_channels
 from disc_stream.wire.topics import check_device
+from disc_stream_edge.sources import BatchSize, size_of
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class LineSource:
         self._since_anchor = 0  # samples counted since
         self._line = 1
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The samples as they arrive.
 
         A malformed line ends a batch early and leaves out one number; a pause ends it, and the next one takes
@@ -106,6 +107,7 @@ class LineSource:
         rows: list[list[float]] = []
         seq = t0_us = 0
         broken = False  # lines were lost just before this one
+        size = 0
         for chunk in self._chunks:
             if rows and chunk.idle_s > self._pause_s:
                 yield self._batch(seq, t0_us, rows)
@@ -114,9 +116,10 @@ class LineSource:
             for row in self._rows(chunk):
                 if row is not None:
                     seq += broken
-                    t0_us = t0_us if rows else self._now_us()
+                    if not rows:
+                        t0_us, size = self._now_us(), size_of(n_samples)
                     rows.append(row)
-                if rows and (row is None or len(rows) == n_samples):
+                if rows and (row is None or len(rows) >= size):
                     yield self._batch(seq, t0_us, rows)
                     seq, rows = seq + 1, []
                 broken = row is None
@@ -249,7 +252,11 @@ def read_chunks(fd: int, stop: threading.Event, clock: Clock) -> Iterator[Chunk]
                     told = now
                     yield Chunk((), now - last, clock.unix_us())
                 continue
-        data = os.read(fd, 65_536)
+        try:
+            data = os.read(fd, 65_536)
+        except OSError as error:  # a serial port that was unplugged
+            log.warning("no more lines can be read: %s", error.strerror)
+            data = b""
         if not data:
             break
         *complete, rest = (rest + data).split(b"\n")

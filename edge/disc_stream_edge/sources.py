@@ -6,13 +6,15 @@ not depend on how fast the publisher reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
+from disc_stream.data.series import Series, as_series
 from disc_stream.data.synthetic import MessageLoss, SyntheticWearable, device_names, placements
 from disc_stream.data.types import Recording
 from disc_stream.errors import ConfigError
@@ -32,6 +34,15 @@ _FULL_SCALE = {
     "uT": 4_912.0,
 }
 _INT16_MAX = 32_767
+
+
+BatchSize = int | Callable[[], int]
+"""Samples of a batch; a function is asked at the beginning of each."""
+
+
+def size_of(size: BatchSize) -> int:
+    """Samples that the next batch shall have."""
+    return size if isinstance(size, int) else size()
 
 
 class Source(Protocol):
@@ -62,7 +73,7 @@ class Source(Protocol):
         """Length, or None if it is not known or endless."""
         ...
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The samples in batches of ``n_samples``; the last one may be shorter."""
         ...
 
@@ -71,7 +82,7 @@ class ReplaySource:
     """A recording, as if its device sent it now; the device's clock is the recording's, from 0.
 
     Args:
-        recording: what to send.
+        recording: what to send; where it has a gap, a batch's number is left out and its clock goes on.
         device: device id; the recording's name by default.
         boot: id of the boot; a server that has seen (device, boot, seq) takes it for a duplicate.
         dtype: ``float32`` keeps every bit, ``int16`` quantises to the usual full scale of the unit.
@@ -84,23 +95,30 @@ class ReplaySource:
     paced = True
 
     def __init__(
-        self, recording: Recording, *, device: str | None = None, boot: int = 1, dtype: SampleType = "float32"
+        self,
+        recording: Recording | Series,
+        *,
+        device: str | None = None,
+        boot: int = 1,
+        dtype: SampleType = "float32",
     ) -> None:
-        self.device = check_device(device or recording.name)
-        self.boot, self._recording, self._dtype = boot, recording, dtype
-        self.meta = DeviceMeta(recording.fs, sample_channels(recording.channels, dtype), model="replay")
+        series = as_series(recording)
+        self.device = check_device(device or series.name)
+        self.boot, self._series, self._dtype = boot, series, dtype
+        first = series.parts[0]
+        self.meta = DeviceMeta(first.fs, sample_channels(first.channels, dtype), model="replay")
 
     @property
     def total_samples(self) -> int:
         """Length of the recording."""
-        return len(self._recording.samples)
+        return self._series.n_samples
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The recording from its beginning."""
-        fs, channels = self.meta.fs, self.meta.channels
-        for seq, start in enumerate(range(0, self.total_samples, n_samples)):
-            samples = to_counts(self._recording.samples[start : start + n_samples], channels, self._dtype)
-            yield SampleBatch(self.device, self.boot, seq, round(start * 1e6 / fs), fs, channels, samples)
+        channels = self.meta.channels
+        for batch in self._series.batches(self.device, self.boot, n_samples):
+            samples = to_counts(batch.physical(), channels, self._dtype)
+            yield replace(batch, channels=channels, samples=samples)
 
 
 class SyntheticSource:
@@ -135,18 +153,39 @@ class SyntheticSource:
             model="synthetic",
         )
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """The stream; can be taken once."""
         fs, channels = self.meta.fs, self.meta.channels
         start = seq = 0
         while self.total_samples is None or start < self.total_samples:
-            n = n_samples if self.total_samples is None else min(n_samples, self.total_samples - start)
+            n = size_of(n_samples)
+            n = n if self.total_samples is None else min(n, self.total_samples - start)
             samples, _ = self._wearable.read(n)
             t0_us = self._start_us + round(start * 1e6 / fs)
             counts = to_counts(samples, channels, self._dtype)
             yield SampleBatch(self.device, self.boot, seq, t0_us, fs, channels, counts)
             start += n
             seq += 1
+
+
+class LeftSource:
+    """A device of which messages of an earlier run wait; it has no new samples.
+
+    Args:
+        device: device id.
+        boot: its last boot.
+        meta: what it said of itself.
+    """
+
+    paced = True
+    total_samples = 0
+
+    def __init__(self, device: str, boot: int, meta: DeviceMeta) -> None:
+        self.device, self.boot, self.meta = device, boot, meta
+
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:  # noqa: ARG002
+        """Nothing."""
+        return iter(())
 
 
 class LossySource:
@@ -163,7 +202,7 @@ class LossySource:
         self.dropped = 0
         self._source, self._loss = source, loss
 
-    def batches(self, n_samples: int) -> Iterator[SampleBatch]:
+    def batches(self, n_samples: BatchSize) -> Iterator[SampleBatch]:
         """What is left; the missing numbers show the loss."""
         for batch in self._source.batches(n_samples):
             if self._loss.loses_next():

@@ -14,10 +14,12 @@ from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.model import Model
 from disc_stream.clock import Clock
 from disc_stream.data.readers import READERS
+from disc_stream.data.series import Series, as_series
 from disc_stream.data.types import UNLABELLED, Recording
 from disc_stream.data.windows import WindowPlan, majority_labels
 from disc_stream.errors import StreamMismatchError
-from disc_stream.stream.layout import RATE_TOLERANCE, fit_layout
+from disc_stream.signal.resampling import RATE_TOLERANCE
+from disc_stream.stream.layout import fit_layout
 from disc_stream.stream.pipeline import LabelOptions, Pipeline, stream_spec
 from disc_stream.stream.recording import WholeRecording
 from disc_stream.stream.sessions import Sessions
@@ -28,18 +30,10 @@ BOOT = 1
 _AT_ONCE = 256  # windows encoded at once
 
 
-def recording_batches(recording: Recording, samples: int = 50) -> Iterator[SampleBatch]:
+def recording_batches(recording: Recording | Series, samples: int = 50) -> Iterator[SampleBatch]:
     """A recording as its device would send it: ``samples`` at a time, the clock starting at 0."""
-    for seq, start in enumerate(range(0, len(recording.samples), samples)):
-        yield SampleBatch(
-            device=recording.name,
-            boot=BOOT,
-            seq=seq,
-            t0_us=round(start * 1e6 / recording.fs),
-            fs=recording.fs,
-            channels=recording.channels,
-            samples=recording.samples[start : start + samples],
-        )
+    series = as_series(recording)
+    return series.batches(series.name, BOOT, samples)
 
 
 class RecordingLabels(NamedTuple):
@@ -55,7 +49,7 @@ class RecordingLabels(NamedTuple):
 
 
 def label_recording(
-    recording: Recording,
+    recording: Recording | Series,
     model: Model,
     options: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     *,
@@ -66,7 +60,7 @@ def label_recording(
     """Label every window of a recording, in order; a window that fails costs only its own label.
 
     Args:
-        recording: what to label.
+        recording: what to label; no window spans two of its stretches.
         model: labels it.
         options: how windows are labelled.
         samples: per batch; the labels do not depend on it.
@@ -78,7 +72,7 @@ def label_recording(
         EncoderUnavailableError: if the encoder does not work.
     """
     try:
-        fit_layout(recording.channels, stream_spec(model).channels)
+        fit_layout(as_series(recording).parts[0].channels, stream_spec(model).channels)
         if options.whole:
             return _label_whole(recording, WholeRecording(model, options, clock), model, samples, on_samples)
         pipeline = Pipeline(model, options, clock=clock)
@@ -99,7 +93,7 @@ def label_recording(
 
 
 def _label_whole(
-    recording: Recording,
+    recording: Recording | Series,
     whole: WholeRecording,
     model: Model,
     samples: int,
@@ -153,37 +147,47 @@ def segments(labels: Sequence[Label], manifest: Manifest) -> list[Segment]:
     return found
 
 
-def truth_of(recording: Recording, labels: Sequence[Label], manifest: Manifest) -> npt.NDArray[np.int64]:
+def truth_of(
+    recording: Recording | Series, labels: Sequence[Label], manifest: Manifest
+) -> npt.NDArray[np.int64]:
     """The activity that most samples of each label's window have, (n_labels,).
 
     ``UNLABELLED`` where most have none, and for a window whose second half the recording lacks.
     """
-    if abs(recording.fs - manifest.fs) > RATE_TOLERANCE * manifest.fs:
-        return _truth_by_time(recording, labels, manifest)
+    series = as_series(recording)
+    one = series.parts[0]
+    if len(series.parts) > 1 or one.clock_fs or abs(one.fs - manifest.fs) > RATE_TOLERANCE * manifest.fs:
+        return _truth_by_time(series, labels, manifest)
     plan = WindowPlan(manifest.window.samples, manifest.window.hop)
-    majority = majority_labels(recording.labels, plan, len(recording.label_names))
+    majority = majority_labels(one.labels, plan, len(one.label_names))
     return np.array(
         [int(majority[label.window]) if label.window < len(majority) else UNLABELLED for label in labels],
         dtype=np.int64,
     )
 
 
-def _truth_by_time(
-    recording: Recording, labels: Sequence[Label], manifest: Manifest
-) -> npt.NDArray[np.int64]:
-    """The same for a recording of another rate than the model's: by the times of the windows."""
-    n = round(manifest.window.samples * recording.fs / manifest.fs)
+def _truth_by_time(series: Series, labels: Sequence[Label], manifest: Manifest) -> npt.NDArray[np.int64]:
+    """The same for a recording of another rate than the model's, or with gaps: by the windows' times."""
+    starts = np.array(series.starts_us())
     truth = np.full(len(labels), UNLABELLED, dtype=np.int64)
     for row, label in enumerate(labels):
-        start = round(label.t0_us * recording.fs / 1e6)
-        inside = recording.labels[start : start + n]
+        place = max(0, int(np.searchsorted(starts, label.t0_us, side="right")) - 1)
+        part = series.parts[place]
+        rate = part.clock_fs or part.fs
+        # As many samples as the model's window where the rate is the model's; times by the part's own clock.
+        near = abs(part.fs - manifest.fs) <= RATE_TOLERANCE * manifest.fs
+        n = manifest.window.samples if near else round(manifest.window.samples * part.fs / manifest.fs)
+        start = round((label.t0_us - int(starts[place])) * rate / 1e6)
+        inside = part.labels[start : start + n]
         if len(inside) == n:
             values, counts = np.unique(inside, return_counts=True)
             truth[row] = values[counts.argmax()]
     return truth
 
 
-def score(labelled: Sequence[tuple[Recording, Sequence[Label]]], manifest: Manifest) -> dict[str, Any] | None:
+def score(
+    labelled: Sequence[tuple[Recording | Series, Sequence[Label]]], manifest: Manifest
+) -> dict[str, Any] | None:
     """ACC and NMI of all recordings together, of the labels as they are and smoothed.
 
     Returns:
@@ -209,7 +213,9 @@ def score(labelled: Sequence[tuple[Recording, Sequence[Label]]], manifest: Manif
     }
 
 
-def _scored_truth(recording: Recording, labels: Sequence[Label], manifest: Manifest) -> npt.NDArray[np.int64]:
+def _scored_truth(
+    recording: Recording | Series, labels: Sequence[Label], manifest: Manifest
+) -> npt.NDArray[np.int64]:
     """``truth_of`` without what the dataset's own protocol leaves out."""
     truth = truth_of(recording, labels, manifest)
     reader = READERS.get(recording.name.partition("-")[0])

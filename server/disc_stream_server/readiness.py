@@ -94,7 +94,10 @@ class Heartbeat:
 class Delivery(Protocol):
     """The broker's answer to a message of ours; ``wire.delivery.Delivery`` is one."""
 
-    refused: bool
+    @property
+    def refused(self) -> bool:
+        """Whether the broker has refused it."""
+        ...
 
     @property
     def is_answered(self) -> bool:

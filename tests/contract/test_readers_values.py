@@ -216,3 +216,34 @@ def test_skoda_is_cut_at_missing_values_and_says_so(tmp_path: Path) -> None:
     datasets.save_mat(tmp_path / "right_classall_clean.mat", right_classall_clean=matrix)
     with pytest.raises(DataError, match="every row has missing values"):
         read_dataset("skoda", tmp_path)
+
+
+def test_pamap2_bridges_and_cuts_what_is_lost(tmp_path: Path) -> None:
+    one, two = load_recordings("pamap2", datasets.write_pamap2(tmp_path), subjects=[101])
+    assert (one.name, two.name, one.part_of) == (
+        "pamap2-subject101-part01",
+        "pamap2-subject101-part02",
+        one.part_of,
+    )
+    assert (len(one.samples), len(two.samples), two.start_us) == (600, 600, 15_000_000)
+    assert one.samples[0].tolist() == [
+        4, 5, 6, 10, 11, 12, 21, 22, 23, 27, 28, 29, 38, 39, 40, 44, 45, 46,
+    ]  # fmt: skip
+    assert {one.label_names[n] for n in one.labels} == {"walking"}
+    assert {one.label_names[n] for n in two.labels} == {"ironing"}
+
+
+def test_opportunity_reads_the_units_of_the_jacket(tmp_path: Path) -> None:
+    recording = load_recordings("opportunity", datasets.write_opportunity(tmp_path), subjects=[2])[0]
+    assert recording.name == "opportunity-subject2-adl1"
+    assert recording.samples[0].tolist() == [37, 38, 39, 50, 51, 52, 63, 64, 65, 76, 77, 78, 89, 90, 91]
+    assert recording.labels[[0, 250, 599]].tolist() == [0, -1, 3]
+
+
+def test_realworld_joins_accelerometer_and_gyroscope(tmp_path: Path) -> None:
+    recordings = load_recordings("realworld", datasets.write_realworld(tmp_path), subjects=[2])
+    names = [f"realworld-user02-{a}-{p}" for a in ("lying", "walking") for p in ("chest", "waist")]
+    assert sorted(r.name for r in recordings) == names
+    recording = recordings[0]
+    assert recording.samples[1][[0, 1, 2, 3, 5]].tolist() == [2, 2, 0, 2, 5]
+    assert recording.samples[1, 4] == pytest.approx(1 + 0.75, abs=1e-5), "5 ms later, so a quarter back"

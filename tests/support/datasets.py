@@ -146,6 +146,49 @@ def write_skoda(parent: Path) -> Path:
     return root
 
 
+def write_pamap2(parent: Path) -> Path:
+    """Subjects 101 and 102: column i holds i, walking (4) for 6 s, a second of NaN, then ironing (17)."""
+    root = parent / "PAMAP2_Dataset"
+    for subject in (101, 102):
+        rows: list[list[object]] = []
+        for i in range(1300):
+            values: list[object] = ["NaN" if 600 <= i < 700 else c + 0.01 * (i % 3) for c in range(54)]
+            rows.append([f"{8 + i / 100:.2f}", 4 if i < 650 else 17, *values[2:]])
+        write_rows(root / f"Protocol/subject{subject}.dat", rows)
+    return root
+
+
+def write_opportunity(parent: Path) -> Path:
+    """Person 1, ADL1 and Drill, and person 2, ADL1: column i holds i; stand, then none, then lie."""
+    root = parent / "OpportunityUCIDataset"
+    for name in ("S1-ADL1", "S1-Drill", "S2-ADL1"):
+        rows = []
+        for i in range(600):
+            values: list[object] = [c + i % 3 for c in range(250)]
+            values[0], values[243] = round(i * 1000 / 30), (1, 0, 5)[i // 200]
+            rows.append(values)
+        write_rows(root / f"dataset/{name}.dat", rows)
+    return root
+
+
+def write_realworld(parent: Path) -> Path:
+    """Persons 1 and 2, walking and lying, at waist and chest; the gyroscope begins 5 ms later."""
+    root = parent / "realworld2016_dataset"
+    for person in (1, 2):
+        for activity in ("walking", "lying"):
+            for kind, sensor, late in (("acc", "acc", 0), ("gyr", "Gyroscope", 5)):
+                path = root / f"proband{person}/data/{kind}_{activity}_csv.zip"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with zipfile.ZipFile(path, "w") as file:
+                    for place in ("waist", "chest"):
+                        rows = [
+                            f"{i},{1435993000000 + 20 * i + late},{person},{i % 5},{late}" for i in range(600)
+                        ]
+                        text = "\n".join(["id,attr_time,attr_x,attr_y,attr_z", *rows]) + "\n"
+                        file.writestr(f"{sensor}_{activity}_{place}.csv", text)
+    return root
+
+
 WRITERS: dict[str, Writer] = {
     "hapt": write_hapt,
     "uci-har": write_uci_har,
@@ -157,6 +200,9 @@ WRITERS: dict[str, Writer] = {
     "mhealth-partial": write_mhealth_partial,
     "skoda": write_skoda,
     "skoda-left": write_skoda,
+    "pamap2": write_pamap2,
+    "opportunity": write_opportunity,
+    "realworld": write_realworld,
 }
 
 

@@ -26,7 +26,7 @@ from disc_stream.artifacts.bundle import Bundle, check_graph
 from disc_stream.artifacts.graph import OPERATORS
 from disc_stream.artifacts.model import Model
 from disc_stream.artifacts.runtime import OnnxEncoder
-from disc_stream.data.csvfile import read_csv_folder
+from disc_stream.data.importing.front import import_recordings
 from disc_stream.data.parquet import METADATA_KEY, SCHEMA, read_export
 from disc_stream.data.readers import load_recordings, load_split
 from disc_stream.data.uniform import DatasetFacts, read_uniform, write_uniform
@@ -211,13 +211,13 @@ def _single(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path]
 
 
 def _csv_seeds(_folder: Path) -> list[bytes]:
-    rows = "".join(f"{n / 50},{n % 7},0.5,-9.81,walk\n" for n in range(200))
+    rows = "".join(f"{n / 50},{n % 7 / 7},0.5,-0.81,walk\n" for n in range(200))
     timed = "".join(f"{20 * n};{n}\n" for n in range(50))
-    bare = "".join(f"{n}\t1e-3\n" for n in range(50))
+    bare = "".join(f"{n}\t{n % 5}e-3\n" for n in range(50))
     return [
         f"t,acc_x[g],acc_y[g],acc_z[g],label\n{rows}".encode(),
         f"t[ms];gyro_x[deg/s]\n{timed}".encode(),
-        f"t\tacc_y[g]\n{bare}".encode(),
+        f"t[ms]\tacc_y[g]\n{bare}".encode(),
     ]
 
 
@@ -253,7 +253,7 @@ TARGETS: dict[str, Target] = {
     **{f"data-{name}": _dataset(name) for name in WRITERS if name not in {"actrectut-walk", "skoda-left"}},
     "data-uniform": _archive(_uniform, read_uniform),
     "data-windows": _archive(_windows, read_windows),
-    "data-csv": Target(_csv_seeds, _single("input.csv", read_csv_folder), (DataError, ConfigError)),
+    "data-csv": Target(_csv_seeds, _single("input.csv", import_recordings), (DataError, ConfigError)),
     "data-parquet": Target(_parquet_seeds, _single("input.parquet", read_export), (DataError,)),
 }
 

@@ -138,4 +138,4 @@ def test_an_unknown_dataset_is_a_usage_error_that_lists_the_known_ones() -> None
 def test_a_file_of_ones_own_is_no_dataset_and_the_way_to_make_it_one_is_shown(tmp_path: Path) -> None:
     (tmp_path / "my walk.csv").write_text("t,acc_x[g]\n0,1\n0.02,1\n")
     said = str(error("info", tmp_path / "my walk.csv"))
-    assert f"data import csv --path '{tmp_path / 'my walk.csv'}' --out mine.npz" in said
+    assert f"data import '{tmp_path / 'my walk.csv'}' --out mine.npz" in said

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from disc_stream.data.archive import schema_of
-from disc_stream.data.importing import import_dataset
+from disc_stream.data.dataset_import import import_dataset
 from disc_stream.data.readers import load_recordings, load_recordings_spec, load_split, open_recording
 from disc_stream.data.types import Recording
 from disc_stream.data.uniform import DatasetFacts, Provenance, read_uniform, to_si, write_uniform
@@ -170,7 +170,7 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 99}, "schema version 99, this program reads up to 1"),
+        ({"schema_version": 99}, "schema version 99, this program reads up to 2"),
         ({"schema_name": "other"}, "is 'other', expected 'disc-stream.recordings'"),
         ({"fs": -1}, "broken header: fs"),
         ({"fs": float("inf")}, "broken header: fs"),

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from disc_stream.cli.app import app
-from disc_stream.data.importing import import_dataset
+from disc_stream.data.dataset_import import import_dataset
 from disc_stream.data.parquet import HEADER_FILE, OLD_HEADER_FILE, read_export
 from disc_stream.data.readers import load_split
 from disc_stream.data.types import UNLABELLED

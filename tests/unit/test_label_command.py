@@ -6,10 +6,13 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from disc_stream.cli.app import app
+from disc_stream.data.types import Recording
+from disc_stream.data.uniform import DatasetFacts, write_uniform
 from disc_stream.errors import (
     ConfigError,
     DiscStreamError,
@@ -18,7 +21,7 @@ from disc_stream.errors import (
     UsageError,
 )
 from disc_stream.wire.label import SCHEMA, decode_label
-from tests.support.tiny_bundle import write_tiny_bundle
+from tests.support.tiny_bundle import CHANNELS, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +169,13 @@ def test_the_time_of_day_of_a_recording_is_not_known(recording: Path, bundle: Pa
 
 def test_a_window_that_fails_costs_only_its_own_label(bundle: Path, tmp_path: Path) -> None:
     """A stretch of 16 samples whose squares no float32 holds: the windows that touch it have no label."""
-    path = tmp_path / "spike.csv"
-    rows = [f"{i / 50:.2f},{'3e37' if 80 <= i < 96 else '0'},0,0" for i in range(160)]
-    path.write_text("\n".join(["t,acc_x[m/s2],acc_y[m/s2],acc_z[m/s2]", *rows]) + "\n")
+    path = tmp_path / "spike.npz"  # an import takes such values out
+    samples = np.zeros((160, 3), dtype=np.float32)
+    samples[80:96, 0] = 3e37
+    labels = np.full(160, -1, dtype=np.int16)
+    write_uniform(
+        path, [Recording("spike", 1, 50.0, CHANNELS, samples, labels, ())], DatasetFacts("spike", 1)
+    )
     (found,) = json.loads(run(path, "--bundle", bundle, "--json"))["recordings"]
     assert found["windows"] == 20
     assert [label["window"] for label in found["labels"]] == [w for w in range(20) if w not in (10, 11)]

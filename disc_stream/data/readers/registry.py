@@ -11,6 +11,9 @@ from disc_stream.data.readers.hapt import HAPT
 from disc_stream.data.readers.mhealth import MHEALTH
 from disc_stream.data.readers.mhealth_partial import MHEALTH_PARTIAL
 from disc_stream.data.readers.motionsense import MOTIONSENSE
+from disc_stream.data.readers.opportunity import OPPORTUNITY
+from disc_stream.data.readers.pamap2 import PAMAP2
+from disc_stream.data.readers.realworld import REALWORLD
 from disc_stream.data.readers.skoda import SKODA, SKODA_LEFT
 from disc_stream.data.readers.uci_har import UCI_HAR
 from disc_stream.data.readers.wisdm import WISDM
@@ -29,6 +32,9 @@ READERS: dict[str, Reader] = {
         MHEALTH_PARTIAL,
         SKODA,
         SKODA_LEFT,
+        PAMAP2,
+        OPPORTUNITY,
+        REALWORLD,
     )
 }
 
@@ -54,4 +60,4 @@ def _own_files(path: Path) -> str | None:
         return None
     if path.is_dir() and any(path.glob("*.parquet")):
         return "Of Parquet, only folders that 'disc-stream data export' wrote can be read"
-    return f"For files of your own: disc-stream data import csv --path {quote(str(path))} --out mine.npz"
+    return f"For files of your own: disc-stream data import {quote(str(path))} --out mine.npz"

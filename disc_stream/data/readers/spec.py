@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from disc_stream.data.csvfile import read_csv
+from disc_stream.data.importing.front import ENDINGS, read_recordings
 from disc_stream.data.readers.base import Selection
 from disc_stream.data.readers.loading import read_dataset
 from disc_stream.data.readers.naming import names_recording
@@ -30,7 +30,7 @@ def load_recordings_spec(specs: Sequence[str], path: Path | None = None) -> list
         hapt:user02-05        those of a range, also hapt:exp01-exp10
         hapt:user02,user04    several of these
         hapt                  the whole dataset
-        walk.csv              a plain file, see ``disc_stream.data.csvfile``
+        walk.csv              a file, gz or zip of a logger, or a folder of these, as ``data import`` reads it
         mine.npz              all recordings of a file that ``disc-stream data import`` wrote
         mine.npz:user0*       those of its recordings that are named so, in all the forms above
 
@@ -70,8 +70,10 @@ def open_recording(spec: str, path: Path | None = None) -> Recording:
 
 
 def _expand(spec: str, path: Path | None) -> list[Recording]:
-    if spec.lower().endswith(".csv"):
-        return [read_csv(Path(spec))]
+    if spec.lower().endswith(ENDINGS) or (
+        spec.partition(":")[0].lower() not in READERS and Path(spec).is_dir()
+    ):
+        return read_recordings(Path(spec))
     archive = _ARCHIVE.fullmatch(spec)
     if archive:
         return _select_from_file(Path(archive[1]), archive[2])
@@ -80,7 +82,7 @@ def _expand(spec: str, path: Path | None) -> list[Recording]:
     if dataset not in READERS:
         raise ConfigError(
             f"{spec!r} is neither a recording file nor a dataset{did_you_mean(dataset, READERS)}",
-            remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, or a .csv or .npz file",
+            remedy=f"Use DATASET:RECORDING with one of {', '.join(READERS)}, a .csv or .npz, or a folder",
         )
     patterns = _patterns(rest)
     contents = read_dataset(dataset, path, Selection(patterns=patterns))

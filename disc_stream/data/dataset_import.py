@@ -1,20 +1,16 @@
-"""Bringing a dataset, or one's own files, into the uniform format."""
+"""Bringing a dataset into the uniform format; ``importing`` does it with recordings of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from disc_stream.data.csvfile import read_csv_folder
 from disc_stream.data.parquet import read_export, require_export_path
 from disc_stream.data.readers.base import ALL, Progress, no_progress
 from disc_stream.data.readers.loading import PARQUET, read_dataset
 from disc_stream.data.readers.registry import get_reader
 from disc_stream.data.types import Recording
 from disc_stream.data.uniform import DatasetFacts, Provenance, UniformHeader, to_si, write_uniform
-from disc_stream.errors import ConfigError
-
-CSV = "csv"
 
 
 def import_dataset(
@@ -23,9 +19,8 @@ def import_dataset(
     """Write a dataset's recordings to one uniform file.
 
     Args:
-        dataset: name of a registered dataset, ``csv`` for one's own files, or ``parquet`` for what
-            ``disc-stream data export`` wrote.
-        path: where the dataset is; with ``csv``, a file or a folder of files.
+        dataset: name of a registered dataset, or ``parquet`` for what ``disc-stream data export`` wrote.
+        path: where the dataset is.
         out: the file to write.
         si: convert to SI units instead of keeping the dataset's own.
         progress: told how far the reading is.
@@ -35,9 +30,7 @@ def import_dataset(
         InputNotFoundError: if ``path`` does not exist.
         DataError: naming what is missing or malformed, or if ``out`` cannot be written.
     """
-    if dataset == CSV:
-        recordings, facts = _from_csv(path, progress)
-    elif dataset == PARQUET:
+    if dataset == PARQUET:
         recordings, facts = _from_export(require_export_path(path), progress)
     else:
         recordings, facts = _from_dataset(dataset, path, progress)
@@ -59,14 +52,6 @@ def _from_dataset(
     return contents.recordings, DatasetFacts(
         reader.name, reader.n_clusters, reader.window_s, reader.test_subjects, reader.scored, provenance
     )
-
-
-def _from_csv(path: Path | None, progress: Progress) -> tuple[Sequence[Recording], DatasetFacts]:
-    if path is None:
-        raise ConfigError("where are the CSV files?", remedy="Give --data FILE.csv or a folder of them")
-    recordings = read_csv_folder(path, progress)
-    n_clusters = len(recordings[0].label_names) or 6
-    return recordings, DatasetFacts(path.stem or CSV, n_clusters, provenance=Provenance(source=path.name))
 
 
 def _from_export(path: Path, progress: Progress) -> tuple[Sequence[Recording], DatasetFacts]:
