@@ -33,6 +33,7 @@ from disc_stream.cli import (
     forgetting,
     label,
     models,
+    phone,
     plot,
     resetting,
     retrain,
@@ -106,6 +107,7 @@ models.app.command("which")(which.which)
 app.add_typer(models.app, name="models")
 app.add_typer(clusters.app, name="clusters")
 app.add_typer(episodes.app, name="episodes")
+app.command("phone")(phone.phone)
 app.command("label")(label.label)
 app.command("watch")(watch.watch)
 app.add_typer(edge.app, name="edge")

@@ -38,9 +38,17 @@ class Browser:
         profile: empty folder for the browser's profile.
         size: (width, height) of the window in CSS pixels.
         dark: whether the page is asked to be dark.
+        more: further arguments of the browser.
     """
 
-    def __init__(self, profile: Path, *, size: tuple[int, int] = (1300, 900), dark: bool = False) -> None:
+    def __init__(
+        self,
+        profile: Path,
+        *,
+        size: tuple[int, int] = (1300, 900),
+        dark: bool = False,
+        more: tuple[str, ...] = (),
+    ) -> None:
         driver = shutil.which("chromedriver")
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         if driver is None or chromium is None:
@@ -54,7 +62,12 @@ class Browser:
         try:
             self._port = self._read_port()
             self._session = ""
-            arguments = [*_ARGUMENTS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"]
+            arguments = [
+                *_ARGUMENTS,
+                *more,
+                f"--user-data-dir={profile}",
+                f"--window-size={size[0]},{size[1]}",
+            ]
             if dark:
                 arguments.append("--blink-settings=preferredColorScheme=0")
             options = {"binary": chromium, "args": arguments}
@@ -125,6 +138,11 @@ class Browser:
         """Show the page as on a screen of this size, which may be narrower than a window can be."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
         body = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        self._call("POST", f"{self._session}/goog/cdp/execute", body)
+
+    def on_load(self, script: str) -> None:
+        """Run JavaScript in each page from now on before its own scripts."""
+        body = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": script}}
         self._call("POST", f"{self._session}/goog/cdp/execute", body)
 
     def screenshot(self, path: Path) -> None:

@@ -50,6 +50,7 @@ USED_BY = {
     "disc_stream/demo": ["demo", "retrain"],
     "disc_stream/load": ["benchmark ingest", "benchmark soak"],
     "disc_stream/localbroker": ["demo"],
+    "disc_stream/phones": ["phone"],
     "disc_stream/plots": ["plot confusion"],
     "disc_stream/registry": ["models promote", "models init"],
     "disc_stream/retraining": ["retrain"],
