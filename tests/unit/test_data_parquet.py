@@ -195,5 +195,7 @@ def test_files_of_different_exports_are_not_mixed(tmp_path: Path) -> None:
 
 def test_csv_import_of_an_export_says_what_it_is(tmp_path: Path) -> None:
     folder = export(tmp_path / "out", list(windows("a", 1, motion(64, 1))))
-    with pytest.raises(InputNotFoundError, match="disc-stream data import parquet"):
-        import_dataset("csv", folder, tmp_path / "x.npz")
+    words = ["data", "import", "csv", "--path", str(folder), "--out", str(tmp_path / "x.npz")]
+    refused = CliRunner().invoke(app, words).exception
+    assert isinstance(refused, InputNotFoundError)
+    assert "disc-stream data import parquet" in (refused.remedy or "")

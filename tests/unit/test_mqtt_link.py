@@ -136,8 +136,9 @@ def test_a_link_that_may_not_give_up_comes_back_when_its_id_is_taken() -> None:
         assert back.wait(60)
         assert link.history.takeovers == 2
         assert list(link.history.ends) == [], "the broker said why"
-    assert accepted[1] - accepted[0] >= 1.0
-    assert accepted[2] - accepted[1] >= 2.0
+    # Delays of 1 and 2 s, of which chance takes up to half, so that many links do not come back at once.
+    assert accepted[1] - accepted[0] >= 0.5
+    assert accepted[2] - accepted[1] >= 1.0
 
 
 def test_messages_of_an_earlier_connection_are_not_acknowledged_on_a_later_one() -> None:

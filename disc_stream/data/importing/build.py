@@ -22,6 +22,7 @@ from disc_stream.data.importing.repair import make_even
 from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.sheets import Sheet, group_sheets, is_beside, look_at
 from disc_stream.data.importing.table import Table, lost_times, read_rows
+from disc_stream.data.parquet import is_export
 from disc_stream.data.types import Recording
 from disc_stream.errors import DataError, InputNotFoundError
 from disc_stream.types import Channel
@@ -107,6 +108,11 @@ def _look_at_all(path: Path, found: Found, settings: Settings) -> tuple[list[She
             problem.remedy = f"{problem.remedy}; or leave the file out: --map '{entry.name}=-'"
         raise problem
     if not sheets:
+        if path.is_dir() and is_export(path):
+            raise InputNotFoundError(
+                f"{str(path)!r} has no text files: it is what `data export` wrote",
+                remedy=f"Use disc-stream data import parquet --path {path}, or train on the folder as it is",
+            )
         raise InputNotFoundError(
             f"{str(path)!r} has no recordings",
             remedy="Give text files with a column t and one for each channel, a zip or a folder of them",

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from disc_stream.data.importing.dialect import MISSING, Dialect, is_number
 from disc_stream.data.importing.formats import ColumnRule, FileRule, Format
 from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.unitnames import QUANTITY, time_unit_of, unit_of
+from disc_stream.wire.limits import MAX_NAME
 
 Role = Literal["time", "channel", "label", "ignored", "asked"]
 
@@ -83,9 +84,18 @@ def find_columns(
         settings: what a person has decided.
     """
     return [
-        _column(position, file, dialect, format_, rule, settings)
+        _usable(_column(position, file, dialect, format_, rule, settings))
         for position in range(max(dialect.width, len(dialect.names)))
     ]
+
+
+def _usable(column: Column) -> Column:
+    """The column; asked about where its name could not be published."""
+    name = column.name
+    if column.role != "channel" or (name.isprintable() and len(name) <= MAX_NAME):
+        return column
+    why = f"{name!r:.80} cannot be the name of a channel"
+    return Column(column.position, column.title, "asked", why=why)
 
 
 def _column(
@@ -113,7 +123,7 @@ def _column(
         return _by_rule(position, title, unit_text, described, rule)
     if not name and not any(v.strip() for v in values):
         return Column(position, title, "ignored", why="empty")
-    return _by_name(position, title, bare, unit_text, values, dialect, rule)
+    return _by_name(_Heading(position, title, bare, unit_text), values, dialect, rule)
 
 
 def _take_unit(name: str, below: str) -> tuple[str, str | None]:
@@ -157,15 +167,17 @@ def _by_rule(
     return _channel(position, title, name, unit, unit_text, scale)
 
 
-def _by_name(
-    position: int,
-    title: str,
-    bare: str,
-    unit_text: str | None,
-    values: Sequence[str],
-    dialect: Dialect,
-    rule: FileRule | None,
-) -> Column:
+class _Heading(NamedTuple):
+    """A column as it is named; ``bare`` is the title without its unit."""
+
+    position: int
+    title: str
+    bare: str
+    unit_text: str | None
+
+
+def _by_name(heading: _Heading, values: Sequence[str], dialect: Dialect, rule: FileRule | None) -> Column:
+    position, title, bare, unit_text = heading
     low = bare.strip().lower()
     if low in _LABELS:
         return Column(position, title, "label", "label")
