@@ -84,7 +84,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of windows of people not learned from that must have the teacher's label, where "
-            "the size is smaller than small; default 0.9."
+            "the size is below small; default 0.9."
         ),
     ] = None,
     allow_below: Annotated[
@@ -225,7 +225,7 @@ def _size(
     if name is None and budget == (None, None) and not (other and is_smaller(other)):
         if allow_below or min_agreement is not None:
             raise UsageError(
-                f"agreement with the teacher is asked of sizes smaller than {DEFAULT_SIZE} alone",
+                f"agreement with the teacher is asked of sizes below {DEFAULT_SIZE} alone",
                 remedy="Give --size, --max-kib or --max-mmac, or leave out --min-agreement and --allow-below",
             )
         return None

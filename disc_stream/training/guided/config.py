@@ -12,7 +12,7 @@ from disc_stream.models.settings import Settings, unknown_setting
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.presets import Precision, ScalerKind
 
-NETWORK = NetworkConfig(hidden=48, layers=1, frame=16, embedding=16, decoder_hidden=32)
+NETWORK = NetworkConfig(hidden=64, layers=1, frame=16, embedding=16, decoder_hidden=32)
 """Of the preset ``guided``: one layer, sixteen samples a step (ADR 0029)."""
 
 
