@@ -43,7 +43,8 @@ class InferenceNet(nn.Module):
         self.n_channels = len(scaler.offset)
         # Of all samples of a step, so that a runtime has long rows to work on.
         for name, of_channels in (("offset", scaler.offset), ("scale", scaler.scale)):
-            self.register_buffer(name, torch.tensor(np.tile(np.float32(of_channels), self.frame)))
+            of_step = np.tile(np.array(of_channels, dtype=np.float32), self.frame)
+            self.register_buffer(name, torch.from_numpy(of_step))
         self.register_buffer("centroids", centroids.detach().cpu().clone())
         self.requires_grad_(False)
         self.eval()
