@@ -164,7 +164,7 @@ def _by_channel(x: Tensor) -> Tensor:
     """(B, T, C) -> (B, C, T), so that what differs by channel is one number for a row of T values.
 
     Runtimes take five times as long to stretch C numbers over every sample. onnxruntime moves a transposition
-    behind what follows, unless that works on another shape. Hence the clipping of rows, which changes nothing.
+    behind what follows, unless that works on another shape. Hence clipping rows, which changes nothing.
     """
     rows = x.transpose(1, 2).flatten(1).clamp(-math.inf, math.inf)
     return rows.reshape(-1, x.shape[2], x.shape[1])
