@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
+from disc_stream.errors import ConfigError
 from disc_stream.wire.broker import Broker, Protocol
 from disc_stream_server.brokerconfig.authority import Authority
-from disc_stream_server.brokerconfig.devices import remove_device
+from disc_stream_server.brokerconfig.devices import let_label, remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
 from tests.support.secure_broker import SecureMosquitto
 from tests.support.tls_client import hand_shake, shown_certificate
@@ -105,6 +106,53 @@ def test_a_device_reads_its_own_label_and_problem_and_the_announcements_only(
 
 
 @KINDS
+def test_a_device_that_labels_itself_writes_its_own_labels_and_embeddings_and_no_more(
+    secure: SecureMosquitto, server: Probe, name: str, certificate: bool
+) -> None:
+    """The right comes and goes without a new credential, and is no right over others."""
+    broker = secure.add(name, certificate=certificate)
+    own, forbidden = f"ds/v1/{name}", [
+        f"{kind}/{what}" for kind in ("ds/v1/victim", "ds/v1/$server") for what in ("label", "embedding")
+    ]  # fmt: skip
+    with Probe(broker, "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"{own}/embedding", b"forged") == NOT_AUTHORIZED
+        with secure.reloading():
+            let_label(secure.folder, name, labels=True)
+    with Probe(broker, "any") as device:
+        assert device.connect().accepted
+        for topic in (*forbidden, f"{own}/problem", f"{own}/activity", f"{own}/event", f"{own}/label/x"):
+            assert device.publish(topic, b"forged") == NOT_AUTHORIZED, topic
+        for kind in ("raw", "label", "embedding"):
+            assert device.publish(f"{own}/{kind}", b"own") in ACCEPTED, kind
+        assert server.wait_for(about(f"{own}/embedding"))
+        renewed = secure.added(name, renew=True)
+        assert renewed.labels, "a new credential changes no right"
+    with secure.reloading():
+        let_label(secure.folder, name, labels=False)
+    with Probe(Broker.parse(renewed.url), "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"{own}/label", b"forged") == NOT_AUTHORIZED
+        assert device.publish(f"{own}/raw", b"own") in ACCEPTED
+    assert {heard.payload for heard in server.heard() if not heard.retained} == {b"own"}
+
+
+def test_a_device_that_is_shut_out_and_let_in_again_has_no_old_right(
+    secure: SecureMosquitto, name: str
+) -> None:
+    assert secure.added(name, labels=True).labels
+    with secure.reloading():
+        remove_device(secure.folder, name)
+    again = secure.added(name)
+    assert not again.labels
+    with Probe(Broker.parse(again.url), "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"ds/v1/{name}/label", b"forged") == NOT_AUTHORIZED
+    with pytest.raises(ConfigError, match="no credential"):
+        let_label(secure.folder, "nobody", labels=True)
+
+
+@KINDS
 def test_a_last_will_obeys_the_same_rules(
     secure: SecureMosquitto, server: Probe, name: str, certificate: bool
 ) -> None:
@@ -165,6 +213,27 @@ def test_a_viewer_sees_labels_and_problems_and_no_samples(
         assert viewer.wait_for(about(f"ds/v1/{name}/label"))
         heard = {heard.payload for heard in viewer.heard() if name in heard.topic}
         assert heard == {b"online", b"label", b"problem"}
+
+
+def test_a_gateway_hears_labels_and_what_apps_publish_and_writes_problems_alone(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
+    with (
+        Probe(secure.person("gateway", name), "any") as gateway,
+        Probe(secure.add(name), "any") as device,
+    ):
+        assert gateway.connect().accepted
+        assert device.connect().accepted
+        gateway.subscribe("ds/v1/#")
+        for kind in ("raw", "meta", "status", "label", "embedding"):
+            assert gateway.publish(f"ds/v1/{name}/{kind}", b"forged") == NOT_AUTHORIZED
+        for topic in ("ds/v1/$server/status", "sensor-logger", "android/sensor/x"):
+            assert gateway.publish(topic, b"forged") == NOT_AUTHORIZED
+        assert gateway.publish(f"ds/v1/{name}/problem", b"units") in ACCEPTED
+        device.publish(f"ds/v1/{name}/raw", b"samples")
+        server.publish(f"ds/v1/{name}/label", b"label")
+        assert gateway.wait_for(about(f"ds/v1/{name}/label"))
+        assert {h.payload for h in gateway.heard() if name in h.topic} == {b"units", b"label"}
 
 
 def test_the_server_writes_labels_problems_and_announcements_and_nothing_of_a_device(
