@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 from disc_stream.cli.app import app
 from disc_stream.errors import ConfigError
 from disc_stream.wire.broker import Broker, Protocol
+from disc_stream_edge.publisher import Publisher
 from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.devices import let_label, remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
+from tests.support.feed import Feed
 from tests.support.secure_broker import SecureMosquitto
 from tests.support.tls_client import hand_shake, shown_certificate
 
@@ -188,6 +191,27 @@ def test_a_device_cannot_take_over_the_servers_session(
         assert device.publish(f"ds/v1/{name}/raw", b"x") in ACCEPTED
         assert server.wait_for(about(f"ds/v1/{name}/raw")), "the server was thrown out"
         assert not server.closed
+
+
+def test_a_device_publishes_and_follows_the_model_on_one_connection(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
+    """The user name is the client id here: a second connection would throw out the first, again and again."""
+    heard, feed = threading.Event(), Feed(name)
+    publisher = Publisher(secure.add(name))
+    publisher.hear_model(lambda payload: heard.set() if payload == b"{}" else None)
+    running = threading.Thread(target=publisher.run, args=([feed],))
+    running.start()
+    feed.push()
+    assert server.wait_for(about(f"ds/v1/{name}/raw"))
+    server.publish("ds/v1/$server/model", b"{}")
+    assert heard.wait(30)
+    feed.push()
+    feed.end()
+    running.join(30)
+    assert not running.is_alive()
+    states = [json.loads(h.payload)["state"] for h in server.heard() if h.topic == f"ds/v1/{name}/status"]
+    assert states == ["online", "offline"]
 
 
 # -- roles --------------------------------------------------------------------------------------------
