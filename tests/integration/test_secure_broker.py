@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,16 @@ from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
 from disc_stream.errors import ConfigError
+from disc_stream.phones.gateway import Gateway, Listeners
+from disc_stream.phones.run import PhoneSettings, phone_sender
 from disc_stream.wire.broker import Broker, Protocol
+from disc_stream.wire.topics import Topics
 from disc_stream_edge.publisher import Publisher
 from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.devices import let_label, remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
 from tests.support.feed import Feed
+from tests.support.phones import golden
 from tests.support.secure_broker import SecureMosquitto
 from tests.support.tls_client import hand_shake, shown_certificate
 
@@ -212,6 +217,28 @@ def test_a_device_publishes_and_follows_the_model_on_one_connection(
     assert not running.is_alive()
     states = [json.loads(h.payload)["state"] for h in server.heard() if h.topic == f"ds/v1/{name}/status"]
     assert states == ["online", "offline"]
+
+
+def test_phones_behind_a_gateway_send_as_themselves(
+    secure: SecureMosquitto, server: Probe, name: str, tmp_path: Path
+) -> None:
+    """The gateway's own account may send no samples; each phone has a credential of its own."""
+    secure.add(name)
+    account = secure.person("gateway", "of-" + name)
+    settings = PhoneSettings(devices=(name,), broker_setup=secure.folder, outbox=tmp_path)
+    silent = Listeners(lambda *_: None, lambda _: None, lambda _: None)
+    gateway = Gateway(account, Topics(), (name,), silent, partial(phone_sender, settings, account))
+    gateway.connect()
+    try:
+        for message in golden("devicemotion-ios.jsonl"):
+            gateway.take(gateway.phones[0], "page", message)
+        assert server.wait_for(about(f"ds/v1/{name}/raw"))
+        with pytest.raises(ConfigError, match="has no credential"):
+            gateway.add("nobody")
+        with pytest.raises(ConfigError, match="of their own"):
+            phone_sender(replace(settings, broker_setup=None), account, name)
+    finally:
+        gateway.close()
 
 
 # -- roles --------------------------------------------------------------------------------------------

@@ -172,6 +172,31 @@ def remove_device(root: Path, device: str) -> Removed:
         return Removed(device, passwords, len(revoked), told)
 
 
+def device_url(root: Path, device: str) -> str:
+    """The broker URL of a device that was let in, with the files in its folder here.
+
+    Raises:
+        InputNotFoundError: if there is no set-up.
+        ConfigError: if the device has no credential here.
+        TopicError: if the id is not valid.
+    """
+    check_device(device)
+    plan, layout = load_setup(root)
+    folder = layout.device(device)
+    files = {"ca": folder / "ca.crt"}
+    if (folder / "password").exists():
+        files["password-file"], port = folder / "password", plan.port
+    elif (folder / "device.key").exists():
+        files |= {"cert": folder / "device.crt", "key": folder / "device.key"}
+        port = plan.certificate_port
+    else:
+        raise ConfigError(
+            f"{device!r} has no credential in {str(root)!r}",
+            remedy=f"Run: disc-stream broker add-device {device} --config {root}",
+        )
+    return plan.url(device, port, **{name: str(file) for name, file in files.items()})
+
+
 def _check(device: str) -> None:
     check_device(device)
     for reserved, why in _RESERVED.items():
