@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -34,6 +34,21 @@ class _Following(NamedTuple):
 
 
 _LABELLING, _UPLOAD = "Labelling", "Upload"
+
+
+class _Models(NamedTuple):
+    """The model that labels at first, whose signature is trusted, and what runs models."""
+
+    first: Path
+    trusted_keys: list[Path] | None
+    provider: Literal["cpu", "numpy"]
+
+
+class EdgeProviderName(StrEnum):
+    """What runs models on a device."""
+
+    CPU = "cpu"
+    NUMPY = "numpy"
 
 
 class UploadName(StrEnum):
@@ -75,6 +90,14 @@ def label(
             rich_help_panel=_LABELLING,
         ),
     ] = None,
+    provider: Annotated[
+        EdgeProviderName,
+        typer.Option(
+            "--provider",
+            help="cpu is onnxruntime; numpy needs no extra, and runs models of disc-plus.",
+            rich_help_panel=_LABELLING,
+        ),
+    ] = EdgeProviderName.CPU,
     top_k: Annotated[
         int,
         typer.Option("--top-k", min=0, help="Soft labels in each label.", rich_help_panel=_LABELLING),
@@ -135,7 +158,8 @@ def label(
     Example: disc-stream edge label --bundle b.zip --stdin --fs 50 --follow m --models-from https://host/api/v1/models
     """
     setup_logging(reaching.verbose, reaching.log_format)
-    require_extras("disc-stream edge label", "cpu")
+    if provider is EdgeProviderName.CPU:
+        require_extras("disc-stream edge label", "cpu")
     source.check(may_be_none=False)
     following = _following(follow, models_from, models_token)
     from disc_stream.clustering.adaptation import AdaptationRule
@@ -151,7 +175,7 @@ def label(
     with (
         signals_stop(stop) as received,
         keeping.open() as outbox,
-        _labeller(bundle, trusted_key, options, following) as (labeller, follower),
+        _labeller(_Models(bundle, trusted_key, provider.value), options, following) as (labeller, follower),
     ):
         uploader = Uploader(labeller, rule)
         sources = source.open(outbox, stop)
@@ -195,20 +219,20 @@ def _following(folder: Path | None, base: str | None, token: Path | None) -> _Fo
 
 @contextmanager
 def _labeller(
-    bundle: Path, trusted_key: list[Path] | None, options: LabelOptions, source: _Following | None
+    models: _Models, options: LabelOptions, source: _Following | None
 ) -> Iterator[tuple[EdgeLabeller, ModelFollower | None]]:
     """What labels, and what follows the model that a server announces."""
     from disc_stream.artifacts.model import Model
     from disc_stream_edge.labelling import EdgeLabeller
 
     if source is None:
-        model = Model.open(bundle, "cpu", threads=1, trusted_keys=trusted_key)
+        model = Model.open(models.first, models.provider, threads=1, trusted_keys=models.trusted_keys)
         yield EdgeLabeller(model, options), None
         return
     from disc_stream_edge.following import ModelFollower, TrialLabeller
     from disc_stream_edge.modelstore import ModelStore
 
-    store = ModelStore(source.folder, bundle, trusted_key)
+    store = ModelStore(source.folder, *models)
     opened = store.open()
     labeller = TrialLabeller(opened.model, options)
     labeller.begin_trial(store, on_trial=opened.on_trial)

@@ -28,7 +28,7 @@ import msgspec
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import parse_catalogue
 from disc_stream.artifacts.model import Model
-from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.artifacts.runtime import OnnxEncoder, Provider
 from disc_stream.artifacts.verification import verify_bundle
 from disc_stream.errors import BundleError, DiscStreamError, StorageError
 
@@ -78,6 +78,7 @@ class ModelStore:
         first: the bundle that labels while the folder has none, and where everything else fails.
         trusted_keys: PEM files of Ed25519 public keys, one of which must have signed a bundle; None asks for
             no signature.
+        provider: runs the models; one that it cannot run is not taken.
 
     Raises:
         StorageError: if the folder cannot be used.
@@ -86,6 +87,7 @@ class ModelStore:
     folder: Path
     first: Path
     trusted_keys: Sequence[Path] | None = None
+    provider: Provider = "cpu"
     _state: _State = field(default_factory=_State)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -254,7 +256,7 @@ class ModelStore:
 
     def _open(self, path: Path) -> Model:
         bundle = Bundle.open(path, trusted_keys=self.trusted_keys)
-        model = Model.of(bundle, OnnxEncoder(bundle, "cpu", 1))
+        model = Model.of(bundle, OnnxEncoder(bundle, self.provider, 1))
         names = self.names(model.version)
         if names is None:
             return model
@@ -265,7 +267,7 @@ class ModelStore:
             return model
 
     def _check(self, path: Path, version: str) -> Model:
-        for check in verify_bundle(path, self.trusted_keys, "cpu"):
+        for check in verify_bundle(path, self.trusted_keys, self.provider):
             if check.passed is False and check.name not in _TOLERATED:
                 raise BundleError(f"model {version}: {check.name}: {check.detail}")
         model = self._open(path)

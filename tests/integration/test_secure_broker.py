@@ -215,7 +215,9 @@ def test_a_device_publishes_and_follows_the_model_on_one_connection(
     feed.end()
     running.join(30)
     assert not running.is_alive()
-    states = [json.loads(h.payload)["state"] for h in server.heard() if h.topic == f"ds/v1/{name}/status"]
+    status = f"ds/v1/{name}/status"
+    assert server.wait_for(lambda h: h.topic == status and b"offline" in h.payload)
+    states = [json.loads(h.payload)["state"] for h in server.heard() if h.topic == status]
     assert states == ["online", "offline"]
 
 

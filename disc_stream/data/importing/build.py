@@ -62,7 +62,7 @@ def load(path: Path, settings: Settings, progress: Progress = lambda _done, _all
     groups = group_sheets(sheets, path.stem)
     owners = find_people({key: [s.entry.name for s in members] for key, members in groups.items()}, settings)
     plan = ImportPlan(path.name, [], passed_over=passed)
-    recordings, file_of = [], dict[str, str]()
+    recordings, file_of = list[list[Recording]](), dict[str, str]()
     for done, (key, members) in enumerate(groups.items()):
         name = _device_name(key)
         if name in file_of:
