@@ -194,8 +194,9 @@ def add_device(
         print_json({**facts, **_told(added.told)})
         return
     say(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
-    what = "label --bundle BUNDLE" if added.labels else "publish"
-    say(f"On this machine:  disc-stream edge {what} --synthetic --device {device} --broker '{added.url}'")
+    say(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
+    if added.labels:
+        say("It labels itself:  disc-stream edge label --bundle BUNDLE, and the rest alike")
     _say_told(added.told)
 
 

@@ -90,7 +90,8 @@ class PlannedRecording:
 
     def words(self) -> list[str]:
         """What is done to it, a line each."""
-        return [*_row_words(self), *_time_words(self.repair, self.rate), *_value_words(self), *self.notes]
+        every = [*_row_words(self), *_time_words(self.repair, self.rate), *_value_words(self), *self.notes]
+        return list(dict.fromkeys(every))  # files of one format say the same
 
 
 @dataclass(slots=True)
