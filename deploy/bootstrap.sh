@@ -138,7 +138,7 @@ node_packages() {
     cp "$1/package.json" "$2/"
     rm -f "$2/package-lock.json"
     cp "$lock" "$2/lock" && mv "$2/lock" "$2/package-lock.json"
-    npm ci --prefix "$2" --omit=optional --ignore-scripts --no-audit --no-fund --loglevel error >&2 && return 0
+    npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --loglevel error >&2 && return 0
     rm -f "$2/package-lock.json"
     return 1
 }
