@@ -69,6 +69,7 @@ class Shelf:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_files(path, files)
+            path.chmod(0o600)  # as everything in the state folder
             with path.open("rb") as file:
                 return Offered(path, hashlib.file_digest(file, "sha256").hexdigest())
         except (OSError, DiscStreamError) as error:
