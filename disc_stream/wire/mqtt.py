@@ -41,7 +41,6 @@ from disc_stream.wire.tls import connect_error, make_context, refusal_remedy
 __all__ = ["Delivery", "LinkListener", "Message", "MqttLink", "Origin", "Session", "Will"]
 
 log = logging.getLogger(__name__)
-
 _MAX_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
 _ACKS = 512
@@ -49,7 +48,6 @@ _GRACE_S = 2.0  # for the network thread to tell what it waited for in vain: it 
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
 
 _HANDLER_FAILED = "error in the on_message handler; the connection goes on"
-
 _links = itertools.count(1)
 
 
