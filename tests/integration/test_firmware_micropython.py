@@ -1,4 +1,4 @@
-"""The MicroPython publisher on the unix port: the wire's bytes, and outages of a real Mosquitto with a real server."""
+"""The MicroPython publisher on its unix port: the bytes, and outages of a real Mosquitto with a real server."""
 
 from __future__ import annotations
 
@@ -52,34 +52,94 @@ def test_the_bytes_are_those_of_the_wire(tmp_path: Path) -> None:
     assert said["ring"] == [[5, 6, 7, 8], 5]
 
 
+class Outages:
+    """Two devices through two outages: one has files behind its ring, the other loses what its ring cannot hold.
+
+    Args:
+        broker: that goes away.
+        folder: for the devices.
+        batches: that each measures.
+        **facts: of the devices.
+    """
+
+    def __init__(self, broker: Mosquitto, folder: Path, batches: int, ring: int, **facts: object) -> None:
+        self._broker, self._batches = broker, batches
+        self.kept, self.bounded = (Heard(broker.url, name, expected) for name in ("kept", "bounded"))
+        files = {"slots": 16, "files": 40}
+        self._devices = [
+            Device("kept", folder / "kept", broker.port, batches=batches, **files, **facts),
+            Device("bounded", folder / "bounded", broker.port, batches=batches, slots=ring, **facts),
+        ]
+
+    def run(self, begins: tuple[int, int], seconds: float) -> int:
+        """Stop the broker twice, when so many batches have come; returns the batches that were lost."""
+        tick = threading.Event()
+        for at in begins:
+            self.kept.wait(lambda at=at: len(self.kept.copies) >= at, 600)
+            self._broker.stop()
+            tick.wait(seconds)
+            self._broker.start()
+        first, second = (device.said(600) for device in self._devices)
+        assert (first["put"], first["lost"], first["waiting"]) == (self._batches, 0, 0)
+        assert (second["put"], second["waiting"]) == (self._batches, 0)
+        self.kept.wait(lambda: len(self.kept.copies) == self._batches)
+        assert self.kept.order == [(1, seq) for seq in range(self._batches)]
+        lost: int = second["lost"]
+        self.bounded.wait(lambda: len(self.bounded.copies) == self._batches - lost)
+        assert self.bounded.order == sorted(self.bounded.order)
+        assert self.bounded.meta["lost"] == lost, "the device says it"
+        print(f"kept: {first}; bounded: {second}; copies {max(self.kept.copies.values())}")
+        for heard in (self.kept, self.bounded):
+            heard.link.close()
+        return lost
+
+
 @pytest.mark.broker
 def test_two_outages(
     mosquitto: Mosquitto, start_server: StartServer, listener: Listener, tmp_path: Path
 ) -> None:
-    """One device has files behind its ring and loses nothing, the other loses what its ring does not hold."""
     start_server()
-    kept, bounded = (Heard(mosquitto.url, name, expected) for name in ("kept", "bounded"))
-    devices = [
-        Device("kept", tmp_path / "kept", mosquitto.port, batches=400, slots=16, files=20),
-        Device("bounded", tmp_path / "bounded", mosquitto.port, batches=400, slots=20),
-    ]
-    tick = threading.Event()
-    for at in (80, 230):
-        kept.wait(lambda at=at: len(kept.copies) >= at)
-        mosquitto.stop()
-        tick.wait(0.5)  # about 50 batches
-        mosquitto.start()
-    first, second = (device.said() for device in devices)
-    assert (first["put"], first["lost"], first["waiting"]) == (400, 0, 0)
-    assert (second["put"], second["waiting"]) == (400, 0)
-    assert second["lost"] > 20
-    kept.wait(lambda: len(kept.copies) == 400)
-    assert kept.order == [(1, seq) for seq in range(400)]
-    bounded.wait(lambda: len(bounded.copies) == 400 - second["lost"])
-    assert bounded.order == sorted(bounded.order)
-    assert bounded.meta["lost"] == second["lost"]
-    listener.wait_for_count("missing", second["lost"])
+    lost = Outages(mosquitto, tmp_path, batches=400, ring=20).run((80, 230), 0.5)  # about 50 batches each
+    assert lost > 20
+    listener.wait_for_count("missing", lost)
     listener.wait_for_count("labels", 400 * 25 // 8)
-    assert listener.status["counters"]["missing"] == second["lost"]
-    for heard in (kept, bounded):
-        heard.link.close()
+    assert listener.status["counters"]["missing"] == lost, "and the server finds it"
+
+
+@pytest.mark.broker
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+def test_ten_minutes_with_two_outages_of_two_minutes(
+    mosquitto: Mosquitto, start_server: StartServer, listener: Listener, tmp_path: Path
+) -> None:
+    start_server()
+    outages = Outages(mosquitto, tmp_path, batches=1_200, ring=120, speed=1)
+    lost = outages.run((200, 680), 120.0)  # 240 batches each
+    assert 200 <= lost <= 400
+    listener.wait_for_count("missing", lost)
+    listener.wait_for_count("labels", 1_200 * 25 // 8)
+    print(f"the server: {listener.status['counters']}")
+    assert listener.status["counters"]["missing"] == lost
+
+
+@pytest.mark.broker
+def test_a_power_cut_takes_what_is_in_ram(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    heard = Heard(mosquitto.url, "cut", expected)
+    mosquitto.pause()
+    facts = {"slots": 8, "files": 10, "speed": 200}
+    device = Device("cut", tmp_path / "cut", mosquitto.port, batches=60, **facts)
+    folder, tick = tmp_path / "cut", threading.Event()
+    while len(list(folder.glob("0*"))) < 3:
+        tick.wait(0.02)
+    device.process.kill()
+    device.process.communicate()
+    kept = sum(int(path.name[9:]) for path in folder.glob("0*"))
+    mosquitto.resume()
+    said = Device("cut", folder, mosquitto.port, batches=30, **facts).said()
+    assert (said["boot"], said["lost"], said["waiting"]) == (2, 0, 0)
+    heard.wait(lambda: len(heard.copies) == kept + 30)
+    first = [seq for boot, seq in heard.order if boot == 1]
+    assert first == list(range(first[0], first[0] + kept)), "one stretch of them"
+    assert [seq for boot, seq in heard.order if boot == 2] == list(range(30))
+    assert not list(folder.glob("0*"))
+    heard.link.close()
