@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,24 @@ import pytest
 from disc_stream.types import Channel, SampleBatch
 from disc_stream.wire.codecs import Encoding, encode_batch
 from tests.support.broker import Mosquitto
+from tests.support.commandline import CommandLine
 from tests.support.heard import Heard
 from tests.support.listener import Listener
 from tests.support.micropython import FOLDER, Device, expected, interpreter, needs_micropython
+from tests.support.secure_broker import SecureMosquitto
 
 if TYPE_CHECKING:
     from tests.integration.conftest import StartServer
 
 pytestmark = needs_micropython
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureMosquitto]:
+    broker = SecureMosquitto(tmp_path_factory.mktemp("secure") / "set-up")
+    broker.start()
+    yield broker
+    broker.discard()
 
 
 def run(script: str, *args: str) -> str:
@@ -143,3 +154,28 @@ def test_a_power_cut_takes_what_is_in_ram(mosquitto: Mosquitto, tmp_path: Path) 
     assert [seq for boot, seq in heard.order if boot == 2] == list(range(30))
     assert not list(folder.glob("0*"))
     heard.link.close()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("kind", ["--password", "--certificate"])
+def test_what_add_device_writes_opens_the_secure_broker(
+    command_line: CommandLine, secure: SecureMosquitto, tmp_path: Path, kind: str
+) -> None:
+    """Over TLS, checked against the set-up's authority; a credential that is taken away lets nobody in."""
+    name = f"mp{kind[2:6]}"
+    module = tmp_path / "ds_device.py"
+    with secure.reloading():
+        done = command_line(
+            "broker", "add-device", name, "--config", secure.folder, kind, "--header", module
+        )
+        assert done.returncode == 0, done.stderr
+    heard = Heard(secure.role("server"), name, expected)
+    facts = {"provisioned": str(tmp_path), "batches": 30}
+    said = Device(name, tmp_path / "q", 0, **facts, slots=40).said()
+    assert (said["put"], said["lost"], said["waiting"], said["done"]) == (30, 0, 0, True)
+    heard.wait(lambda: len(heard.copies) == 30)
+    heard.link.close()
+    with secure.reloading():
+        command_line("broker", "remove-device", name, "--config", secure.folder)
+    said = Device(name, tmp_path / "q", 0, **facts, slots=16, close_ms=700).said()
+    assert (said["waiting"], said["lost"], said["done"]) == (16, 14, False)

@@ -198,3 +198,25 @@ class Publisher:
 def batch_size(channels, rows, kind=ds_packed.INT16):
     """Bytes of a full batch."""
     return ds_packed.HEADER + rows * channels * (2 if kind == ds_packed.INT16 else 4)
+
+
+def broker_of(device):
+    """Arguments for `Publisher` from the module that `disc-stream broker add-device --header ds_device.py` wrote."""
+    import ssl
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(cadata=_der(device.CA))
+    if hasattr(device, "KEY"):
+        tls.load_cert_chain(_der(device.CERTIFICATE), _der(device.KEY))
+        return {"host": device.HOST, "port": device.PORT, "tls": tls}
+    return {"host": device.HOST, "port": device.PORT, "tls": tls, "user": device.USER,
+            "password": device.PASSWORD}
+
+
+def _der(pem):
+    """Boards' TLS reads DER; PEM only where it was built in."""
+    import binascii
+
+    lines = pem.strip().split("\n")
+    return binascii.a2b_base64("".join(lines[1:-1]))

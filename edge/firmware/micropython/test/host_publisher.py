@@ -13,16 +13,14 @@ import ds_outbox
 import ds_publisher
 
 
-def context(facts):
-    if "ca" not in facts:
-        return None
-    import ssl
+def broker(facts):
+    """Address and credentials: of ds_device.py, if the facts name its folder."""
+    if "provisioned" not in facts:
+        return {"host": facts["host"], "port": facts["port"]}
+    sys.path.insert(0, facts["provisioned"])
+    import ds_device
 
-    found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    found.verify_mode = ssl.CERT_REQUIRED
-    with open(facts["ca"], "rb") as file:
-        found.load_verify_locations(cadata=file.read())
-    return found
+    return ds_publisher.broker_of(ds_device)
 
 
 def main(facts):
@@ -36,8 +34,7 @@ def main(facts):
     boot = ds_outbox.next_boot(facts["folder"])
     publisher = ds_publisher.Publisher(
         facts["device"], names, facts["units"], facts["fs"], outbox, boot, scale=facts["scale"], rows=rows,
-        host=facts["host"], port=facts["port"], user=facts.get("user"), password=facts.get("password"),
-        tls=context(facts), keepalive=facts.get("keepalive", 4),
+        keepalive=facts.get("keepalive", 4), **broker(facts),
     )  # fmt: skip
     total = facts["batches"] * rows
     values = [0] * len(names)
