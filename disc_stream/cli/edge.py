@@ -24,6 +24,7 @@ from disc_stream.cli.common import (
 )
 from disc_stream.cli.edgeoptions import (
     BaudOption,
+    BleOption,
     BootOption,
     DataOption,
     DescribeOption,
@@ -85,6 +86,7 @@ def publish(
     iio: IioOption = None,
     serial: SerialOption = None,
     baud: BaudOption = 115_200,
+    ble: BleOption = None,
     fs: FsOption = None,
     broker: BrokerOption = DEFAULT_BROKER,
     prefix: PrefixOption = "ds/v1",
@@ -113,6 +115,8 @@ def publish(
     Example: disc-stream edge publish --synthetic --devices 10 --seconds 60
 
     Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen --outbox /var/lib/motion
+
+    Example: disc-stream edge publish --ble "Bangle.js a1b2" --device watch-1 --outbox /var/lib/motion
     """
     setup_logging(verbose, log_format)
     wanted = Wanted(
@@ -132,6 +136,7 @@ def publish(
         iio,
         serial,
         baud,
+        ble,
     )
     wanted.check(may_be_none=outbox is not None)
     from disc_stream.wire.broker import Broker

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from disc_stream.cli.common import require_extras
 from disc_stream.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from disc_stream.types import DeviceMeta
     from disc_stream_edge.lines import LineSource
     from disc_stream_edge.outbox import Outbox
     from disc_stream_edge.publisher import Published
@@ -124,6 +126,15 @@ SerialOption = Annotated[
         "--serial", help="Lines as of --stdin, from a port such as /dev/ttyACM0.", rich_help_panel=_SENSORS
     ),
 ]
+BleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ble",
+        metavar="NAME",
+        help="A wearable over Bluetooth that sends packed batches, such as a Bangle.js: its name or address.",
+        rich_help_panel=_SENSORS,
+    ),
+]
 BaudOption = Annotated[
     int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=_SENSORS)
 ]
@@ -227,6 +238,7 @@ class Wanted:
     iio: Path | None = None
     serial: Path | None = None
     baud: int = 115_200
+    ble: str | None = None
 
     def check(self, *, may_be_none: bool) -> None:
         """Check that there is one source.
@@ -234,10 +246,15 @@ class Wanted:
         Raises:
             UsageError: if there are several, or none where one is needed.
         """
-        chosen = sum((bool(self.replay), self.synthetic, self.stdin, bool(self.iio), bool(self.serial)))
+        named = (self.replay, self.synthetic, self.stdin, self.iio, self.serial, self.ble)
+        chosen = sum(map(bool, named))
         if chosen > 1 or not (chosen or may_be_none):
             raise UsageError(
-                "choose one source", remedy="Use --replay, --synthetic or --stdin, --iio or --serial"
+                "choose one source", remedy="Use --replay, --synthetic or --stdin, --iio, --serial or --ble"
+            )
+        if self.ble and not may_be_none:  # there is no outbox
+            raise UsageError(
+                "--ble needs an outbox: the watch forgets what it was told is safe", remedy="Add --outbox DIR"
             )
 
     def open(self, outbox: Outbox | None, stop: threading.Event) -> Sequence[Source]:
@@ -265,6 +282,8 @@ class Wanted:
 
             descriptor = open_serial(self.serial, self.baud)
             return [_lines(descriptor, self.fs, self.device or "serial", boots, stop)]
+        if self.ble:
+            return [_wearable(self.ble, self.device or "ble", outbox, stop)]
         return (
             [_lines(sys.stdin.fileno(), self.fs, self.device or "stdin", boots, stop)] if self.stdin else []
         )
@@ -367,6 +386,24 @@ def _lines(
         return LineSource(chunks, device=name, fs=fs, boot=boots(name))
     except DataError:
         if stop.is_set():  # the header has not come yet
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _wearable(where: str, name: str, outbox: Outbox | None, stop: threading.Event) -> Source:
+    require_extras("--ble", "ble")
+    from disc_stream.wire.meta import encode_meta
+    from disc_stream_edge.ble import BleLink, BleSource
+
+    def begin(boot: int, meta: DeviceMeta) -> None:
+        if outbox is not None:
+            outbox.begin_boot(name, boot, encode_meta(meta), again=True)
+
+    link = BleLink(where, stop)
+    try:
+        return BleSource(link, device=name, on_boot=begin)
+    except DataError:
+        if stop.is_set():
             raise KeyboardInterrupt from None
         raise
 

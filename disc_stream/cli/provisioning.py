@@ -20,7 +20,7 @@ HeaderOption = Annotated[
     typer.Option(
         "--header",
         metavar="FILE",
-        help="Write all that its firmware needs there: FILE.h for C, FILE.py for MicroPython. Holds its secret.",
+        help="Write what its firmware needs there, its secret too: FILE.h for C, FILE.py for MicroPython.",
     ),
 ]
 QrOption = Annotated[

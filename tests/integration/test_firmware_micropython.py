@@ -1,4 +1,4 @@
-"""The MicroPython publisher on its unix port: the bytes, and outages of a real Mosquitto with a real server."""
+"""MicroPython publisher on the unix port: its bytes, and outages of a real Mosquitto with a real server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_bytes_are_those_of_the_wire(tmp_path: Path) -> None:
 
 
 class Outages:
-    """Two devices through two outages: one has files behind its ring, the other loses what its ring cannot hold.
+    """Two devices through two outages: one has files behind its ring, the other loses some.
 
     Args:
         broker: that goes away.
@@ -165,9 +165,7 @@ def test_what_add_device_writes_opens_the_secure_broker(
     name = f"mp{kind[2:6]}"
     module = tmp_path / "ds_device.py"
     with secure.reloading():
-        done = command_line(
-            "broker", "add-device", name, "--config", secure.folder, kind, "--header", module
-        )
+        done = command_line("broker", "add-device", name, "--config", secure.folder, kind, "--header", module)
         assert done.returncode == 0, done.stderr
     heard = Heard(secure.role("server"), name, expected)
     facts = {"provisioned": str(tmp_path), "batches": 30}

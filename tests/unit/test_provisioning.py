@@ -106,7 +106,5 @@ def test_mistakes_let_nobody_in(
 
 def test_an_address_that_no_board_reaches_is_named(command_line: CommandLine, tmp_path: Path) -> None:
     write_setup(tmp_path / "b")
-    done = command_line(
-        "broker", "add-device", "x", "--config", tmp_path / "b", "--header", tmp_path / "x.h"
-    )
+    done = command_line("broker", "add-device", "x", "--config", tmp_path / "b", "--header", tmp_path / "x.h")
     assert "which a board cannot reach" in done.stdout

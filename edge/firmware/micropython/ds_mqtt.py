@@ -1,7 +1,7 @@
 """MQTT 3.1.1 with QoS 1, as a device needs it: nothing blocks, and every confirmation is told.
 
-`umqtt.simple` waits for each PUBACK without a limit, and `umqtt.robust` sends again only what the call at hand
-publishes. Here the caller keeps its messages until `on_ack`, and calls `step` from its loop.
+`umqtt.simple` waits for each PUBACK without a limit, and `umqtt.robust` sends again only what the call at
+hand publishes. Here the caller keeps its messages until `on_ack`, and calls `step` from its loop.
 """
 
 import errno
@@ -31,8 +31,10 @@ class Client:
         room: bytes of the largest packet, topic and header included.
     """
 
-    def __init__(self, host, port, client_id, user=None, password=None, tls=None, will=None, on_ack=None,
-                 keepalive=30, room=1024):
+    def __init__(
+        self, host, port, client_id, user=None, password=None, tls=None, will=None, on_ack=None,
+        keepalive=30, room=1024,
+    ):  # fmt: skip
         self._address = None
         self._host = host
         self._port = port
@@ -51,7 +53,7 @@ class Client:
         self.state = OFF
         self.refused = 0  # the code of the last CONNACK; 4 and 5 mean user or password
 
-    # -- what the caller does -----------------------------------------------------------------------------------
+    # -- what the caller does --------------------------------------------------------------------
 
     def connect(self):
         """Begin to connect. A name is looked up here, which may take a while; nothing else waits."""
@@ -143,7 +145,12 @@ class Client:
         self._from = self._to = self._got = 0
         self.state = OFF
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    @property
+    def busy(self):
+        """Whether a packet is not yet written."""
+        return self._to > 0
+
+    # -- inside ----------------------------------------------------------------------------------
 
     def _dialled(self):
         for _, events in self._poll.ipoll(0):

@@ -1,7 +1,7 @@
 """What waits until the broker has confirmed it: a ring in RAM, and behind it files in flash.
 
-Both keep the order, and both count what gives way. Batches that were sent and are not confirmed never give way,
-so a batch is either confirmed or counted as lost, never both.
+Both keep the order, and both count what gives way. Batches that were sent and are not confirmed never give
+way, so a batch is either confirmed or counted as lost, never both.
 """
 
 import binascii
@@ -68,8 +68,7 @@ class Ring:
     def sent(self):
         """What `peek` gave is on its way."""
         self.flying += 1
-        if self.flying > self.doubtful:
-            self.doubtful = self.flying
+        self.doubtful = max(self.doubtful, self.flying)
 
     def confirm(self, k):
         """The k-th of those on their way is confirmed."""
@@ -101,10 +100,10 @@ class Ring:
 class Flash:
     """Two rings in RAM, and files between them while the broker is away.
 
-    While labels are live, nothing is written. When both rings are full, all that the second one holds becomes one
-    file, so flash wears by one file for so many batches. Files are read oldest first. A power cut takes what is in
-    RAM; what is in files is sent after the restart. A file that is in doubt is sent again, and the server drops
-    what it has seen.
+    While labels are live, nothing is written. When both rings are full, all that the second one holds becomes
+    one file, so flash wears by one file for so many batches. Files are read oldest first. A power cut takes
+    one file, so flash wears by one file for that many batches. Files are read oldest first. A power cut takes
+    its beginning, and the server drops what it has seen.
 
     Args:
         folder: for the files; made if there is none.
@@ -222,7 +221,8 @@ class Flash:
                 file.write(batch)
             file.write(struct.pack("<I", crc))
         os.rename(self._path("new"), self._path(name))
-        self._next = max(self._next, number + 1)
+        if number >= self._next:
+            self._next = number + 1
         self._names.insert(0 if before else len(self._names), name)
         self._back.clear()
 

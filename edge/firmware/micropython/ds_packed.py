@@ -1,4 +1,4 @@
-"""The packed encoding of sample batches (docs/reference/wire.md). Nothing is allocated for a sample of counts."""
+"""The packed encoding of batches (docs/reference/wire.md). Nothing is allocated for a sample of counts."""
 
 import struct
 

@@ -1,9 +1,11 @@
 """A device: samples in, batches out, in order, with QoS 1, and nothing lost within the outbox.
 
-    publisher = Publisher("watch-1", CHANNELS, "g", 50, outbox, host="broker", boot=next_boot("queue"))
-    while True:
-        publisher.sample(counts)   # whenever the sensor has one
-        publisher.poll()           # as often as possible; never waits
+Use::
+
+publisher = Publisher("watch-1", CHANNELS, "g", 50, outbox, host="broker", boot=next_boot("queue"))
+while True:
+    publisher.sample(counts)  # whenever the sensor has one
+    publisher.poll()  # as often as possible; never waits
 """
 
 import json
@@ -49,8 +51,10 @@ class Publisher:
         **broker: arguments of `ds_mqtt.Client`: host, port, user, password, tls, keepalive.
     """
 
-    def __init__(self, device, channels, units, fs, outbox, boot, scale=None, rows=25, kind=ds_packed.INT16,
-                 prefix="ds/v1", about=None, **broker):
+    def __init__(
+        self, device, channels, units, fs, outbox, boot, scale=None, rows=25, kind=ds_packed.INT16,
+        prefix="ds/v1", about=None, **broker
+    ):  # fmt: skip
         self.outbox = outbox
         self.seq = 0
         self.sent = 0  # PUBLISHes of batches, repetitions among them
@@ -63,12 +67,19 @@ class Publisher:
         self._fs = fs
         self._clock = Clock()
         self._begun = False
-        self._meta = {"schema": "disc-stream.meta/1", "fs": fs, "channels": channels, "units": units,
-                      "firmware": "micropython"}
+        self._meta = {
+            "schema": "disc-stream.meta/1",
+            "fs": fs,
+            "channels": channels,
+            "units": units,
+            "firmware": "micropython",
+        }
         if scale is not None:
             self._meta["scale"] = scale
         self._meta.update(about or {})
-        self._topic = tuple(("%s/%s/%s" % (prefix, device, what)).encode() for what in ("raw", "meta", "status"))
+        self._topic = tuple(
+            ("%s/%s/%s" % (prefix, device, what)).encode() for what in ("raw", "meta", "status")
+        )
         will = (self._topic[2], self._status("offline"))
         room = max(size, 1024) + len(self._topic[2]) + 16
         client_id = prefix.replace("/", "-") + "-" + device
@@ -95,7 +106,7 @@ class Publisher:
         return True
 
     def gap(self):
-        """Samples were lost before this: end the batch and leave a number out, so that no window spans the place."""
+        """Samples were lost before this: leave a number out, so that no window spans the place."""
         self.flush()
         self.seq += 1
 
@@ -143,7 +154,7 @@ class Publisher:
         client = self.client
         while client.state == ds_mqtt.UP and time.ticks_diff(end, time.ticks_ms()) > 0:
             if client.publish(self._topic[2], self._status("offline"), retain=True, qos=0):
-                while client._to and client.step():
+                while client.busy and client.step():
                     self.wait(20)
                 break
             client.step()
@@ -152,6 +163,7 @@ class Publisher:
         return not self.outbox.count
 
     def _put(self):
+        """The batch into the outbox, which counts it if it is lost."""
         self.outbox.put(self.batch.payload)
         self.seq += 1
         self._begun = False
@@ -201,7 +213,7 @@ def batch_size(channels, rows, kind=ds_packed.INT16):
 
 
 def broker_of(device):
-    """Arguments for `Publisher` from the module that `disc-stream broker add-device --header ds_device.py` wrote."""
+    """Arguments for `Publisher` from the module that `broker add-device --header ds_device.py` wrote."""
     import ssl
 
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -210,8 +222,13 @@ def broker_of(device):
     if hasattr(device, "KEY"):
         tls.load_cert_chain(_der(device.CERTIFICATE), _der(device.KEY))
         return {"host": device.HOST, "port": device.PORT, "tls": tls}
-    return {"host": device.HOST, "port": device.PORT, "tls": tls, "user": device.USER,
-            "password": device.PASSWORD}
+    return {
+        "host": device.HOST,
+        "port": device.PORT,
+        "tls": tls,
+        "user": device.USER,
+        "password": device.PASSWORD,
+    }
 
 
 def _der(pem):

@@ -12,6 +12,7 @@ from disc_stream_server.brokerconfig.devices import Added
 from disc_stream_server.brokerconfig.files import SECRET, write
 from disc_stream_server.brokerconfig.plan import Plan
 
+_NOTE = "written by `disc-stream broker add-device`. Secret: keep it out of repositories."
 _KINDS = {".h": "a C header", ".py": "a Python module"}
 
 
@@ -42,7 +43,7 @@ class Provision:
     def header(self) -> str:
         """A C header, for C, ESP-IDF, Zephyr and Arduino."""
         lines = [
-            f"/* {self.device}: written by `disc-stream broker add-device`. Secret: keep it out of repositories. */",
+            f"/* {self.device}: {_NOTE} */",
             "#ifndef DS_DEVICE_H",
             "#define DS_DEVICE_H",
             "",
@@ -56,9 +57,7 @@ class Provision:
 
     def module(self) -> str:
         """A Python module, for MicroPython."""
-        lines = [
-            f"# {self.device}: written by `disc-stream broker add-device`. Secret: keep it out of repositories."
-        ]
+        lines = [f"# {self.device}: {_NOTE}"]
         for name, value in self._facts().items():
             lines.append(f"{name.upper()} = {_python_text(value)}")
         return "\n".join([*lines, ""])

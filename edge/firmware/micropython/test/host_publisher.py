@@ -1,6 +1,7 @@
-"""A device on the unix port: host_publisher.py FILE, a JSON object of facts. Ends once all is confirmed, and prints sums.
+"""A device on the unix port: host_publisher.py FILE, a JSON object of facts.
 
-Sample i of batch n holds (n * rows * channels + i) * 7 mod 2001 - 1000 on each channel, so a reader knows what it must be.
+Ends once all is confirmed, and prints sums. Value i of the whole stream is i * 7 mod 2001 - 1000, so a reader
+knows what each batch must hold.
 """
 
 import json
