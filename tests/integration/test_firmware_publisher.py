@@ -25,7 +25,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("firmware") / "publisher")
-    sources = [str(C / f"ds_{name}.c") for name in ("packed", "ring", "session")]
+    sources = [str(C / f"ds_{name}.c") for name in ("packed", "ring", "session", "publisher")]
     flags = [
         "-std=c99",
         "-Wall",

@@ -101,9 +101,9 @@ class Flash:
     """Two rings in RAM, and files between them while the broker is away.
 
     While labels are live, nothing is written. When both rings are full, all that the second one holds becomes
-    one file, so flash wears by one file for that many batches. Files are read oldest first. A power cut
-    takes what is in RAM; what is in files is sent after the restart. A file that was sent in part is sent again from
-    its beginning, and the server drops what it has seen.
+    one file, so flash wears by one file for that many batches. Files are read oldest first. A power cut takes
+    what is in RAM; what is in files is sent after the restart. A file that was sent in part is sent again
+    from its beginning, and the server drops what it has seen.
 
     Args:
         folder: for the files; made if there is none.
