@@ -96,8 +96,9 @@ def say_address(root: Path, files: dict[str, str]) -> None:
     if files and host in {"127.0.0.1", "localhost", "::1"}:
         say(
             f"The broker's address in it is {host}, which a board cannot reach: "
-            f"disc-stream broker config --out {root} --force --host NAME --bind 0.0.0.0, then --renew"
+            f"name one with disc-stream broker config --out {root} --force --host NAME --bind 0.0.0.0"
         )
+        say("Then write it again: the same command with --renew.")
 
 
 def _is_terminal() -> bool:

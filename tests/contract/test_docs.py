@@ -83,6 +83,7 @@ HELPERS = {
     "benchmark_progress": "benchmark",
     "edgeoptions": "edge",
     "providers": "benchmark encode",
+    "provisioning": "broker",
     "retrain_dryrun": "retrain",
     "exchange": "episodes",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,18 @@ def test_the_bytes_are_those_of_the_wire(tmp_path: Path) -> None:
     assert said["saturated"] == [32_767, -32_768]
     assert said["allocated"] == 0, "bytes for 1,000 samples"
     assert said["ring"] == [[5, 6, 7, 8], 5]
+
+
+def test_bytes_in_an_hour_are_those_of_the_guide(tmp_path: Path) -> None:
+    """Counted at a socket, by the script that makes the guide's table."""
+    sys.path.insert(0, str(FOLDER.parent))
+    try:
+        import measure
+    finally:
+        sys.path.pop(0)
+    guide = (FOLDER.parents[2] / "docs" / "guides" / "microcontroller.md").read_text()
+    each = measure.per_batch(tmp_path, 6, 25, 50)
+    assert f"| 50 | 6 | 324 | {7_200 * each:,} |" in guide
 
 
 class Outages:
