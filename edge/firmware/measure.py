@@ -152,15 +152,15 @@ def measured(folder: Path) -> str:
         what: sum(path.stat().st_size for path in (HERE / what).glob(pattern))
         for what, pattern in (("micropython", "ds_*.py"), ("banglejs", "*.js"))
     }
-    lines += [
-        "",
+    sources = (
         f"Flash of the MicroPython modules is {files['micropython']:,} bytes of source, of the Bangle.js app "
-        f"{files['banglejs']:,}.",
-        "",
-        "| Samples/s | Channels | Batch, bytes | MQTT, bytes/hour | Bluetooth, bytes/hour | C, RAM | "
-        "MicroPython, heap: code + data | Held in 64 KiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+        f"{files['banglejs']:,}."
+    )
+    names = (
+        "Samples/s", "Channels", "Batch, bytes", "MQTT, bytes/hour", "Bluetooth, bytes/hour", "C, RAM",
+        "MicroPython, heap: code + data", "Held in 64 KiB",
+    )  # fmt: skip
+    lines += ["", sources, "", f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
     for fs in RATES:
         for channels in CHANNELS:
             rows = fs // 2
@@ -168,11 +168,13 @@ def measured(folder: Path) -> str:
             each = per_batch(folder, channels, rows, fs)
             hour = 3_600 * fs / rows
             found = heap(channels, rows, fs)
-            lines.append(
-                f"| {fs} | {channels} | {batch} | {each * hour:,.0f} | {(batch + 16) * hour:,.0f} | "
-                f"{c_state(folder, rows, channels):,} | {found['code']:,} + {found['data'] - found['ring']:,} | "
-                f"{65_536 // batch * rows / fs:.0f} s |"
-            )
+            cells = (
+                f"{fs}", f"{channels}", f"{batch}", f"{each * hour:,.0f}", f"{(batch + 16) * hour:,.0f}",
+                f"{c_state(folder, rows, channels):,}",
+                f"{found['code']:,} + {found['data'] - found['ring']:,}",
+                f"{65_536 // batch * rows / fs:.0f} s",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

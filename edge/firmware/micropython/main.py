@@ -33,11 +33,10 @@ def imu_start():
 def imu_read():
     """Six counts into `counts`; bytes 6 and 7 are a temperature."""
     i2c.readfrom_mem_into(0x68, 0x3B, raw)
-    k = 0
-    for at in (0, 2, 4, 8, 10, 12):
+    for k in range(6):
+        at = 2 * k if k < 3 else 2 * k + 2
         value = raw[at] << 8 | raw[at + 1]
         counts[k] = value - 65536 if value > 32767 else value
-        k += 1
 
 
 def online():
