@@ -79,16 +79,18 @@ class Counter:
         self.thread.start()
 
     def _serve(self) -> None:
-        connection, _ = self._server.accept()
-        waiting = b""
-        while data := connection.recv(65_536):
-            self.bytes += len(data)
-            waiting += data
-            while (whole := self._packet(waiting)) is not None:
-                packet, waiting = whole
-                answer = self._answer(packet)
-                self.bytes += len(answer)
-                connection.sendall(answer)
+        with self._server:
+            connection, _ = self._server.accept()
+        with connection:
+            waiting = b""
+            while data := connection.recv(65_536):
+                self.bytes += len(data)
+                waiting += data
+                while (whole := self._packet(waiting)) is not None:
+                    packet, waiting = whole
+                    answer = self._answer(packet)
+                    self.bytes += len(answer)
+                    connection.sendall(answer)
 
     @staticmethod
     def _packet(data: bytes) -> tuple[bytes, bytes] | None:

@@ -47,7 +47,9 @@ class Heard:
     def _take(self, message: Message) -> None:
         kind = message.topic.rpartition("/")[2]
         if kind == "meta":
-            self._meta, self.meta = message.payload, json.loads(message.payload)
+            with self.changed:
+                self._meta, self.meta = message.payload, json.loads(message.payload)
+                self.changed.notify_all()
         elif kind == "status":
             self.boots.append(decode_device_status(message.payload).boot)
         elif kind == "raw":

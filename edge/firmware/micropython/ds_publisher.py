@@ -76,6 +76,7 @@ class Publisher:
         }
         if scale is not None:
             self._meta["scale"] = scale
+        self._meta["lost"] = 0
         self._meta.update(about or {})
         self._topic = tuple(
             ("%s/%s/%s" % (prefix, device, what)).encode() for what in ("raw", "meta", "status")
@@ -131,6 +132,8 @@ class Publisher:
         while outbox.flying < WINDOW:
             payload = outbox.peek()
             if payload is None:
+                if not outbox.flying and self._meta["lost"] != outbox.lost:
+                    self._say_meta()  # it is known now how much the outage has cost
                 return
             packet = client.publish(self._topic[0], payload)
             if not packet:
@@ -148,7 +151,9 @@ class Publisher:
         """Send what waits, say that the device goes, and disconnect. True if nothing waits any more."""
         self.flush()
         end = time.ticks_add(time.ticks_ms(), ms)
-        while self.outbox.count and time.ticks_diff(end, time.ticks_ms()) > 0:
+        while (self.outbox.count or self._meta["lost"] != self.outbox.lost) and time.ticks_diff(
+            end, time.ticks_ms()
+        ) > 0:
             self.poll()
             self.wait(20)
         client = self.client
@@ -171,12 +176,20 @@ class Publisher:
     def _birth(self):
         """`meta` and `status` before the samples, at each connection."""
         if self._born == 0:
-            self._meta["lost"] = self.outbox.lost
-            if self.client.publish(self._topic[1], json.dumps(self._meta).encode(), retain=True):
+            if self._say_meta():
                 self._born = 1
         elif self.client.publish(self._topic[2], self._status("online"), retain=True):
             self._born = 2
             self._delay = 0
+
+    def _say_meta(self):
+        lost = self.outbox.lost
+        said = self.client.publish(
+            self._topic[1], json.dumps(dict(self._meta, lost=lost)).encode(), retain=True
+        )
+        if said:
+            self._meta["lost"] = lost
+        return said
 
     def _status(self, state):
         said = {"schema": "disc-stream.status/1", "state": state, "boot": self._boot, "since": None}
