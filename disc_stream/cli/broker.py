@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from disc_stream.cli.common import JsonOption, print_json, require_extras, say
+from disc_stream.cli.provisioning import (
+    HeaderOption,
+    PngOption,
+    QrOption,
+    check_wishes,
+    hand_over,
+    say_address,
+    say_files,
+)
 
 if TYPE_CHECKING:
     from disc_stream_server.brokerconfig.people import Role
@@ -174,6 +183,9 @@ def add_device(
             "Default: no; with --renew, as before.",
         ),
     ] = None,
+    header: HeaderOption = None,
+    qr: QrOption = False,
+    png: PngOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a device in: makes its credential, a folder for it, and tells the broker.
@@ -181,22 +193,28 @@ def add_device(
     Example: disc-stream broker add-device watch-17 --config broker
 
     Example: disc-stream broker add-device kitchen --config broker --labels
+
+    Example: disc-stream broker add-device board-1 --config broker --header ds_device.h
     """
     require_extras("disc-stream broker", "broker")
     from disc_stream_server.brokerconfig.devices import add_device as add
 
+    check_wishes(header, png, qr=qr, as_json=as_json)
     added = add(config, device, certificate=certificate, renew=renew, labels=labels)
+    files = hand_over(config, added, header, png, qr=qr)
     if as_json:
         facts: dict[str, object] = {
             "device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by,
             "labels": added.labels,
         }  # fmt: skip
-        print_json({**facts, **_told(added.told)})
+        print_json({**facts, **files, **_told(added.told)})
         return
     say(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
     say(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
     if added.labels:
         say("It labels itself:  disc-stream edge label --bundle BUNDLE, and the rest alike")
+    say_files(files)
+    say_address(config, files)
     _say_told(added.told)
 
 

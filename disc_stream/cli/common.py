@@ -31,6 +31,7 @@ _PROBES = {
     "parquet": ("pyarrow",),
     "recordings": ("pyarrow", "actfast"),
     "broker": ("cryptography",),
+    "ble": ("bleak",),
     "phone": ("segno", "cryptography", "starlette", "uvicorn", "websockets"),
     "demo": (
         "torch",

@@ -11,6 +11,7 @@ import typer
 
 from disc_stream.cli import edge_label
 from disc_stream.cli.common import print_json, say, setup_logging
+from disc_stream.cli.edgeble import WantedOrBle
 from disc_stream.cli.edgeoptions import (
     DescribeOption,
     EncodingName,
@@ -18,7 +19,6 @@ from disc_stream.cli.edgeoptions import (
     Keeping,
     MaxSamplesOption,
     Reaching,
-    Wanted,
     progress,
     signals_stop,
 )
@@ -42,7 +42,7 @@ def _edge() -> None:
 @app.command()
 @spread
 def publish(
-    source: Wanted,
+    source: WantedOrBle,
     reaching: Reaching,
     keeping: Keeping,
     encoding: EncodingOption = EncodingName.CBOR,
@@ -59,6 +59,8 @@ def publish(
     Example: disc-stream edge publish --synthetic --devices 10 --seconds 60
 
     Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen --outbox /var/lib/motion
+
+    Example: disc-stream edge publish --ble "Bangle.js a1b2" --device watch-1 --outbox /var/lib/motion
     """
     setup_logging(reaching.verbose, reaching.log_format)
     source.check(may_be_none=keeping.outbox is not None)

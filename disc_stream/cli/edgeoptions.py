@@ -64,7 +64,7 @@ class WhenFullName(StrEnum):
 
 
 _REPLAY, _SYNTHETIC, _STDIN, _SENDING = "Replay", "Synthetic", "Standard input", "Sending"
-_OUTBOX, _SENSORS = "Outbox", "Sensors"
+_OUTBOX, SENSORS = "Outbox", "Sensors"
 
 
 EncodingOption = Annotated[
@@ -206,7 +206,7 @@ class Wanted:
         typer.Option(
             "--iio",
             help="A sensor of Linux Industrial I/O: its folder, such as /sys/bus/iio/devices/iio:device0.",
-            rich_help_panel=_SENSORS,
+            rich_help_panel=SENSORS,
         ),
     ] = None
     serial: Annotated[
@@ -214,11 +214,11 @@ class Wanted:
         typer.Option(
             "--serial",
             help="Lines as of --stdin, from a port such as /dev/ttyACM0.",
-            rich_help_panel=_SENSORS,
+            rich_help_panel=SENSORS,
         ),
     ] = None
     baud: Annotated[
-        int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=_SENSORS)
+        int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=SENSORS)
     ] = 115_200
     fs: Annotated[
         float | None,
@@ -248,11 +248,18 @@ class Wanted:
         Raises:
             UsageError: if there are several, or none where one is needed.
         """
-        chosen = sum((bool(self.replay), self.synthetic, self.stdin, bool(self.iio), bool(self.serial)))
+        named = self.named()
+        chosen = sum(map(bool, named.values()))
         if chosen > 1 or not (chosen or may_be_none):
-            raise UsageError(
-                "choose one source", remedy="Use --replay, --synthetic or --stdin, --iio or --serial"
-            )
+            *most, last = named
+            raise UsageError("choose one source", remedy=f"Use {', '.join(most)} or {last}")
+
+    def named(self) -> dict[str, object]:
+        """The options that name a source, with what they were given."""
+        return {
+            "--replay": self.replay, "--synthetic": self.synthetic, "--stdin": self.stdin, "--iio": self.iio,
+            "--serial": self.serial,
+        }  # fmt: skip
 
     def open(self, outbox: Outbox | None, stop: threading.Event) -> Sequence[Source]:
         """The devices; none if no source is named.

@@ -157,19 +157,20 @@ class Outbox:
             row = self._connection.execute("SELECT boot FROM device WHERE name = ?", (device,)).fetchone()
         return proposed if row is None else max(proposed, row[0] + 1)
 
-    def begin_boot(self, device: str, boot: int, meta: bytes) -> None:
+    def begin_boot(self, device: str, boot: int, meta: bytes, *, again: bool = False) -> None:
         """From now on messages of this boot come.
 
         Args:
             device: device id.
             boot: higher than all before.
             meta: what the samples of this boot are; sent before them.
+            again: the device numbers its batches itself, and may go on in its last boot.
 
         Raises:
             ConfigError: if the device had this boot, or a later one: a server would take it for repetitions.
             StorageError: if it cannot be written.
         """
-        if self.next_boot(device, boot) != boot:
+        if self.next_boot(device, boot) != boot and not (again and self.last_boot(device) == boot):
             raise ConfigError(
                 f"boot {boot} of {device!r} was used before", remedy="Leave out --boot, or name a higher one"
             )
@@ -178,7 +179,7 @@ class Outbox:
                 "INSERT INTO device (name, boot) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET boot = ?",
                 (device, boot, boot),
             )
-            connection.execute("INSERT INTO boot VALUES (?, ?, ?)", (device, boot, meta))
+            connection.execute("INSERT OR REPLACE INTO boot VALUES (?, ?, ?)", (device, boot, meta))
             connection.execute(  # descriptions of boots of which nothing waits any more
                 "DELETE FROM boot WHERE device = ? AND boot != ? AND NOT EXISTS (SELECT 1 FROM message m "
                 "WHERE m.device = boot.device AND m.boot = boot.boot)",

@@ -258,7 +258,8 @@ class Publisher:
     def _run_kept(self, sources: Sequence[Source], stop: threading.Event, outbox: Outbox) -> PublishSummary:
         tally, before = _Tally(), outbox.tally
         for source in sources:
-            outbox.begin_boot(source.device, source.boot, encode_meta(source.meta))
+            again = getattr(source, "resumes", False)
+            outbox.begin_boot(source.device, source.boot, encode_meta(source.meta), again=again)
         everyone = [*sources, *left_sources(outbox, {source.device for source in sources})]
         if not everyone:
             return tally.summary(0, 0, 0, 0.0, stopped=False)

@@ -81,8 +81,10 @@ HELPERS = {
     "export_progress": "export",
     "training_progress": "train",
     "benchmark_progress": "benchmark",
+    "edgeble": "edge",
     "edgeoptions": "edge",
     "providers": "benchmark encode",
+    "provisioning": "broker",
     "retrain_dryrun": "retrain",
     "exchange": "episodes",
 }

@@ -352,7 +352,7 @@ def test_samples_that_the_broker_refuses_are_lost(tmp_path: Path, recordings: li
     [
         (["--broker", "mqtt://127.0.0.1:1", "--synthetic"], 1, "cannot reach the broker at mqtt://127.0.0.1:1"),
         (["--broker", "ftp://x", "--synthetic"], 2, "'ftp://x' is not valid"),
-        ([], 2, "Use --replay, --synthetic or --stdin"),
+        ([], 2, "Use --replay, --synthetic, --stdin"),
         (["--synthetic", "--stdin"], 2, "choose one source"),
         (["--stdin"], 2, "--fs 50"),
         (["--stdin", "--fs", "50"], 1, "stdin is empty"),

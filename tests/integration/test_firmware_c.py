@@ -20,6 +20,7 @@ C = Path(__file__).parents[2] / "edge" / "firmware" / "c"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FLASH, RAM = 4 << 10, 256
+CORE = ("ds_packed.c", "ds_ring.c", "ds_session.c", "ds_publisher.c", "ds_ram.c")
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
 needs_mcu = pytest.mark.skipif(bool(missing_tools()), reason=missing_tools())
@@ -155,7 +156,7 @@ def test_ten_million_power_cuts(tmp_path: Path, seed: int) -> None:
 
 def host(folder: Path) -> str:
     program = str(folder / "demo")
-    sources = [str(C / name) for name in ("test/demo.c", "ds_packed.c", "ds_ring.c")]
+    sources = [str(C / name) for name in ("test/demo.c", *CORE)]
     call("gcc", *STRICT, *SANITIZERS, *sources, "-o", program)
     return call(program)
 
@@ -171,7 +172,7 @@ def test_the_vectors_of_the_reference(tmp_path: Path) -> None:
 @needs_mcu
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_a_cortex_m_does_the_same(board: Board, tmp_path: Path) -> None:
-    sources = [str(C / name) for name in ("test/demo.c", "ds_packed.c", "ds_ring.c")]
+    sources = [str(C / name) for name in ("test/demo.c", *CORE)]
     call(
         GCC, *STRICT, "-O2", *board.flags, "--specs=rdimon.specs", "-T", str(FILES / "mps2.ld"),
         str(FILES / "startup.c"), *sources, "-o", str(tmp_path / "demo.elf"),
@@ -187,7 +188,7 @@ def test_a_cortex_m_does_the_same(board: Board, tmp_path: Path) -> None:
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_it_is_small(board: Board, tmp_path: Path) -> None:
     total = 0
-    for name in ("ds_packed", "ds_ring", "ds_session"):
+    for name in (one.removesuffix(".c") for one in CORE):
         target = str(tmp_path / f"{name}.o")
         call(GCC, *STRICT, "-Os", *board.flags, "-c", str(C / f"{name}.c"), "-o", target)
         text, data, bss = map(int, call("arm-none-eabi-size", target).splitlines()[1].split()[:3])

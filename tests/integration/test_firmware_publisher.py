@@ -5,19 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from disc_stream.wire.broker import Broker
-from disc_stream.wire.codecs import decode_batch
-from disc_stream.wire.meta import decode_meta
-from disc_stream.wire.mqtt import LinkListener, Message, MqttLink, Session
-from disc_stream.wire.status import decode_device_status
+from disc_stream.types import SampleBatch
 from tests.support.broker import Mosquitto
+from tests.support.heard import Heard
 
 C = Path(__file__).parents[2] / "edge" / "firmware" / "c"
 pytestmark = [
@@ -29,7 +25,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("firmware") / "publisher")
-    sources = [str(C / f"ds_{name}.c") for name in ("packed", "ring", "session")]
+    sources = [str(C / f"ds_{name}.c") for name in ("packed", "ring", "session", "publisher")]
     flags = [
         "-std=c99",
         "-Wall",
@@ -44,40 +40,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
-class Heard:
-    """What a server would get, read as it reads it."""
-
-    def __init__(self, url: str) -> None:
-        self.copies: Counter[tuple[int, int]] = Counter()
-        self.order: list[tuple[int, int]] = []
-        self.boots: list[int] = []
-        self._meta: bytes = b""
-        self._changed = threading.Condition()
-        self.link = MqttLink(
-            Broker.parse(url), "heard", LinkListener(on_message=self._take), Session(expiry_s=600)
-        )
-        self.link.subscribe("ds/v1/#")
-        self.link.connect()
-
-    def _take(self, message: Message) -> None:
-        kind = message.topic.rpartition("/")[2]
-        if kind == "meta":
-            self._meta = message.payload
-        elif kind == "status":
-            self.boots.append(decode_device_status(message.payload).boot)
-        else:
-            batch = decode_batch(message.payload, device="c", content_type="", meta=decode_meta(self._meta))
-            expected = (np.arange(75) + batch.seq * 7).astype(np.int16).reshape(25, 3)
-            np.testing.assert_array_equal(batch.samples, expected)
-            with self._changed:
-                if not self.copies[batch.boot, batch.seq]:
-                    self.order.append((batch.boot, batch.seq))
-                self.copies[batch.boot, batch.seq] += 1
-                self._changed.notify_all()
-
-    def wait(self, what: Callable[[], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(what, 60), len(self.copies)
+def expected(batch: SampleBatch) -> npt.NDArray[np.int16]:
+    return (np.arange(75) + batch.seq * 7).astype(np.int16).reshape(25, 3)
 
 
 def start(
@@ -94,7 +58,7 @@ def said(process: subprocess.Popen[str]) -> dict[str, int]:
 
 
 def test_two_outages_lose_nothing_within_the_ring(program: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
-    heard = Heard(mosquitto.url)
+    heard = Heard(mosquitto.url, "c", expected)
     process = start(program, mosquitto, tmp_path / "ring", 300, 100, 1)
     tick = threading.Event()
     for at in (60, 160):
@@ -110,7 +74,7 @@ def test_two_outages_lose_nothing_within_the_ring(program: str, mosquitto: Mosqu
 
 
 def test_beyond_the_ring_the_loss_is_exact(program: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
-    heard = Heard(mosquitto.url)
+    heard = Heard(mosquitto.url, "c", expected)
     mosquitto.pause()
     process = start(program, mosquitto, tmp_path / "ring", 600, 2_000, 1)
     threading.Event().wait(1.5)  # all are measured by then, and the ring holds less
@@ -124,7 +88,7 @@ def test_beyond_the_ring_the_loss_is_exact(program: str, mosquitto: Mosquitto, t
 
 
 def test_kills_lose_nothing_that_was_kept(program: str, mosquitto: Mosquitto, tmp_path: Path) -> None:
-    heard = Heard(mosquitto.url)
+    heard = Heard(mosquitto.url, "c", expected)
     boots = 5
     for boot in range(1, boots):
         process = start(program, mosquitto, tmp_path / "ring", 10_000, 300, boot)

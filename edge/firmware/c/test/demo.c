@@ -3,28 +3,59 @@
 #include <string.h>
 
 #include "../ds_packed.h"
-#include "../ds_ring.h"
+#include "../ds_publisher.h"
+#include "../ds_ram.h"
 
 #define SECTOR 512u
 #define SECTORS 4u
 
-static uint8_t memory[SECTOR * SECTORS];
+static uint8_t memory[DS_RAM_BYTES(SECTOR, SECTORS)];
 
-static bool erase(void *context, uint32_t sector) {
-  (void)context;
-  memset(memory + sector * SECTOR, 0xFF, SECTOR);
-  return true;
+/* An MQTT library that takes two messages and then no more. */
+static uint16_t publish(void *context, const void *payload, uint32_t size) {
+  uint16_t *packet = context;
+  if (*packet == 2) return 0;
+  printf("publish size %lu seq %u\n", (unsigned long)size, ((const uint8_t *)payload)[12]);
+  return ++*packet;
 }
 
-static bool write(void *context, uint32_t address, const void *data, uint32_t size) {
-  (void)context;
-  memcpy(memory + address, data, size);
-  return true;
-}
-
-static void read(void *context, uint32_t address, void *data, uint32_t size) {
-  (void)context;
-  memcpy(data, memory + address, size);
+static void run_publisher(void) {
+  static uint8_t ram[DS_RAM_BYTES(512, 2)], payload[DS_PACKED_HEADER + 4 * 3 * 2];
+  static int16_t samples[4 * 3];
+  static ds_ring ring;
+  static ds_publisher publisher;
+  const ds_flash flash = ds_ram(ram, 512, 2);
+  if (!ds_ring_mount(&ring, &flash, DS_DROP_OLDEST)) return;
+  publisher.batch.boot = 7;
+  publisher.batch.fs = 50.0f;
+  publisher.batch.channels = 3;
+  publisher.samples = samples;
+  publisher.rows = 4;
+  publisher.payload = payload;
+  publisher.room = sizeof payload;
+  ds_publisher_init(&publisher, &ring);
+  for (int16_t i = 0; i < 14; i++) {
+    const int16_t counts[3] = {i, (int16_t)-i, 1000};
+    ds_publisher_sample(&publisher, counts, (uint64_t)i * 20000u);
+  }
+  ds_publisher_gap(&publisher); /* seq 3 has two rows, and 4 is left out */
+  for (int16_t i = 0; i < 4; i++) {
+    const int16_t counts[3] = {i, i, i};
+    ds_publisher_sample(&publisher, counts, 1000000u);
+  }
+  uint16_t packet = 0;
+  ds_publisher_step(&publisher, publish, &packet);
+  printf("not connected: %u\n", packet);
+  ds_session_up(&publisher.session);
+  ds_publisher_step(&publisher, publish, &packet);
+  ds_session_acked(&publisher.session, 1);
+  ds_session_down(&publisher.session);
+  ds_session_up(&publisher.session);
+  for (int i = 0; i < 2; i++) {
+    packet = 0;
+    ds_publisher_step(&publisher, publish, &packet);
+  }
+  printf("waiting %lu\n", (unsigned long)ds_ring_waiting(&ring));
 }
 
 static void print(const char *what, const uint8_t *bytes, size_t n) {
@@ -41,9 +72,9 @@ int main(void) {
   const ds_batch floats = {4000000000u, 70000, 0x123456789ABCDEFull, 33.333f, 3, DS_FLOAT32, 1, values};
   print("packed ", out, ds_packed_encode(&batch, out, sizeof out));
   print("packed ", out, ds_packed_encode(&floats, out, sizeof out));
-  const ds_flash flash = {erase, write, read, NULL, SECTOR, SECTORS};
+  run_publisher();
+  const ds_flash flash = ds_ram(memory, SECTOR, SECTORS);
   static ds_ring ring;
-  memset(memory, 0xFF, sizeof memory);
   if (!ds_ring_mount(&ring, &flash, DS_DROP_OLDEST)) return 1;
   for (uint32_t i = 0; i < 40; i++) {
     memset(out, (int)i, sizeof out);

@@ -17,9 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../ds_packed.h"
-#include "../ds_ring.h"
-#include "../ds_session.h"
+#include "../ds_publisher.h"
 
 #define SECTOR 4096u
 #define SECTORS 16u
@@ -164,12 +162,25 @@ static bool hear(ds_session *session, uint32_t boot) {
 
 /* -- the device ------------------------------------------------------------------------------------------------ */
 
-static void measure(ds_ring *ring, uint32_t boot, uint32_t seq) {
-  int16_t samples[ROWS * CHANNELS];
-  uint8_t payload[DS_PACKED_HEADER + sizeof samples];
-  for (uint32_t i = 0; i < ROWS * CHANNELS; i++) samples[i] = (int16_t)(seq * 7u + i);
-  const ds_batch batch = {boot, seq, (uint64_t)seq * 500000u, 50.0f, CHANNELS, DS_INT16, ROWS, samples};
-  ds_ring_put(ring, payload, (uint32_t)ds_packed_encode(&batch, payload, sizeof payload));
+static int16_t samples[ROWS * CHANNELS];
+static uint8_t payload[DS_PACKED_HEADER + sizeof samples];
+static ds_publisher publisher = {
+    .batch = {.fs = 50.0f, .channels = CHANNELS}, .samples = samples, .rows = ROWS, .payload = payload, .room = sizeof payload};
+
+static void measure(void) {
+  const uint32_t seq = publisher.batch.seq;
+  for (uint32_t row = 0; row < ROWS; row++) {
+    const uint32_t first = seq * 7u + row * CHANNELS;
+    const int16_t counts[CHANNELS] = {(int16_t)first, (int16_t)(first + 1), (int16_t)(first + 2)};
+    ds_publisher_sample(&publisher, counts, (uint64_t)seq * 500000u + row * 20000u);
+  }
+}
+
+static uint16_t publish_raw(void *context, const void *data, uint32_t size) {
+  const uint16_t id = new_packet();
+  if (publish("raw", data, size, false, id)) return id;
+  *(bool *)context = false;
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -181,16 +192,16 @@ int main(int argc, char **argv) {
   if (file < 0 || ftruncate(file, SECTOR * SECTORS)) return 1;
   const ds_flash flash = {erase, write_flash, read_flash, NULL, SECTOR, SECTORS};
   static ds_ring ring;
-  static ds_session session;
   if (!ds_ring_mount(&ring, &flash, DS_DROP_OLDEST)) return 1;
-  ds_session_init(&session, &ring);
-  uint32_t seq = 0;
+  publisher.batch.boot = boot;
+  ds_publisher_init(&publisher, &ring);
+  ds_session *session = &publisher.session;
   int64_t due = now_us(), dial_at = 0, ping_at = 0;
-  while (seq < batches || ds_ring_waiting(&ring)) {
+  while (publisher.batch.seq < batches || ds_ring_waiting(&ring)) {
     const int64_t now = now_us();
-    for (; seq < batches && now >= due; due += step_us) measure(&ring, boot, seq++);
+    for (; publisher.batch.seq < batches && now >= due; due += step_us) measure();
     if (connection < 0 && now >= dial_at) {
-      if (!dial(argv[1], (uint16_t)atoi(argv[2]), argv[3])) hang_up(&session);
+      if (!dial(argv[1], (uint16_t)atoi(argv[2]), argv[3])) hang_up(session);
       dial_at = now + 200000 + rand() % 200000;
       heard_at = ping_at = now;
     }
@@ -198,22 +209,17 @@ int main(int argc, char **argv) {
       poll(NULL, 0, 5);
       continue;
     }
-    if (session.connected && now >= ping_at) { /* a broker that is there answers */
+    if (session->connected && now >= ping_at) { /* a broker that is there answers */
       ping_at = now + 3000000;
-      if (!packet(0xC0, NULL, 0)) hang_up(&session);
+      if (!packet(0xC0, NULL, 0)) hang_up(session);
     }
-    if (connection >= 0 && now - heard_at > 8000000) hang_up(&session);
+    if (connection >= 0 && now - heard_at > 8000000) hang_up(session);
     struct pollfd wait = {connection, POLLIN, 0};
     poll(&wait, 1, 2);
-    if (connection >= 0 && !hear(&session, boot)) hang_up(&session);
-    ds_entry entry;
-    uint8_t payload[1024];
-    while (connection >= 0 && ds_session_next(&session, &entry)) {
-      ds_ring_read(&ring, &entry, payload);
-      const uint16_t id = new_packet();
-      ds_session_sent(&session, &entry, id);
-      if (!publish("raw", payload, entry.size, false, id)) hang_up(&session);
-    }
+    if (connection >= 0 && !hear(session, boot)) hang_up(session);
+    bool alive = true;
+    if (connection >= 0) ds_publisher_step(&publisher, publish_raw, &alive);
+    if (!alive) hang_up(session);
   }
   if (connection >= 0) {
     packet(0xE0, NULL, 0);
