@@ -84,6 +84,7 @@ class Api:
         self.on_batch, self.on_label = self._table.on_batch, self._table.on_label
         self.on_status, self.on_problem = self._table.on_status, self._table.on_problem
         self.on_forget = self._table.on_forget
+        self.on_meta, self.on_windows = self._table.on_meta, self._table.on_windows
         self._people: PeopleStore | None = None
         self._hub: LiveHub | None = None
 

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { Day } from "./day.js";
 import { listen, live } from "./live.js";
 import { Ago, Act, ClusterName, Empty, Failure, Loading, Meter, useAnswer, useClock } from "./parts.js";
+import { Reception } from "./reception.js";
 import { Signal } from "./signal.js";
 import { nowUs, number, percent, sentence } from "./words.js";
 
@@ -49,6 +50,7 @@ export function Device({ route, server, may }) {
       <section aria-labelledby="why"><h2 id="why">Why this label</h2><${Why} label=${label} current=${device.current} />
         <${Tags} device=${id} may=${may("operator")} tags=${device.tags} again=${facts.again} /></section>
     </div>
+    <${Reception} device=${device} />
     <${Day} device=${id} query=${route.query} may=${may("operator")} revision=${server.revision} />`;
 }
 
