@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from disc_stream.artifacts.model import Model
-from disc_stream.types import DeviceMeta, Float32Array, Label, Problem, SampleBatch
+from disc_stream.stream.encoding import Assigned
+from disc_stream.types import DeviceMeta, Label, Problem, SampleBatch
 from disc_stream_server.storage.historyrecords import EpisodeEvent
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class MetaObserver(Protocol):
 class WindowObserver(Protocol):
     """An observer that looks at the windows behind the labels."""
 
-    def on_windows(self, labels: Sequence[Label], embedding: Float32Array, samples: Float32Array) -> None:
-        """Windows were labelled together: n labels, (n, d) and (n, T, C). The arrays are not to be kept."""
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
+        """Windows were labelled together: n labels. Views of the arrays are not to be kept for long."""
         ...
 
 
@@ -155,10 +156,10 @@ class Observers:
         for method in self._on_meta:
             self._call(method, device, meta)
 
-    def on_windows(self, labels: Sequence[Label], embedding: Float32Array, samples: Float32Array) -> None:
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
         """Windows were labelled together."""
         for method in self._on_windows:
-            self._call(method, labels, embedding, samples)
+            self._call(method, labels, windows)
 
     def on_forget(self, device: str) -> None:
         """A device was erased."""

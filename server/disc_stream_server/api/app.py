@@ -33,6 +33,7 @@ from disc_stream_server.api.problems import add_handlers
 from disc_stream_server.api.routes.clusters import cluster_routes
 from disc_stream_server.api.routes.deadletters import dead_letter_routes
 from disc_stream_server.api.routes.devices import device_routes
+from disc_stream_server.api.routes.examples import example_routes
 from disc_stream_server.api.routes.health import health_routes
 from disc_stream_server.api.routes.history import history_routes
 from disc_stream_server.api.routes.live import live_routes
@@ -41,6 +42,7 @@ from disc_stream_server.api.routes.rejections import rejection_routes
 from disc_stream_server.api.routes.session import session_routes, token_routes
 from disc_stream_server.api.routing import GuardedRoute, make_router, needed_role, needs
 from disc_stream_server.api.schemas.common import Problem
+from disc_stream_server.api.shelf import Shelf
 from disc_stream_server.dashboard.access import Guard, PageAccess
 from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.people import PeopleStore
@@ -103,7 +105,15 @@ class Api:
         )
         routes = make_routes()
         routes.state.context = Context(
-            self._config, self._state, self._parts, authenticator, notes, audit, hub, clock
+            self._config,
+            self._state,
+            self._parts,
+            authenticator,
+            notes,
+            audit,
+            hub,
+            clock,
+            Shelf(self._config, self._state),
         )
         per_s = self._config.api_requests_s
         limits = (RateLimit(per_s, clock.monotonic), RateLimit(per_s / CHANGES_SHARE, clock.monotonic))
@@ -155,8 +165,8 @@ def make_routes() -> FastAPI:
 def _routers() -> list[APIRouter]:
     return [
         health_routes(), session_routes(), device_routes(), history_routes(), rejection_routes(),
-        live_routes(), cluster_routes(), model_routes(), retraining_routes(), dead_letter_routes(),
-        token_routes(),
+        live_routes(), cluster_routes(), example_routes(), model_routes(), retraining_routes(),
+        dead_letter_routes(), token_routes(),
     ]  # fmt: skip
 
 

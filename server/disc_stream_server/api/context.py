@@ -18,6 +18,7 @@ from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
+from disc_stream_server.api.shelf import Shelf
 from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.queries import FILE, StateReader
 
@@ -38,6 +39,7 @@ class Context:
         audit: what was changed.
         live: what happens now.
         clock: time.
+        shelf: what versions keep for people to look at.
     """
 
     config: ServeConfig
@@ -48,6 +50,7 @@ class Context:
     audit: AuditLog
     live: LiveHub
     clock: Clock
+    shelf: Shelf
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[StateReader]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from disc_stream.clock import Clock
+from disc_stream.stream.encoding import Assigned
 from disc_stream.types import DeviceMeta, Float32Array, Label, Problem, SampleBatch
 from disc_stream_server.api.live.received import Received
 
@@ -51,11 +52,13 @@ class Seen:
     Args:
         label: of it.
         embedding: (d,).
+        distance: (K,) squared distances to the centroids of the model.
         samples: (T, C), what the encoder read, in the model's units.
     """
 
     label: Label
     embedding: Float32Array
+    distance: Float32Array
     samples: Float32Array
 
 
@@ -122,14 +125,15 @@ class LiveTable:
         if device in self._metas or len(self._metas) < MAX_DEVICES:
             self._metas[device] = meta  # it may be retained, and its device gone: so it is no sign of life
 
-    def on_windows(self, labels: Sequence[Label], embedding: Float32Array, samples: Float32Array) -> None:
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
         """Windows were labelled together; nothing of them is kept that nobody looks at."""
         if self.mapped:
-            self._embedded.append((labels, embedding))
+            self._embedded.append((labels, windows.embedding))
         if self.traced:
             for row, label in enumerate(labels):
                 if label.device in self.traced:
-                    self.seen[label.device] = Seen(label, embedding[row].copy(), samples[row].copy())
+                    parts = windows.embedding[row], windows.distance[row], windows.samples[row]
+                    self.seen[label.device] = Seen(label, *(part.copy() for part in parts))
 
     def on_status(self, status: dict[str, Any]) -> None:
         """The server's status."""

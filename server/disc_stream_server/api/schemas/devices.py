@@ -72,8 +72,8 @@ class DeviceFacts(Out):
     gaps: int = Field(description="Places where messages are missing.")
     missing: int = Field(description="Messages missing there. What comes late after all is taken off again.")
     clock_offset_us: int | None = Field(
-        description="Unix time at the zero of the device's clock, about 0 for one that shows the time of day; "
-        "null if it is not known."
+        description="Unix time at the zero of the device's clock, about 0 for one that shows the time of "
+        "day; null if it is not known."
     )
     description: DescriptionOut | None = Field(description="Null if it has not described itself.")
 

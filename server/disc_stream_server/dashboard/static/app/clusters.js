@@ -3,7 +3,9 @@ import { html, useState } from "../vendor/htm-preact.js";
 import { all, ask } from "./api.js";
 import { Act, Ago, Asking, Badge, ClusterName, Empty, Failure, Loading, useAnswer } from "./parts.js";
 import { colour } from "./palette.js";
+import { EmbeddingMap } from "./map.js";
 import { address, choose } from "./router.js";
+import { ClusterWindows } from "./windows.js";
 import { number, percent } from "./words.js";
 
 const FRESH_MS = 10_000;
@@ -44,6 +46,7 @@ export function Clusters({ route, server, may }) {
         <ul class="cards">${inbox.map((one) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can}
           changed=${changed} />`)}</ul>` : html`<p class="quiet">Nothing new: every cluster is named, merged or muted.</p>`}
     </section>
+    <section aria-labelledby="map"><h2 id="map">Map</h2><${EmbeddingMap} model=${server.health?.model ?? ""} /></section>
     ${rest.length ? html`<section aria-labelledby="known"><h2 id="known">Known</h2><ul class="cards">${rest.map(
       (one) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can} changed=${changed} />`)}</ul></section>` : null}
     <${Events} events=${events} can=${can} changed=${changed} />`;
@@ -126,6 +129,7 @@ function Cluster({ one, clusters, can, changed, may }) {
       ask(`/clusters/${one.id}/reject`, { method: "POST", body: { other: Number(form.get("other")) }, match: one.revision }).then(changed)}>
       <p>The two are never merged, nor given one another's id by a retraining.</p>
       <${Others} others=${others} words="It is not" /><//>` : null}
+    <section aria-labelledby="windows"><h2 id="windows">Windows that the model learned from</h2><${ClusterWindows} cluster=${one} /></section>
     <section><h2>Devices that do it now</h2>${devices.value === null ? html`<${Loading} what="devices" />`
       : devices.value.length ? html`<ul class="inline">${devices.value.slice(0, 50).map((device) =>
         html`<li><a href=${address("device", device.id)}>${device.id}</a></li>`)}</ul>

@@ -6,6 +6,7 @@ import { listen, live } from "./live.js";
 import { Ago, Act, ClusterName, Empty, Failure, Loading, Meter, useAnswer, useClock } from "./parts.js";
 import { Reception } from "./reception.js";
 import { Signal } from "./signal.js";
+import { Explanation } from "./windows.js";
 import { nowUs, number, percent, sentence } from "./words.js";
 
 const ASK_MS = 5000;
@@ -48,6 +49,7 @@ export function Device({ route, server, may }) {
     <div class="columns">
       <section aria-labelledby="live"><h2 id="live">Signal and labels now</h2><${Signal} device=${id} /></section>
       <section aria-labelledby="why"><h2 id="why">Why this label</h2><${Why} label=${label} current=${device.current} />
+        <${Explanation} device=${id} />
         <${Tags} device=${id} may=${may("operator")} tags=${device.tags} again=${facts.again} /></section>
     </div>
     <${Reception} device=${device} />
