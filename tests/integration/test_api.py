@@ -270,3 +270,30 @@ def test_a_version_whose_windows_were_taken_out_says_so(place: ApiPlace, client:
         assert client.get("/live-map").json()["items"] == []
     finally:
         file.write_bytes(data)
+
+
+def test_when_and_by_whom_a_cluster_is_done(place: ApiPlace, client: httpx2.Client) -> None:
+    told = client.get("/clusters/0/activity").json()
+    hour = int(place._begun / 50 // 3600 % 24)
+    assert told["devices"] == len(told["most"])
+    assert len(told["hours"]) == 24
+    assert abs(sum(told["hours"]) - told["seconds"]) < 0.1
+    if told["seconds"]:  # an episode has ended
+        assert told["hours"][hour] > 0 or told["hours"][(hour + 1) % 24] > 0
+    assert client.get("/clusters/77/activity").status_code == 404
+    assert client.get("/clusters/0/activity", params={"days": 0}).status_code == 422
+
+
+def test_latency_spool_and_drift_are_told(place: ApiPlace, client: httpx2.Client) -> None:
+    told = client.get("/operation").json()
+    delay = told["delay"]
+    assert sum(delay["counts"]) > 0
+    assert len(delay["counts"]) == len(delay["bounds"]) + 1
+    assert 0 < delay["p50"] <= delay["p95"] <= delay["p99"]
+    assert {"decode", "encode", "publish"} <= {one["name"] for one in told["stages"]}
+    spool = told["spool"]
+    assert 0 < spool["bytes"] < spool["disk"]
+    assert spool["per_day"] is spool["days_left"] is None, "not before ten minutes of a run"
+    drift = client.get("/drift").json()
+    assert sum(one["windows"] for one in drift["points"]) >= 390
+    assert all(one["unusual"] + one["unknown"] <= 2 * one["windows"] for one in drift["points"])

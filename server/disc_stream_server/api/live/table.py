@@ -15,6 +15,7 @@ from typing import Any
 from disc_stream.clock import Clock
 from disc_stream.stream.encoding import Assigned
 from disc_stream.types import DeviceMeta, Float32Array, Label, Problem, SampleBatch
+from disc_stream_server.api.live.drift import DriftSeries
 from disc_stream_server.api.live.received import Received
 
 RING = 16_384
@@ -82,6 +83,8 @@ class LiveTable:
         """Whether the embeddings of all windows are wanted."""
         self.seen: dict[str, Seen] = {}
         """Last windows of the devices that are ``traced``."""
+        self.drift = DriftSeries()
+        """How unusual windows are, over time."""
         self._metas: dict[str, DeviceMeta] = {}
         self._embedded: deque[tuple[Sequence[Label], Float32Array]] = deque(maxlen=EMBEDDED)
         self.count = 0
@@ -103,6 +106,7 @@ class LiveTable:
     def on_label(self, label: Label) -> None:
         """A device has got a label."""
         now = self._devices.get(label.device) or self._add(label.device)
+        self.drift.add(label)
         self._ring.append((self.count, label))
         self.count += 1  # last: what it counts is there
         if now is None:

@@ -156,8 +156,8 @@ function Table({ lines, sort, down, more }) {
   useEffect(() => live.look(names), [names.join(" ")]);
   const turn = (name) => choose({ sort: name, down: sort === name && !down ? "1" : "" });
   const columns = [...COLUMNS, ...more.map((name) => [name, FACTS[name][0]])];
-  return html`<div class="table" role="table" aria-label="Devices" aria-rowcount=${lines.length + 1}
-      style=${{ "--more": more.map(() => "96px").join(" ") || null }}>
+  return html`<div class=${`table${more.length ? " many" : ""}`} role="table" aria-label="Devices" aria-rowcount=${lines.length + 1}
+      style=${{ "--more": more.map(() => "82px").join(" ") || null }}>
     <div class="head" role="row" aria-rowindex="1">${columns.map(([name, words]) => html`<span role="columnheader"
       class=${name in FACTS ? "extra" : name} aria-sort=${sort === name ? (down ? "descending" : "ascending") : "none"}><button type="button"
       onClick=${() => turn(name)}>${words}${sort === name ? (down ? " ▼" : " ▲") : ""}</button></span>`)}

@@ -21,17 +21,17 @@ export function EmbeddingMap({ model }) {
       : "This model keeps no examples, so there is no map of it. Exports and retrainings keep them unless they are told not to."}</p>`;
   }
   const devices = live.value?.model === told.model ? live.value.items : [];
-  return html`<div class="map"><${Plane} told=${told} devices=${devices} />
+  return html`<div class="map"><div><${Plane} told=${told} devices=${devices} />
     <p class="quiet small">Small: ${number(told.points.length)} windows that the model learned from. Large, with a rim: the last window of
       ${" "}${number(devices.length)} devices. The numbers stand at the centres of the clusters. It is one plane through what the model sees, the one
-      that keeps the clusters apart best; what lies far apart in it is different, what lies together need not be alike.</p>
-    <details><summary>The same as a table</summary><${Table} told=${told} devices=${devices} /></details></div>`;
+      that keeps the clusters apart best; what lies far apart in it is different, what lies together need not be alike.</p></div>
+    <div class="wide"><${Table} told=${told} devices=${devices} /></div></div>`;
 }
 
 function Table({ told, devices }) {
   const near = (one) => told.clusters.filter((other) => other.id !== one.id)
     .map((other) => [Math.hypot(other.x - one.x, other.y - one.y), other]).sort(([a], [b]) => a - b)[0]?.[1];
-  return html`<table class="plain"><thead><tr><th scope="col">Cluster</th><th scope="col">Place</th><th scope="col">Next to it</th>
+  return html`<table class="plain"><caption class="unseen">The map as a table</caption><thead><tr><th scope="col">Cluster</th><th scope="col">Place</th><th scope="col">Next to it</th>
     <th scope="col">Windows</th><th scope="col">Devices now</th></tr></thead><tbody>${told.clusters.map((one) => html`<tr>
       <td><${ClusterName} cluster=${one.id} told=${one.name} /></td><td>${one.x.toFixed(2)}, ${one.y.toFixed(2)}</td>
       <td>${near(one) ? html`<${ClusterName} cluster=${near(one).id} told=${near(one).name} />` : "–"}</td>
@@ -79,7 +79,7 @@ function Plane({ told, devices }) {
   };
   return html`<canvas ref=${canvas} class=${`plane${at ? " over" : ""}`} role="img" onPointerMove=${look} onPointerLeave=${() => setAt(null)}
       onPointerDown=${look} onClick=${go}
-      aria-label=${`Map of ${told.clusters.length} clusters with ${told.points.length} training windows and ${devices.length} devices; a table of it is below`}></canvas>
+      aria-label=${`Map of ${told.clusters.length} clusters with ${told.points.length} training windows and ${devices.length} devices; a table of it follows`}></canvas>
     <p class="pointed" aria-hidden="true">${words || html`<span class="quiet">Point at a window to see what it is.</span>`}</p>`;
 }
 

@@ -49,7 +49,7 @@ export function Reception({ device }) {
       ? html`its own, from ${full(offset)} on` : clockWords(facts, problem)],
     ...(told ? [["Worn at", told.placement], ["Hardware", told.model], ["Firmware", told.firmware]] : []),
   ].filter(([, value]) => value !== "");
-  return html`<section aria-labelledby="reception"><h2 id="reception">Reception
+  return html`<section aria-labelledby="reception"><h2 id="reception">Reception${" "}
       <span class="quiet small">since the server was started</span></h2>
     <dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></section>`;
 }

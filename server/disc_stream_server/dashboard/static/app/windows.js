@@ -1,7 +1,7 @@
 // Small pictures of windows: of one beside those that the model learned from, and of a cluster.
 import { html } from "../vendor/htm-preact.js";
 import { ask } from "./api.js";
-import { ClusterName, Failure, Loading, Meter, useAnswer } from "./parts.js";
+import { ClusterName, Failure, Loading, useAnswer } from "./parts.js";
 import { percent } from "./words.js";
 
 const FRESH_MS = 2000;
@@ -36,7 +36,7 @@ function Keys({ told }) {
 }
 
 /** The last window of a device, the clusters near it, and the training windows that are most like it. */
-export function Explanation({ device }) {
+export function Explanation({ device, soft }) {
   const path = `/devices/${encodeURIComponent(device)}/explanation`;
   const answer = useAnswer(path, () => ask(path), FRESH_MS);
   const told = answer.value;
@@ -53,17 +53,19 @@ export function Explanation({ device }) {
     <${Keys} told=${told} />
     <p class="quiet small">${similar.length ? `Windows that the model learned from, by their distance in what the model sees
       (${similar.map((one) => one.distance.toPrecision(2)).join(", ")}).` : NO_EXAMPLES[told.kept] ?? "No window was kept."}</p>
-    ${nearest.length ? html`<${Distances} nearest=${nearest} />` : null}</div>`;
+    ${nearest.length ? html`<${Distances} nearest=${nearest} soft=${soft} />` : null}</div>`;
 }
 
-function Distances({ nearest }) {
+function Distances({ nearest, soft }) {
   const most = Math.max(...nearest.map((one) => Math.sqrt(one.distance)), 1e-9);
-  return html`<table class="plain"><caption class="unseen">Distance to the nearest clusters</caption><thead><tr>
-    <th scope="col">Cluster</th><th scope="col">Distance of this window</th><th scope="col">Within its usual</th></tr></thead>
+  const share = new Map(soft.map((one) => [one.cluster, one.confidence]));
+  return html`<table class="plain"><caption class="unseen">The nearest clusters</caption><thead><tr>
+    <th scope="col">Nearest clusters</th><th scope="col">Share</th><th scope="col">Distance</th><th scope="col">Of what is usual in it</th></tr></thead>
     <tbody>${nearest.map((one) => html`<tr><td><${ClusterName} cluster=${one.cluster} told=${one.name} /></td>
+      <td>${share.has(one.cluster) ? percent(share.get(one.cluster)) : ""}</td>
       <td><span class="bar" aria-hidden="true"><i style=${{ width: `${(100 * Math.sqrt(one.distance)) / most}%` }}></i></span>
         ${Math.sqrt(one.distance).toPrecision(3)}</td>
-      <td>${one.usual === null ? "–" : one.distance <= one.usual ? "yes" : `no, ${Math.sqrt(one.distance / one.usual).toPrecision(2)} times`}</td>
+      <td>${one.usual ? `${Math.sqrt(one.distance / one.usual).toPrecision(2)} times${one.distance > one.usual ? ", unusual" : ""}` : "–"}</td>
     </tr>`)}</tbody></table>`;
 }
 
