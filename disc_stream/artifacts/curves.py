@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,13 +15,15 @@ CURVES_FILE = "training.json"
 MAX_EPOCHS = 400
 MAX_BYTES = 1 << 20
 
-_MAX_VALUES = 16
+_MAX_FIELDS = 32
+_NOT_SHOWN = {"epoch", "n_epochs", "seconds", "eta_s", "learning_rate", "span", "phase", "values", "losses"}
 _MAX_NAME = 64
 
 
 def curves_of(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Epochs as they are shown: phase, number and values by name; evenly thinned where there are many."""
-    epochs = [one for one in map(_epoch, history) if one is not None]
+    counts: Counter[str] = Counter()
+    epochs = [one for entry in history if (one := _epoch(entry, counts)) is not None]
     if len(epochs) <= MAX_EPOCHS:
         return epochs
     last = len(epochs) - 1
@@ -50,17 +53,20 @@ def _loaded(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _epoch(entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not isinstance(entry, dict) or type(entry.get("epoch")) is not int:
+def _epoch(entry: Mapping[str, Any], counts: Counter[str]) -> dict[str, Any] | None:
+    if not isinstance(entry, dict) or not isinstance(phase := entry.get("phase"), str):
         return None
-    values: dict[str, Any] = {}
+    counts[phase] += 1  # what is tried out, and not trained in epochs, has no number of its own
+    number = entry.get("epoch", counts[phase])
+    if type(number) is not int:
+        return None
+    values = {name: value for name, value in entry.items() if name not in _NOT_SHOWN}
     for field in ("values", "losses"):
         if isinstance(found := entry.get(field), dict):
             values |= found
-    values |= {name: entry[name] for name in ("label_change", "nmi", "acc") if name in entry}
-    kept = {
+    kept: dict[str, float] = {
         str(name)[:_MAX_NAME]: float(f"{value:.6g}")
-        for name, value in list(values.items())[:_MAX_VALUES]
+        for name, value in list(values.items())[:_MAX_FIELDS]
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-    return {"phase": str(entry.get("phase", ""))[:_MAX_NAME], "epoch": entry["epoch"], "values": kept}
+    return {"phase": phase[:_MAX_NAME], "epoch": number, "values": kept}

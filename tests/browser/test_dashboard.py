@@ -147,6 +147,64 @@ def test_a_device_shows_its_signal_its_day_and_takes_a_correction(place: ApiPlac
     assert browser.errors() == []
 
 
+def test_a_label_is_explained_and_its_reception_told(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/device/watch-2")
+    for seq in range(80, 140):
+        place.send("watch-2", seq, LEFT, 40)
+        with contextlib.suppress(AssertionError):
+            browser.wait(
+                "return document.querySelectorAll('.windows .trace polyline').length",
+                until=lambda n: n == 12,  # three channels of its window and of three that it is like
+                timeout_s=1,
+            )
+            break
+    assert "left" in text(browser, ".windows .present")
+    assert "left" in text(browser, ".windows li:nth-child(2)")
+    assert "left" in text(browser, ".explanation tbody tr")
+    reception = text(browser, "#reception ~ .facts")
+    assert "50 Hz" in reception
+    assert "Gaps" in reception
+    show(browser, place, "#/fleet")
+    assert browser.run("return document.querySelectorAll('.head [role=columnheader]').length") == 7
+    click(browser, "#col-rate")
+    click(browser, "#col-gaps")
+    wait_for_text(browser, "50 Hz", "[data-device=watch-2]")
+    assert "cols=rate%2Cgaps" in browser.run("return location.hash")
+    assert browser.run("return document.querySelectorAll('.head [role=columnheader]').length") == 9
+    assert browser.errors() == []
+
+
+def test_clusters_are_seen_as_windows_and_on_a_map(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/clusters")
+    browser.wait("return !!document.querySelector('canvas.plane')")
+    assert _ink(browser, "canvas.plane") > 500
+    assert text(browser, ".map tbody").count("\n") >= 2, "each cluster is in the table"
+    show(browser, place, "#/clusters/1")
+    browser.wait("return document.querySelectorAll('.windows .trace').length", until=lambda n: n >= 8)
+    assert "At its border to others" in text(browser)
+    show(browser, place, "#/models")
+    browser.wait("return document.querySelectorAll('.chart svg').length", until=lambda n: n == 3)
+    show(browser, place, "#/health")
+    wait_for_text(browser, "99 % within", "main")
+    assert "GiB free of" in text(browser, ".tiles")
+    assert browser.errors() == []
+
+
+def test_windows_that_are_gone_or_damaged_are_said_to_be(place: ApiPlace, browser: Browser) -> None:
+    with Registry.open(place.models) as registry:
+        file = registry.version("current").path / "examples.bin"
+    data = file.read_bytes()
+    file.unlink()
+    try:
+        show(browser, place, "#/clusters")
+        wait_for_text(browser, "This model keeps no examples, so there is no map of it.")
+        show(browser, place, "#/clusters/1")
+        wait_for_text(browser, "This model keeps no examples: it was exported without")
+        assert browser.errors() == []
+    finally:
+        file.write_bytes(data)
+
+
 def _ink(browser: Browser, canvas: str) -> int:
     return int(
         browser.run(

@@ -21,12 +21,13 @@ CENTROIDS = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0]], dtype=np.float32)
 NAMES = ("rest", "left", "right")
 
 
-def write_tiny_bundle(path: Path, names: Sequence[str] = NAMES) -> Manifest:
+def write_tiny_bundle(path: Path, names: Sequence[str] = NAMES, *, examples: bytes | None = None) -> Manifest:
     """Three clusters around (0, 0, 0), (10, 0, 0) and (0, 10, 0); q is Student's t."""
     clusters = [
         ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(names)
     ]
-    files = {EXAMPLES_FILE: tiny_examples().to_bytes(), CURVES_FILE: encode_curves(curves_of(HISTORY))}
+    kept = tiny_examples().to_bytes() if examples is None else examples
+    files = {EXAMPLES_FILE: kept, CURVES_FILE: encode_curves(curves_of(HISTORY))}
     return write_mean_bundle(path, "tiny", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS, clusters, files)
 
 
@@ -40,9 +41,9 @@ HISTORY = [
 def tiny_examples() -> Examples:
     """Windows around the centroids, and some between the first and the others."""
     rng = np.random.default_rng(0)
-    means = np.repeat(CENTROIDS, 12, axis=0)
-    means[8::12] = means[9::12] = 0.45 * means[8::12] + 0.55 * CENTROIDS[[1, 0, 0]]
-    x = (means[:, None] + rng.normal(0, 0.6, (36, WINDOW.input_samples, 3))).astype(np.float32)
+    means = np.repeat(CENTROIDS, 20, axis=0)
+    means[18::20] = means[19::20] = 0.45 * means[18::20] + 0.55 * CENTROIDS[[1, 0, 0]]
+    x = (means[:, None] + rng.normal(0, 0.6, (60, WINDOW.input_samples, 3))).astype(np.float32)
     z = x.mean(1)
     distance = np.square(z[:, None] - CENTROIDS).sum(2)
     q = 1 / (1 + distance)

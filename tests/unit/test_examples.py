@@ -132,13 +132,15 @@ def test_there_is_a_plane_for_any_windows(n: int, d: int, k: int) -> None:
 def test_curves_are_thinned_and_what_cannot_be_read_is_left_out() -> None:
     losses = {"total": 0.5, "bad": "x", "inf": float("inf")}
     epoch = {"phase": "refine", "epoch": 1, "losses": losses, "nmi": 0.7}
-    (one,) = curves_of([epoch, {"phase": "x"}, {"epoch": "1"}])
+    (one,) = curves_of([epoch, {"phase": 5}, {"phase": "x", "epoch": "1"}])
     assert one == {"phase": "refine", "epoch": 1, "values": {"total": 0.5, "nmi": 0.7}}
+    tried = curves_of([{"phase": "candidates", "score": 1.0, "seconds": 2.0}] * 2)
+    assert [(t["epoch"], t["values"]) for t in tried] == [(1, {"score": 1.0}), (2, {"score": 1.0})]
     many = curves_of({**epoch, "epoch": n} for n in range(5_000))
     assert len(many) == MAX_EPOCHS
     assert (many[0]["epoch"], many[-1]["epoch"]) == (0, 4_999)
     assert decode_curves(encode_curves([one])) == [one]
     assert decode_curves(b"{") == decode_curves(b"[]") == decode_curves(b'{"epochs": 3}') == []
-    assert read_history(b'{"epoch": 1}\nnonsense\n[' + b"[" * 100_000 + b"\n") == [
+    assert read_history(b'{"phase": "", "epoch": 1}\nnonsense\n[' + b"[" * 100_000 + b"\n") == [
         {"phase": "", "epoch": 1, "values": {}}
     ]

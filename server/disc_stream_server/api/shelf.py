@@ -41,6 +41,7 @@ class Book:
     Args:
         manifest: of it.
         path: of its bundle.
+        catalogue: as the bundle has it; a registry knows better.
         examples: None if there are none, or they cannot be used.
         kept: which of the two.
         epochs: how training went.
@@ -48,6 +49,7 @@ class Book:
 
     manifest: Manifest
     path: Path
+    catalogue: Catalogue
     examples: Examples | None
     kept: Kept
     epochs: list[dict[str, Any]]
@@ -113,7 +115,7 @@ class Shelf:
         try:
             if self._config.models is None:
                 book = self._of_bundle(version)
-                return None if book is None else Opened(book, self._catalogue_of(book))
+                return None if book is None else Opened(book, book.catalogue)
             with Registry.open(self._config.models) as registry:
                 return Opened(self._book(version, registry), registry.catalogue_of(version))
         except DiscStreamError:
@@ -129,9 +131,6 @@ class Shelf:
             book = self._books[version]
         return book if book.manifest.version == version else None
 
-    def _catalogue_of(self, book: Book) -> Catalogue:
-        return Bundle.open(book.path, trusted_keys=self._config.trusted_key).catalogue
-
     def _book(self, version: str, registry: Registry) -> Book:
         with self._lock:
             book = self._books.get(version)
@@ -146,7 +145,8 @@ class Shelf:
     def _read(self, bundle: Bundle) -> Book:
         examples, kept = _examples_of(bundle.files, bundle.manifest)
         epochs = decode_curves(bundle.files.get(CURVES_FILE, b""))
-        return Book(bundle.manifest, bundle.path, examples, kept, epochs or self._of_run(bundle.version))
+        epochs = epochs or self._of_run(bundle.version)
+        return Book(bundle.manifest, bundle.path, bundle.catalogue, examples, kept, epochs)
 
     def _of_run(self, version: str) -> list[dict[str, Any]]:
         """How the training of a version went that this server has made, where its bundle does not say it."""

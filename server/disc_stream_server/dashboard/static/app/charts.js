@@ -15,6 +15,7 @@ export function Chart({ title, lines, x, y, marks = [], zero = false, level = nu
   let [low, high] = ends([...points.map(([, value]) => value), ...(level ? [level.at] : [])]);
   if (zero) low = Math.min(0, low);
   if (high - low < 1e-12) high = low + (Math.abs(low) || 1);
+  high += 0.06 * (high - low); // so that what is written at the top has room
   const px = (at) => LEFT + ((WIDTH - LEFT - 8) * (at - left)) / Math.max(right - left, 1e-9);
   const py = (value) => 8 + ((HEIGHT - FOOT - 14) * (high - value)) / (high - low);
   const ticks = [low, (low + high) / 2, high];

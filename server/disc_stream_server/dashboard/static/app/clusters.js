@@ -26,10 +26,11 @@ export function Clusters({ route, server, may }) {
     : html`<h1>Clusters</h1><${Loading} what="clusters" />`;
   const clusters = found.value;
   const registry = server.health?.registry ?? false;
+  const model = server.health?.model ?? "";
   const can = may("operator") && registry;
   if (route.id !== "") {
     const one = clusters.find((cluster) => String(cluster.id) === route.id);
-    return one ? html`<${Cluster} one=${one} clusters=${clusters} can=${can} changed=${changed} may=${may} />`
+    return one ? html`<${Cluster} one=${one} clusters=${clusters} can=${can} changed=${changed} model=${model} />`
       : html`<${Missing} id=${route.id} retired=${retired} />`;
   }
   const changes = changesOf(events.value ?? []);
@@ -54,10 +55,10 @@ export function Clusters({ route, server, may }) {
       ${inbox.length ? html`<p class="quiet">Nobody has named these yet, or the last retraining has changed them. Take a
         proposed name, give another one, merge them into a cluster that you know, or mute them.</p>
         <ul class="cards wider">${inbox.map((one, i) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can}
-          changed=${changed} windows=${i < SHOWN} change=${changes.get(one.id)} seen=${seen} />`)}</ul>`
+          changed=${changed} model=${model} windows=${i < SHOWN} change=${changes.get(one.id)} seen=${seen} />`)}</ul>`
         : html`<p class="quiet">Nothing new: every cluster is named, merged or muted.</p>`}
     </section>
-    <section aria-labelledby="map"><h2 id="map">Map</h2><${EmbeddingMap} model=${server.health?.model ?? ""} /></section>
+    <section aria-labelledby="map"><h2 id="map">Map</h2><${EmbeddingMap} model=${model} /></section>
     ${rest.length ? html`<section aria-labelledby="known"><h2 id="known">Known</h2><ul class="cards">${rest.map(
       (one) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can} changed=${changed} />`)}</ul></section>` : null}
     <${Events} events=${events} can=${can} changed=${changed} />`;
@@ -98,7 +99,7 @@ function Missing({ id, retired }) {
 
 const change = (one, body) => ask(`/clusters/${one.id}`, { method: "PATCH", body, match: one.revision });
 
-function Card({ one, whole, can, changed, windows = false, change: was = null, seen = null }) {
+function Card({ one, whole, can, changed, model, windows = false, change: was = null, seen = null }) {
   const state = [one.merged_into === null ? "" : `published as ${one.merged_into}`, one.muted ? "muted" : "",
     one.retired ? "of an older model" : ""].filter(Boolean).join(", ");
   return html`<li class="card" data-cluster=${one.id}><h3><${Badge} cluster=${one.public_id} />
@@ -108,7 +109,7 @@ function Card({ one, whole, can, changed, windows = false, change: was = null, s
       one.born ? `, since version ${one.born}` : ""}</p>
     ${was ? html`<p class="row"><b class="sign">By the last retraining it ${was.words}${was.from === null || was.from === one.id ? ""
       : ` (from ${was.from})`}</b><button type="button" onClick=${() => seen(one)}>Seen</button></p>` : null}
-    ${windows ? html`<${ClusterWindows} cluster=${one} few=${10} />` : null}
+    ${windows ? html`<${ClusterWindows} cluster=${one} few=${10} model=${model} />` : null}
     ${isNew(one) && one.proposals.length ? html`<${Proposals} one=${one} can=${can} changed=${changed} />` : null}</li>`;
 }
 
@@ -127,7 +128,7 @@ function Proposals({ one, can, changed }) {
       <${Act} act=${() => refuse(name)} may=${can} aria-label=${`Cluster ${one.id} is not ${name}`}>Not this<//></span></li>`)}</ul>`;
 }
 
-function Cluster({ one, clusters, can, changed, may }) {
+function Cluster({ one, clusters, can, changed, model }) {
   const [asking, setAsking] = useState("");
   const others = clusters.filter((other) => other.id !== one.id && other.merged_into === null && !other.retired);
   const merged = clusters.filter((other) => other.merged_into === one.id);
@@ -169,7 +170,7 @@ function Cluster({ one, clusters, can, changed, may }) {
       ask(`/clusters/${one.id}/reject`, { method: "POST", body: { other: Number(form.get("other")) }, match: one.revision }).then(changed)}>
       <p>The two are never merged, nor given one another's id by a retraining.</p>
       <${Others} others=${others} words="It is not" /><//>` : null}
-    <section aria-labelledby="windows"><h2 id="windows">Windows that the model learned from</h2><${ClusterWindows} cluster=${one} /></section>
+    <section aria-labelledby="windows"><h2 id="windows">Windows that the model learned from</h2><${ClusterWindows} cluster=${one} model=${model} /></section>
     <${Typical} cluster=${one} />
     <section><h2>Devices that do it now</h2>${devices.value === null ? html`<${Loading} what="devices" />`
       : devices.value.length ? html`<ul class="inline">${devices.value.slice(0, 50).map((device) =>

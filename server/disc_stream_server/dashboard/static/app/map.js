@@ -12,7 +12,7 @@ const EDGE = 0.08; // of the picture, around what is in it
 const NEAR = 12; // pixels, between the pointer and a point
 
 export function EmbeddingMap({ model }) {
-  const whole = useAnswer(`map ${model}`, () => ask("/models/current/map"));
+  const whole = useAnswer(`map ${model}`, () => ask(`/models/${model || "current"}/map`));
   const live = useAnswer(`live map ${model}`, () => ask("/live-map"), LIVE_MS);
   const told = whole.value;
   if (!told) return whole.error ? html`<${Failure} error=${whole.error} retry=${whole.again} />` : html`<${Loading} what="the map" />`;
@@ -31,9 +31,9 @@ export function EmbeddingMap({ model }) {
 function Table({ told, devices }) {
   const near = (one) => told.clusters.filter((other) => other.id !== one.id)
     .map((other) => [Math.hypot(other.x - one.x, other.y - one.y), other]).sort(([a], [b]) => a - b)[0]?.[1];
-  return html`<table class="plain"><caption class="unseen">The map as a table</caption><thead><tr><th scope="col">Cluster</th><th scope="col">Place</th><th scope="col">Next to it</th>
+  return html`<table class="plain"><caption class="unseen">The map as a table</caption><thead><tr><th scope="col">Cluster</th><th scope="col" class="place">Place</th><th scope="col">Next to it</th>
     <th scope="col">Windows</th><th scope="col">Devices now</th></tr></thead><tbody>${told.clusters.map((one) => html`<tr>
-      <td><${ClusterName} cluster=${one.id} told=${one.name} /></td><td>${one.x.toFixed(2)}, ${one.y.toFixed(2)}</td>
+      <td><${ClusterName} cluster=${one.id} told=${one.name} /></td><td class="place">${one.x.toFixed(2)}, ${one.y.toFixed(2)}</td>
       <td>${near(one) ? html`<${ClusterName} cluster=${near(one).id} told=${near(one).name} />` : "–"}</td>
       <td>${number(told.points.filter((point) => point.cluster === one.id).length)}</td>
       <td>${number(devices.filter((device) => device.cluster === one.public_id).length)}</td></tr>`)}</tbody></table>`;

@@ -71,7 +71,7 @@ function Version({ one, versions, may, ask_ }) {
   const parent = versions.find((version) => version.version === lineage.parent);
   const facts = [
     ["Made", full(one.added_us)], ["Method", lineage.method || "–"],
-    ["Learned from", `${number(lineage.windows)} windows of ${number(lineage.devices)} devices`],
+    ["Learned from", `${number(lineage.windows)} windows${lineage.devices ? ` of ${number(lineage.devices)} devices` : ""}`],
     ["Begun from", parent ? html`<a href=${address("models", parent.number)}>version ${parent.number}</a>` : lineage.parent?.slice(0, 8) ?? "nothing"],
     ["Clusters", one.ids === null ? one.clusters : html`${one.ids.map((id) => html`<a href=${address("clusters", id, { retired: "1" })}>${id}</a> `)}`],
     ["Hash", html`<code>${one.version}</code>`], ...(lineage.note ? [["Note", lineage.note]] : []),

@@ -6,7 +6,7 @@ import { Failure, useAnswer } from "./parts.js";
 import { hourMinute, full, percent } from "./words.js";
 
 const FRESH_MS = 30_000;
-const PHASES = { pretrain: "Pretraining", refine: "Refinement" };
+const PHASES = { pretrain: "Pretraining", refine: "Refinement", candidates: "Candidates" };
 const OF_LABELS = { nmi: "NMI", acc: "ACC", label_change: "labels that changed" }; // shares, on an axis of their own
 const MOST = 4; // lines of a chart
 const USUAL = 0.05; // of the windows are further than 95 % of those of the training
@@ -31,6 +31,7 @@ function Phase({ phase, epochs }) {
   const losses = names.filter((name) => !(name in OF_LABELS)).sort((a, b) => Number(b === "total") - Number(a === "total"));
   const shares = names.filter((name) => name in OF_LABELS);
   const title = PHASES[phase] ?? (phase || "Training");
+  if (phase === "candidates") return html`<${Tried} epochs=${epochs} />`;
   const epoch = (n) => `epoch ${n}`;
   return html`${losses.length ? html`<${Chart} title=${`${title}: loss`} x=${epoch} y=${short}
       lines=${losses.slice(0, MOST).map((name) => line(name, name.replaceAll("_", " ")))} />` : null}
@@ -38,6 +39,16 @@ function Phase({ phase, epochs }) {
       lines=${shares.slice(0, MOST).map((name) => line(name, OF_LABELS[name]))} />` : null}`;
 }
 
+/** Models that were tried, of which the best was taken: how good each was, and the best until then. */
+function Tried({ epochs }) {
+  const scored = epochs.filter((one) => "score" in one.values).map((one) => [one.epoch, one.values.score]);
+  let most = -Infinity;
+  const best = scored.map(([at, score]) => [at, (most = Math.max(most, score))]);
+  return html`<${Chart} title="Models that were tried: score" x=${(n) => `model ${n}`} y=${short}
+    lines=${[{ name: "best until then", points: best }, { name: "each", points: scored }]} />`;
+}
+
+const share = (value) => (value > 0 && value < 0.1 ? `${(100 * value).toFixed(1)} %` : percent(value));
 const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(3));
 
 /** How many windows were unlike those of the training, over time. */
@@ -51,7 +62,7 @@ export function Drift() {
   const line = (name, field) => ({ name, points: points.map((one) => [one.from_us, one[field] / one.windows]) });
   return html`<section aria-labelledby="drift"><h2 id="drift">Drift <span class="quiet small">since the server was started, every ${span} min</span></h2>
     ${points.length ? html`<${Chart} title="Windows unlike those of the training" lines=${[line("unusual", "unusual"), line("unknown", "unknown")]}
-        x=${points.length > 100 ? full : hourMinute} y=${percent} zero=${true} marks=${marks} level=${{ at: USUAL, words: "usual" }} />
+        x=${points.length > 100 ? full : hourMinute} y=${share} zero=${true} marks=${marks} level=${{ at: USUAL, words: "usual" }} />
       <p class="quiet small">Unusual: further from its cluster than 95 % of the training windows, so 5 % would be usual. Unknown: of no cluster.
         ${marks.length ? " A line stands where another model took over." : ""}</p>`
       : html`<p class="quiet">No window has been labelled yet.</p>`}</section>`;

@@ -65,14 +65,14 @@ function Distances({ nearest, soft }) {
       <td>${share.has(one.cluster) ? percent(share.get(one.cluster)) : ""}</td>
       <td><span class="bar" aria-hidden="true"><i style=${{ width: `${(100 * Math.sqrt(one.distance)) / most}%` }}></i></span>
         ${Math.sqrt(one.distance).toPrecision(3)}</td>
-      <td>${one.usual ? `${Math.sqrt(one.distance / one.usual).toPrecision(2)} times${one.distance > one.usual ? ", unusual" : ""}` : "–"}</td>
+      <td>${one.usual ? `${Math.sqrt(one.distance / one.usual).toPrecision(2)} times` : "–"}</td>
     </tr>`)}</tbody></table>`;
 }
 
-/** Windows of a cluster, at its centre and at its border. @param {{cluster: any, few?: number}} props */
-export function ClusterWindows({ cluster, few = 0 }) {
+/** Windows of a cluster, at its centre and at its border. @param {{cluster: any, model: string, few?: number}} props */
+export function ClusterWindows({ cluster, model, few = 0 }) {
   const path = `/clusters/${cluster.id}/examples`;
-  const answer = useAnswer(path, () => ask(path));
+  const answer = useAnswer(`${path} ${model}`, () => ask(path)); // another model has other windows
   if (!answer.value) return answer.error ? html`<${Failure} error=${answer.error} retry=${answer.again} />`
     : html`<${Loading} what="windows" />`;
   const told = answer.value;
