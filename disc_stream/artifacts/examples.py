@@ -23,6 +23,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ class Examples:
 
     def place(self, embedding: Float32Array) -> Float32Array:
         """Where embeddings (n, D) lie on the map, (n, 2)."""
-        placed: Float32Array = (embedding - self.mean) @ self.axes.T
+        placed: Float32Array = ((embedding - self.mean) @ self.axes.T).astype(np.float32)
         return placed
 
     def nearest(self, embedding: Float32Array, most: int) -> list[tuple[int, float]]:
@@ -129,7 +130,7 @@ class Examples:
         return cls._made(found, manifest, what)
 
     @classmethod
-    def _made(cls, found: list[npt.NDArray[np.generic]], manifest: Manifest, what: str) -> Examples:
+    def _made(cls, found: list[npt.NDArray[Any]], manifest: Manifest, what: str) -> Examples:
         level, step, unit, rows, border, less, half, mean, axes, centres = found
         counts = np.cumsum(less, axis=2, dtype=np.int16).transpose(0, 2, 1)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -14,6 +14,7 @@ import pytest
 from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.registry import Lineage, Registry, RowIds
+from disc_stream.registry.lineage import Transition
 from disc_stream.types import Label, SampleBatch, SoftLabel
 from disc_stream_server.api.app import Api
 from tests.browser.webdriver import Browser
@@ -256,7 +257,9 @@ def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser
     spec = InputSpec(CHANNELS, FS, WINDOW)
     write_mean_bundle(tmp_path / "other", "other", spec, CENTROIDS + np.float32(0.5), clusters)
     with Registry.open(place.models) as registry:
-        ids = RowIds.all_fresh(3, registry.version("current").version)
+        ids = RowIds.keeping([0, 1, 2], registry.version("current").version)
+        changed = Transition(kind="survive", id=1, rows=(1,), share=0.6)
+        ids = ids.model_copy(update={"transitions": (changed,)})
         second = registry.add(tmp_path / "other", Lineage(method="trivial"), ids).number
     show(browser, place, f"#/models/{second}")
     click(browser, "#promote")
@@ -270,6 +273,16 @@ def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser
         click(browser, "dialog button.main")
         wait_for_text(browser, "it is not")
         assert client.get("/deployments").json()["items"][0]["kind"] == "rollback"
+        show(browser, place, "#/clusters")
+        wait_for_text(browser, "By the last retraining it has changed", "[data-cluster='1']")
+        browser.wait("return !!document.querySelector('canvas.plane')", timeout_s=30)
+        client.post(f"/models/{second}/promote", json={"why": "while somebody looks"})
+        wait_for_text(browser, "This model keeps no examples, so there is no map of it.")
+        browser.run(
+            "[...document.querySelectorAll('[data-cluster=\"1\"] button')].at(-1).click()"  # Seen
+        )
+        browser.wait("return !document.body.innerText.includes('By the last retraining')")
+        client.post("/deployments/rollback", json={"why": "as before"})
     assert browser.errors() == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,20 @@ CENTROIDS = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0]], dtype=np.float32)
 NAMES = ("rest", "left", "right")
 
 
-def write_tiny_bundle(path: Path, names: Sequence[str] = NAMES, *, examples: bytes | None = None) -> Manifest:
+def write_tiny_bundle(
+    path: Path, names: Sequence[str] = NAMES, files: Mapping[str, bytes] | None = None
+) -> Manifest:
     """Three clusters around (0, 0, 0), (10, 0, 0) and (0, 10, 0); q is Student's t."""
     clusters = [
         ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(names)
     ]
-    kept = tiny_examples().to_bytes() if examples is None else examples
-    files = {EXAMPLES_FILE: kept, CURVES_FILE: encode_curves(curves_of(HISTORY))}
     return write_mean_bundle(path, "tiny", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS, clusters, files)
+
+
+def for_people(examples: bytes | None = None) -> dict[str, bytes]:
+    """Files that an export adds for people to look at."""
+    kept = tiny_examples().to_bytes() if examples is None else examples
+    return {EXAMPLES_FILE: kept, CURVES_FILE: encode_curves(curves_of(HISTORY))}
 
 
 HISTORY = [

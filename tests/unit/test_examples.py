@@ -16,12 +16,12 @@ from disc_stream.artifacts.examples import EXAMPLES_FILE, Examples
 from disc_stream.clustering.exemplars import BORDER, CENTRE, choose_exemplars, fit_projection
 from disc_stream.errors import BundleError
 from disc_stream.registry import Lineage, Registry, RowIds
-from tests.support.tiny_bundle import tiny_examples, write_tiny_bundle
+from tests.support.tiny_bundle import for_people, tiny_examples, write_tiny_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    write_tiny_bundle(tmp_path / "tiny")
+    write_tiny_bundle(tmp_path / "tiny", files=for_people())
     return Bundle.open(tmp_path / "tiny")
 
 

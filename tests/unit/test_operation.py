@@ -16,13 +16,13 @@ from disc_stream_server.api.shelf import Shelf
 from disc_stream_server.metrics.snapshot import Snapshot
 from disc_stream_server.stages import Distribution
 from disc_stream_server.storage.activity import _spread
-from tests.support.tiny_bundle import write_tiny_bundle
+from tests.support.tiny_bundle import for_people, write_tiny_bundle
 
 HOUR_US = 3_600_000_000
 
 
 def test_examples_that_are_hashed_and_damaged_cost_nothing_but_themselves(tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "tiny", examples=b"disc-stream.examples/1\n nonsense")
+    write_tiny_bundle(tmp_path / "tiny", files=for_people(b"disc-stream.examples/1\n nonsense"))
     version = Bundle.open(tmp_path / "tiny").version
     shelf = Shelf(ServeConfig(bundle=tmp_path / "tiny"), tmp_path)
     opened = shelf.open(version)

@@ -80,7 +80,7 @@ export function ClusterWindows({ cluster, model, few = 0 }) {
     : NO_EXAMPLES[told.kept] ?? "None of its windows was kept."}</p>`;
   const range = rangeOf(told.items.map((one) => one.trace));
   const at = (place) => told.items.filter((one) => one.place === place);
-  const row = (items, words) => items.length ? html`<div><h3 class="small">${words}</h3><ul class="windows">${items.map((one, i) =>
+  const row = (items, words) => items.length ? html`<div><h3 class="small">${words}</h3><ul class="windows several">${items.map((one, i) =>
     html`<li><${Trace} trace=${one.trace} range=${range} words=${`${words}, ${i + 1} of ${items.length}`} /></li>`)}</ul></div>` : null;
   const [centre, border] = [at("centre"), at("border")];
   return html`<div class="explanation">
