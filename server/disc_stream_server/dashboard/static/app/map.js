@@ -41,7 +41,7 @@ function Table({ told, devices }) {
 
 function Plane({ told, devices }) {
   const canvas = useRef(null);
-  const [size, setSize] = useState([600, HEIGHT]);
+  const [size, setSize] = useState(/** @type {[number, number]} */ ([600, HEIGHT]));
   const [at, setAt] = useState(null);
   const [, turn] = useState(0);
   useEffect(() => {
@@ -112,12 +112,6 @@ function draw(canvas, [width, height], told, devices, place) {
   g.globalAlpha = 0.7;
   told.points.forEach((one) => dot(one, one.cluster, one.border ? 2.5 : 3.5));
   g.globalAlpha = 1;
-  for (const one of devices) {
-    dot(one, one.cluster, 6);
-    g.lineWidth = 2;
-    g.strokeStyle = ink;
-    g.stroke();
-  }
   g.font = "bold 13px system-ui, sans-serif";
   g.textAlign = "center";
   g.textBaseline = "middle";
@@ -133,5 +127,11 @@ function draw(canvas, [width, height], told, devices, place) {
     g.stroke();
     g.fillStyle = inkOn(one.id);
     g.fillText(sign(one.id), x, y + 1);
+  }
+  for (const one of devices) { // above the numbers: a device is near its cluster's
+    dot(one, one.cluster, 6);
+    g.lineWidth = 2;
+    g.strokeStyle = ink;
+    g.stroke();
   }
 }

@@ -17,7 +17,7 @@ export function took(seconds) {
   return seconds < 120 ? `${rate(seconds)} s` : `${rate(seconds / 60)} min`;
 }
 
-/** @param {{spool: any}} props */
+/** What the spool takes of its disk, for a tile. @param {any} spool */
 export function spoolTile(spool) {
   const few = spool.days_left !== null && spool.days_left < FEW_DAYS;
   const left = spool.free === null ? "its disk cannot be looked at" : html`${bytes(spool.free)} free of ${bytes(spool.disk)}`;
