@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from disc_stream.errors import PayloadError, RegistryConflictError
 from disc_stream.types import DeviceMeta, Label
@@ -33,6 +33,20 @@ IfMatch = Annotated[
 ETAG = {"ETag": {"description": "Revision; give it as If-Match with a change.", "schema": {"type": "string"}}}
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which devices are asked for; nothing stands for all."""
+
+    tag: Annotated[str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")] = None
+    cluster: Annotated[
+        int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
+    ] = None
+    words: Annotated[
+        str | None, Query(max_length=200, description="Only those whose id contains all these words.")
+    ] = None
+    problem: Annotated[bool | None, Query(description="Only those with, or without, a problem.")] = None
+
+
 def revision_of(if_match: str | None) -> int | None:
     """The revision in an ``If-Match``."""
     return None if if_match is None else int(if_match.strip('"'))
@@ -46,23 +60,15 @@ def device_routes() -> APIRouter:
     def list_devices(
         request: Request,
         part: ListPart,
-        tag: Annotated[
-            str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")
-        ] = None,
-        cluster: Annotated[
-            int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
-        ] = None,
-        words: Annotated[
-            str | None, Query(max_length=200, description="Only those whose id contains all these words.")
-        ] = None,
-        problem: Annotated[bool | None, Query(description="Only those with, or without, a problem.")] = None,
+        asked: Annotated[Asked, Depends()],
         facts: Annotated[bool, Query(description="Also how their samples come.")] = False,
     ) -> Any:
         """Devices by id, with their last label, problem and tags."""
         context = context_of(request)
-        pages = Cursor("devices", tag, cluster, words, problem, facts)
+        pages = Cursor("devices", asked, facts)
         after = pages.read(part.cursor, str, "")
-        wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
+        words = tuple((asked.words or "").lower().split())
+        wanted = Wanted(asked.tag, asked.cluster, words, asked.problem)
         found = matching(context, wanted, after, part.limit + 1)
         add_before(context, found)
         if facts:
