@@ -10,9 +10,9 @@ from disc_stream.artifacts.bundle import Bundle
 from disc_stream.config import ServeConfig
 from disc_stream.types import Label, SoftLabel
 from disc_stream.wire.status import ServerStatus, State
+from disc_stream_server.api.library import Library
 from disc_stream_server.api.live.drift import MOST, SPAN_US, DriftSeries
 from disc_stream_server.api.operation import quantile, spool_facts
-from disc_stream_server.api.shelf import Shelf
 from disc_stream_server.metrics.snapshot import Snapshot
 from disc_stream_server.stages import Distribution
 from disc_stream_server.storage.activity import _spread
@@ -24,14 +24,14 @@ HOUR_US = 3_600_000_000
 def test_examples_that_are_hashed_and_damaged_cost_nothing_but_themselves(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path / "tiny", files=for_people(b"disc-stream.examples/1\n nonsense"))
     version = Bundle.open(tmp_path / "tiny").version
-    shelf = Shelf(ServeConfig(bundle=tmp_path / "tiny"), tmp_path)
-    opened = shelf.open(version)
+    library = Library(ServeConfig(bundle=tmp_path / "tiny"), tmp_path)
+    opened = library.open(version)
     assert opened is not None
     assert (opened.kept, opened.examples) == ("unreadable", None)
     assert len(opened.book.epochs) == 12
-    assert shelf.open("0" * 12) is None
+    assert library.open("0" * 12) is None
     (tmp_path / "tiny" / "model.onnx").write_bytes(b"")
-    assert Shelf(ServeConfig(bundle=tmp_path / "tiny"), tmp_path).open(version) is None
+    assert Library(ServeConfig(bundle=tmp_path / "tiny"), tmp_path).open(version) is None
 
 
 def test_quantiles_lie_within_their_buckets() -> None:

@@ -16,9 +16,10 @@ from disc_stream.registry import Author, Registry
 from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
+from disc_stream_server.api.library import Library
+from disc_stream_server.api.offering import Shelf
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
-from disc_stream_server.api.shelf import Shelf
 from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.queries import FILE, StateReader
 
@@ -38,8 +39,9 @@ class Context:
         notes: tags and rejected labels.
         audit: what was changed.
         live: what happens now.
+        bundles: models to be downloaded.
         clock: time.
-        shelf: what versions keep for people to look at.
+        library: what versions keep for people to look at.
     """
 
     config: ServeConfig
@@ -49,8 +51,9 @@ class Context:
     notes: Notes
     audit: AuditLog
     live: LiveHub
+    bundles: Shelf
     clock: Clock
-    shelf: Shelf
+    library: Library
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[StateReader]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from disc_stream.types import Float32Array
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of
+from disc_stream_server.api.library import Opened, drawn
 from disc_stream_server.api.live.table import Seen
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routes.clusters import no_cluster
@@ -24,7 +25,6 @@ from disc_stream_server.api.schemas.examples import (
     MapOut,
     TrainingOut,
 )
-from disc_stream_server.api.shelf import Opened, drawn
 
 SIMILAR = 3
 NEAREST = 5
@@ -44,7 +44,7 @@ def example_routes() -> APIRouter:
         context.live.want_trace(device)
         seen = context.live.table.seen.get(device)
         version = serving(context) if seen is None else seen.label.model
-        opened = context.shelf.open(version) if version else None
+        opened = context.library.open(version) if version else None
         answer: dict[str, Any] = {"model": version, "window": None, "nearest": [], "similar": []}
         answer |= _NOTHING if opened is None else {"kept": opened.kept, **opened.reading()}
         if seen is not None:
@@ -56,7 +56,7 @@ def example_routes() -> APIRouter:
         """Training windows of a cluster: at its centre, and at its border to others."""
         context = context_of(request)
         version = serving(context)
-        opened = context.shelf.open(version) if version else None
+        opened = context.library.open(version) if version else None
         if opened is None:
             return {"model": version, **_NOTHING, "items": []}
         if cluster not in opened.catalogue.ids:
@@ -77,7 +77,7 @@ def _map_routes(router: APIRouter) -> None:
         """Where the clusters and the training windows of a version lie on a plane."""
         context = context_of(request)
         found = resolve(context, version)
-        opened = context.shelf.open(found)
+        opened = context.library.open(found)
         kept = None if opened is None else opened.examples
         if opened is None or kept is None:
             return {
@@ -104,7 +104,7 @@ def _map_routes(router: APIRouter) -> None:
         context = context_of(request)
         context.live.want_map()
         version = serving(context)
-        opened = context.shelf.open(version) if version else None
+        opened = context.library.open(version) if version else None
         if opened is None or opened.examples is None:
             return {"model": version, "items": []}
         found = [one for one in context.live.placed() if one[0].model == version]
@@ -126,7 +126,7 @@ def _map_routes(router: APIRouter) -> None:
         """How its training went, epoch by epoch."""
         context = context_of(request)
         found = resolve(context, version)
-        opened = context.shelf.open(found)
+        opened = context.library.open(found)
         return {"model": found, "epochs": [] if opened is None else opened.book.epochs}
 
 

@@ -93,7 +93,7 @@ class Opened:
         }  # fmt: skip
 
 
-class Shelf:
+class Library:
     """Opens versions; from any thread.
 
     Args:
