@@ -58,6 +58,11 @@ class RetrainConfig(BaseModel):
         "new motion; auto for a first model",
     )
     from_scratch: bool = Field(False, title="Do not go on from the weights in production")
+    examples: bool = Field(
+        True,
+        title="Keep some windows of each cluster with a new version, for the dashboard",
+        description="they are motion of the devices that were learned from",
+    )
     seed: int = Field(0, ge=0, lt=2**32, title="Of everything random")
     keep_versions: int = Field(
         30,

@@ -70,6 +70,7 @@ class DeviceMeta:
         placement: where it is worn, free text.
         model: hardware, free text.
         firmware: version, free text.
+        battery: what is left of it, 0 to 1; None if it does not say.
     """
 
     fs: float
@@ -77,6 +78,7 @@ class DeviceMeta:
     placement: str = ""
     model: str = ""
     firmware: str = ""
+    battery: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

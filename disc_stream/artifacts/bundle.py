@@ -7,6 +7,8 @@
       model.onnx       raw physical samples -> embedding, q, distance
       catalogue.json   Catalogue: what the clusters are called; can be replaced without touching the model
       selftest.f32     synthetic windows and what the graph must say of them, see ``selftest`` (optional)
+      examples.bin     training windows for people to look at, see ``examples`` (optional; may be taken out)
+      training.json    how training went, see ``curves`` (optional)
       manifest.sig     Ed25519 signature of manifest.json (optional)
       catalogue.sig    Ed25519 signature of catalogue.json (optional)
       lineage.json     where it comes from, if it is a version of a registry (optional)
@@ -41,6 +43,7 @@ from disc_stream.artifacts.container import (
     replace_in,
     write_files,
 )
+from disc_stream.artifacts.examples import EXAMPLES_FILE
 from disc_stream.artifacts.graph import GraphRefusedError, read_graph
 from disc_stream.artifacts.graphcost import cost_of
 from disc_stream.artifacts.manifest import (
@@ -239,7 +242,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     try:
         files = _read_bundle(out)
         manifest = parse_manifest(files[MANIFEST_FILE], str(out))
-        intact = set(files) - _UNLISTED == set(manifest.files)
+        intact = set(files) - _UNLISTED | {EXAMPLES_FILE} == set(manifest.files) | {EXAMPLES_FILE}
     except DiscStreamError:
         intact = False
     if not intact:
@@ -333,7 +336,7 @@ def _check_files(files: Mapping[str, bytes], manifest: Manifest, what: str) -> N
         raise BundleError(
             f"{what} has no graph: {MODEL_FILE} is neither there nor listed", remedy=_EXPORT_AGAIN
         )
-    if missing := sorted(listed - present):
+    if missing := sorted(listed - present - {EXAMPLES_FILE}):  # which may be taken out: see ``examples``
         raise BundleError(
             f"{what} lacks {', '.join(missing)}, which its manifest lists", remedy=_EXPORT_AGAIN
         )
@@ -343,6 +346,8 @@ def _check_files(files: Mapping[str, bytes], manifest: Manifest, what: str) -> N
             remedy="Remove what was added",
         )
     for name, digest in sorted(manifest.files.items()):
+        if name == EXAMPLES_FILE and name not in files:
+            continue
         if _sha256(files[name]) != digest:
             raise BundleError(
                 f"{name} of {what} was changed or damaged: its sha256 is not the manifest's",

@@ -61,6 +61,14 @@ def export(
             "with targets that carry over can do either; default half there.",
         ),
     ] = None,
+    examples: Annotated[
+        bool,
+        typer.Option(
+            "--examples/--no-examples",
+            help="Keep some training windows of each cluster in the bundle, for people to look at. They are "
+            "the motion of whoever was recorded.",
+        ),
+    ] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an older bundle, or older source, at --out.")
     ] = False,
@@ -101,7 +109,7 @@ def export(
         from disc_stream_export import Choices, export_run
         from disc_stream_export.names import load_names
 
-        choices = Choices(name, load_names(names) if names else {}, at)
+        choices = Choices(name, load_names(names) if names else {}, at, examples)
         if target is Target.C:
             summary = export_source(
                 run, out, choices, tell, prefix=prefix, with_test=with_test, unchecked=unchecked, force=force
@@ -138,6 +146,7 @@ def _require_fitting(target: Target, c_only: Sequence[str], *, signed: bool) -> 
 
 def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
     from disc_stream.artifacts.bundle import Bundle
+    from disc_stream.artifacts.examples import EXAMPLES_FILE
 
     window, channels, k = manifest.window, len(manifest.channels), manifest.n_clusters
     bundle = Bundle.open(out)
@@ -155,6 +164,7 @@ def _summary(out: Path, manifest: Manifest, *, signed: bool) -> dict[str, Any]:
         },
         "clusters": [{"id": c.id, "name": c.name, "size": c.size} for c in bundle.catalogue.clusters],
         "parity": manifest.parity.model_dump(mode="json"),
+        "examples": EXAMPLES_FILE in bundle.files,
         "signed": signed,
     }
 
@@ -175,6 +185,9 @@ def _print_table(summary: dict[str, Any]) -> None:
         "parity": f"{parity['n_windows']} windows, labels {parity['labels_equal']:.2%} equal",
         "": f"largest difference: embedding {parity['max_abs_embedding']:.1e}, q {parity['max_abs_q']:.1e}, "
         f"distance {parity['max_rel_distance']:.1e} (relative)",
+        "examples": "training windows of each cluster, for people to look at (--no-examples leaves them out)"
+        if summary["examples"]
+        else "none",
         "signed": "yes" if summary["signed"] else "no",
         "next": f"disc-stream serve --bundle {shlex.quote(summary['bundle'])}",
     }

@@ -100,10 +100,11 @@ def forget(
         _print_receipt(device, erased, cleared)
         for version in marked:
             say(f"  marked: version {version} was trained on it; disc-stream retrain replaces it")
+            say(f"  removed: the windows that version {version} kept to be looked at")
 
 
 def _mark(models: Path, device: str) -> list[int]:
-    """Mark the versions that learned from it; their numbers."""
+    """Mark the versions that learned from it, and remove the windows that they keep; their numbers."""
     from disc_stream.registry import Registry
 
     with Registry.open(models) as registry:
@@ -112,6 +113,7 @@ def _mark(models: Path, device: str) -> list[int]:
         ]
         for number in found:
             registry.mark(number, "trained on data of a device that was erased since")
+            registry.drop_examples(number)
     return found
 
 

@@ -66,6 +66,10 @@ def retrain(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Do not go on from the weights in production.")
     ] = False,
+    no_examples: Annotated[
+        bool,
+        typer.Option("--no-examples", help="Keep no windows of the clusters with the version, to look at."),
+    ] = False,
     seed: SeedOption = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Default: all cores.")] = None,
@@ -142,7 +146,7 @@ def retrain(
             "settings": parse_settings(settings or []), "clusters": parse_clusters(clusters),
             "windows": windows,
             "half_life_days": half_life_days, "window_s": window_s, "from_scratch": from_scratch,
-            "seed": seed, "device": device, "threads": threads, "sign_key": sign,
+            "examples": not no_examples, "seed": seed, "device": device, "threads": threads, "sign_key": sign,
             "trusted_key": tuple(trusted_key) if trusted_key else None,
             "promote": not no_promote, "why": why, "who": who or user_name(),
         },

@@ -83,9 +83,23 @@ class Client:
         """Whether messages become labels now, and the server's numbers."""
         return dict(self.request("GET", "/health"))
 
-    def devices(self, *, tag: str | None = None, cluster: int | None = None) -> Iterator[dict[str, Any]]:
-        """All devices as they are now."""
-        return self.pages("/devices", **wanted(tag=tag, cluster=cluster, limit=1_000))
+    def devices(
+        self, *, tag: str | None = None, cluster: int | None = None, facts: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """All devices as they are now; with ``facts`` also how their samples come."""
+        query = wanted(tag=tag, cluster=cluster, limit=1_000, facts=facts or None)
+        return self.pages("/devices", **query)
+
+    def explanation(self, device: str) -> dict[str, Any]:
+        """The last window of a device, the clusters nearest to it, and the training windows most like it.
+
+        Its ``window`` is None until the device's next one: ask again in a second or two.
+        """
+        return dict(self.request("GET", f"/devices/{device}/explanation"))
+
+    def examples(self, cluster: int) -> dict[str, Any]:
+        """Training windows at the centre and at the border of a cluster."""
+        return dict(self.request("GET", f"/clusters/{cluster}/examples"))
 
     def episodes(
         self, device: str, *, since_us: int | None = None, until_us: int | None = None

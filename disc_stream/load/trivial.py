@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,12 @@ class InputSpec:
 
 
 def write_mean_bundle(
-    path: Path, name: str, reads: InputSpec, centroids: Float32Array, clusters: list[ClusterInfo]
+    path: Path,
+    name: str,
+    reads: InputSpec,
+    centroids: Float32Array,
+    clusters: list[ClusterInfo],
+    more: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Write a bundle whose embedding is the mean of the window; q is Student's t of equation 13.
 
@@ -62,6 +67,7 @@ def write_mean_bundle(
         reads: its input.
         centroids: (K, C), in the channels' units.
         clusters: K of them.
+        more: further files of the bundle, by name.
     """
     channels, fs, window = reads.channels, reads.fs, reads.window
     dims = len(channels)
@@ -82,7 +88,7 @@ def write_mean_bundle(
     model = _graph(centroids, window.input_samples)
     facts = model.metadata_props.add()
     facts.key, facts.value = METADATA_KEY, json.dumps(graph_facts(manifest))
-    return write_bundle(path, manifest, clusters, {"model.onnx": model.SerializeToString()})
+    return write_bundle(path, manifest, clusters, {"model.onnx": model.SerializeToString(), **(more or {})})
 
 
 def _graph(centroids: Float32Array, samples: int) -> onnx.ModelProto:

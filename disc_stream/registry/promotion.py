@@ -43,9 +43,10 @@ def deploy(connection: sqlite3.Connection, info: VersionInfo, decision: Decision
     before = last_deployment(connection)
     live = live_ids(connection)
     born: list[Birth] = []
+    is_new = False
     if info.ids is None and not _take_standing_ids(connection, info):
         _check_proposal(connection, info, before, live)
-        born = _allocate(connection, info)
+        born, is_new = _allocate(connection, info), True
     # Times ascend, whatever the clock does: else the log could not say what was in production at one.
     at_us = decision.at_us if before is None else max(decision.at_us, before.at_us + 1)
     cursor = connection.execute(
@@ -57,7 +58,7 @@ def deploy(connection: sqlite3.Connection, info: VersionInfo, decision: Decision
     number = int(cursor.lastrowid or 0)
     bump(connection)
     write = _Writer(connection, decision.who, at_us, number)
-    if born:
+    if is_new:  # also where every id goes on: a cluster may be another than it was
         write.transitions(info)
         write.births(info, born)
     fresh = {birth.id for birth in born}

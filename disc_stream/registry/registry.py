@@ -21,6 +21,7 @@ from pathlib import Path
 from disc_stream.artifacts.bundle import LINEAGE_FILE
 from disc_stream.artifacts.catalogue import MAX_DESCRIPTION
 from disc_stream.artifacts.container import read_files
+from disc_stream.artifacts.examples import EXAMPLES_FILE
 from disc_stream.clock import Clock, SystemClock
 from disc_stream.errors import ConfigError, RegistryConflictError, RegistryError
 from disc_stream.registry import versions as store
@@ -253,6 +254,26 @@ class Registry(Questions):
             connection.execute("UPDATE versions SET marked = ? WHERE number = ?", (why, number))
             bump(connection)
         return self.version(number)
+
+    def drop_examples(self, ref: int | str) -> bool:
+        """Remove the windows that a version keeps for people to look at; whether it had any.
+
+        The model, its hashes and its signature stay good: see ``disc_stream.artifacts.examples``.
+
+        Raises:
+            ConfigError: if there is no such version.
+            RegistryError: if they cannot be removed.
+        """
+        path = self.version(ref).path / EXAMPLES_FILE
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise RegistryError(
+                f"{str(path)!r} cannot be removed: {error.strerror or error}", remedy="Remove it yourself"
+            ) from error
+        return True
 
     def describe(self, ref: int | str, rows: Mapping[int, tuple[str, Sequence[NameProposal]]]) -> VersionInfo:
         """Write what the machine says of clusters of a version: by row, a description and proposed names.

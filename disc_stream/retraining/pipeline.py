@@ -331,8 +331,8 @@ def _export(request: RetrainRequest, work: Work, at: LabelAt | None, tell: Tell)
     shutil.rmtree(work.bundle, ignore_errors=True)  # left half done; the same run gives the same bundle
     name = f"{request.method}-{request.preset}" if request.method != "disc-plus" else request.method
     export_run(
-        work.run, work.bundle, choices=Choices(name, label_at=at), sign_key=request.sign_key,
-        progress=progress,
+        work.run, work.bundle, choices=Choices(name, label_at=at, examples=request.examples),
+        sign_key=request.sign_key, progress=progress,
     )  # fmt: skip
     bundle = Bundle.open(work.bundle, trusted_keys=request.trusted_key)
     return Model(bundle.manifest, OnnxEncoder(bundle, "cpu", request.threads), bundle.catalogue)
@@ -377,6 +377,7 @@ def _add(
         work.require_begun()
     except ConfigError:
         registry.mark(version.number, "trained on data of a device that was erased meanwhile")
+        registry.drop_examples(version.number)
         raise
     return version
 

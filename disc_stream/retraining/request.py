@@ -36,6 +36,7 @@ class RetrainRequest(BaseModel):
     )
     window_s: float = Field(2.56, ge=0.1, description="length of windows, for a first model")
     from_scratch: bool = Field(False, description="do not go on from the weights in production")
+    examples: bool = Field(True, description="keep some windows of each cluster with the new version")
     device: str = Field("auto", description="auto, cpu or cuda")
     threads: int | None = Field(None, ge=1, description="of the candidate while it is judged; None for all")
     trusted_key: tuple[Path, ...] | None = None

@@ -88,6 +88,14 @@ class LiveState:
         self.server, self._server_at, self._silence_reported = status, now, False
         return changed
 
+    def is_of_former_model(self, line: DeviceLine) -> bool:
+        """Whether the last label of a device is of another model than the one that serves now.
+
+        What a cluster is called there need not be what the same name means today.
+        """
+        serving = "" if self.server is None else self.server.model
+        return line.label is not None and serving not in ("", line.label.model)
+
     def server_silent_s(self) -> float | None:
         """How long a server that calls itself online has been silent; None while its status is valid."""
         if self.server is None or self.server.state is not State.ONLINE:

@@ -16,6 +16,7 @@ from disc_stream.wire.status import State
 
 _BAR = 10
 _SILENT_S = 10.0
+_GONE_S = 60.0  # silent for so long, a device gives its row to others where there are too few
 # Width of the terminal from which a column is shown; those not named always are.
 _FROM_WIDTH = {"Smoothed": 64, "Windows": 80, "Novelty": 100, "Model": 100}
 _BARS_FROM_WIDTH = 90
@@ -56,7 +57,7 @@ class StateTable:
         yield Group(*parts)
 
     def _table(self, width: int, rows: int, encoding: str) -> RenderableType:
-        names = sorted(self._state.devices)
+        names = self._names(rows)
         lines = [
             self._cells(name, self._state.devices[name], width, "utf" in encoding) for name in names[:rows]
         ]
@@ -76,6 +77,17 @@ class StateTable:
         more = Text(f"… and {len(names) - rows} more devices; choose with --devices, or enlarge the window")
         return Group(table, more)
 
+    def _names(self, rows: int) -> list[str]:
+        """All devices in order; where not all have room, those that live or have a problem come first."""
+        devices, now = self._state.devices, self._state.clock.monotonic()
+        if len(devices) <= rows:
+            return sorted(devices)
+
+        def is_gone(name: str) -> bool:
+            return devices[name].problem is None and now - devices[name].received_at > _GONE_S
+
+        return sorted(devices, key=lambda name: (is_gone(name), name))
+
     def _cells(self, name: str, line: DeviceLine, width: int, unicode: bool) -> dict[str, str]:
         """What is shown of a device, by column, as far as it finds room."""
         label = line.label
@@ -87,7 +99,7 @@ class StateTable:
             percent = f"{bar(label.best.confidence, unicode=unicode)} {percent}"
         cells = {
             "Device": name,
-            "Label": label.best.name if line.problem is None else f"{label.best.name} (last)",
+            "Label": f"{label.best.name}{self._mark(line)}",
             "Confidence" if width >= _BARS_FROM_WIDTH else "Conf": percent,
             "Smoothed": f"{label.smoothed.name} {label.smoothed.confidence:4.0%}",
             "Novelty": novelty_text(label.novelty),
@@ -99,6 +111,12 @@ class StateTable:
         else:
             cells["Model"] = label.model
         return {title: cell for title, cell in cells.items() if width >= _FROM_WIDTH.get(title, 0)}
+
+    def _mark(self, line: DeviceLine) -> str:
+        """What must be known of a label that is not of now."""
+        if self._state.is_of_former_model(line):
+            return " (former model)"
+        return "" if line.problem is None else " (last)"
 
     def _unlabelled(self, name: str, width: int) -> dict[str, str]:
         """The row of a device that has had no label; the reason is below the table."""

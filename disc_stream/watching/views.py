@@ -50,16 +50,23 @@ class LineView:
     Args:
         out: for labels.
         err: for everything else.
+        state: knows which model serves; without it, labels of former models are not marked.
     """
 
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self, out: TextIO | None = None, err: TextIO | None = None, state: LiveState | None = None
+    ) -> None:
         self._out, self._err = out or sys.stdout, err or sys.stderr
+        self._state = state
 
     def show(self, event: Event) -> None:
         """Print one event."""
         match event:
-            case LabelSeen():
-                print(label_line(event), file=self._out, flush=True)
+            case LabelSeen(label):
+                line = None if self._state is None else self._state.devices.get(label.device)
+                former = self._state is not None and line is not None and self._state.is_of_former_model(line)
+                mark = f" (of the former model {shown(label.model, 20)})" if former else ""
+                print(label_line(event) + mark, file=self._out, flush=True)
             case ProblemSeen(device, problem):
                 self._say(
                     f"{device} has no problem any more" if problem is None else problem_line(device, problem)
@@ -133,4 +140,4 @@ def open_view(
         with Live(table, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop"):
             yield TableView()
     else:
-        yield LineView()
+        yield LineView(state=state)

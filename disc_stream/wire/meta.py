@@ -31,6 +31,7 @@ class MetaMessage(msgspec.Struct, frozen=True):
     placement: str = ""
     model: str = ""
     firmware: str = ""
+    battery: float | UnsetType = UNSET
 
 
 def encode_meta(meta: DeviceMeta) -> bytes:
@@ -44,6 +45,7 @@ def encode_meta(meta: DeviceMeta) -> bytes:
         MetaMessage(
             SCHEMA, meta.fs, **describe(meta.channels),
             placement=meta.placement, model=meta.model, firmware=meta.firmware,
+            battery=UNSET if meta.battery is None else meta.battery,
         )
     )  # fmt: skip
 
@@ -61,10 +63,15 @@ def decode_meta(payload: bytes) -> DeviceMeta:
     found = load_object(payload)
     check_schema(MetaMessage, found, "meta")
     _check_spelling(found)
+    if not _is_share(found.get("battery")):
+        found.pop("battery", None)  # in a form of its own: no reason to refuse what the samples are
     message = convert(MetaMessage, found, "meta")
     scale = {} if message.scale is UNSET else {"scale": message.scale}
     channels = read_channels({"channels": message.channels, "units": message.units, **scale})
-    meta = DeviceMeta(message.fs, channels or (), message.placement, message.model, message.firmware)
+    meta = DeviceMeta(
+        message.fs, channels or (), message.placement, message.model, message.firmware,
+        None if message.battery is UNSET else message.battery,
+    )  # fmt: skip
     _check(meta)
     return meta
 
@@ -74,6 +81,12 @@ def _check(meta: DeviceMeta) -> None:
     check_channels(meta.channels)
     for name in ("placement", "model", "firmware"):
         check_text(getattr(meta, name), name, MAX_TEXT, may_be_empty=True)
+    if meta.battery is not None and not _is_share(meta.battery):
+        raise PayloadError("battery", f"the battery is {meta.battery!r}, not a share from 0 to 1")
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0
 
 
 def _check_spelling(message: dict[str, Any]) -> None:

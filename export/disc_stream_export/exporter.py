@@ -15,8 +15,10 @@ import torch
 from disc_stream import __version__
 from disc_stream.artifacts.bundle import Bundle, check_target, content_version, graph_facts, write_bundle
 from disc_stream.artifacts.catalogue import Catalogue, ClusterInfo, checked_name
+from disc_stream.artifacts.curves import CURVES_FILE, encode_curves, read_history
+from disc_stream.artifacts.examples import EXAMPLES_FILE
 from disc_stream.artifacts.manifest import MODEL_FILE, Manifest, ParityInfo, TrainingInfo
-from disc_stream.artifacts.run import LabelAt, RunInfo
+from disc_stream.artifacts.run import HISTORY_FILE, LabelAt, RunInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded
 from disc_stream.artifacts.selftest import SELFTEST_FILE, SelfTest, synthetic_windows
 from disc_stream.artifacts.signing import load_private_key
@@ -26,6 +28,7 @@ from disc_stream.models.config import NetworkConfig
 from disc_stream.models.described import DescribedAutoencoder, DescribedNet
 from disc_stream.models.reference import ReferenceNet
 from disc_stream.training.runs import TrainedRun, load_run
+from disc_stream_export.examples import examples_of
 from disc_stream_export.graph import build_graph, serialise
 from disc_stream_export.parity import Tolerances, compare, run_torch
 
@@ -44,11 +47,13 @@ class Choices:
             rows of the graph's outputs.
         label_at: how much of a window the graph reads, where the network was trained for either: ``half``
             labels it as soon as its first half is there, ``whole`` later and better. None for the run's own.
+        examples: keep some training windows in it, for people to look at.
     """
 
     model: str | None = None
     clusters: Mapping[int, str] = field(default_factory=dict)
     label_at: LabelAt | None = None
+    examples: bool = True
 
 
 def export_run(
@@ -105,12 +110,14 @@ def export_run(
     tell(f"Comparing with torch on {len(run.samples)} windows")
     bundle = Bundle(out, draft, model, Catalogue.of(draft.version, clusters))
     parity = compare(run.net, bundle, run.samples, Tolerances(), reference=_reference(run))
+    files = {MODEL_FILE: model, SELFTEST_FILE: _selftest(run).to_bytes()}
+    files |= _for_people(run_path, run, examples=choices.examples)
     tell("Writing the bundle")
     return write_bundle(
         out,
         draft.model_copy(update={"parity": parity}),
         clusters,
-        {MODEL_FILE: model, SELFTEST_FILE: _selftest(run).to_bytes()},
+        files,
         overwrite=force,
         sign=key.sign if key else None,
     )
@@ -126,6 +133,19 @@ def _selftest(run: TrainedRun) -> SelfTest:
     )
     exact = run_torch(run.net, x, torch.float64)
     return SelfTest(x, Encoded(*(getattr(exact, name).astype(np.float32) for name in OUTPUTS)))
+
+
+def _for_people(run_path: Path, run: TrainedRun, *, examples: bool) -> dict[str, bytes]:
+    """Files that are shown and not computed with: windows of the clusters, and how training went."""
+    files: dict[str, bytes] = {}
+    if examples and len(run.samples):
+        found = examples_of(run.samples, run_torch(run.net, run.samples), run.net.centroids.numpy())
+        if found is not None:
+            files[EXAMPLES_FILE] = found.to_bytes()
+    history = run_path / HISTORY_FILE
+    if history.is_file() and (epochs := read_history(history.read_bytes())):
+        files[CURVES_FILE] = encode_curves(epochs)
+    return files
 
 
 def _reference(run: TrainedRun) -> torch.nn.Module | None:

@@ -98,6 +98,7 @@ class Server:
             model=self.model,
             ask_retraining=self._ask_retraining if retrains else None,
             retraining=self._retraining_facts,
+            snapshot=lambda: self._service.snapshot,
         )
 
     def _ask_retraining(self, who: str, why: str) -> None:

@@ -137,7 +137,10 @@ class Intake:
                 return self._decode_samples(device, row)
             self.counts.metas += 1
             if row.payload:
-                return [one for held in self._metas.learn(device, row.payload) for one in self._decode(held)]
+                held = self._metas.learn(device, row.payload)
+                if (meta := self._metas.of(device)) is not None:
+                    self._observers.on_meta(device, meta)
+                return [one for waited in held for one in self._decode(waited)]
             self._metas.withdraw(device)
         except TopicError as error:
             self._refuse(row, device, "topic", error.message)

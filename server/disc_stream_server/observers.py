@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from disc_stream.artifacts.model import Model
-from disc_stream.types import Label, Problem, SampleBatch
+from disc_stream.stream.encoding import Assigned
+from disc_stream.types import DeviceMeta, Label, Problem, SampleBatch
 from disc_stream_server.storage.historyrecords import EpisodeEvent
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,22 @@ class ForgetfulObserver(Protocol):
 
     def on_forget(self, device: str) -> None:
         """A device was erased: nothing of it is kept or shown any more."""
+        ...
+
+
+class MetaObserver(Protocol):
+    """An observer that wants to know what devices say of themselves."""
+
+    def on_meta(self, device: str, meta: DeviceMeta) -> None:
+        """A device has described itself, or has done so again."""
+        ...
+
+
+class WindowObserver(Protocol):
+    """An observer that looks at the windows behind the labels."""
+
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
+        """Windows were labelled together: n labels. Views of the arrays are not to be kept for long."""
         ...
 
 
@@ -95,6 +112,10 @@ class Observers:
         self._on_model = tuple([one for one in models if one is not None])
         forgets = [getattr(one, "on_forget", None) for one in observers]  # many keep nothing
         self._on_forget = tuple([one for one in forgets if one is not None])
+        metas = [getattr(one, "on_meta", None) for one in observers]
+        self._on_meta = tuple([one for one in metas if one is not None])
+        windows = [getattr(one, "on_windows", None) for one in observers]
+        self._on_windows = tuple([one for one in windows if one is not None])
         episodes = [getattr(one, "on_episode", None) for one in observers]
         self._on_episode = tuple([one for one in episodes if one is not None])
         self._failed: set[str] = set()
@@ -129,6 +150,16 @@ class Observers:
         """Another model serves, or its clusters have other names."""
         for method in self._on_model:
             self._call(method, model)
+
+    def on_meta(self, device: str, meta: DeviceMeta) -> None:
+        """A device has described itself."""
+        for method in self._on_meta:
+            self._call(method, device, meta)
+
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
+        """Windows were labelled together."""
+        for method in self._on_windows:
+            self._call(method, labels, windows)
 
     def on_forget(self, device: str) -> None:
         """A device was erased."""

@@ -14,6 +14,7 @@ import pytest
 from disc_stream.artifacts.manifest import ClusterInfo
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.registry import Lineage, Registry, RowIds
+from disc_stream.registry.lineage import Transition
 from disc_stream.types import Label, SampleBatch, SoftLabel
 from disc_stream_server.api.app import Api
 from tests.browser.webdriver import Browser
@@ -147,6 +148,64 @@ def test_a_device_shows_its_signal_its_day_and_takes_a_correction(place: ApiPlac
     assert browser.errors() == []
 
 
+def test_a_label_is_explained_and_its_reception_told(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/device/watch-2")
+    for seq in range(80, 140):
+        place.send("watch-2", seq, LEFT, 40)
+        with contextlib.suppress(AssertionError):
+            browser.wait(
+                "return document.querySelectorAll('.windows .trace polyline').length",
+                until=lambda n: n == 12,  # three channels of its window and of three that it is like
+                timeout_s=1,
+            )
+            break
+    assert "left" in text(browser, ".windows .present")
+    assert "left" in text(browser, ".windows li:nth-child(2)")
+    assert "left" in text(browser, ".explanation tbody tr")
+    reception = text(browser, "#reception ~ .facts")
+    assert "50 Hz" in reception
+    assert "Gaps" in reception
+    show(browser, place, "#/fleet")
+    assert browser.run("return document.querySelectorAll('.head [role=columnheader]').length") == 7
+    click(browser, "#col-rate")
+    click(browser, "#col-gaps")
+    wait_for_text(browser, "50 Hz", "[data-device=watch-2]")
+    assert "cols=rate%2Cgaps" in browser.run("return location.hash")
+    assert browser.run("return document.querySelectorAll('.head [role=columnheader]').length") == 9
+    assert browser.errors() == []
+
+
+def test_clusters_are_seen_as_windows_and_on_a_map(place: ApiPlace, browser: Browser) -> None:
+    show(browser, place, "#/clusters")
+    browser.wait("return !!document.querySelector('canvas.plane')")
+    assert _ink(browser, "canvas.plane") > 500
+    assert text(browser, ".map tbody").count("\n") >= 2, "each cluster is in the table"
+    show(browser, place, "#/clusters/1")
+    browser.wait("return document.querySelectorAll('.windows .trace').length", until=lambda n: n >= 8)
+    assert "At its border to others" in text(browser)
+    show(browser, place, "#/models")
+    browser.wait("return document.querySelectorAll('.chart svg').length", until=lambda n: n == 3)
+    show(browser, place, "#/health")
+    wait_for_text(browser, "99 % within", "main")
+    assert "GiB free of" in text(browser, ".tiles")
+    assert browser.errors() == []
+
+
+def test_windows_that_are_gone_or_damaged_are_said_to_be(place: ApiPlace, browser: Browser) -> None:
+    with Registry.open(place.models) as registry:
+        file = registry.version("current").path / "examples.bin"
+    data = file.read_bytes()
+    file.unlink()
+    try:
+        show(browser, place, "#/clusters")
+        wait_for_text(browser, "This model keeps no examples, so there is no map of it.")
+        show(browser, place, "#/clusters/1")
+        wait_for_text(browser, "This model keeps no examples: it was exported without")
+        assert browser.errors() == []
+    finally:
+        file.write_bytes(data)
+
+
 def _ink(browser: Browser, canvas: str) -> int:
     return int(
         browser.run(
@@ -198,7 +257,9 @@ def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser
     spec = InputSpec(CHANNELS, FS, WINDOW)
     write_mean_bundle(tmp_path / "other", "other", spec, CENTROIDS + np.float32(0.5), clusters)
     with Registry.open(place.models) as registry:
-        ids = RowIds.all_fresh(3, registry.version("current").version)
+        ids = RowIds.keeping([0, 1, 2], registry.version("current").version)
+        changed = Transition(kind="survive", id=1, rows=(1,), share=0.6)
+        ids = ids.model_copy(update={"transitions": (changed,)})
         second = registry.add(tmp_path / "other", Lineage(method="trivial"), ids).number
     show(browser, place, f"#/models/{second}")
     click(browser, "#promote")
@@ -212,6 +273,16 @@ def test_a_version_is_promoted_and_rolled_back(place: ApiPlace, browser: Browser
         click(browser, "dialog button.main")
         wait_for_text(browser, "it is not")
         assert client.get("/deployments").json()["items"][0]["kind"] == "rollback"
+        show(browser, place, "#/clusters")
+        wait_for_text(browser, "By the last retraining it has changed", "[data-cluster='1']")
+        browser.wait("return !!document.querySelector('canvas.plane')", timeout_s=30)
+        client.post(f"/models/{second}/promote", json={"why": "while somebody looks"})
+        wait_for_text(browser, "This model keeps no examples, so there is no map of it.")
+        browser.run(
+            "[...document.querySelectorAll('[data-cluster=\"1\"] button')].at(-1).click()"  # Seen
+        )
+        browser.wait("return !document.body.innerText.includes('By the last retraining')")
+        client.post("/deployments/rollback", json={"why": "as before"})
     assert browser.errors() == []
 
 

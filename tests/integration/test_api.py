@@ -11,6 +11,7 @@ import httpx2
 import pyarrow.parquet as pq
 import pytest
 
+from disc_stream.registry import Registry
 from tests.support.api import ApiPlace, api_place
 
 
@@ -187,3 +188,112 @@ def test_errors_say_what_where_and_what_to_do(client: httpx2.Client) -> None:
     assert {one["where"] for one in body["errors"]} == {"body.tags.0", "body.more"}
     assert client.get("/no/such/path").json()["title"] == "Not Found"
     assert client.request("PURGE", "/devices").status_code == 405
+
+
+def test_how_samples_come_is_told_of_each_device(place: ApiPlace, client: httpx2.Client) -> None:
+    place.sender.link.publish(
+        "ds/v1/watch-1/meta",
+        b'{"schema":"disc-stream.meta/1","fs":50,"channels":["acc_x","acc_y","acc_z"],"units":"m/s2",'
+        b'"placement":"wrist","battery":0.42}',
+    )
+    for _ in range(400):
+        facts = client.get("/devices/watch-1").json()["facts"]
+        if facts["description"]:
+            break
+        place._labelled.wait_a_moment()
+    assert facts["description"] == {"placement": "wrist", "model": "", "firmware": "", "battery": 0.42}
+    assert facts["rate"] == 50.0
+    assert abs(facts["measured"] - 50.0) < 0.01
+    assert facts["gaps"] == facts["missing"] == 0
+    assert {one["facts"] for one in client.get("/devices").json()["items"]} == {None}
+    listed = {one["id"]: one["facts"] for one in all_pages(client, "/devices", facts=True)}
+    assert listed["watch-1"] == facts
+    assert listed["watch-3"]["messages"] == 0
+
+
+def test_a_label_is_explained_by_windows_that_the_model_learned_from(
+    place: ApiPlace, client: httpx2.Client
+) -> None:
+    seq = 400
+    told: dict[str, Any] = {"window": None}
+    while told["window"] is None:
+        place.send("watch-1", seq, (10.0, 0.0, 0.0))
+        place.wait_for_labels(len(place.labels) + 1)
+        told = client.get("/devices/watch-1/explanation").json()
+        seq += 1
+        assert seq < 500
+    assert (told["kept"], told["names"]) == ("yes", ["acc_x", "acc_y", "acc_z"])
+    assert told["window"]["name"] == told["nearest"][0]["name"]
+    assert len(told["window"]["trace"]) == 8
+    distances = [one["distance"] for one in told["nearest"]]
+    assert distances == sorted(distances)
+    assert [one["cluster"] for one in told["similar"]] == [told["nearest"][0]["cluster"]] * 3
+    assert client.get("/devices/nobody/explanation").status_code == 404
+
+
+def test_a_cluster_shows_its_windows_and_where_they_lie(place: ApiPlace, client: httpx2.Client) -> None:
+    shown = client.get("/clusters/1/examples").json()
+    places = [one["place"] for one in shown["items"]]
+    assert {one["cluster"] for one in shown["items"]} == {1}
+    assert places.count("centre") >= 8
+    assert client.get("/clusters/77/examples").status_code == 404
+    drawn = client.get("/models/current/map").json()
+    assert [one["id"] for one in drawn["clusters"]] == [0, 1, 2]
+    assert {one["cluster"] for one in drawn["points"]} == {0, 1, 2}
+    assert client.get("/models/99/map").status_code == 404
+    seq, live = 500, []
+    while not live:
+        client.get("/live-map")
+        place.send("watch-2", seq, (0.0, 10.0, 0.0))
+        place.wait_for_labels(len(place.labels) + 1)
+        live = client.get("/live-map").json()["items"]
+        seq += 1
+        assert seq < 900
+    right = drawn["clusters"][2]
+    assert live[0]["device"] == "watch-2"
+    if live[0]["cluster"] == 2:
+        assert abs(live[0]["x"] - right["x"]) + abs(live[0]["y"] - right["y"]) < 0.5
+    epochs = client.get("/models/current/training").json()["epochs"]
+    assert [one["values"]["total"] for one in epochs[:2]] == [1.0, 0.5]
+
+
+def test_a_version_whose_windows_were_taken_out_says_so(place: ApiPlace, client: httpx2.Client) -> None:
+    with Registry.open(place.models) as registry:
+        file = registry.version("current").path / "examples.bin"
+    data = file.read_bytes()
+    file.unlink()
+    try:
+        assert client.get("/clusters/1/examples").json()["kept"] == "no"
+        assert client.get("/models/current/map").json() | {"model": ""} == {
+            "model": "", "kept": "no", "clusters": [], "points": []
+        }  # fmt: skip
+        assert client.get("/live-map").json()["items"] == []
+    finally:
+        file.write_bytes(data)
+
+
+def test_when_and_by_whom_a_cluster_is_done(place: ApiPlace, client: httpx2.Client) -> None:
+    told = client.get("/clusters/0/activity").json()
+    hour = int(place._begun / 50 // 3600 % 24)
+    assert told["devices"] == len(told["most"])
+    assert len(told["hours"]) == 24
+    assert abs(sum(told["hours"]) - told["seconds"]) < 0.1
+    if told["seconds"]:  # an episode has ended
+        assert told["hours"][hour] > 0 or told["hours"][(hour + 1) % 24] > 0
+    assert client.get("/clusters/77/activity").status_code == 404
+    assert client.get("/clusters/0/activity", params={"days": 0}).status_code == 422
+
+
+def test_latency_spool_and_drift_are_told(place: ApiPlace, client: httpx2.Client) -> None:
+    told = client.get("/operation").json()
+    delay = told["delay"]
+    assert sum(delay["counts"]) > 0
+    assert len(delay["counts"]) == len(delay["bounds"]) + 1
+    assert 0 < delay["p50"] <= delay["p95"] <= delay["p99"]
+    assert {"decode", "encode", "publish"} <= {one["name"] for one in told["stages"]}
+    spool = told["spool"]
+    assert 0 < spool["bytes"] < spool["disk"]
+    assert spool["per_day"] is spool["days_left"] is None, "not before ten minutes of a run"
+    drift = client.get("/drift").json()
+    assert sum(one["windows"] for one in drift["points"]) >= 390
+    assert all(one["unusual"] + one["unknown"] <= 2 * one["windows"] for one in drift["points"])

@@ -30,6 +30,9 @@ def test_what_is_asked_most(place: ApiPlace) -> None:
         assert [one["id"] for one in client.devices()] == ["watch-1", "watch-2", "watch-3"]
         assert len(list(client.past_labels("watch-1"))) == 200
         assert [one["name"] for one in client.clusters()] == ["rest", "left", "right"]
+        assert [one["facts"]["rate"] for one in client.devices(facts=True)] == [50.0, 50.0, None]
+        assert client.explanation("watch-1")["kept"] == "yes"
+        assert {one["name"] for one in client.examples(1)["items"]} == {"left"}
         assert client.set_tags("watch-1", ["ward 3"])["tags"] == ["ward 3"]
         assert [one["id"] for one in client.devices(tag="ward 3")] == ["watch-1"]
         assert [one["name"] for one in client.episodes("watch-1")]

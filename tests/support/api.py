@@ -23,7 +23,7 @@ from disc_stream_server.app import Server
 from disc_stream_server.storage.people import PeopleStore
 from tests.support.broker import Mosquitto
 from tests.support.device import LEFT, REST, Sender, constant, make_batch
-from tests.support.tiny_bundle import FS, write_tiny_bundle
+from tests.support.tiny_bundle import FS, for_people, write_tiny_bundle
 
 PREFIX = "/api/v1"
 
@@ -50,7 +50,7 @@ class ApiPlace:
         if roles:
             self.state.mkdir(mode=0o700)
             self.tokens = {str(role): self.make_token(role) for role in Role}
-        write_tiny_bundle(folder / "tiny")
+        write_tiny_bundle(folder / "tiny", files=for_people())
         with Registry.create(self.models) as registry:
             info = registry.add(folder / "tiny", Lineage(method="trivial"), RowIds.all_fresh(3, None))
             registry.promote(info.number, "test", "the first")

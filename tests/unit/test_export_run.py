@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from disc_stream.artifacts.bundle import Bundle, graph_facts, write_bundle
+from disc_stream.artifacts.curves import CURVES_FILE, decode_curves
+from disc_stream.artifacts.examples import EXAMPLES_FILE, Examples
 from disc_stream.artifacts.manifest import Manifest
 from disc_stream.artifacts.runtime import OnnxEncoder
 from disc_stream.errors import ParityError, TrainingError, UsageError
@@ -92,6 +94,24 @@ def test_the_bundle_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     assert manifest.training.metrics == info.metrics
     model = onnx.load_from_string(bundle.model_bytes)
     assert json.loads(model.metadata_props[0].value) == graph_facts(manifest)
+
+
+def test_windows_of_the_clusters_and_the_training_go_with_it_unless_they_are_not_to(
+    run: Path, tmp_path: Path
+) -> None:
+    (run / "history.jsonl").write_text('{"phase": "refine", "epoch": 1, "losses": {"total": 2.0}}\n')
+    export_run(run, tmp_path / "with")
+    bundle = Bundle.open(tmp_path / "with")
+    kept = Examples.of_bytes(bundle.files[EXAMPLES_FILE], bundle.manifest, "it")
+    encoded = OnnxEncoder(bundle, provider="cpu").encode(kept.windows)
+    assert np.abs(encoded.embedding - kept.embedding).max() < 0.05
+    assert (encoded.labels == kept.rows).mean() > 0.9
+    assert decode_curves(bundle.files[CURVES_FILE])[0]["values"] == {"total": 2.0}
+    export_run(run, tmp_path / "again")
+    assert (tmp_path / "again" / EXAMPLES_FILE).read_bytes() == bundle.files[EXAMPLES_FILE]
+    without = export_run(run, tmp_path / "without", choices=Choices(examples=False))
+    assert EXAMPLES_FILE not in without.files
+    assert without.version == bundle.version
 
 
 def test_the_same_run_gives_the_same_model_and_version(run: Path, tmp_path: Path) -> None:

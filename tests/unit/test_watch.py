@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from disc_stream.clock import ManualClock
@@ -245,6 +246,32 @@ class TestViews:
         text = self.drawn(state, height=20)
         assert len(text.splitlines()) <= 20
         assert "and 38 more devices" in text
+
+    def test_devices_that_are_gone_give_their_rows_to_those_that_live(self) -> None:
+        clock = ManualClock()
+        state = LiveState(clock)
+        for i in range(30):
+            state.take(LabelSeen(label(0, device=f"a{i:02d}"), retained=False))
+        state.take(ProblemSeen("a07", PROBLEM))
+        clock.advance(120)
+        for i in range(5):
+            state.take(LabelSeen(label(0, device=f"z{i}"), retained=False))
+        text = self.drawn(state, height=20)
+        assert all(f"z{i}" in text for i in range(5))
+        assert "a07" in text
+        assert "a29" not in text
+
+    def test_labels_of_former_models_are_marked(self) -> None:
+        state = LiveState(ManualClock())
+        state.take(ServerSeen(ServerStatus(State.ONLINE, 0, "m2")))
+        state.take(LabelSeen(label(0), retained=True))
+        state.take(LabelSeen(structs.replace(label(0, device="d2"), model="m2"), retained=False))
+        lines = self.drawn(state, width=80).splitlines()
+        assert "former model" in next(line for line in lines if "d1" in line)
+        assert "former" not in next(line for line in lines if "d2" in line)
+        out = io.StringIO()
+        LineView(out, io.StringIO(), state).show(LabelSeen(label(0), retained=True))
+        assert out.getvalue().endswith("(last known) (of the former model m1)\n")
 
     def test_lines_are_one_per_label_and_the_rest_goes_to_stderr(self) -> None:
         out, err = io.StringIO(), io.StringIO()

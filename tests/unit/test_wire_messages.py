@@ -98,7 +98,7 @@ def test_status_fields_of_later_versions_are_passed_over() -> None:
 
 
 def test_fields_of_a_meta_that_are_not_known_are_passed_over() -> None:
-    message = as_json(META, {"battery": 0.8, "x-own": [1], "serial": "A7", "hand": {"side": "left"}})
+    message = as_json(META, {"x-own": [1], "serial": "A7", "hand": {"side": "left"}})
     assert decode_meta(message) == decode_meta(as_json(META, {}))
 
 
@@ -164,3 +164,13 @@ def test_a_key_that_is_there_twice_is_refused(read: Callable[[bytes], object]) -
     base = META if read is decode_meta else STATUS
     with pytest.raises(PayloadError, match="twice"):
         read(as_json(base, {})[:-1] + b',"schema":"x"}')
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [(0.8, 0.8), (0, 0.0), (1, 1.0), ("80 %", None), (80, None), (-0.1, None)],
+)
+def test_a_battery_is_a_share_or_not_said(said: object, known: float | None) -> None:
+    meta = decode_meta(as_json(META, {"battery": said}))
+    assert meta.battery == known
+    assert decode_meta(encode_meta(meta)) == meta

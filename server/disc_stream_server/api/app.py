@@ -24,6 +24,7 @@ from disc_stream_server.api.auth.tokens import TokenStore
 from disc_stream_server.api.context import Context
 from disc_stream_server.api.gate import Gate
 from disc_stream_server.api.guard import PREFIX, ApiGuard
+from disc_stream_server.api.library import Library
 from disc_stream_server.api.limits import RateLimit
 from disc_stream_server.api.live.feed import LiveLabel
 from disc_stream_server.api.live.hub import LiveHub
@@ -35,6 +36,7 @@ from disc_stream_server.api.routes.bundles import bundle_routes
 from disc_stream_server.api.routes.clusters import cluster_routes
 from disc_stream_server.api.routes.deadletters import dead_letter_routes
 from disc_stream_server.api.routes.devices import device_routes
+from disc_stream_server.api.routes.examples import example_routes
 from disc_stream_server.api.routes.health import health_routes
 from disc_stream_server.api.routes.history import history_routes
 from disc_stream_server.api.routes.live import live_routes
@@ -87,6 +89,7 @@ class Api:
         self.on_batch, self.on_label = self._table.on_batch, self._table.on_label
         self.on_status, self.on_problem = self._table.on_status, self._table.on_problem
         self.on_forget = self._table.on_forget
+        self.on_meta, self.on_windows = self._table.on_meta, self._table.on_windows
         self._people: PeopleStore | None = None
         self._hub: LiveHub | None = None
 
@@ -106,7 +109,7 @@ class Api:
         routes = make_routes()
         routes.state.context = Context(
             self._config, self._state, self._parts, authenticator, notes, audit, hub,
-            Shelf(self._state / "bundles"), clock,
+            Shelf(self._state / "bundles"), clock, Library(self._config, self._state),
         )  # fmt: skip
         per_s = self._config.api_requests_s
         limits = (RateLimit(per_s, clock.monotonic), RateLimit(per_s / CHANGES_SHARE, clock.monotonic))
@@ -158,7 +161,8 @@ def make_routes() -> FastAPI:
 def _routers() -> list[APIRouter]:
     return [
         health_routes(), session_routes(), device_routes(), history_routes(), rejection_routes(),
-        live_routes(), cluster_routes(), bundle_routes(), model_routes(), retraining_routes(),
+        live_routes(), cluster_routes(), example_routes(), bundle_routes(), model_routes(),
+        retraining_routes(),
         dead_letter_routes(), token_routes(),
     ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from disc_stream.registry import Author, Registry
 from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
+from disc_stream_server.api.library import Library
 from disc_stream_server.api.offering import Shelf
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
@@ -40,6 +41,7 @@ class Context:
         live: what happens now.
         bundles: models to be downloaded.
         clock: time.
+        library: what versions keep for people to look at.
     """
 
     config: ServeConfig
@@ -51,6 +53,7 @@ class Context:
     live: LiveHub
     bundles: Shelf
     clock: Clock
+    library: Library
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[StateReader]:

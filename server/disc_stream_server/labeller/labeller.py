@@ -288,6 +288,8 @@ class Labeller:
         for label in labels:
             lane.problems.labelled(label.device)
             self._observers.on_label(label)
+        if not deferred:
+            self._observers.on_windows(labels, assigned)
 
     def _fail(self, lane: LaneStream, failures: Sequence[Failure]) -> None:
         """Windows that have no label become dead letters, with the reason."""

@@ -102,7 +102,9 @@ def retrain_command(config: ServeConfig, state: Path, why: str, *, discard: bool
     words = [f"--{name}={value}" for name, value in options.items() if value is not None]
     words += [f"--set={name}={json.dumps(value)}" for name, value in rules.settings.items()]
     words += [f"--trusted-key={key}" for key in config.trusted_key or ()]
-    flags = {"--from-scratch": rules.from_scratch, "--discard": discard}
+    flags = {
+        "--from-scratch": rules.from_scratch, "--no-examples": not rules.examples, "--discard": discard,
+    }  # fmt: skip
     words += [flag for flag, wanted in flags.items() if wanted]
     return python_module("disc_stream", "retrain", *words, "--until-stdin-ends", "--json")
 

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from disc_stream.episodes.fold import WEIGHT
 from disc_stream.errors import ConfigError, InputNotFoundError, StorageError
+from disc_stream_server.storage.activity import Activity, activity_of
 from disc_stream_server.storage.clusterkeys import key_of, parts_of
 from disc_stream_server.storage.clusternames import ClusterNames, space_number
 from disc_stream_server.storage.episodes import decode_state, event_of, read_state
@@ -215,6 +216,18 @@ class History:
                 for key, (took_us, count) in sums.items()
             ]
         return sorted(found, key=lambda one: (-one.seconds, one.cluster))
+
+    def activity(self, cluster: int, since_us: int, until_us: int, zone_us: int = 0) -> Activity:
+        """When all devices together did something between two times, and which did it most.
+
+        Args:
+            cluster: public id; negative for a state.
+            since_us: episodes that began before do not count.
+            until_us: nor do those that began then or after it.
+            zone_us: what local time is ahead of UTC, for the hours of the day.
+        """
+        with self._reading() as connection:
+            return activity_of(connection, self._names, cluster, (since_us, until_us), zone_us)
 
     def devices(self, *, limit: int = LIMIT, after: str | None = None) -> Page[DeviceSummary]:
         """What each device does now, by their ids.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from disc_stream.clock import Clock
-from disc_stream.types import Label
+from disc_stream.types import Float32Array, Label
 from disc_stream_server.api.auth.roles import Identity
 from disc_stream_server.api.live.feed import (
     Event,
@@ -160,6 +160,8 @@ class LiveHub:
         self._tagged: dict[frozenset[str], frozenset[str]] = {frozenset(): frozenset()}
         self._traces: dict[str, Trace] = {}
         self._asked: dict[str, float] = {}
+        self._map_until = 0.0
+        self._places: dict[str, tuple[Label, Float32Array]] = {}
         self._number = table.count
         self._at_us = 0
         self._status: dict[str, Any] = {}
@@ -225,6 +227,15 @@ class LiveHub:
         """A device's trace, if somebody has asked for it."""
         return self._traces.get(device)
 
+    def want_map(self) -> None:
+        """Somebody looks at the map: windows are placed on it for a while."""
+        self._map_until = self._clock.monotonic() + _ASKED_S
+        self.table.mapped = True
+
+    def placed(self) -> list[tuple[Label, Float32Array]]:
+        """The last windows of devices since somebody looks at the map: label and embedding (d,)."""
+        return list(self._places.values())
+
     # -- ticks ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -265,6 +276,16 @@ class LiveHub:
         self._send_problems(groups)
         self._send_status()
         self._send_traces(groups)
+        self._place(now)
+
+    def _place(self, now: float) -> None:
+        """Take in where windows lie, as long as somebody looks."""
+        for labels, embedding in self.table.take_embedded():
+            for row, label in enumerate(labels):
+                self._places[label.device] = (label, embedding[row].copy())  # of many others, else
+        if now > self._map_until and (self.table.mapped or self._places):
+            self.table.mapped = False
+            self._places.clear()
 
     def labels_per_s(self) -> float:
         """Mean over the last seconds."""
@@ -309,6 +330,7 @@ class LiveHub:
     def _send_traces(self, groups: dict[Filter, list[Viewer]]) -> None:
         for device in self.table.take_erased():
             self._traces.pop(device, None)
+            self._places.pop(device, None)
         for batch in self.table.take_batches():
             if batch.device in self.table.traced:
                 self._traces.setdefault(batch.device, Trace()).add(batch)
@@ -354,6 +376,8 @@ class LiveHub:
         self.table.traced = frozenset(sorted(wanted)[:_MOST_TRACES])
         for device in set(self._traces) - wanted:
             del self._traces[device]
+        for device in set(self.table.seen) - wanted:
+            self.table.seen.pop(device, None)
 
 
 async def events(viewer: Viewer) -> AsyncIterator[list[Event]]:

@@ -8,17 +8,22 @@ next look.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from disc_stream.clock import Clock
-from disc_stream.types import Label, Problem, SampleBatch
+from disc_stream.stream.encoding import Assigned
+from disc_stream.types import DeviceMeta, Float32Array, Label, Problem, SampleBatch
+from disc_stream_server.api.live.drift import DriftSeries
+from disc_stream_server.api.live.received import Received
 
 RING = 16_384
 """Labels that a viewer can resume from without a look into the store."""
 BATCHES = 256
 """For the traces, between two looks; the oldest give way."""
+EMBEDDED = 64
+"""Batches of windows whose embeddings wait for the next look, likewise."""
 MAX_DEVICES = 20_000
 
 
@@ -31,12 +36,31 @@ class Now:
         label: its last one.
         problem: why it has none, or worse ones.
         since_us: Unix microseconds since when its label is that, as far as this run has seen; 0 without one.
+        received: how its samples come.
     """
 
     seen_us: int
     label: Label | None = None
     problem: Problem | None = None
     since_us: int = 0
+    received: Received = field(default_factory=Received)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last window of a device that somebody looks at.
+
+    Args:
+        label: of it.
+        embedding: (d,).
+        distance: (K,) squared distances to the centroids of the model.
+        samples: (T, C), what the encoder read, in the model's units.
+    """
+
+    label: Label
+    embedding: Float32Array
+    distance: Float32Array
+    samples: Float32Array
 
 
 class LiveTable:
@@ -55,6 +79,14 @@ class LiveTable:
         self._erased: deque[str] = deque()
         self.traced: frozenset[str] = frozenset()
         """Devices whose samples are wanted; replaced as a whole."""
+        self.mapped = False
+        """Whether the embeddings of all windows are wanted."""
+        self.seen: dict[str, Seen] = {}
+        """Last windows of the devices that are ``traced``."""
+        self.drift = DriftSeries()
+        """How unusual windows are, over time."""
+        self._metas: dict[str, DeviceMeta] = {}
+        self._embedded: deque[tuple[Sequence[Label], Float32Array]] = deque(maxlen=EMBEDDED)
         self.count = 0
         """Labels since the start."""
         self.status: dict[str, Any] = {}
@@ -67,12 +99,14 @@ class LiveTable:
         now = self._devices.get(batch.device) or self._add(batch.device)
         if now is not None:
             now.seen_us = self._clock.unix_us()
+            now.received.take(batch)
         if batch.device in self.traced:
             self._batches.append(batch)
 
     def on_label(self, label: Label) -> None:
         """A device has got a label."""
         now = self._devices.get(label.device) or self._add(label.device)
+        self.drift.add(label)
         self._ring.append((self.count, label))
         self.count += 1  # last: what it counts is there
         if now is None:
@@ -90,6 +124,21 @@ class LiveTable:
             now.problem = problem
             self._changes.append((device, problem))
 
+    def on_meta(self, device: str, meta: DeviceMeta) -> None:
+        """A device has described itself."""
+        if device in self._metas or len(self._metas) < MAX_DEVICES:
+            self._metas[device] = meta  # it may be retained, and its device gone: so it is no sign of life
+
+    def on_windows(self, labels: Sequence[Label], windows: Assigned) -> None:
+        """Windows were labelled together; nothing of them is kept that nobody looks at."""
+        if self.mapped:
+            self._embedded.append((labels, windows.embedding))
+        if self.traced:
+            for row, label in enumerate(labels):
+                if label.device in self.traced:
+                    parts = windows.embedding[row], windows.distance[row], windows.samples[row]
+                    self.seen[label.device] = Seen(label, *(part.copy() for part in parts))
+
     def on_status(self, status: dict[str, Any]) -> None:
         """The server's status."""
         self.status = dict(status)
@@ -97,6 +146,8 @@ class LiveTable:
     def on_forget(self, device: str) -> None:
         """A device was erased."""
         self._devices.pop(device, None)
+        self.seen.pop(device, None)
+        self._metas.pop(device, None)
         kept = [one for one in self._ring if one[1].device != device]  # on the one thread that appends
         self._ring.clear()
         self._ring.extend(kept)
@@ -116,6 +167,10 @@ class LiveTable:
     def get(self, device: str) -> Now | None:
         """What is known of one."""
         return self._devices.get(device)
+
+    def meta(self, device: str) -> DeviceMeta | None:
+        """What a device has said of itself in this run."""
+        return self._metas.get(device)
 
     def ids(self) -> list[str]:
         """All of them, in no order."""
@@ -147,6 +202,10 @@ class LiveTable:
     def take_batches(self) -> list[SampleBatch]:
         """Batches for the traces since the last call."""
         return list(_drain(self._batches))
+
+    def take_embedded(self) -> list[tuple[Sequence[Label], Float32Array]]:
+        """Labels and embeddings (n, d) of the windows since the last call, as far as they were wanted."""
+        return list(_drain(self._embedded))
 
     def take_erased(self) -> list[str]:
         """Devices that were erased since the last call."""

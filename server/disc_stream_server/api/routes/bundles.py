@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.catalogue import Catalogue
+from disc_stream.artifacts.examples import EXAMPLES_FILE
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of
 from disc_stream_server.api.problems import ApiError
@@ -52,7 +53,7 @@ def bundle_routes() -> APIRouter:
         """
         context = context_of(request)
         name, files = _files(context, version)
-        offered = context.bundles.get(name, files)
+        offered = context.bundles.get(name, lambda: _for_devices(files()))
         if _is_known(request, offered.tag):
             return Response(status_code=304, headers=_headers(offered.tag))
         return FileResponse(
@@ -73,6 +74,11 @@ def bundle_routes() -> APIRouter:
         return Response(data, media_type="application/json", headers=_headers(tag))
 
     return router
+
+
+def _for_devices(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Without the windows that are kept for people: no device is to have the motion of others."""
+    return {name: data for name, data in files.items() if name != EXAMPLES_FILE}
 
 
 def _files(context: Context, ref: str) -> tuple[str, Any]:

@@ -14,9 +14,11 @@ from disc_stream_server.api.context import Context, author, context_of, note
 from disc_stream_server.api.paging import Cursor, CursorText, Limit, Page
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routes.devices import IfMatch, revision_of
+from disc_stream_server.api.routes.history import opened
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import ClusterPath
 from disc_stream_server.api.schemas.registry import (
+    ActivityOut,
     Changed,
     ClusterChange,
     ClusterOut,
@@ -62,6 +64,26 @@ def cluster_routes() -> APIRouter:
             raise no_cluster(cluster)
         response.headers["etag"] = f'"{found["revision"]}"'
         return found
+
+    @router.get("/clusters/{cluster}/activity", **needs(Role.VIEWER, 404), response_model=ActivityOut)
+    def activity(
+        cluster: ClusterPath,
+        request: Request,
+        days: Annotated[int, Query(ge=1, le=31, description="Of the past, up to now.")] = 7,
+        zone_s: Annotated[
+            int, Query(ge=-86_400, le=86_400, description="What local time is ahead of UTC, seconds.")
+        ] = 0,
+    ) -> Any:
+        """When devices do it, by the hour of the day, and which of them do it most."""
+        context = context_of(request)
+        found = next((one for one in all_clusters(context, retired=True) if one["id"] == cluster), None)
+        if found is None:
+            raise no_cluster(cluster)
+        now_us = context.clock.unix_us()
+        with opened(context) as history:
+            return history.activity(
+                found["public_id"], now_us - days * 86_400_000_000, now_us, zone_s * 1_000_000
+            )
 
     @router.get("/clusters/{cluster}/history", **needs(Role.VIEWER, 404, 409), response_model=Page[EventOut])
     def history_of(

@@ -6,19 +6,22 @@ import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from disc_stream.errors import RegistryConflictError
-from disc_stream.types import Label
+from disc_stream.errors import PayloadError, RegistryConflictError
+from disc_stream.types import DeviceMeta, Label
+from disc_stream.wire.meta import decode_meta
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of, note
 from disc_stream_server.api.live.feed import trace_facts
+from disc_stream_server.api.live.received import Received
 from disc_stream_server.api.paging import Cursor, CursorText, Limit, ListPart, Page
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
 from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, TagsOut, TraceOut
 from disc_stream_server.storage.history import History
+from disc_stream_server.storage.queries import FILE
 
 IF_MATCH = r'^"?[0-9]{1,15}"?$'
 IfMatch = Annotated[
@@ -28,6 +31,20 @@ IfMatch = Annotated[
     ),
 ]
 ETAG = {"ETag": {"description": "Revision; give it as If-Match with a change.", "schema": {"type": "string"}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which devices are asked for; nothing stands for all."""
+
+    tag: Annotated[str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")] = None
+    cluster: Annotated[
+        int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
+    ] = None
+    words: Annotated[
+        str | None, Query(max_length=200, description="Only those whose id contains all these words.")
+    ] = None
+    problem: Annotated[bool | None, Query(description="Only those with, or without, a problem.")] = None
 
 
 def revision_of(if_match: str | None) -> int | None:
@@ -43,24 +60,20 @@ def device_routes() -> APIRouter:
     def list_devices(
         request: Request,
         part: ListPart,
-        tag: Annotated[
-            str | None, Query(pattern=TAG_PATTERN, description="Only those with this tag.")
-        ] = None,
-        cluster: Annotated[
-            int | None, Query(ge=-2, le=2**32 - 1, description="Only those whose last label is this.")
-        ] = None,
-        words: Annotated[
-            str | None, Query(max_length=200, description="Only those whose id contains all these words.")
-        ] = None,
-        problem: Annotated[bool | None, Query(description="Only those with, or without, a problem.")] = None,
+        asked: Annotated[Asked, Depends()],
+        facts: Annotated[bool, Query(description="Also how their samples come.")] = False,
     ) -> Any:
         """Devices by id, with their last label, problem and tags."""
         context = context_of(request)
-        pages = Cursor("devices", tag, cluster, words, problem)
+        pages = Cursor("devices", asked, facts)
         after = pages.read(part.cursor, str, "")
-        wanted = Wanted(tag, cluster, tuple((words or "").lower().split()), problem)
+        words = tuple((asked.words or "").lower().split())
+        wanted = Wanted(asked.tag, asked.cluster, words, asked.problem)
         found = matching(context, wanted, after, part.limit + 1)
         add_before(context, found)
+        if facts:
+            for one in found:
+                one["facts"] = received_facts(context, one["id"], context.live.table.meta(one["id"]))
         return pages.page(found, part.limit, lambda one: one["id"])
 
     @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
@@ -71,6 +84,7 @@ def device_routes() -> APIRouter:
         require_known(context, device, has_tags=bool(tags))
         facts = device_facts(context, device, tags)
         add_before(context, [facts])
+        facts["facts"] = received_facts(context, device, meta_of(context, device))
         return facts
 
     @router.get("/devices/{device}/trace", **needs(Role.VIEWER, 404), response_model=TraceOut)
@@ -197,7 +211,34 @@ def device_facts(context: Context, device: str, tags: tuple[str, ...]) -> dict[s
         "since_us": (now.since_us or None) if now is not None else None,
         "before": None,
         "problem": None if now is None else now.problem,
+        "facts": None,
     }
+
+
+def received_facts(context: Context, device: str, meta: DeviceMeta | None) -> dict[str, Any]:
+    """How a device's samples come, and what it says of itself."""
+    now = context.live.table.get(device)
+    received = Received() if now is None else now.received
+    label = None if now is None else now.label
+    offset = None if label is None or label.t0_unix_us is None else label.t0_unix_us - label.t0_us
+    return {
+        "messages": received.messages, "rate": received.fs or None,
+        "measured": None if received.measured is None else round(received.measured, 3),
+        "gaps": received.gaps, "missing": received.missing, "clock_offset_us": offset, "description": meta,
+    }  # fmt: skip
+
+
+def meta_of(context: Context, device: str) -> DeviceMeta | None:
+    """What a device has said of itself, in this run or before; None if that is not known."""
+    known = context.live.table.meta(device)
+    if known is not None or not (context.state / FILE).exists():
+        return known
+    with context.reader() as reader:
+        stored = reader.state(0, "meta", device)
+    try:
+        return decode_meta(stored) if stored else None
+    except PayloadError:  # written by a version with other rules
+        return None
 
 
 def add_before(context: Context, found: list[dict[str, Any]]) -> None:

@@ -10,8 +10,10 @@ from disc_stream import __version__
 from disc_stream.wire.broker import Broker
 from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.context import Context, context_of
+from disc_stream_server.api.live.drift import SPAN_US
+from disc_stream_server.api.operation import operation_facts
 from disc_stream_server.api.routing import make_router, needs
-from disc_stream_server.api.schemas.operations import Health
+from disc_stream_server.api.schemas.operations import DriftOut, Health, Operation
 
 
 def health_routes() -> APIRouter:
@@ -22,6 +24,17 @@ def health_routes() -> APIRouter:
     def health(request: Request) -> Any:
         """Whether messages become labels now, and numbers. Orchestrators ask /healthz and /readyz."""
         return health_facts(context_of(request))
+
+    @router.get("/operation", **needs(Role.VIEWER), response_model=Operation)
+    def operation(request: Request) -> Any:
+        """How long labels take, stage by stage, and how much room the spool has."""
+        context = context_of(request)
+        return operation_facts(context.config, context.state, context.parts.snapshot())
+
+    @router.get("/drift", **needs(Role.VIEWER), response_model=DriftOut)
+    def drift(request: Request) -> Any:
+        """How unusual the fleet's motion has been for its model, since the server was started, for a week."""
+        return {"span_s": SPAN_US / 1e6, "points": context_of(request).live.table.drift.points()}
 
     return router
 

@@ -52,6 +52,32 @@ class BeforeOut(Out):
     model: str = Field(description="Version that gave it.")
 
 
+class DescriptionOut(Out):
+    """What a device says of itself, on its retained `meta` topic."""
+
+    placement: str
+    model: str
+    firmware: str
+    battery: float | None = Field(description="What is left of it, 0 to 1; null if it does not say.")
+
+
+class DeviceFacts(Out):
+    """How what a device sends comes, since the server was started."""
+
+    messages: int
+    rate: float | None = Field(description="That it declares, Hz; null before its first message.")
+    measured: float | None = Field(
+        description="By its own clock, Hz, over the last minute; null before 5 s without a gap."
+    )
+    gaps: int = Field(description="Places where messages are missing.")
+    missing: int = Field(description="Messages missing there. What comes late after all is taken off again.")
+    clock_offset_us: int | None = Field(
+        description="Unix time at the zero of the device's clock, about 0 for one that shows the time of "
+        "day; null if it is not known."
+    )
+    description: DescriptionOut | None = Field(description="Null if it has not described itself.")
+
+
 class DeviceOut(Out):
     """A device as it is now."""
 
@@ -66,6 +92,7 @@ class DeviceOut(Out):
         description="What it did before the server was started; null with `current`."
     )
     problem: ProblemOut | None
+    facts: DeviceFacts | None = Field(description="Null in lists that were not asked with `facts`.")
 
 
 class TraceOut(Out):

@@ -77,6 +77,74 @@ class Health(Out):
     )
 
 
+class Delays(Out):
+    """A histogram of seconds."""
+
+    bounds: list[float] = Field(description="Upper bounds of the buckets.")
+    counts: list[int] = Field(description="One more: the last bucket has no bound.")
+    mean: float
+    p50: float | None = Field(description="Null where it lies above the last bound; likewise the others.")
+    p95: float | None
+    p99: float | None
+
+
+class StageOut(Out):
+    """What the labelling thread does, one kind of it."""
+
+    name: str
+    calls: int
+    seconds: float = Field(description="That all of them took.")
+    p99: float | None
+
+
+class SpoolOut(Out):
+    """What the spool takes of its disk."""
+
+    bytes: int
+    files: int
+    free: int | None = Field(description="Of the disk; null if that cannot be told.")
+    disk: int | None
+    per_day: float | None = Field(
+        description="Bytes received a day, as since the start; null for the first ten minutes."
+    )
+    days_left: float | None = Field(
+        description="Until the disk is full as things go; null if that is not known, or if retention removes "
+        "as much before."
+    )
+    kept_at_most: int | None = Field(description="Bytes, by `keep_bytes`.")
+    kept_days: float = Field(description="By `keep_days`.")
+
+
+class Operation(Out):
+    """How the server works, since it was started."""
+
+    delay: Delays | None = Field(
+        description="From the receipt of the message that completed a window to its label; null before one."
+    )
+    deferred_delay: Delays | None = Field(description="The same of labels that were deferred.")
+    stages: list[StageOut] = Field(description="The one that took longest first.")
+    spool: SpoolOut
+
+
+class DriftPoint(Out):
+    """The windows of some minutes, of devices that are worn."""
+
+    from_us: int
+    model: str
+    windows: int
+    unusual: int = Field(
+        description="Further from their cluster than 95 % of its training windows; 5 % would be usual."
+    )
+    unknown: int
+
+
+class DriftOut(Out):
+    """Over time, the oldest first; another model begins another point."""
+
+    span_s: float
+    points: list[DriftPoint]
+
+
 class NewToken(Body):
     """A token to be made."""
 

@@ -40,6 +40,24 @@ class ClusterOut(Out):
     revision: int = Field(description="Of the registry; give it as If-Match with a change.")
 
 
+class DeviceShareOut(Out):
+    """How long a device did it."""
+
+    device: str
+    seconds: float
+
+
+class ActivityOut(Out):
+    """When devices did something, over the episodes of some days."""
+
+    cluster: int = Field(description="Public id: what is merged counts together.")
+    seconds: float = Field(description="Of all devices together.")
+    devices: int
+    hours: list[float] = Field(description="Seconds in each of the 24 hours of the day.")
+    most: list[DeviceShareOut] = Field(description="Devices that did it longest, ten at most.")
+    complete: bool = Field(description="False if there were too many episodes to count all.")
+
+
 class ClusterChange(Body):
     """What is to be changed; what is left out stays."""
 

@@ -3,15 +3,22 @@ import { html, useState } from "../vendor/htm-preact.js";
 import { all, ask } from "./api.js";
 import { Act, Ago, Asking, Badge, ClusterName, Empty, Failure, Loading, useAnswer } from "./parts.js";
 import { colour } from "./palette.js";
+import { EmbeddingMap } from "./map.js";
 import { address, choose } from "./router.js";
-import { number, percent } from "./words.js";
+import { ClusterWindows } from "./windows.js";
+import { duration, number, percent } from "./words.js";
 
 const FRESH_MS = 10_000;
+const SEEN = "disc-stream-seen-transitions"; // what somebody at this browser has looked at
+const CHANGES = { split: "was split", absorb: "took in another cluster", survive: "has changed" };
+const SHOWN = 12; // clusters of the inbox whose windows are shown at once
+const SURE = 0.9; // share of its windows that a cluster keeps if it stays as it is
 
 export function Clusters({ route, server, may }) {
   const retired = route.query.retired === "1";
   const found = useAnswer(`clusters ${retired}`, () => all(retired ? "/clusters?retired=true" : "/clusters"), FRESH_MS);
-  const events = useAnswer("cluster events", async () => (await ask("/cluster-events?limit=30")).items, FRESH_MS);
+  const events = useAnswer("cluster events", async () => (await ask("/cluster-events?limit=200")).items, FRESH_MS);
+  const [, look] = useState(0);
   const changed = async () => {
     await Promise.all([found.again(), events.again(), server.readClusters()]);
   };
@@ -19,14 +26,20 @@ export function Clusters({ route, server, may }) {
     : html`<h1>Clusters</h1><${Loading} what="clusters" />`;
   const clusters = found.value;
   const registry = server.health?.registry ?? false;
+  const model = server.health?.model ?? "";
   const can = may("operator") && registry;
   if (route.id !== "") {
     const one = clusters.find((cluster) => String(cluster.id) === route.id);
-    return one ? html`<${Cluster} one=${one} clusters=${clusters} can=${can} changed=${changed} may=${may} />`
+    return one ? html`<${Cluster} one=${one} clusters=${clusters} can=${can} changed=${changed} model=${model} />`
       : html`<${Missing} id=${route.id} retired=${retired} />`;
   }
-  const inbox = clusters.filter((one) => isNew(one));
-  const rest = clusters.filter((one) => !isNew(one));
+  const changes = changesOf(events.value ?? []);
+  const inbox = clusters.filter((one) => isNew(one) || (changes.has(one.id) && !one.retired));
+  const rest = clusters.filter((one) => !inbox.includes(one));
+  const seen = (one) => {
+    localStorage.setItem(SEEN, JSON.stringify([...seenBefore(), changes.get(one.id).mark].slice(-500)));
+    look((n) => n + 1);
+  };
   const whole = clusters.reduce((sum, one) => sum + one.size, 0);
   if (!clusters.length) {
     return html`<h1>Clusters</h1><${Empty} title="No model has been trained yet"><p>Clusters appear with the first
@@ -39,14 +52,42 @@ export function Clusters({ route, server, may }) {
       here. Start it with <code>--models</code>.</p>`}
     <${Failure} error=${found.error} />
     <section aria-labelledby="inbox"><h2 id="inbox">Inbox <span class="count">${inbox.length}</span></h2>
-      ${inbox.length ? html`<p class="quiet">Nobody has named these yet. Take a proposed name, give another one, merge
-        them into a cluster that you know, or mute them.</p>
-        <ul class="cards">${inbox.map((one) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can}
-          changed=${changed} />`)}</ul>` : html`<p class="quiet">Nothing new: every cluster is named, merged or muted.</p>`}
+      ${inbox.length ? html`<p class="quiet">Nobody has named these yet, or the last retraining has changed them. Take a
+        proposed name, give another one, merge them into a cluster that you know, or mute them.</p>
+        <ul class="cards wider">${inbox.map((one, i) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can}
+          changed=${changed} model=${model} windows=${i < SHOWN} change=${changes.get(one.id)} seen=${seen} />`)}</ul>`
+        : html`<p class="quiet">Nothing new: every cluster is named, merged or muted.</p>`}
     </section>
+    <section aria-labelledby="map"><h2 id="map">Map</h2><${EmbeddingMap} model=${model} /></section>
     ${rest.length ? html`<section aria-labelledby="known"><h2 id="known">Known</h2><ul class="cards">${rest.map(
       (one) => html`<${Card} key=${one.id} one=${one} whole=${whole} can=${can} changed=${changed} />`)}</ul></section>` : null}
     <${Events} events=${events} can=${can} changed=${changed} />`;
+}
+
+/** What the last retraining has made of clusters, as far as nobody has looked at it yet: by own id. */
+function changesOf(events) {
+  const transitions = events.filter((event) => event.what === "transition" && event.deployment !== null);
+  const last = Math.max(0, ...transitions.map((event) => event.deployment));
+  const seen = new Set(seenBefore());
+  const changes = new Map();
+  for (const event of transitions.filter((one) => one.deployment === last)) {
+    const { kind, from, to, into, share } = event.detail;
+    if (!(kind in CHANGES) || (kind === "survive" && share >= SURE)) continue;
+    for (const id of kind === "absorb" ? [into] : to) {
+      const mark = `${event.number}/${id}`;
+      if (id !== null && !seen.has(mark)) changes.set(id, { words: CHANGES[kind], from, share, mark, at_us: event.at_us });
+    }
+  }
+  return changes;
+}
+
+function seenBefore() {
+  try {
+    const found = JSON.parse(localStorage.getItem(SEEN) ?? "[]");
+    return Array.isArray(found) ? found : [];
+  } catch {
+    return [];
+  }
 }
 
 const isNew = (one) => one.name === "" && one.merged_into === null && !one.muted && !one.retired;
@@ -58,7 +99,7 @@ function Missing({ id, retired }) {
 
 const change = (one, body) => ask(`/clusters/${one.id}`, { method: "PATCH", body, match: one.revision });
 
-function Card({ one, whole, can, changed }) {
+function Card({ one, whole, can, changed, model, windows = false, change: was = null, seen = null }) {
   const state = [one.merged_into === null ? "" : `published as ${one.merged_into}`, one.muted ? "muted" : "",
     one.retired ? "of an older model" : ""].filter(Boolean).join(", ");
   return html`<li class="card" data-cluster=${one.id}><h3><${Badge} cluster=${one.public_id} />
@@ -66,6 +107,9 @@ function Card({ one, whole, can, changed }) {
     <p>${one.description || html`<span class="quiet">No description.</span>`}</p>
     <p class="quiet">${number(one.size)} training windows${whole > 0 ? ` (${percent(one.size / whole)})` : ""}${
       one.born ? `, since version ${one.born}` : ""}</p>
+    ${was ? html`<p class="row"><b class="sign">By the last retraining it ${was.words}${was.from === null || was.from === one.id ? ""
+      : ` (from ${was.from})`}</b><button type="button" onClick=${() => seen(one)}>Seen</button></p>` : null}
+    ${windows ? html`<${ClusterWindows} cluster=${one} few=${10} model=${model} />` : null}
     ${isNew(one) && one.proposals.length ? html`<${Proposals} one=${one} can=${can} changed=${changed} />` : null}</li>`;
 }
 
@@ -84,7 +128,7 @@ function Proposals({ one, can, changed }) {
       <${Act} act=${() => refuse(name)} may=${can} aria-label=${`Cluster ${one.id} is not ${name}`}>Not this<//></span></li>`)}</ul>`;
 }
 
-function Cluster({ one, clusters, can, changed, may }) {
+function Cluster({ one, clusters, can, changed, model }) {
   const [asking, setAsking] = useState("");
   const others = clusters.filter((other) => other.id !== one.id && other.merged_into === null && !other.retired);
   const merged = clusters.filter((other) => other.merged_into === one.id);
@@ -126,11 +170,30 @@ function Cluster({ one, clusters, can, changed, may }) {
       ask(`/clusters/${one.id}/reject`, { method: "POST", body: { other: Number(form.get("other")) }, match: one.revision }).then(changed)}>
       <p>The two are never merged, nor given one another's id by a retraining.</p>
       <${Others} others=${others} words="It is not" /><//>` : null}
+    <section aria-labelledby="windows"><h2 id="windows">Windows that the model learned from</h2><${ClusterWindows} cluster=${one} model=${model} /></section>
+    <${Typical} cluster=${one} />
     <section><h2>Devices that do it now</h2>${devices.value === null ? html`<${Loading} what="devices" />`
       : devices.value.length ? html`<ul class="inline">${devices.value.slice(0, 50).map((device) =>
         html`<li><a href=${address("device", device.id)}>${device.id}</a></li>`)}</ul>
         <p class="quiet">${number(devices.value.length)} in all</p>` : html`<p class="quiet">None.</p>`}</section>
     <${Events} events=${history} can=${can} changed=${changed} title="What happened to it" />`;
+}
+
+/** At which hours, and by which devices, over the last week. */
+function Typical({ cluster }) {
+  const path = `/clusters/${cluster.id}/activity?zone_s=${-60 * new Date().getTimezoneOffset()}`;
+  const answer = useAnswer(path, () => ask(path));
+  const told = answer.value;
+  if (!told) return answer.error ? answer.error.status === 503 ? null : html`<${Failure} error=${answer.error} /> `
+    : html`<${Loading} what="its hours" />`;
+  const most = Math.max(...told.hours, 1e-9);
+  return html`<section aria-labelledby="typical"><h2 id="typical">When and by whom <span class="quiet small">episodes of the last 7 days that have ended</span></h2>
+    ${told.seconds === 0 ? html`<p class="quiet">No device has done it for long enough.</p>` : html`
+    <p>${duration(told.seconds)} by ${number(told.devices)} devices${told.complete ? "" : "; there are more episodes than were counted"}.</p>
+    <div class="hours" role="img" aria-label=${`Most at ${told.hours.indexOf(Math.max(...told.hours))} o'clock`}>${told.hours.map((seconds, hour) =>
+      html`<span title=${`${hour}–${hour + 1} h: ${duration(seconds)}`}><i style=${{ height: `${(100 * seconds) / most}%` }}></i><b>${hour % 6 === 0 ? hour : ""}</b></span>`)}</div>
+    <ul class="inline">${told.most.map((one) => html`<li><a href=${address("device", one.device)}>${one.device}</a>
+      ${" "}<span class="quiet">${duration(one.seconds)}</span></li>`)}</ul>`}</section>`;
 }
 
 function Others({ others, words }) {
@@ -165,7 +228,7 @@ function Events({ events, can, changed, title = "What was changed" }) {
   const undone = new Set(events.value.map((one) => one.undoes));
   return html`<section><h2>${title}</h2><table class="plain events"><thead><tr><th scope="col">When</th><th scope="col">Who</th>
     <th scope="col">What</th><th scope="col"><span class="unseen">Undo</span></th></tr></thead>
-    <tbody>${events.value.map((one) => html`<tr><td><${Ago} us=${one.at_us} /></td><td>${one.who}</td>
+    <tbody>${events.value.slice(0, 50).map((one) => html`<tr><td><${Ago} us=${one.at_us} /></td><td>${one.who}</td>
       <td>${inWords(one)}</td><td>${one.changes.length === 0 || one.what === "born" ? "" : undone.has(one.number) ? html`<span class="quiet">undone</span>`
         : html`<${Act} act=${() => undo(one.number)} may=${can} aria-label=${`Undo: ${inWords(one)}`}>Undo<//>`}</td></tr>`)}
     </tbody></table></section>`;

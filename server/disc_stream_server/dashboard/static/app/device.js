@@ -4,7 +4,9 @@ import { ask } from "./api.js";
 import { Day } from "./day.js";
 import { listen, live } from "./live.js";
 import { Ago, Act, ClusterName, Empty, Failure, Loading, Meter, useAnswer, useClock } from "./parts.js";
+import { Reception } from "./reception.js";
 import { Signal } from "./signal.js";
+import { Explanation } from "./windows.js";
 import { nowUs, number, percent, sentence } from "./words.js";
 
 const ASK_MS = 5000;
@@ -45,8 +47,9 @@ export function Device({ route, server, may }) {
       <p>${sentence(device.problem.remedy)}</p><p class="quiet">${number(device.problem.count)} times, since
       ${" "}<${Ago} us=${device.problem.since_us} /></p></div>` : null}
     <div class="columns">
-      <section aria-labelledby="live"><h2 id="live">Signal and labels now</h2><${Signal} device=${id} /></section>
-      <section aria-labelledby="why"><h2 id="why">Why this label</h2><${Why} label=${label} current=${device.current} />
+      <section aria-labelledby="live"><h2 id="live">Signal and labels now</h2><${Signal} device=${id} />
+        <${Reception} device=${device} /></section>
+      <section aria-labelledby="why"><h2 id="why">Why this label</h2><${Why} device=${id} label=${label} current=${device.current} />
         <${Tags} device=${id} may=${may("operator")} tags=${device.tags} again=${facts.again} /></section>
     </div>
     <${Day} device=${id} query=${route.query} may=${may("operator")} revision=${server.revision} />`;
@@ -65,23 +68,19 @@ function Now({ now, before, since }) {
 }
 
 /** Which clusters speak for it, before and after smoothing. */
-function Why({ label, current }) {
+function Why({ device, label, current }) {
   if (label === null) {
     return current === null ? html`<p class="quiet">Nothing has been labelled since the server was started.</p>`
       : html`<p class="quiet">The clusters nearest to it are shown with its next label.</p>`;
   }
-  const { best, soft, distance, novelty } = label;
-  return html`<table class="plain"><caption class="unseen">Nearest clusters</caption>
-      <thead><tr><th scope="col">Nearest clusters of the last window</th><th scope="col">Share</th></tr></thead>
-      <tbody>${soft.slice(0, 5).map((one) => html`<tr><td><${ClusterName} cluster=${one.cluster} told=${one.name} /></td>
-        <td><${Meter} value=${one.confidence} label="share" /></td></tr>`)}</tbody></table>
-    <p>The last window alone looks like <${ClusterName} cluster=${best.cluster} told=${best.name} />
+  const { best, soft, novelty } = label;
+  return html`<p>The last window alone looks like <${ClusterName} cluster=${best.cluster} told=${best.name} />
       ${" "}(${percent(best.confidence)}); smoothed over time it is
-      ${" "}<${ClusterName} cluster=${label.cluster} told=${label.name} /> (${percent(label.confidence)}).</p>
-    <p class="quiet">${distance === null ? "" : `Distance to the nearest centroid: ${distance.toPrecision(3)}. `}
-      ${novelty === null ? "" : novelty > 1 ? `Unusual: ${novelty.toPrecision(3)} times as far as 95 % of what was learned.`
-        : `Usual: ${novelty.toPrecision(3)} of the distance within which 95 % of what was learned lies.`}
-      ${" "}Model ${label.model.slice(0, 8)}.</p>`;
+      ${" "}<${ClusterName} cluster=${label.cluster} told=${label.name} /> (${percent(label.confidence)}).
+      <span class="quiet"> ${novelty === null ? "" : novelty > 1
+        ? `Unusual: ${novelty.toPrecision(2)} times the squared distance within which 95 % of what was learned lies.`
+        : "Usual: as near as 95 % of what was learned."} Model ${label.model.slice(0, 8)}.</span></p>
+    <${Explanation} device=${device} soft=${soft} />`;
 }
 
 function Tags({ device, tags, may, again }) {

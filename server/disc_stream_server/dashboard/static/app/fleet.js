@@ -4,6 +4,7 @@ import { all } from "./api.js";
 import { FILTERS, arrange, isOffline, rowOf, takeLabel } from "./fleetdata.js";
 import { listen, live } from "./live.js";
 import { Ago, ClusterName, Empty, Failure, Loading, Meter } from "./parts.js";
+import { batteryWords, clockWords, gapWords, rateWords } from "./reception.js";
 import { address, choose } from "./router.js";
 import { nowUs, number, sentence } from "./words.js";
 
@@ -16,9 +17,11 @@ const EACH_MS = 3; // for each device at least: with 20,000 of them once a minut
 const ORDER_MS = 1000; // between two sortings, at least
 const COLUMNS = [["device", "Device"], ["label", "Label"], ["confidence", "Confidence"], ["since", "Since"],
   ["seen", "Last seen"]];
+const FACTS = { rate: ["Rate", rateWords], gaps: ["Gaps", gapWords], battery: ["Battery", batteryWords],
+  clock: ["Clock", clockWords] }; // columns that are shown if they are chosen
 
 /** All devices: read anew from time to time; what is seen follows the live feed. */
-function useDevices() {
+function useDevices(facts) {
   const rows = useRef(new Map());
   const [state, setState] = useState({ loaded: false, error: null, tick: 0, reading: 0 });
   useEffect(() => {
@@ -28,7 +31,7 @@ function useDevices() {
       const begun = performance.now();
       try {
         if (!document.hidden) {
-          const found = await all("/devices", { signal: gone.signal });
+          const found = await all(facts ? "/devices?facts=true" : "/devices", { signal: gone.signal });
           rows.current = new Map(found.map((one) => [one.id, rowOf(one)]));
           setState((old) => ({ loaded: true, error: null, tick: old.tick + 1, reading: old.reading + 1 }));
         }
@@ -68,13 +71,14 @@ function useDevices() {
       deaf.forEach((stop) => stop());
       live.look([]);
     };
-  }, []);
+  }, [facts]);
   return { ...state, rows: rows.current };
 }
 
 export function Fleet({ route, server }) {
-  const { rows, loaded, error, reading } = useDevices();
-  const { q = "", only = "all", sort = "device", group = "", tag = "", down = "" } = route.query;
+  const { q = "", only = "all", sort = "device", group = "", tag = "", down = "", cols = "" } = route.query;
+  const more = Object.keys(FACTS).filter((name) => cols.split(",").includes(name));
+  const { rows, loaded, error, reading } = useDevices(more.length > 0);
   const shown = useRef({ key: "", lines: [], matching: 0, due: 0 });
   const key = JSON.stringify([route.query, reading, server.revision]);
   const began = performance.now();
@@ -100,6 +104,7 @@ export function Fleet({ route, server }) {
       <label>Group by <select id="group" value=${group} onChange=${(event) => choose({ group: event.target.value })}>
         <option value="">nothing</option><option value="tag">tag</option><option value="label">label</option>
       </select></label>
+      <${Choose} more=${more} sort=${sort} />
       <label class="phone">Sort by <select value=${sort} onChange=${(event) => choose({ sort: event.target.value })}>
         ${COLUMNS.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label>
       <span class="quiet" id="shown" role="status">${matching === rows.size ? `${number(rows.size)} devices`
@@ -108,8 +113,19 @@ export function Fleet({ route, server }) {
     <${Failure} error=${error} />
     ${matching === 0 ? html`<${Empty} title="No device matches"><p><button type="button"
         onClick=${() => choose({ q: "", only: "", tag: "" })}>Show all devices</button></p><//>`
-      : html`<${Table} lines=${lines} sort=${sort} down=${down === "1"} />`}
+      : html`<${Table} lines=${lines} sort=${sort} down=${down === "1"} more=${more} />`}
   </div>`;
+}
+
+/** Which of the further columns are shown. On a phone they stand on each device's own page. */
+function Choose({ more, sort }) {
+  const turn = (name) => {
+    const cols = more.includes(name) ? more.filter((one) => one !== name) : [...more, name];
+    choose({ cols: cols.join(","), ...(sort === name ? { sort: "", down: "" } : {}) });
+  };
+  return html`<details class="choose"><summary>Columns</summary><fieldset><legend class="unseen">Further columns</legend>
+    ${Object.entries(FACTS).map(([name, [words]]) => html`<label><input type="checkbox" id=${`col-${name}`}
+      checked=${more.includes(name)} onChange=${() => turn(name)} /> ${words}</label>`)}</fieldset></details>`;
 }
 
 function Nothing({ health }) {
@@ -120,7 +136,7 @@ function Nothing({ health }) {
     <pre><code>disc-stream edge publish --broker ${health?.broker ?? "mqtt://127.0.0.1:1883"} --devices 3</code></pre><//>`;
 }
 
-function Table({ lines, sort, down }) {
+function Table({ lines, sort, down, more }) {
   const box = useRef(null);
   const [place, setPlace] = useState({ top: 0, height: 800, width: innerWidth });
   useLayoutEffect(() => {
@@ -139,18 +155,20 @@ function Table({ lines, sort, down }) {
   const names = [...new Set(seen.filter((one) => one.id).map((one) => one.id))].sort();
   useEffect(() => live.look(names), [names.join(" ")]);
   const turn = (name) => choose({ sort: name, down: sort === name && !down ? "1" : "" });
-  return html`<div class="table" role="table" aria-label="Devices" aria-rowcount=${lines.length + 1}>
-    <div class="head" role="row" aria-rowindex="1">${COLUMNS.map(([name, words]) => html`<span role="columnheader"
-      class=${name} aria-sort=${sort === name ? (down ? "descending" : "ascending") : "none"}><button type="button"
+  const columns = [...COLUMNS, ...more.map((name) => [name, FACTS[name][0]])];
+  return html`<div class=${`table${more.length ? " many" : ""}`} role="table" aria-label="Devices" aria-rowcount=${lines.length + 1}
+      style=${{ "--more": more.map(() => "82px").join(" ") || null }}>
+    <div class="head" role="row" aria-rowindex="1">${columns.map(([name, words]) => html`<span role="columnheader"
+      class=${name in FACTS ? "extra" : name} aria-sort=${sort === name ? (down ? "descending" : "ascending") : "none"}><button type="button"
       onClick=${() => turn(name)}>${words}${sort === name ? (down ? " ▼" : " ▲") : ""}</button></span>`)}
       <span role="columnheader" class="model">Model</span><span role="columnheader" class="note">Tags, problem</span></div>
     <div class="body" ref=${box} tabindex="0" role="rowgroup" aria-label="All devices; scroll with the arrow keys">
       <div class="all" role="presentation" style=${{ height: `${lines.length * row}px` }}>
         ${seen.map((line, i) => html`<${Line} key=${line.id ? `${line.id} ${first + i}` : `# ${line.heading}`}
-          line=${line} at=${first + i} top=${(first + i) * row} />`)}</div></div></div>`;
+          line=${line} more=${more} at=${first + i} top=${(first + i) * row} />`)}</div></div></div>`;
 }
 
-function Line({ line, at, top }) {
+function Line({ line, at, top, more }) {
   const style = { transform: `translateY(${top}px)` };
   if (line.heading !== undefined) {
     return html`<div class="line group" role="row" aria-rowindex=${at + 2} style=${style}><span role="cell">
@@ -166,6 +184,7 @@ function Line({ line, at, top }) {
       : html`<${Meter} value=${line.confidence} />`}</span>
     <span role="cell" class="since"><${Ago} us=${line.since} /></span>
     <span role="cell" class="seen">${off ? html`<b class="sign">offline</b> ` : ""}<${Ago} us=${line.seen} /></span>
+    ${more.map((name) => html`<span role="cell" class="extra">${FACTS[name][1](line.facts, line.problem)}</span>`)}
     <span role="cell" class="model quiet" title=${line.model}>${line.model.slice(0, 8)}</span>
     <span role="cell" class="note">${line.tags.map((one) => html`<span class="tag">${one}</span>`)}${line.problem
       ? html`<span class="why" title=${sentence(line.problem.remedy)}>${sentence(line.problem.words)}</span>` : ""}</span>

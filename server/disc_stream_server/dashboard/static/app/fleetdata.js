@@ -7,7 +7,7 @@ const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivity: "bas
 
 /**
  * @typedef {{id: string, tags: string[], seen: number, cluster: number|null, told: string, confidence: number|null,
- *   since: number|null, model: string, problem: any, live: boolean}} Row
+ *   since: number|null, model: string, problem: any, live: boolean, facts: any}} Row
  */
 
 /** @returns {Row} of a device as the API tells it */
@@ -24,6 +24,7 @@ export function rowOf(device) {
     model: current?.model ?? before?.model ?? "",
     problem,
     live: current !== null,
+    facts: device.facts,
   };
 }
 
@@ -56,6 +57,10 @@ const KEYS = {
   confidence: (row) => row.confidence ?? -1,
   since: (row) => row.since ?? 0,
   seen: (row) => row.seen,
+  rate: (row) => row.facts?.measured ?? -1,
+  gaps: (row) => row.facts?.gaps ?? -1,
+  battery: (row) => row.facts?.description?.battery ?? 2, // what does not say comes last
+  clock: (row) => Math.abs(row.facts?.clock_offset_us ?? Number.MAX_SAFE_INTEGER),
 };
 
 // A number is looked for as a whole: "cluster 3" does not find wearable-013, whose label is cluster 1.

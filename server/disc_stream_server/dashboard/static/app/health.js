@@ -2,6 +2,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { ask, withQuery } from "./api.js";
 import { Act, Ago, Asking, Failure, Loading, useAnswer } from "./parts.js";
+import { Latency, spoolTile, took, useOperation } from "./operation.js";
 import { choose } from "./router.js";
 import { ago, bytes, number, percent, rate } from "./words.js";
 
@@ -11,6 +12,7 @@ const PAGE = 50;
 
 export function Health({ route, server, may }) {
   const answer = useAnswer("health", () => ask("/health"), FRESH_MS);
+  const operation = useOperation();
   const past = useRef([]);
   const health = answer.value ?? server.health;
   useEffect(() => {
@@ -28,8 +30,11 @@ export function Health({ route, server, may }) {
     ["Waiting to be labelled", number(status.backlog ?? counters.queue ?? 0), `${number(counters.deferred ?? 0)} deferred windows`],
     ["Memory", bytes(counters.memory_bytes ?? 0), html`of ${bytes(counters.memory_limit_bytes ?? 0)}<${Bar}
       value=${counters.memory_bytes} most=${counters.memory_limit_bytes} label="memory" />`],
+    ...(operation.value ? [spoolTile(operation.value.spool)] : []),
+    ...(operation.value?.delay ? [["Latency", took(operation.value.delay.p50), `99 % within ${took(operation.value.delay.p99)}`]] : []),
     ["Model", health.model.slice(0, 8) || "none", status.provider || ""],
     ["Gaps", number(counters.gaps ?? 0), `${number(counters.missing ?? 0)} messages missing in them`],
+    ["Clocks", number(clockFaults(counters)), "faults of devices' clocks that were seen"],
     ["Receiver", `${number(counters.receiver_restarts ?? 0)} restarts`, `${number(counters.takeovers ?? 0)} takeovers of a client id`],
     ["Viewers", number(health.viewers), `${number(health.dropped)} labels left out for slow ones`],
   ];
@@ -38,11 +43,16 @@ export function Health({ route, server, may }) {
     <${Failure} error=${answer.error} />
     <ul class="tiles">${tiles.map(([name, value, more]) => html`<li><span class="quiet">${name}</span><b>${value}</b>
       <span class="small quiet">${more}</span></li>`)}</ul>
+    <${Latency} answer=${operation} />
     <${Stages} counters=${counters} />
     <${Letters} route=${route} may=${may} />
     <details><summary>All counters (${Object.keys(counters).length})</summary><dl class="facts">${Object.entries(counters).map(
       ([name, value]) => html`<div><dt>${name.replaceAll("_", " ")}</dt><dd>${number(value)}</dd></div>`)}</dl></details>`;
 }
+
+/** Times that a device's clock did what it should not. */
+const clockFaults = (counters) => Object.entries(counters).filter(([name]) => name.startsWith("clock_"))
+  .reduce((sum, [, count]) => sum + count, 0);
 
 function Bar({ value = 0, most = 0, label }) {
   if (!most) return null;

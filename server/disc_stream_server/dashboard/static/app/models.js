@@ -3,6 +3,7 @@ import { html, useState } from "../vendor/htm-preact.js";
 import { all, ask } from "./api.js";
 import { Act, Ago, Asking, Empty, Failure, Loading, useAnswer } from "./parts.js";
 import { address } from "./router.js";
+import { Drift, Training } from "./training.js";
 import { full, number } from "./words.js";
 
 const FRESH_MS = 5000;
@@ -35,6 +36,7 @@ export function Models({ route, server, may }) {
         <td>${version.state === "in production" ? html`<b>in production</b>` : version.state}</td>
         <td>${version.clusters}</td><td><${Ago} us=${version.added_us} /></td></tr>`)}</tbody></table></section>
       <${Version} one=${one} versions=${versions} may=${may} ask_=${setAsking} /></div>`}
+    <${Drift} />
     <${Deployments} deployed=${deployed} />
     ${asking ? html`<${Question} ...${asking} done=${() => {
       setAsking(null);
@@ -69,7 +71,7 @@ function Version({ one, versions, may, ask_ }) {
   const parent = versions.find((version) => version.version === lineage.parent);
   const facts = [
     ["Made", full(one.added_us)], ["Method", lineage.method || "–"],
-    ["Learned from", `${number(lineage.windows)} windows of ${number(lineage.devices)} devices`],
+    ["Learned from", `${number(lineage.windows)} windows${lineage.devices ? ` of ${number(lineage.devices)} devices` : ""}`],
     ["Begun from", parent ? html`<a href=${address("models", parent.number)}>version ${parent.number}</a>` : lineage.parent?.slice(0, 8) ?? "nothing"],
     ["Clusters", one.ids === null ? one.clusters : html`${one.ids.map((id) => html`<a href=${address("clusters", id, { retired: "1" })}>${id}</a> `)}`],
     ["Hash", html`<code>${one.version}</code>`], ...(lineage.note ? [["Note", lineage.note]] : []),
@@ -82,9 +84,29 @@ function Version({ one, versions, may, ask_ }) {
         title=${may_ ? "" : "Only for the role admin"} onClick=${() => ask_({ kind: "promote", one })}>Promote …</button>
       <button type="button" disabled=${!may_ || one.state === "in production" || one.state === "rejected"}
         onClick=${() => ask_({ kind: "reject", one })}>Reject …</button></p>
+    <${Lineage} one=${one} versions=${versions} />
     <${Gate} gate=${lineage.gate} />
+    <${Training} version=${one.version} />
     <${Numbers} title="Measured at the end of training" values=${lineage.metrics} />
     <${Numbers} title="Settings" values=${lineage.settings} /></section>`;
+}
+
+/** The versions that it was begun from, the oldest first, and those that were begun from it. */
+function Lineage({ one, versions }) {
+  const by = new Map(versions.map((version) => [version.version, version]));
+  const line = [one];
+  while (line.length < 20) {
+    const before = by.get(line[0].lineage.parent ?? "");
+    if (!before || line.includes(before)) break;
+    line.unshift(before);
+  }
+  const after = versions.filter((version) => version.lineage.parent === one.version && version !== one);
+  if (line.length === 1 && !after.length) return null;
+  const link = (version) => html`<a href=${address("models", version.number)} aria-current=${version === one ? "true" : null}
+    class=${version === one ? "here" : ""}>${version.number}</a><span class="quiet small"> ${version.clusters} clusters${
+    version.state === "in production" ? ", in production" : version.state === "rejected" ? ", rejected" : ""}</span>`;
+  return html`<h3>Lineage</h3><ol class="lineage">${line.map((version) => html`<li>${link(version)}</li>`)}
+    ${after.length ? html`<li class="after">${after.map((version) => html`<span>${link(version)}</span>`)}</li>` : null}</ol>`;
 }
 
 /** The gate's report: each measure beside the limit that it was held against. */
