@@ -47,6 +47,8 @@ function App() {
     </header>
     <div class="banners" role="status" aria-live="polite">${server.trouble
       ? html`<p class="banner">${server.trouble}</p>` : null}</div>
+    ${route.view === "fleet" && server.health?.notice ? html`<aside class="about" aria-label="About this server">
+      ${server.health.notice} <a href="cards">Cards</a></aside>` : null}
     <main ref=${main} tabindex="-1" id="view">
       ${server.error && !server.health ? html`<${Failure} error=${server.error} retry=${server.again} />`
         : html`<${View} key=${`${route.view}/${route.id}`} route=${route} server=${server} may=${may} />`}
