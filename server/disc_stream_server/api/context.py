@@ -22,6 +22,7 @@ from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.queries import FILE, StateReader
 
 if TYPE_CHECKING:
+    from disc_stream_server.api.live.fleet import FleetList
     from disc_stream_server.api.live.hub import LiveHub
 
 
@@ -37,6 +38,7 @@ class Context:
         notes: tags and rejected labels.
         audit: what was changed.
         live: what happens now.
+        fleet: all devices at once.
         clock: time.
     """
 
@@ -47,6 +49,7 @@ class Context:
     notes: Notes
     audit: AuditLog
     live: LiveHub
+    fleet: FleetList
     clock: Clock
 
     @contextlib.contextmanager

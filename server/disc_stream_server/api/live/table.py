@@ -31,12 +31,14 @@ class Now:
         label: its last one.
         problem: why it has none, or worse ones.
         since_us: Unix microseconds since when its label is that, as far as this run has seen; 0 without one.
+        problem_us: Unix microseconds at which its problem came or went.
     """
 
     seen_us: int
     label: Label | None = None
     problem: Problem | None = None
     since_us: int = 0
+    problem_us: int = 0
 
 
 class LiveTable:
@@ -55,6 +57,8 @@ class LiveTable:
         self._erased: deque[str] = deque()
         self.traced: frozenset[str] = frozenset()
         """Devices whose samples are wanted; replaced as a whole."""
+        self.erased = 0
+        """Devices since the start."""
         self.count = 0
         """Labels since the start."""
         self.status: dict[str, Any] = {}
@@ -88,6 +92,7 @@ class LiveTable:
         now = self._devices.get(device) or self._add(device)
         if now is not None:
             now.problem = problem
+            now.problem_us = self._clock.unix_us()
             self._changes.append((device, problem))
 
     def on_status(self, status: dict[str, Any]) -> None:
@@ -101,6 +106,7 @@ class LiveTable:
         self._ring.clear()
         self._ring.extend(kept)
         self._erased.append(device)
+        self.erased += 1
 
     def _add(self, device: str) -> Now | None:
         if len(self._devices) >= MAX_DEVICES:
@@ -116,6 +122,10 @@ class LiveTable:
     def get(self, device: str) -> Now | None:
         """What is known of one."""
         return self._devices.get(device)
+
+    def all(self) -> list[tuple[str, Now]]:
+        """All of them, in no order."""
+        return list(self._devices.items())
 
     def ids(self) -> list[str]:
         """All of them, in no order."""
