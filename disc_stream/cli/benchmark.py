@@ -16,6 +16,7 @@ from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_history import history
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_latency import latency
+from disc_stream.cli.benchmark_page import page
 from disc_stream.cli.benchmark_retrain import retrain
 from disc_stream.cli.benchmark_segmentation import segmentation
 from disc_stream.cli.benchmark_supervised import supervised
@@ -52,6 +53,7 @@ app.command()(soak)
 app.command()(fairness)
 app.command()(swap)
 app.command()(history)
+app.command()(page)
 app.command()(retrain)
 app.command()(week)
 app.command()(names)
