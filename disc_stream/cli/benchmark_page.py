@@ -80,13 +80,13 @@ def _print(report: dict[str, Any]) -> None:
     load = report["load"]
     say(f"{load['devices']:,} devices, {load['labels_per_s']:,.0f} labels/s; browser: {report['browser']}")
     for viewers, one in report["by_viewers"].items():
-        ratio = "" if "p99_ratio" not in one else f" ({one['p99_ratio']:.2f} times that without viewers)"
-        say(f"{viewers:>4} viewers: page {one['page_cores']:.1%} of a core, server {one['server_cores']:.1%}; "
-            f"label after {one['label_p50_ms']} ms, {one['label_p99_ms']} ms at the 99th percentile{ratio}")  # fmt: skip
-    for phase in report["phases"]:
-        if phase["viewers"]:
-            say(f"     {phase['viewers']} viewers: updates/s in the browser {phase['browser_updates_per_s']}, "
-                f"of the others {phase['updates_per_s']}, {phase['kib_per_s_each']} KiB/s each")  # fmt: skip
+        ratio = "" if "p99_ratio" not in one else f", {one['p99_ratio']:.2f} times that without viewers"
+        say(f"{viewers:>4} viewers: page {one['page_cores']:.1%} of a core, server {one['server_cores']:.1%}")
+        say(f"     labels after {one['label_p50_ms']} ms, 99 %: {one['label_p99_ms']} ms{ratio}")
+        for phase in report["phases"]:
+            if phase["viewers"] and str(phase["viewers"]) == viewers:
+                say(f"     updates/s in the browser: {phase['browser_updates_per_s']}, of the others: "
+                    f"{phase['updates_per_s']}, {phase['kib_per_s_each']} KiB/s each")  # fmt: skip
     for name, facts in (report["memory"] or {}).items():
         if isinstance(facts, dict):
             say(f"{name}: {facts['first_mib']} MiB, then {facts['last_mib']} MiB: {facts['growth']:+.1%}")

@@ -6,7 +6,8 @@
                          └─▶ dashboard, API ─▶ Chromium, and onlookers that do the same without a screen
 
 One run, in which the number of viewers changes: none, one, twenty, and again. So the machine's other work
-falls on all of them. What the page costs is the processor time of its own thread, and of those that it starts.
+falls on all of them. What the page costs is the processor time of its own thread, and of those
+that it starts.
 """
 
 from __future__ import annotations
