@@ -3,8 +3,9 @@
 A store of many devices' months is made with the store's own tables and functions, without the labels that
 would have led there: episodes are drawn, and each device's newest labels are real ones. Then single days are
 read at random, first with nobody writing, then while another thread commits the labels of all devices, five
-times as fast as they would come. Beside the time that passes there is that of the processor, which says the
-same on a busy machine.
+times as fast as they would come. Beside the time that passes there are that of the processor, what is left
+of it without the time in which other work had the processor, and what was read: these say the same on a busy
+machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -178,15 +179,20 @@ def _write(folder: Path, plan: HistoryPlan, stop: threading.Event, counts: dict[
 
 
 def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
-    """Milliseconds of each kind of question."""
+    """Milliseconds of each kind of question, and what was read for it."""
     draw = random.Random(plan.seed)  # noqa: S311 - nothing secret
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[_Cost]] = {}
 
     def timed(kind: str, ask: Callable[[], object]) -> None:
+        calls, disk = _input()
+        outer, queued_ms = time.perf_counter(), _queued_ms()
         began, began_cpu = time.perf_counter(), time.thread_time()
         ask()
-        took = (time.perf_counter() - began) * 1e3, (time.thread_time() - began_cpu) * 1e3
-        found.setdefault(kind, []).append(took)
+        ms, cpu_ms = (time.perf_counter() - began) * 1e3, (time.thread_time() - began_cpu) * 1e3
+        waited_ms = _queued_ms() - queued_ms
+        own_ms = (time.perf_counter() - outer) * 1e3 - waited_ms  # with the asking, so never too little
+        calls_after, disk_after = _input()
+        found.setdefault(kind, []).append(_Cost(ms, cpu_ms, own_ms, calls_after - calls, disk_after - disk))
 
     end_us = _BEGIN_US + plan.days * _DAY_US
     for _ in range(plan.reads):
@@ -205,8 +211,54 @@ def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
     return {kind: _quantiles(values) for kind, values in found.items()}
 
 
-def _quantiles(values: list[tuple[float, float]]) -> dict[str, float]:
-    ordered, cpu = sorted(wall for wall, _ in values), sorted(cpu for _, cpu in values)
+class _Cost(NamedTuple):
+    """Of one question.
+
+    Args:
+        ms: that passed.
+        cpu_ms: of the processor.
+        own_ms: that passed but for those in which it waited for a processor that others had.
+        calls: that read, which is about one for each page that is not in SQLite's own cache.
+        disk: bytes that were not in the system's cache either.
+    """
+
+    ms: float
+    cpu_ms: float
+    own_ms: float
+    calls: int
+    disk: int
+
+
+def _input() -> tuple[int, int]:
+    """Calls of this thread that have read, and bytes that came from a disk (Linux; else 0)."""
+    try:
+        lines = Path("/proc/thread-self/io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0, 0
+    facts = dict(line.split(": ") for line in lines)
+    return int(facts["syscr"]), int(facts["read_bytes"])
+
+
+def _queued_ms() -> float:
+    """How long this thread has waited for a processor (Linux; else 0)."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+    except OSError:
+        return 0.0
+
+
+def _quantiles(values: list[_Cost]) -> dict[str, float]:
+    ordered, cpu = sorted(one.ms for one in values), sorted(one.cpu_ms for one in values)
+    own = sorted(one.own_ms for one in values)
+    calls, disk = sorted(one.calls for one in values), sorted(one.disk for one in values)
     at = {"p50": len(ordered) // 2, "p99": len(ordered) * 99 // 100, "max": len(ordered) - 1}
     facts = {name: round(ordered[index], 2) for name, index in at.items()}
-    return {**facts, "cpu_p50": round(cpu[at["p50"]], 2), "cpu_p99": round(cpu[at["p99"]], 2)}
+    cpu_facts = {f"cpu_{name}": round(cpu[at[name]], 2) for name in ("p50", "p99")}
+    cpu_facts |= {f"own_{name}": round(own[at[name]], 2) for name in ("p50", "p99")}
+    read = {f"reads_{name}": calls[at[name]] for name in ("p50", "p99")}
+    return {
+        **facts,
+        **cpu_facts,
+        **read,
+        **{f"disk_kib_{name}": disk[at[name]] >> 10 for name in ("p50", "p99")},
+    }

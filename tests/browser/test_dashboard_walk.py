@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.test_dashboard import click, devices, show, text, wait_for_text
+from tests.browser.test_dashboard import click, devices, show, text
 from tests.browser.webdriver import Browser
 from tests.support.api import ApiPlace, api_place
 from tests.support.axe import axe_source
@@ -24,6 +24,12 @@ RETRAIN: dict[str, Any] = {
 SAMPLES = 400  # of a batch: 50 windows
 STILL = 2_000, 46  # samples and batches: 31 minutes
 VIEWS = ["#/fleet", "#/device/watch-1", "#/clusters", "#/clusters/1", "#/models", "#/health"]
+
+
+def sees(browser: Browser, words: str, selector: str = "main") -> None:
+    """Wait until something stands there, however busy the machine is."""
+    script = f"return document.querySelector({selector!r})?.innerText ?? ''"
+    browser.wait(script, until=lambda seen: words in seen)
 
 
 class Fleet:
@@ -111,13 +117,13 @@ def test_a_retraining_from_the_page_and_back(place: ApiPlace, fleet: Fleet, brow
 
 def _every_state_is_told(place: ApiPlace, fleet: Fleet, browser: Browser) -> None:
     """Labels come while one looks; offline, not worn, and no label with its reason."""
-    wait_for_text(browser, "rest", "[data-device=watch-1]")  # came while one looked
-    wait_for_text(browser, "offline", "[data-device=watch-0]")
+    sees(browser, "rest", "[data-device=watch-1]")  # came while one looked
+    sees(browser, "offline", "[data-device=watch-0]")
     fleet.lie("watch-4")
     place.sender.raw("watch-5", b"not a batch")
     browser.wait("return document.querySelectorAll('[data-device]').length", until=lambda n: n == 6)
-    wait_for_text(browser, "not worn", "[data-device=watch-4]")
-    wait_for_text(browser, "starts none of the three encodings", "[data-device=watch-5]")
+    sees(browser, "not worn", "[data-device=watch-4]")
+    sees(browser, "starts none of the three encodings", "[data-device=watch-5]")
     for only, found in (("offline", ["watch-0"]), ("notworn", ["watch-4"]), ("unlabelled", ["watch-5"])):
         show(browser, place, f"#/fleet?only={only}")
         assert devices(browser) == found
@@ -142,9 +148,9 @@ def _a_name_is_on_mqtt_at_once_and_goes_again(
         (change,) = client.get("/clusters/1/history?limit=1").json()["items"]
     assert published_us - change["at_us"] < 5e6  # within a second where nothing else runs
     browser.run("location.reload()")
-    wait_for_text(browser, "going up", "h1")
+    sees(browser, "going up", "h1")
     click(browser, ".events button")
-    wait_for_text(browser, "left", "h1")
+    sees(browser, "left", "h1")
     listener.labels.clear()
     heard("left")
 
@@ -175,7 +181,7 @@ def _a_retraining_is_asked_for_and_seen(place: ApiPlace, browser: Browser) -> No
     assert "Last: promoted" in text(browser, "section[aria-labelledby=retraining]")
     phases = set(browser.run("return [...window.phases]"))
     assert {"train", "export", "gate"} & phases, "how far it is was seen"
-    wait_for_text(browser, "Acceptance gate: passed")
+    sees(browser, "Acceptance gate: passed")
     with place.client() as client:
         assert client.get("/deployments").json()["items"][0]["version_number"] == 2
         assert client.get("/models/2").json()["lineage"]["windows"] > 100
@@ -184,7 +190,7 @@ def _a_retraining_is_asked_for_and_seen(place: ApiPlace, browser: Browser) -> No
 def _what_is_strange_to_the_new_model_is_unknown(place: ApiPlace, fleet: Fleet, browser: Browser) -> None:
     show(browser, place, "#/fleet")
     fleet.move("watch-3", (300.0, -200.0, 500.0), 2)
-    wait_for_text(browser, "unknown", "[data-device=watch-3]")
+    sees(browser, "unknown", "[data-device=watch-3]")
     show(browser, place, "#/fleet?only=unknown")
     assert devices(browser) == ["watch-3"]
 
@@ -194,12 +200,12 @@ def _versions_go_back_and_forth(place: ApiPlace, browser: Browser) -> None:
     click(browser, "#rollback")
     browser.type("dialog input[name=why]", "to see it go")
     click(browser, "dialog button.main")
-    wait_for_text(browser, "to see it go")
+    sees(browser, "to see it go")
     show(browser, place, "#/models/2")
     click(browser, "#promote")
     browser.type("dialog input[name=why]", "and come")
     click(browser, "dialog button.main")
-    wait_for_text(browser, "and come")
+    sees(browser, "and come")
     with place.client() as client:
         kinds = [(one["kind"], one["version_number"]) for one in client.get("/deployments").json()["items"]]
     assert kinds[:2] == [("promotion", 2), ("rollback", 1)]
