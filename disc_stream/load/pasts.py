@@ -35,8 +35,8 @@ from disc_stream_server.storage.state import StateStore
 SCHEMA = "disc-stream.benchmark.history/1"
 Say = Callable[[str], None]
 
-_DAY_US = 86_400_000_000
-_BEGIN_US = 1_790_000_000_000_000
+DAY_US = 86_400_000_000
+BEGIN_US = 1_790_000_000_000_000
 _HOP_US, _WINDOW_US = 1_280_000, 2_560_000
 _MODEL, _CLUSTERS = "1f0c9d2e5a3b", 8
 _EACH = 4  # labels of a device in one checkpoint
@@ -74,7 +74,7 @@ def run(plan: HistoryPlan, say: Say) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="disc-stream-history-") as name:
         folder = Path(name)
         say("making a store")
-        episodes = _make(folder, plan, say)
+        episodes = make_past(folder, plan, say)
         size = (folder / FILE).stat().st_size
         say("adding the newest labels")
         labels = _label(folder, plan)
@@ -102,12 +102,19 @@ def run(plan: HistoryPlan, say: Say) -> dict[str, Any]:
     }
 
 
-def _device(number: int) -> str:
+def device_of(number: int) -> str:
+    """Id of a device of the store."""
     return f"wearable-{number:05d}"
 
 
-def _make(folder: Path, plan: HistoryPlan, say: Say) -> int:
-    """Episodes of all devices; returns how many."""
+def make_past(folder: Path, plan: HistoryPlan, say: Say) -> int:
+    """Make a store with the episodes of all devices; returns how many.
+
+    Args:
+        folder: of the state; there.
+        plan: what is made.
+        say: told how far it is.
+    """
     StateStore(folder).close()
     count = 0
     with closing(connect(folder / FILE)) as connection:
@@ -115,7 +122,7 @@ def _make(folder: Path, plan: HistoryPlan, say: Say) -> int:
         for number in range(plan.devices):
             if not number % 50:
                 say(f"making a store: device {number:,} of {plan.devices:,}")
-            device = _device(number)
+            device = device_of(number)
             rows = [(device, *msgspec.structs.astuple(span)) for span in _spans(plan, number, space)]
             connection.execute("BEGIN IMMEDIATE")
             insert(connection, "INSERT INTO episodes", rows)
@@ -133,8 +140,8 @@ def _spans(plan: HistoryPlan, number: int, space: int) -> Iterator[Span]:
         cuts = sorted(draw.sample(range(10, 86_390), n - 1))
         bounds = [0, *cuts, 86_400]
         for first_s, last_s in itertools.pairwise(bounds):
-            begin_us = _BEGIN_US + day * _DAY_US + first_s * 1_000_000
-            end_us = _BEGIN_US + day * _DAY_US + last_s * 1_000_000
+            begin_us = BEGIN_US + day * DAY_US + first_s * 1_000_000
+            end_us = BEGIN_US + day * DAY_US + last_s * 1_000_000
             state = draw.choice([one for one in range(_CLUSTERS) if one != before])
             before = state
             windows = max(1, (end_us - begin_us) // _HOP_US)
@@ -158,10 +165,10 @@ def _checkpoint(plan: HistoryPlan, position: int, first: int, n: int) -> Commit:
         for number in range(plan.devices):
             position += 1
             t0_us = window * _HOP_US
-            unix_us = _BEGIN_US + plan.days * _DAY_US + t0_us
+            unix_us = BEGIN_US + plan.days * DAY_US + t0_us
             state = (window // 100 + number) % _CLUSTERS
             rows.append(StoredLabel(
-                position, _device(number), 1, window, t0_us, t0_us + _WINDOW_US, unix_us, state, "cluster",
+                position, device_of(number), 1, window, t0_us, t0_us + _WINDOW_US, unix_us, state, "cluster",
                 0.9, state, 0.9, bytes(4 * _CLUSTERS), 1.0, 0.5, _MODEL, 0, unix_us + 2_000_000,
             ))  # fmt: skip
     return Commit([LaneState(0, position)], rows)
@@ -194,11 +201,11 @@ def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
         calls_after, disk_after = _input()
         found.setdefault(kind, []).append(_Cost(ms, cpu_ms, own_ms, calls_after - calls, disk_after - disk))
 
-    end_us = _BEGIN_US + plan.days * _DAY_US
+    end_us = BEGIN_US + plan.days * DAY_US
     for _ in range(plan.reads):
-        device = _device(draw.randrange(plan.devices))
-        since_us = _BEGIN_US + draw.randrange(plan.days) * _DAY_US
-        until_us = since_us + _DAY_US
+        device = device_of(draw.randrange(plan.devices))
+        since_us = BEGIN_US + draw.randrange(plan.days) * DAY_US
+        until_us = since_us + DAY_US
         timed("day", lambda: history.episodes(device, since_us, until_us, limit=1_000))  # noqa: B023 - at once
         timed("share of a day", lambda: history.share(device, since_us, until_us))  # noqa: B023
         timed("newest 100 labels", lambda: history.labels(device, end_us, limit=100, newest_first=True))  # noqa: B023
@@ -206,7 +213,7 @@ def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
         timed("one device now", lambda: history.device(device))  # noqa: B023
     for _ in range(max(1, plan.reads // 20)):
         timed("100 devices now", lambda: history.devices(limit=100))
-        device = _device(draw.randrange(plan.devices))
+        device = device_of(draw.randrange(plan.devices))
         timed("month", lambda: history.share(device))  # noqa: B023
     return {kind: _quantiles(values) for kind, values in found.items()}
 
