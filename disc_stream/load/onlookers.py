@@ -13,7 +13,7 @@ import json
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,23 +68,22 @@ class Onlooker:
                 self._ended.wait(_RETRY_S)
 
     def _read(self) -> None:
-        connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)
         mark, clusters_at = "", 0.0
-        try:
-            while not self._ended.is_set():
+        while not self._ended.is_set():
+            # The server closes what is silent for five seconds, which a browser sees, and asks anew.
+            with closing(http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)) as connection:
                 if time.monotonic() >= clusters_at:
                     clusters_at = time.monotonic() + _CLUSTERS_S
                     self._ask(connection, "/clusters?retired=true&limit=1000")
                 self._ask(connection, "/health")
-                self._ask(connection, "/me")
+                if not mark:
+                    self._ask(connection, "/me")
                 found = json.loads(self._ask(connection, f"/fleet?since={mark}" if mark else "/fleet"))
-                if found["whole"]:
-                    self._ids = sorted(found["id"])
-                mark = found["mark"]
-                self._known.set()
-                self._ended.wait(max(_FRESH_S, _EACH_S * len(self._ids)))
-        finally:
-            connection.close()
+            if found["whole"]:
+                self._ids = sorted(found["id"])
+            mark = found["mark"]
+            self._known.set()
+            self._ended.wait(max(_FRESH_S, _EACH_S * len(self._ids)))
 
     def _ask(self, connection: http.client.HTTPConnection, path: str) -> bytes:
         connection.request("GET", f"/api/v1{path}", headers={"accept-encoding": "gzip"})

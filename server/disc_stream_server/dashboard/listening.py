@@ -59,7 +59,7 @@ def web_server(app: ASGIApp, connections: Connections, *, sockets: bool = False)
 
 
 def serve_in_thread(server: uvicorn.Server, listener: socket.socket, name: str) -> threading.Thread:
-    """Serve on a socket in the background; the system knows the thread by its name, and those that it starts."""
+    """Serve on a socket in the background; the system knows the thread, and those it starts, by its name."""
 
     def serve() -> None:
         with contextlib.suppress(OSError):  # where there is no such file, `top -H` shows python
