@@ -210,6 +210,7 @@ def _looked_at(stage: _Stage, viewers: int) -> Iterator[_Onlookers | None]:
     try:
         if stage.chromium is not None:
             if viewers:
+                stage.chromium.open("about:blank")  # or it would stay, and be counted twice
                 stage.chromium.open(f"{stage.url}/#/fleet")
                 stage.chromium.wait("!!document.querySelector('[data-device]')")
                 stage.chromium.run(_COUNT_UPDATES)

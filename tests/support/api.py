@@ -35,11 +35,18 @@ class ApiPlace:
         folder: for everything.
         http: address to listen on.
         roles: to make a token for each; none for a server that asks for none.
+        unknown_above: of the model: squared distance from which on a window is unknown.
         settings: further ones of the server.
     """
 
     def __init__(
-        self, folder: Path, http: str = "127.0.0.1:0", *, roles: bool = False, **settings: Any
+        self,
+        folder: Path,
+        http: str = "127.0.0.1:0",
+        *,
+        roles: bool = False,
+        unknown_above: float | None = None,
+        **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.state, self.models = folder / "state", folder / "models"
@@ -50,7 +57,7 @@ class ApiPlace:
         if roles:
             self.state.mkdir(mode=0o700)
             self.tokens = {str(role): self.make_token(role) for role in Role}
-        write_tiny_bundle(folder / "tiny")
+        write_tiny_bundle(folder / "tiny", unknown_above=unknown_above)
         with Registry.create(self.models) as registry:
             info = registry.add(folder / "tiny", Lineage(method="trivial"), RowIds.all_fresh(3, None))
             registry.promote(info.number, "test", "the first")
