@@ -217,7 +217,7 @@ def _versions_go_back_and_forth(place: ApiPlace, browser: Browser) -> None:
     _promote(browser, "and come")
     with place.client() as client:
         kinds = [(one["kind"], one["version_number"]) for one in client.get("/deployments").json()["items"]]
-    assert kinds[:2] == [("promotion", 2), ("rollback", 1)]
+    assert kinds[:2] == [("promote", 2), ("rollback", 1)]
 
 
 @pytest.mark.long
