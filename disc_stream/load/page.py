@@ -272,7 +272,7 @@ def _rates(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float] | 
 def _kib(before: dict[str, Any], after: dict[str, Any]) -> float | None:
     if not before or after["at"] <= before["at"]:
         return None
-    rate = (after["bytes"] - before["bytes"]) / (after["at"] - before["at"])
+    rate: float = (after["bytes"] - before["bytes"]) / (after["at"] - before["at"])
     return round(rate / 1024 / len(after["updates"]), 2)
 
 

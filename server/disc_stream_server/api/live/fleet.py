@@ -140,7 +140,7 @@ class FleetList:
                 at = len(found.id)
                 found.id.append(device)
                 for column in (found.seen_ms, found.since_ms, found.cluster, found.confidence, found.model):
-                    column.append(None)  # type: ignore[attr-defined]
+                    column.append(None)
             if last is None:
                 continue
             found.cluster[at], found.since_ms[at] = last.cluster, _ago(found.now_us, last.since_us)
