@@ -17,16 +17,16 @@ from disc_stream.errors import BrokerError
 from disc_stream_server.memory import family_bytes
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
+_SWITCHES = (
+    "headless",
+    "disable-gpu",
+    "disable-quic",
+    "disable-dev-shm-usage",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "remote-debugging-port=0",
 )
 _START_S, _ANSWER_S = 60.0, 120.0
 
@@ -51,10 +51,12 @@ class Chromium:
     def __init__(self, program: str, folder: Path, size: tuple[int, int] = (1300, 900)) -> None:
         from websockets.sync.client import connect
 
-        rights = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root it has no other way
+        rights = ("no-sandbox",) if os.geteuid() == 0 else ()  # as root it has no other way
+        switches = (
+            *_SWITCHES, *rights, f"user-data-dir={folder}", f"window-size={size[0]},{size[1]}",
+        )  # fmt: skip
         self._process = subprocess.Popen(
-            [program, *_ARGUMENTS, *rights, f"--user-data-dir={folder}",
-             f"--window-size={size[0]},{size[1]}", "about:blank"],
+            [program, *(f"--{name}" for name in switches), "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
