@@ -16,6 +16,7 @@ from disc_stream.registry import Author, Registry
 from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
+from disc_stream_server.api.offering import Shelf
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.storage.notes import Notes
@@ -39,6 +40,7 @@ class Context:
         audit: what was changed.
         live: what happens now.
         fleet: all devices at once.
+        bundles: models to be downloaded.
         clock: time.
     """
 
@@ -50,6 +52,7 @@ class Context:
     audit: AuditLog
     live: LiveHub
     fleet: FleetList
+    bundles: Shelf
     clock: Clock
 
     @contextlib.contextmanager
