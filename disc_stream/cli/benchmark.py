@@ -16,7 +16,9 @@ from disc_stream.cli.benchmark_gpu import gpu
 from disc_stream.cli.benchmark_history import history
 from disc_stream.cli.benchmark_ingest import ingest, soak
 from disc_stream.cli.benchmark_latency import latency
+from disc_stream.cli.benchmark_page import page
 from disc_stream.cli.benchmark_retrain import retrain
+from disc_stream.cli.benchmark_scrub import scrub
 from disc_stream.cli.benchmark_segmentation import segmentation
 from disc_stream.cli.benchmark_supervised import supervised
 from disc_stream.cli.benchmark_swap import swap
@@ -52,6 +54,8 @@ app.command()(soak)
 app.command()(fairness)
 app.command()(swap)
 app.command()(history)
+app.command()(page)
+app.command()(scrub)
 app.command()(retrain)
 app.command()(week)
 app.command()(names)

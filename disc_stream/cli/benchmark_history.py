@@ -21,6 +21,8 @@ def history(
 ) -> None:
     """How fast a device's day is read out of many devices' months, alone and while labels are written.
 
+    "own" is the time but for that in which other work had the processor.
+
     The store is synthetic and in a temporary folder; a month of 1,000 devices takes about a gigabyte.
 
     Example: disc-stream benchmark history --devices 1000 --days 30
@@ -41,10 +43,22 @@ def history(
         f"{report['episodes']:,} episodes of {devices:,} devices: {report['bytes_per_episode']} bytes each; "
         f"a label takes {report['bytes_per_label']}"
     )
-    titles = ("median", "99 %", "max", "processor", "99 %")
+    titles = ("median", "99 %", "max", "processor", "own", "own 99 %", "reads", "KiB read")
     say(f"{'ms':<20}{'':<10}" + "".join(f"{title:>11}" for title in titles))
     for kind, alone in report["alone_ms"].items():
         for when, facts in (("alone", alone), ("writing", report["while_writing_ms"][kind])):
-            values = (facts[name] for name in ("p50", "p99", "max", "cpu_p50", "cpu_p99"))
+            values = (
+                facts[name]
+                for name in (
+                    "p50",
+                    "p99",
+                    "max",
+                    "cpu_p50",
+                    "own_p50",
+                    "own_p99",
+                    "reads_p50",
+                    "disk_kib_p50",
+                )
+            )
             say(f"{kind:<20}{when:<10}" + "".join(f"{value:>11.2f}" for value in values))
     say(f"meanwhile {report['written']['labels']:,} labels were written")

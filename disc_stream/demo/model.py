@@ -153,6 +153,21 @@ def settings_of(plan: Plan, windows: int) -> dict[str, Any]:
     return {**SETTINGS, "epochs": epochs}
 
 
+def next_settings(plan: Plan) -> dict[str, Any]:
+    """Settings of a retraining that goes on from the first version, as ``RetrainConfig`` names them.
+
+    It has as many clusters as that, and one more for each group of new motion.
+    """
+    return {
+        "method": plan.method,
+        "preset": "small" if plan.method == "disc" else "default",
+        "settings": settings_of(plan, MAX_WINDOWS),
+        "seed": plan.seed,
+        "learn_windows": MAX_WINDOWS,
+        "window_s": WINDOW_S,
+    }
+
+
 def minutes(seconds: float) -> str:
     """A duration in words."""
     whole = round(seconds / 60)

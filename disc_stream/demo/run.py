@@ -17,7 +17,7 @@ from disc_stream.demo.counts import DeliveryCounts
 from disc_stream.demo.fleet import Fleet, ReplayFleet, SyntheticFleet
 from disc_stream.demo.kept import KeptModels, default_cache
 from disc_stream.demo.live import LiveDemo, Records
-from disc_stream.demo.model import Bench, Model, Plan, prepare_model
+from disc_stream.demo.model import Bench, Model, Plan, next_settings, prepare_model
 from disc_stream.demo.newcomer import NOTICES_NEW, NewActivity
 from disc_stream.demo.notes import TruthNotes
 from disc_stream.demo.progress import Reporter
@@ -25,9 +25,9 @@ from disc_stream.demo.service import DemoService
 from disc_stream.demo.truth import TruthComparison
 from disc_stream.localbroker.ports import HOST
 from disc_stream.localbroker.start import LocalBroker, start_broker
+from disc_stream.types import Label
 from disc_stream.wire.broker import Broker
-from disc_stream.wire.topics import DEFAULT_PREFIX
-from disc_stream_server.dashboard import Dashboard, PageAccess
+from disc_stream_server.api.parts import PageWords
 
 SCHEMA = "disc-stream.demo/1"
 
@@ -87,8 +87,7 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
     page = None if options.page_port is None else _Page(options.page_port)
     with ExitStack() as stack:
         if page is not None:
-            stack.callback(page.dashboard.stop)
-            page.dashboard.bind()
+            stack.callback(page.listener.close)
         fleet = _fleet(options)
         kept = KeptModels(options.cache or default_cache(), retrain=options.retrain)
         kept.require()
@@ -101,17 +100,17 @@ def run_demo(options: DemoOptions, stop: threading.Event, reporter: Reporter) ->
             TemporaryDirectory(prefix="disc-stream-demo-", ignore_cleanup_errors=True)
         )
         records = _records(fleet, _plan(options))
-        observers: list[Any] = [records.counts]
+        words = None
         if page is not None:
             page.notes = records.notes
-            page.dashboard.describe(broker=str(Broker.parse(local.url)), notice=_notice(fleet, local))
-            page.dashboard.start()
-            observers.append(page.dashboard)
-        service = DemoService(local, Path(folder), observers)
+            words = PageWords(_notice(fleet, local), page.note, page.listener)
+        service = DemoService(
+            local, Path(folder), [records.counts], page=words, retrain=next_settings(_plan(options))
+        )
         stack.callback(service.stop)
         service.start()
         model = prepare_model(Bench(service, fleet, reporter, stop), _plan(options), kept)
-        return _serve(_Prepared(options, fleet, local, service, model, records, page), reporter, stop)
+        return _serve(_Prepared(options, fleet, local, service, model, records), reporter, stop)
 
 
 def _plan(options: DemoOptions) -> Plan:
@@ -131,10 +130,13 @@ class _Page:
     """The live page, which takes its port before it is known what it will show."""
 
     def __init__(self, port: int) -> None:
-        self.notes: TruthNotes | None = None
-        self.dashboard = Dashboard(PageAccess(HOST, port), prefix=DEFAULT_PREFIX, annotate=self._note)
+        from disc_stream_server.dashboard.listening import listen
 
-    def _note(self, label: Any) -> str:
+        self.notes: TruthNotes | None = None
+        self.listener = listen(HOST, port)
+
+    def note(self, label: Label) -> str:
+        """What stands on a device's card."""
         return "" if self.notes is None else self.notes.page_note(label)
 
 
@@ -154,14 +156,11 @@ class _Prepared:
     service: DemoService
     model: Model
     records: Records
-    page: _Page | None
 
 
 def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event) -> dict[str, Any]:
     """Show labels until stopped."""
-    options, fleet, local, page, records = (
-        ready.options, ready.fleet, ready.local, ready.page, ready.records
-    )  # fmt: skip
+    options, fleet, local, records = ready.options, ready.fleet, ready.local, ready.records
     act = None
     if isinstance(fleet, SyntheticFleet) and fleet.held_back is not None:
         act = NewActivity(ready.service, fleet, _plan(options), reporter.say)
@@ -170,7 +169,7 @@ def _serve(ready: _Prepared, reporter: Reporter, stop: threading.Event) -> dict[
         closing(act) if act else nullcontext(),
         LiveDemo(ready.service, fleet, records, speed=options.speed, follow=act) as live,
     ):
-        where = "" if page is None else f"; live page at {page.dashboard.url}"
+        where = "" if (url := ready.service.url) is None else f"; live page at {url}"
         end = f"for {options.duration_s:g} s" if options.duration_s is not None else "until Ctrl-C"
         reporter.say(f"Labelling {fleet.what} {end}{where}")
         live.run(stop, duration_s=options.duration_s, quiet=options.quiet)
@@ -202,7 +201,7 @@ def _model_facts(model: Model) -> dict[str, Any]:
 
 def _notice(fleet: Fleet, local: LocalBroker) -> str:
     truth = (
-        f"A demonstration with {fleet.what}. Lines that begin with “{fleet.truth_of}:” say what is truly "
-        "done. That is for your eyes only: nothing was learned from it."
+        f"A demonstration with {fleet.what}. On the page of cards, lines that begin with "
+        f"“{fleet.truth_of}:” say what is truly done: for your eyes only, nothing was learned from it."
     )
     return truth if local.notice is None else f"{truth} {local.notice}"

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from disc_stream.config import ServeConfig
+from disc_stream.config import RetrainConfig, ServeConfig
 from disc_stream.errors import BrokerError, TopicError
+from disc_stream.localbroker.ports import HOST
 from disc_stream.localbroker.start import LocalBroker
 from disc_stream.registry import Registry
 from disc_stream.types import Label, Problem, SampleBatch
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import DEFAULT_PREFIX, Kind, Topics
+from disc_stream_server.api.parts import PageWords
 from disc_stream_server.app import Server
 from disc_stream_server.janitor import SPOOL
 from disc_stream_server.observers import Observer
@@ -24,6 +26,7 @@ _ROWS = 1_024
 _POLL_S = 0.1
 _STALLED_S = 30.0
 _NOTHING_IS_STALE_S = 3_600.0  # what was collected while there was no model is labelled first, in order
+_ONLY_BY_HAND = 2**62  # new windows; the first model is the demo's own work
 _NOBODY_WAITS = 1e9  # messages and bytes a second: the fleet's past comes at once, and all of it is wanted
 
 
@@ -34,28 +37,45 @@ class DemoService:
         local: the broker.
         folder: empty; lasts at least as long as the server.
         observers: of the server.
+        page: its live page with the API; None for none.
+        retrain: how it retrains when somebody asks for it on the page; None for not at all.
 
     Attributes:
         models: folder of the registry.
         state: state folder of the server.
     """
 
-    def __init__(self, local: LocalBroker, folder: Path, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        local: LocalBroker,
+        folder: Path,
+        observers: Sequence[Observer],
+        *,
+        page: PageWords | None = None,
+        retrain: dict[str, Any] | None = None,
+    ) -> None:
         self.models, self.state = folder / "models", folder / "state"
         self._local = local
         Registry.create(self.models).close()
         self._status = _LastStatus()
         config = ServeConfig(
-            models=self.models, follow_s=0.25, broker=local.url, client_id="disc-stream-demo", http=None,
+            models=self.models, follow_s=0.25, broker=local.url, client_id="disc-stream-demo",
+            http=None if page is None else f"{HOST}:0",
+            retrain=None if page is None or retrain is None else _by_hand(retrain),
             status_interval_s=0.5, state=self.state, device_messages_s=_NOBODY_WAITS,
             device_bytes_s=_NOBODY_WAITS, stale_s=_NOTHING_IS_STALE_S,
         )  # fmt: skip
-        self._server = Server(config, observers=[self._status, *observers])
+        self._server = Server(config, observers=[self._status, *observers], words=page)
 
     @property
     def broker(self) -> Broker:
         """Where the fleet publishes."""
         return Broker.parse(self._local.url)
+
+    @property
+    def url(self) -> str | None:
+        """Where the page is; None without one."""
+        return self._server.url
 
     def start(self) -> None:
         """Receive; label as soon as the registry has a version in production."""
@@ -133,6 +153,10 @@ class DemoService:
                 raise BrokerError(f"the server does not get on: {waits}")
             stop.wait(_POLL_S)
         return {}
+
+
+def _by_hand(settings: dict[str, Any]) -> RetrainConfig:
+    return RetrainConfig(min_windows=_ONLY_BY_HAND, gpu="none", **settings)
 
 
 class _LastStatus:

@@ -3,8 +3,9 @@
 A store of many devices' months is made with the store's own tables and functions, without the labels that
 would have led there: episodes are drawn, and each device's newest labels are real ones. Then single days are
 read at random, first with nobody writing, then while another thread commits the labels of all devices, five
-times as fast as they would come. Beside the time that passes there is that of the processor, which says the
-same on a busy machine.
+times as fast as they would come. Beside the time that passes there are that of the processor, what is left
+of it without the time in which other work had the processor, and what was read: these say the same on a busy
+machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -34,8 +35,8 @@ from disc_stream_server.storage.state import StateStore
 SCHEMA = "disc-stream.benchmark.history/1"
 Say = Callable[[str], None]
 
-_DAY_US = 86_400_000_000
-_BEGIN_US = 1_790_000_000_000_000
+DAY_US = 86_400_000_000
+BEGIN_US = 1_790_000_000_000_000
 _HOP_US, _WINDOW_US = 1_280_000, 2_560_000
 _MODEL, _CLUSTERS = "1f0c9d2e5a3b", 8
 _EACH = 4  # labels of a device in one checkpoint
@@ -73,7 +74,7 @@ def run(plan: HistoryPlan, say: Say) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="disc-stream-history-") as name:
         folder = Path(name)
         say("making a store")
-        episodes = _make(folder, plan, say)
+        episodes = make_past(folder, plan, say)
         size = (folder / FILE).stat().st_size
         say("adding the newest labels")
         labels = _label(folder, plan)
@@ -101,12 +102,19 @@ def run(plan: HistoryPlan, say: Say) -> dict[str, Any]:
     }
 
 
-def _device(number: int) -> str:
+def device_of(number: int) -> str:
+    """Id of a device of the store."""
     return f"wearable-{number:05d}"
 
 
-def _make(folder: Path, plan: HistoryPlan, say: Say) -> int:
-    """Episodes of all devices; returns how many."""
+def make_past(folder: Path, plan: HistoryPlan, say: Say) -> int:
+    """Make a store with the episodes of all devices; returns how many.
+
+    Args:
+        folder: of the state; there.
+        plan: what is made.
+        say: told how far it is.
+    """
     StateStore(folder).close()
     count = 0
     with closing(connect(folder / FILE)) as connection:
@@ -114,7 +122,7 @@ def _make(folder: Path, plan: HistoryPlan, say: Say) -> int:
         for number in range(plan.devices):
             if not number % 50:
                 say(f"making a store: device {number:,} of {plan.devices:,}")
-            device = _device(number)
+            device = device_of(number)
             rows = [(device, *msgspec.structs.astuple(span)) for span in _spans(plan, number, space)]
             connection.execute("BEGIN IMMEDIATE")
             insert(connection, "INSERT INTO episodes", rows)
@@ -132,8 +140,8 @@ def _spans(plan: HistoryPlan, number: int, space: int) -> Iterator[Span]:
         cuts = sorted(draw.sample(range(10, 86_390), n - 1))
         bounds = [0, *cuts, 86_400]
         for first_s, last_s in itertools.pairwise(bounds):
-            begin_us = _BEGIN_US + day * _DAY_US + first_s * 1_000_000
-            end_us = _BEGIN_US + day * _DAY_US + last_s * 1_000_000
+            begin_us = BEGIN_US + day * DAY_US + first_s * 1_000_000
+            end_us = BEGIN_US + day * DAY_US + last_s * 1_000_000
             state = draw.choice([one for one in range(_CLUSTERS) if one != before])
             before = state
             windows = max(1, (end_us - begin_us) // _HOP_US)
@@ -157,10 +165,10 @@ def _checkpoint(plan: HistoryPlan, position: int, first: int, n: int) -> Commit:
         for number in range(plan.devices):
             position += 1
             t0_us = window * _HOP_US
-            unix_us = _BEGIN_US + plan.days * _DAY_US + t0_us
+            unix_us = BEGIN_US + plan.days * DAY_US + t0_us
             state = (window // 100 + number) % _CLUSTERS
             rows.append(StoredLabel(
-                position, _device(number), 1, window, t0_us, t0_us + _WINDOW_US, unix_us, state, "cluster",
+                position, device_of(number), 1, window, t0_us, t0_us + _WINDOW_US, unix_us, state, "cluster",
                 0.9, state, 0.9, bytes(4 * _CLUSTERS), 1.0, 0.5, _MODEL, 0, unix_us + 2_000_000,
             ))  # fmt: skip
     return Commit([LaneState(0, position)], rows)
@@ -178,21 +186,26 @@ def _write(folder: Path, plan: HistoryPlan, stop: threading.Event, counts: dict[
 
 
 def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
-    """Milliseconds of each kind of question."""
+    """Milliseconds of each kind of question, and what was read for it."""
     draw = random.Random(plan.seed)  # noqa: S311 - nothing secret
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[_Cost]] = {}
 
     def timed(kind: str, ask: Callable[[], object]) -> None:
+        calls, disk = _input()
+        outer, queued_ms = time.perf_counter(), _queued_ms()
         began, began_cpu = time.perf_counter(), time.thread_time()
         ask()
-        took = (time.perf_counter() - began) * 1e3, (time.thread_time() - began_cpu) * 1e3
-        found.setdefault(kind, []).append(took)
+        ms, cpu_ms = (time.perf_counter() - began) * 1e3, (time.thread_time() - began_cpu) * 1e3
+        waited_ms = _queued_ms() - queued_ms
+        own_ms = (time.perf_counter() - outer) * 1e3 - waited_ms  # with the asking, so never too little
+        calls_after, disk_after = _input()
+        found.setdefault(kind, []).append(_Cost(ms, cpu_ms, own_ms, calls_after - calls, disk_after - disk))
 
-    end_us = _BEGIN_US + plan.days * _DAY_US
+    end_us = BEGIN_US + plan.days * DAY_US
     for _ in range(plan.reads):
-        device = _device(draw.randrange(plan.devices))
-        since_us = _BEGIN_US + draw.randrange(plan.days) * _DAY_US
-        until_us = since_us + _DAY_US
+        device = device_of(draw.randrange(plan.devices))
+        since_us = BEGIN_US + draw.randrange(plan.days) * DAY_US
+        until_us = since_us + DAY_US
         timed("day", lambda: history.episodes(device, since_us, until_us, limit=1_000))  # noqa: B023 - at once
         timed("share of a day", lambda: history.share(device, since_us, until_us))  # noqa: B023
         timed("newest 100 labels", lambda: history.labels(device, end_us, limit=100, newest_first=True))  # noqa: B023
@@ -200,13 +213,59 @@ def _read(history: History, plan: HistoryPlan) -> dict[str, dict[str, float]]:
         timed("one device now", lambda: history.device(device))  # noqa: B023
     for _ in range(max(1, plan.reads // 20)):
         timed("100 devices now", lambda: history.devices(limit=100))
-        device = _device(draw.randrange(plan.devices))
+        device = device_of(draw.randrange(plan.devices))
         timed("month", lambda: history.share(device))  # noqa: B023
     return {kind: _quantiles(values) for kind, values in found.items()}
 
 
-def _quantiles(values: list[tuple[float, float]]) -> dict[str, float]:
-    ordered, cpu = sorted(wall for wall, _ in values), sorted(cpu for _, cpu in values)
+class _Cost(NamedTuple):
+    """Of one question.
+
+    Args:
+        ms: that passed.
+        cpu_ms: of the processor.
+        own_ms: that passed but for those in which it waited for a processor that others had.
+        calls: that read, which is about one for each page that is not in SQLite's own cache.
+        disk: bytes that were not in the system's cache either.
+    """
+
+    ms: float
+    cpu_ms: float
+    own_ms: float
+    calls: int
+    disk: int
+
+
+def _input() -> tuple[int, int]:
+    """Calls of this thread that have read, and bytes that came from a disk (Linux; else 0)."""
+    try:
+        lines = Path("/proc/thread-self/io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0, 0
+    facts = dict(line.split(": ") for line in lines)
+    return int(facts["syscr"]), int(facts["read_bytes"])
+
+
+def _queued_ms() -> float:
+    """How long this thread has waited for a processor (Linux; else 0)."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+    except OSError:
+        return 0.0
+
+
+def _quantiles(values: list[_Cost]) -> dict[str, float]:
+    ordered, cpu = sorted(one.ms for one in values), sorted(one.cpu_ms for one in values)
+    own = sorted(one.own_ms for one in values)
+    calls, disk = sorted(one.calls for one in values), sorted(one.disk for one in values)
     at = {"p50": len(ordered) // 2, "p99": len(ordered) * 99 // 100, "max": len(ordered) - 1}
     facts = {name: round(ordered[index], 2) for name, index in at.items()}
-    return {**facts, "cpu_p50": round(cpu[at["p50"]], 2), "cpu_p99": round(cpu[at["p99"]], 2)}
+    cpu_facts = {f"cpu_{name}": round(cpu[at[name]], 2) for name in ("p50", "p99")}
+    cpu_facts |= {f"own_{name}": round(own[at[name]], 2) for name in ("p50", "p99")}
+    read = {f"reads_{name}": calls[at[name]] for name in ("p50", "p99")}
+    return {
+        **facts,
+        **cpu_facts,
+        **read,
+        **{f"disk_kib_{name}": disk[at[name]] >> 10 for name in ("p50", "p99")},
+    }

@@ -99,6 +99,8 @@ class Server:
             raise BrokerError(f"the server did not start: {self._last_words()}") from None
         self.provider = str(ready.get("provider", ""))
         self._reading = Lines(self.process, self._note)
+        self.url: str = ready["http"] or ""
+        """Of its live page; "" without one."""
         self.viewers = [Viewer(ready["http"]) for _ in range(load.viewers if load.page else 0)]
 
     def _note(self, line: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from disc_stream.errors import (
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.topics import Topics
 from disc_stream_server.announcements import Announcements
-from disc_stream_server.api.parts import Parts
+from disc_stream_server.api.parts import PageWords, Parts
 from disc_stream_server.brokerconfig.plan import RESERVED, SERVER
 from disc_stream_server.events import Events
 from disc_stream_server.exposing import Exposure, check_addresses
@@ -51,6 +51,7 @@ class Server:
         config: settings.
         observers: are told of batches, labels and status; see ``Observer``.
         clock: time.
+        words: what is added to the live page.
 
     Raises:
         InputNotFoundError: if the bundle is not there.
@@ -61,7 +62,12 @@ class Server:
     """
 
     def __init__(
-        self, config: ServeConfig, *, observers: Sequence[Observer] = (), clock: Clock | None = None
+        self,
+        config: ServeConfig,
+        *,
+        observers: Sequence[Observer] = (),
+        clock: Clock | None = None,
+        words: PageWords | None = None,
     ) -> None:
         self.config = config
         clock = clock or SystemClock()
@@ -69,7 +75,7 @@ class Server:
         raise_file_limit()
         self.model = first_model(config, lambda: _labelled_by(config))
         """What the server began with; None where data is only collected."""
-        self._exposure = Exposure(config, self, self._parts(), clock)
+        self._exposure = Exposure(config, self, self._parts(words), clock, words)
         self._home = _make_home(config, clock)
         self._events = None if config.events is None else Events(config, config.events, clock)
         everyone: list[Observer] = [Announcements(clock), *observers, *self._exposure.observers]
@@ -90,7 +96,7 @@ class Server:
         self._failure: Exception | None = None
         self._stopped = self._is_starting = False
 
-    def _parts(self) -> Parts:
+    def _parts(self, words: PageWords | None) -> Parts:
         """What the API is given of the server; asked once it runs."""
         retrains = self.config.retrain is not None
         return Parts(
@@ -99,6 +105,7 @@ class Server:
             ask_retraining=self._ask_retraining if retrains else None,
             retraining=self._retraining_facts,
             snapshot=lambda: self._service.snapshot,
+            notice="" if words is None else words.notice,
         )
 
     def _ask_retraining(self, who: str, why: str) -> None:

@@ -12,7 +12,7 @@ from disc_stream.config import ServeConfig, default_state
 from disc_stream.errors import ConfigError, MissingExtraError
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.secrecy import is_loopback
-from disc_stream_server.api.parts import Parts
+from disc_stream_server.api.parts import PageWords, Parts
 from disc_stream_server.metrics.devices import DeviceBook
 from disc_stream_server.metrics.snapshot import DeviceFacts, Exposition, Metrics, Snapshot
 from disc_stream_server.observers import Observer, Page
@@ -55,17 +55,20 @@ class Exposure:
         source: what is shown.
         parts: of the server, for the API.
         clock: time.
+        words: what is added to the page.
 
     Raises:
         ConfigError: if a setting cannot be used.
         MissingExtraError: if what it needs is not installed.
     """
 
-    def __init__(self, config: ServeConfig, source: Source, parts: Parts, clock: Clock) -> None:
+    def __init__(
+        self, config: ServeConfig, source: Source, parts: Parts, clock: Clock, words: PageWords | None = None
+    ) -> None:
         check_addresses(config)
         self._source = source
         self._book = DeviceBook(config.metrics_devices, clock) if config.metrics_devices else None
-        self.page, self._api = _make_page(config, parts, self.metrics, clock)
+        self.page, self._api = _make_page(config, parts, self.metrics, clock, words or PageWords())
         """The live page; None without one."""
         ports: Sequence[Port | None] = (self.page, _make_port(config, self.metrics))
         self._ports = [port for port in ports if port is not None]
@@ -146,7 +149,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def _make_page(
-    config: ServeConfig, parts: Parts, metrics: Metrics, clock: Clock
+    config: ServeConfig, parts: Parts, metrics: Metrics, clock: Clock, words: PageWords
 ) -> tuple[Page | None, Api | None]:
     """The live page and the API, if they are wanted; their libraries are an extra."""
     if config.http is None:
@@ -162,7 +165,10 @@ def _make_page(
     tokens = has_good_token(state, clock.unix_us())
     access = PageAccess(host, port, config.http_hosts, token, config.http_public, tokens)
     api = Api(config, state, access, parts, clock)
-    page = Dashboard(access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready)
+    page = Dashboard(
+        access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready,
+        notice=words.notice, annotate=words.annotate, listener=words.listener,
+    )  # fmt: skip
     page.serve_metrics(metrics)
     page.mount(api)
     return page, api

@@ -48,7 +48,7 @@ USED_BY = {
     "disc_stream/config.py": ["serve"],
     "disc_stream/data": ["data import", "data look", "data windows", "train"],
     "disc_stream/demo": ["demo", "retrain"],
-    "disc_stream/load": ["benchmark ingest", "benchmark soak"],
+    "disc_stream/load": ["benchmark ingest", "benchmark soak", "benchmark page"],
     "disc_stream/localbroker": ["demo"],
     "disc_stream/phones": ["phone"],
     "disc_stream/plots": ["plot confusion"],

@@ -166,6 +166,13 @@ def test_until_a_signal_with_page_and_lines_and_then_nothing_is_left(cache: Path
             state = json.load(answer)
         assert len(state["devices"]) == 3
         assert "nothing was learned from it" in state["page"]["notice"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/", timeout=10) as answer:
+            assert b"app/main.js" in answer.read(), "the dashboard, and not the page of cards"
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/api/v1/health", timeout=10) as answer:
+            health = json.load(answer)
+        assert health["notice"] == state["page"]["notice"]
+        assert health["devices"] == 3
+        assert health["retraining"]
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said

@@ -22,11 +22,16 @@ NAMES = ("rest", "left", "right")
 
 
 def write_tiny_bundle(
-    path: Path, names: Sequence[str] = NAMES, files: Mapping[str, bytes] | None = None
+    path: Path,
+    names: Sequence[str] = NAMES,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    unknown_above: float | None = None,
 ) -> Manifest:
     """Three clusters around (0, 0, 0), (10, 0, 0) and (0, 10, 0); q is Student's t."""
     clusters = [
-        ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None) for k, name in enumerate(names)
+        ClusterInfo(id=k, name=name, size=10, distance_q95=4.0 if k else None, unknown_above=unknown_above)
+        for k, name in enumerate(names)
     ]
     return write_mean_bundle(path, "tiny", InputSpec(CHANNELS, FS, WINDOW), CENTROIDS, clusters, files)
 

@@ -27,6 +27,7 @@ from disc_stream_server.api.guard import PREFIX, ApiGuard
 from disc_stream_server.api.library import Library
 from disc_stream_server.api.limits import RateLimit
 from disc_stream_server.api.live.feed import LiveLabel
+from disc_stream_server.api.live.fleet import FleetList
 from disc_stream_server.api.live.hub import LiveHub
 from disc_stream_server.api.live.table import LiveTable
 from disc_stream_server.api.offering import Shelf
@@ -106,9 +107,10 @@ class Api:
         hub = self._hub = LiveHub(
             self._table, clock, still_good=authenticator.still_good, tagged_with=_tagged_with(notes)
         )
+        fleet = FleetList(self._table, self._state, self._config.models, notes.all_tags, hub.epoch, clock)
         routes = make_routes()
         routes.state.context = Context(
-            self._config, self._state, self._parts, authenticator, notes, audit, hub,
+            self._config, self._state, self._parts, authenticator, notes, audit, hub, fleet,
             Shelf(self._state / "bundles"), clock, Library(self._config, self._state),
         )  # fmt: skip
         per_s = self._config.api_requests_s

@@ -24,6 +24,7 @@ from disc_stream_server.storage.notes import Notes
 from disc_stream_server.storage.queries import FILE, StateReader
 
 if TYPE_CHECKING:
+    from disc_stream_server.api.live.fleet import FleetList
     from disc_stream_server.api.live.hub import LiveHub
 
 
@@ -39,6 +40,7 @@ class Context:
         notes: tags and rejected labels.
         audit: what was changed.
         live: what happens now.
+        fleet: all devices at once.
         bundles: models to be downloaded.
         clock: time.
         library: what versions keep for people to look at.
@@ -51,6 +53,7 @@ class Context:
     notes: Notes
     audit: AuditLog
     live: LiveHub
+    fleet: FleetList
     bundles: Shelf
     clock: Clock
     library: Library

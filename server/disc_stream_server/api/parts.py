@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from disc_stream.artifacts.model import Model
+from disc_stream.types import Label
 from disc_stream_server.metrics.snapshot import Snapshot
 
 Ask = Callable[[str, str], None]
@@ -22,6 +24,7 @@ class Parts:
         ask_retraining: None if this server does not retrain.
         retraining: where the retraining is.
         snapshot: what metrics show, as of the last status; None before the first.
+        notice: a sentence for everybody who looks on; "" for none.
     """
 
     ready: Callable[[], str | None]
@@ -29,3 +32,19 @@ class Parts:
     ask_retraining: Ask | None = None
     retraining: Callable[[], Mapping[str, int | str]] = dict
     snapshot: Callable[[], Snapshot | None] = lambda: None
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageWords:
+    """What a program that runs a server of its own adds to the page.
+
+    Args:
+        notice: a sentence to keep on the page, such as where the data comes from.
+        annotate: text beside a device's label on the page of cards; called on the page's thread.
+        listener: a socket that listens already; None for one at the configured address.
+    """
+
+    notice: str = ""
+    annotate: Callable[[Label], str] | None = None
+    listener: socket.socket | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from dataclasses import replace
 
 import uvicorn
 
@@ -27,10 +26,12 @@ class Dashboard:
             the system chooses one, which the attribute ``port`` then holds.
         broker: address shown on the page, without credentials.
         prefix: topic prefix shown on the page.
+        notice: a sentence to keep on the page.
         annotate: text to show beside a device's label; called on the page's thread.
         ready: for ``/readyz`` and the page: None if messages become labels now, else what the server waits
             for; called on the page's thread. Default: goes by the last status.
         connections: bounds of its connections.
+        listener: a socket that listens already, in place of the address of ``access``.
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class Dashboard:
         *,
         broker: str = "",
         prefix: str = "",
+        notice: str = "",
         annotate: Annotate | None = None,
         ready: Readiness | None = None,
         connections: Connections | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._access = access = access or PageAccess()
         self.host, self.port = access.host, access.port
         self._connections = connections or Connections()
-        self._info = PageInfo(broker=broker, prefix=prefix)
+        self._info = PageInfo(broker=broker, prefix=prefix, notice=notice)
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
         self._mounted: Mounted | None = None
@@ -55,7 +58,9 @@ class Dashboard:
         self.on_status, self.on_problem = self._board.on_status, self._board.on_problem
         self.on_forget = self._board.on_forget
         self._metrics: Metrics | None = None
-        self._socket: socket.socket | None = None
+        self._socket = listener
+        if listener is not None:
+            self.host, self.port = listener.getsockname()[:2]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._up = threading.Event()
         self._server: uvicorn.Server | None = None
@@ -111,10 +116,6 @@ class Dashboard:
         if self._socket is not None:
             self._socket.close()
         self._server = self._thread = self._loop = self._socket = None
-
-    def describe(self, *, broker: str, notice: str) -> None:
-        """Set the broker's address and the notice that the page shows, before ``start``."""
-        self._info = replace(self._info, broker=broker, notice=notice)
 
     def serve_metrics(self, metrics: Metrics) -> None:
         """Answer ``/metrics``, too; before ``start``."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -57,8 +59,14 @@ def web_server(app: ASGIApp, connections: Connections, *, sockets: bool = False)
 
 
 def serve_in_thread(server: uvicorn.Server, listener: socket.socket, name: str) -> threading.Thread:
-    """Serve on a socket in the background."""
-    thread = threading.Thread(target=server.run, args=([listener],), name=name, daemon=True)
+    """Serve on a socket in the background; the system knows the thread, and those it starts, by its name."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # where there is no such file, `top -H` shows python
+            Path("/proc/thread-self/comm").write_text(name, encoding="ascii")
+        server.run([listener])
+
+    thread = threading.Thread(target=serve, name=name, daemon=True)
     thread.start()
     return thread
 

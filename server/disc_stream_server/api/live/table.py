@@ -37,6 +37,7 @@ class Now:
         problem: why it has none, or worse ones.
         since_us: Unix microseconds since when its label is that, as far as this run has seen; 0 without one.
         received: how its samples come.
+        problem_us: Unix microseconds at which its problem came or went.
     """
 
     seen_us: int
@@ -44,6 +45,7 @@ class Now:
     problem: Problem | None = None
     since_us: int = 0
     received: Received = field(default_factory=Received)
+    problem_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class LiveTable:
         """How unusual windows are, over time."""
         self._metas: dict[str, DeviceMeta] = {}
         self._embedded: deque[tuple[Sequence[Label], Float32Array]] = deque(maxlen=EMBEDDED)
+        self.erased = 0
+        """Devices since the start."""
         self.count = 0
         """Labels since the start."""
         self.status: dict[str, Any] = {}
@@ -122,6 +126,7 @@ class LiveTable:
         now = self._devices.get(device) or self._add(device)
         if now is not None:
             now.problem = problem
+            now.problem_us = self._clock.unix_us()
             self._changes.append((device, problem))
 
     def on_meta(self, device: str, meta: DeviceMeta) -> None:
@@ -152,6 +157,7 @@ class LiveTable:
         self._ring.clear()
         self._ring.extend(kept)
         self._erased.append(device)
+        self.erased += 1
 
     def _add(self, device: str) -> Now | None:
         if len(self._devices) >= MAX_DEVICES:
@@ -171,6 +177,10 @@ class LiveTable:
     def meta(self, device: str) -> DeviceMeta | None:
         """What a device has said of itself in this run."""
         return self._metas.get(device)
+
+    def all(self) -> list[tuple[str, Now]]:
+        """All of them, in no order."""
+        return list(self._devices.items())
 
     def ids(self) -> list[str]:
         """All of them, in no order."""

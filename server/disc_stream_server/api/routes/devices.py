@@ -20,6 +20,7 @@ from disc_stream_server.api.problems import ApiError
 from disc_stream_server.api.routing import make_router, needs
 from disc_stream_server.api.schemas.common import TAG_PATTERN, DevicePath
 from disc_stream_server.api.schemas.devices import DeviceOut, TagCount, Tags, TagsOut, TraceOut
+from disc_stream_server.api.schemas.fleet import FleetOut
 from disc_stream_server.storage.history import History
 from disc_stream_server.storage.queries import FILE
 
@@ -75,6 +76,26 @@ def device_routes() -> APIRouter:
             for one in found:
                 one["facts"] = received_facts(context, one["id"], context.live.table.meta(one["id"]))
         return pages.page(found, part.limit, lambda one: one["id"])
+
+    @router.get("/fleet", **needs(Role.VIEWER), response_model=FleetOut)
+    def get_fleet(
+        request: Request,
+        since: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                pattern="^[A-Za-z0-9-]+$",
+                description="`mark` of an earlier answer: only what has changed since.",
+            ),
+        ] = None,
+    ) -> Any:
+        """All devices at once, in columns: what a list of them shows, for little."""
+        found = context_of(request).fleet.answer(since)
+        headers = {"vary": "accept-encoding"}
+        if found.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(found.packed, media_type="application/json", headers=headers)
+        return Response(found.plain, media_type="application/json", headers=headers)
 
     @router.get("/devices/{device}", **needs(Role.VIEWER, 404), response_model=DeviceOut)
     def get_device(device: DevicePath, request: Request) -> Any:

@@ -59,5 +59,6 @@ def health_facts(context: Context) -> dict[str, Any]:
         "labels_per_s": round(live.labels_per_s(), 2),
         "viewers": live.viewers,
         "dropped": live.dropped,
+        "notice": context.parts.notice,
         "status": status,
     }

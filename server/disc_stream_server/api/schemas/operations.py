@@ -72,6 +72,7 @@ class Health(Out):
     labels_per_s: float
     viewers: int
     dropped: int = Field(description="Labels that slow viewers of the live feed did not get.")
+    notice: str = Field(description="A sentence for everybody who looks on, such as what a demo shows.")
     status: dict[str, Any] = Field(
         description="The last message on $server/status, and what only this server knows."
     )

@@ -11,6 +11,7 @@ const DAY_US = 86_400e6;
 const SHORTEST_US = 60e6;
 const LONGEST_US = 31 * DAY_US;
 const MOST = 2000; // episodes of one picture
+const AROUND_US = 3 * DAY_US; // what is seen is read with as much before and behind it, up to this length
 const FRESH_MS = 5000;
 
 /** Begin and end of what is seen: as the address says, else the 24 hours until now. */
@@ -33,10 +34,7 @@ export function Day({ device, query, may, revision }) {
   const answer = useAnswer(key, async () => {
     const seen = rangeOf(query);
     const span = { from: Math.round(seen.from), until: Math.round(seen.until) };
-    const [episodes, share] = await Promise.all([
-      all(withQuery(`${path}/episodes`, { ...span, newest_first: true }), { most: MOST }),
-      ask(withQuery(`${path}/share`, span)),
-    ]);
+    const [episodes, share] = await Promise.all([readAround(path, span), ask(withQuery(`${path}/share`, span))]);
     return { episodes: episodes.reverse(), share, ...seen };
   }, until > nowUs() - FRESH_MS * 1000 ? FRESH_MS : 0);
   const show = (begin, end) => {
@@ -53,6 +51,8 @@ export function Day({ device, query, may, revision }) {
   const last = useRef(null);
   if (answer.value) last.current = answer.value;
   const got = answer.value ?? last.current;
+  const seen = useMemo(() => (got?.episodes ?? []).filter((one) => one.begin_us < until && one.end_us > from),
+    [got, from, until]);
   return html`<section aria-labelledby="day"><div class="title"><h2 id="day">What it did</h2>
       <span class="quiet">${day(from)} ${hourMinute(from)} – ${day(until)} ${hourMinute(until)}</span></div>
     <p class="row" role="group" aria-label="Time shown">
@@ -68,21 +68,32 @@ export function Day({ device, query, may, revision }) {
         until: Math.round(until) })}>Labels as CSV</a></p>
     <${Failure} error=${answer.error} retry=${answer.again} />
     ${!got ? (answer.error ? null : html`<${Loading} what="episodes" />`)
-      : html`<${Strip} episodes=${got.episodes} from=${from} until=${until} zoom=${zoom} shift=${shift}
+      : html`<${Strip} episodes=${got.episodes} seen=${seen} from=${from} until=${until} zoom=${zoom} shift=${shift}
           picked=${picked} pick=${setPicked} revision=${revision} />
-        ${got.episodes.length >= MOST ? html`<p class="quiet">Only the ${MOST} newest episodes of this time are
+        ${seen.length >= MOST ? html`<p class="quiet">Only the ${MOST} newest episodes of this time are
           shown; zoom in for the others.</p>` : null}
-        ${got.episodes.length === 0 ? html`<p>No episode in this time. ${follows ? "" : html`<button type="button"
+        ${seen.length === 0 ? html`<p>No episode in this time. ${follows ? "" : html`<button type="button"
           onClick=${() => choose({ from: "", until: "" })}>Show the last 24 hours</button>`}
           <${Newest} path=${path} show=${show} /></p>` : null}
         <div class="columns"><${Share} share=${got.share} />
-          <${Episodes} episodes=${got.episodes} picked=${picked} pick=${setPicked} /></div>`}
+          <${Episodes} episodes=${seen} picked=${picked} pick=${setPicked} /></div>`}
     ${picked ? html`<${Rejecting} episode=${picked} may=${may} done=${() => {
       setPicked(null);
       setRejected(rejected + 1);
     }} />` : null}
     <${Rejections} device=${device} may=${may} key=${rejected} />
   </section>`;
+}
+
+/** Episodes of a time, newest first, with those around it, so that it can be dragged: as many as one picture takes. */
+async function readAround(path, { from, until }) {
+  const read = (span) => all(withQuery(`${path}/episodes`, { ...span, newest_first: true }), { most: MOST });
+  const length = until - from;
+  if (length <= AROUND_US) {
+    const found = await read({ from: Math.max(0, from - length), until: until + length });
+    if (found.length < MOST) return found;
+  }
+  return read({ from, until });
 }
 
 /** A way to what was done last, however long ago. */
@@ -118,18 +129,26 @@ function Episodes({ episodes, picked, pick }) {
 
 const same = (one, other) => other !== null && one.begin_us === other.begin_us && one.cluster === other.cluster;
 
-function Strip({ episodes, from, until, zoom, shift, picked, pick, revision }) {
+function Strip({ episodes, seen, from, until, zoom, shift, picked, pick, revision }) {
   const canvas = useRef(null);
-  const drag = useRef(null);
+  const drag = useRef({ at: null, by: 0, frame: 0 }); // where it began, and how far it is, as shares of what is seen
   const [hint, setHint] = useState("");
   const at = (event) => (event.clientX - canvas.current.getBoundingClientRect().left) / canvas.current.clientWidth;
   const under = (event) => {
     const time = from + at(event) * (until - from);
     return episodes.find((one) => one.begin_us <= time && time < one.end_us) ?? null;
   };
-  const paint = useMemo(() => () => canvas.current && drawDay(canvas.current, episodes, from, until, picked),
-    [episodes, from, until, picked, revision]);
+  const paint = useMemo(() => () => {
+    const by = drag.current.by * (until - from);
+    if (canvas.current) drawDay(canvas.current, episodes, from + by, until + by, picked);
+  }, [episodes, from, until, picked, revision]);
+  const move = (event) => { // the picture follows the pointer at once, the address when it is let go
+    drag.current.by = drag.current.at - at(event);
+    cancelAnimationFrame(drag.current.frame);
+    drag.current.frame = requestAnimationFrame(paint);
+  };
   useEffect(() => {
+    if (drag.current.at === null) drag.current.by = 0;
     paint();
     const watcher = new ResizeObserver(paint);
     watcher.observe(canvas.current);
@@ -152,22 +171,32 @@ function Strip({ episodes, from, until, zoom, shift, picked, pick, revision }) {
   }, [from, until]);
   const keys = { ArrowLeft: () => shift(-0.1), ArrowRight: () => shift(0.1), "+": () => zoom(0.5), "-": () => zoom(2) };
   return html`<canvas ref=${canvas} class="day" tabindex="0" role="img"
-      aria-label=${`Episodes from ${full(from)} to ${full(until)}: ${inWords(episodes)}. Arrow keys move, + and − zoom.`}
+      aria-label=${`Episodes from ${full(from)} to ${full(until)}: ${inWords(seen)}. Arrow keys move, + and − zoom.`}
       title=${hint}
       onKeyDown=${(event) => keys[event.key] && (event.preventDefault(), keys[event.key]())}
       onPointerDown=${(event) => {
-        drag.current = at(event);
+        drag.current.at = at(event);
+        drag.current.by = 0;
         canvas.current.setPointerCapture(event.pointerId);
       }}
       onPointerMove=${(event) => {
+        if (drag.current.at !== null) return move(event);
         const one = under(event);
         setHint(one ? `${nameOf(one.cluster, one.name)}: ${full(one.begin_us)}, ${duration((one.end_us - one.begin_us) / 1e6)}` : "");
       }}
       onPointerUp=${(event) => {
-        const moved = drag.current === null ? 0 : drag.current - at(event);
-        drag.current = null;
-        if (Math.abs(moved) > 0.01) shift(moved);
-        else if (under(event)?.cluster >= 0) pick(under(event));
+        const moved = drag.current.at === null ? 0 : drag.current.at - at(event);
+        cancelAnimationFrame(drag.current.frame);
+        drag.current.at = null;
+        if (Math.abs(moved) > 0.01) return shift(moved);
+        drag.current.by = 0;
+        paint();
+        if (under(event)?.cluster >= 0) pick(under(event));
+      }}
+      onPointerCancel=${() => {
+        cancelAnimationFrame(drag.current.frame);
+        drag.current = { at: null, by: 0, frame: 0 };
+        paint();
       }}></canvas>
     <p class="quiet small">Drag to move; hold Ctrl and turn the wheel to zoom; choose an episode to correct it.</p>`;
 }
@@ -183,10 +212,12 @@ const STEPS_US = [10e6, 60e6, 300e6, 900e6, 3600e6, 3 * 3600e6, 6 * 3600e6, DAY_
 function drawDay(canvas, episodes, from, until, picked) {
   const ratio = devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
+  const [wide_, tall_] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== wide_) canvas.width = wide_; // setting it, even to the same, makes a new picture
+  if (canvas.height !== tall_) canvas.height = tall_;
   const g = canvas.getContext("2d");
-  g.scale(ratio, ratio);
+  g.setTransform(ratio, 0, 0, ratio, 0, 0);
+  g.clearRect(0, 0, width, height);
   const css = getComputedStyle(canvas);
   const x = (us) => ((us - from) / (until - from)) * width;
   const tall = height - 18;
@@ -195,6 +226,7 @@ function drawDay(canvas, episodes, from, until, picked) {
   g.font = "600 12px system-ui, sans-serif";
   g.textBaseline = "middle";
   for (const one of episodes) {
+    if (one.end_us <= from || one.begin_us >= until) continue;
     const left = Math.max(0, x(one.begin_us));
     const wide = Math.min(width, x(one.end_us)) - left;
     if (wide <= 0) continue;

@@ -6,15 +6,17 @@ export const OFFLINE_US = 60e6; // since its last message
 const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /**
- * @typedef {{id: string, tags: string[], seen: number, cluster: number|null, told: string, confidence: number|null,
- *   since: number|null, model: string, problem: any, live: boolean, facts: any}} Row
+/**
+ * @typedef {{id: string, order: string, tags: string[], seen: number, cluster: number|null, told: string, confidence: number|null,
+ *   since: number|null, model: string, problem: any, live: boolean, facts?: any}} Row
  */
 
-/** @returns {Row} of a device as the API tells it */
+/** @returns {Row} of a device as `/devices` tells it */
 export function rowOf(device) {
   const { current, before, problem } = device;
   return {
     id: device.id,
+    order: orderOf(device.id),
     tags: device.tags,
     seen: device.seen_us ?? before?.last_us ?? 0,
     cluster: current?.cluster ?? before?.cluster ?? null,
@@ -26,6 +28,11 @@ export function rowOf(device) {
     live: current !== null,
     facts: device.facts,
   };
+}
+
+/** What a device is sorted by: 2 stands before 10. @param {string} id */
+export function orderOf(id) {
+  return id.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(20, "0"));
 }
 
 /** Take a label of the live feed into a row. @param {Row} row */
@@ -52,7 +59,7 @@ export const FILTERS = {
 };
 
 const KEYS = {
-  device: (row) => row.id,
+  device: (row) => row.order,
   label: (row) => (row.cluster === null ? "\uffff" : nameOf(row.cluster, row.told)),
   confidence: (row) => row.confidence ?? -1,
   since: (row) => row.since ?? 0,
@@ -91,15 +98,24 @@ export function arrange(rows, { q = "", only = "all", sort = "device", down = fa
   const wanted = search(q);
   const [, fits] = FILTERS[only] ?? FILTERS.all;
   const found = [...rows].filter((row) => (!tag || row.tags.includes(tag)) && fits(row, now) && wanted(row));
-  const key = KEYS[sort] ?? KEYS.device;
+  const key = keysOf(found, sort);
   const keyed = found.map((row) => [key(row), row]);
   const turn = down ? -1 : 1;
   keyed.sort(([a, one], [b, other]) => {
-    const order = typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
-    return order === 0 ? COLLATOR.compare(one.id, other.id) : turn * order;
+    if (a !== b) return a < b ? -turn : turn;
+    return one.order < other.order ? -1 : 1;
   });
   const sorted = keyed.map(([, row]) => row);
   return { lines: group ? grouped(sorted, group) : sorted, matching: found.length };
+}
+
+/** What to sort by, such that < says it: names, of which there are few, are ordered by the reader's language before. */
+function keysOf(rows, sort) {
+  const key = KEYS[sort] ?? KEYS.device;
+  if (sort !== "label") return key;
+  const names = [...new Set(rows.map(key))].sort(COLLATOR.compare);
+  const ranks = new Map(names.map((name, rank) => [name, rank]));
+  return (row) => ranks.get(key(row));
 }
 
 function grouped(rows, by) {

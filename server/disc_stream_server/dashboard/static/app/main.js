@@ -47,6 +47,8 @@ function App() {
     </header>
     <div class="banners" role="status" aria-live="polite">${server.trouble
       ? html`<p class="banner">${server.trouble}</p>` : null}</div>
+    ${route.view === "fleet" && server.health?.notice ? html`<aside class="about" aria-label="About this server">
+      ${server.health.notice} <a href="cards">Cards</a></aside>` : null}
     <main ref=${main} tabindex="-1" id="view">
       ${server.error && !server.health ? html`<${Failure} error=${server.error} retry=${server.again} />`
         : html`<${View} key=${`${route.view}/${route.id}`} route=${route} server=${server} may=${may} />`}
@@ -57,9 +59,11 @@ function App() {
 function useServer() {
   const [state, setState] = useState({ health: null, me: null, error: null, up: live.up, revision: 0 });
   const put = (changes) => setState((old) => ({ ...old, ...changes }));
+  const who = useRef(null); // asked once, and anew with each connection: a role seldom changes
   const again = async () => {
     try {
-      const [health, me] = await Promise.all([ask("/health"), ask("/me")]);
+      const [health, me] = await Promise.all([ask("/health"), who.current ?? ask("/me")]);
+      who.current = me;
       setServerTime(health.now_us);
       put({ health, me, error: null });
     } catch (error) {
@@ -81,6 +85,7 @@ function useServer() {
     const timers = [setInterval(() => document.hidden || again(), ASK_MS),
       setInterval(() => document.hidden || readClusters(), 6 * ASK_MS)];
     const connected = () => {
+      who.current = null;
       put({ up: live.up });
       again();
     };
