@@ -2,8 +2,8 @@
 
 ::
 
-    python docs/site/build.py            # build/site, strict
-    python docs/site/build.py --gather   # build/docs alone: what the generator reads
+    python docs/site/build.py          # into build/site
+    python docs/site/build.py FOLDER   # into FOLDER/site
 
 Pages are written for readers of the repository: their links lead to files of it. Here README.md becomes the first
 page, what links to it follows, and files that pages link to (alerts, a dashboard) are copied beside them. Equations
@@ -18,14 +18,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site"
-CONFIG = ROOT / "build" / "mkdocs.yml"
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _FENCE = re.compile(r"^(`{3,})(\w*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _INLINE_MATH = re.compile(r"\$`(.+?)`\$")
@@ -72,9 +71,9 @@ def for_site(page: str, text: str) -> tuple[str, set[str]]:
     return "".join(parts), files
 
 
-def _prose(text: str, moved: object) -> str:
+def _prose(text: str, moved: Callable[[re.Match[str]], str]) -> str:
     text = _INLINE_MATH.sub(lambda found: convert(found[1]), text)
-    return _LINK.sub(moved, text)  # type: ignore[call-overload]
+    return _LINK.sub(moved, text)
 
 
 def _block(fence: re.Match[str]) -> str:
@@ -83,22 +82,29 @@ def _block(fence: re.Match[str]) -> str:
     return f'<div class="equation" markdown="0">{convert(" ".join(fence[3].split()), display="block")}</div>'
 
 
-def gather() -> None:
-    """Write the site's source and the generator's configuration into ``build``."""
-    shutil.rmtree(SOURCE, ignore_errors=True)
+def gather(out: Path) -> Path:
+    """Write the site's source and the generator's configuration into a folder; the latter's path."""
+    source, config = out / "docs", out / "mkdocs.yml"
+    shutil.rmtree(source, ignore_errors=True)
     files: set[str] = set()
     for page in pages():
         text, more = for_site(page, (ROOT / page).read_text(encoding="utf-8"))
         files |= more
-        _write(SOURCE / place(page), text)
+        _write(source / place(page), text)
     for file in files:
-        target = SOURCE / place(file)
+        target = source / place(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, target)
-    shutil.copyfile(ROOT / "docs" / "site" / "site.css", SOURCE / "site.css")
-    nav = _nav((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    _write(CONFIG, yaml.safe_dump({"INHERIT": "../mkdocs.yml", "docs_dir": "docs", "site_dir": "site",
-                                   "theme": {"custom_dir": "../docs/site/theme"}, "nav": nav}))  # fmt: skip
+    shutil.copyfile(ROOT / "docs" / "site" / "site.css", source / "site.css")
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": "docs",
+        "site_dir": "site",
+        "theme": {"custom_dir": str(ROOT / "docs" / "site" / "theme")},
+        "nav": _nav((ROOT / "mkdocs.yml").read_text(encoding="utf-8")),
+    }
+    _write(config, yaml.safe_dump(settings))
+    return config
 
 
 def _nav(config: str) -> list[object]:
@@ -121,14 +127,21 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def main() -> int:
-    """Gather, and build unless told otherwise; the generator's exit code."""
-    gather()
-    if "--gather" in sys.argv:
-        return 0
-    command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--clean", "--config-file", str(CONFIG)]
-    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about the successor: docs/adr/0038-documentation.md
+def build(config: Path) -> int:
+    """Run the generator, for which every warning is an error (with --quiet there would be none); its exit code."""
+    command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about its successor: docs/adr/0038-documentation.md
     return subprocess.run(command, env=quiet, check=False).returncode
+
+
+def main() -> int:
+    """Gather and build; the exit code."""
+    out = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build"
+    failed = build(gather(out))
+    if not failed:
+        print(f"{out / 'site'}: open index.html; its search needs a web server:")
+        print(f"next: python3 -m http.server --bind 127.0.0.1 --directory {out / 'site'}")
+    return failed
 
 
 if __name__ == "__main__":

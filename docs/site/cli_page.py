@@ -28,7 +28,9 @@ _COMMON_WORDS = """## Options of most commands
 def page() -> str:
     """The Markdown."""
     commands = dict(_walk(typer.main.get_command(app)))
-    rows = ((f"[{' '.join(path)}](#{'-'.join(path)})", _first_sentence(one)) for path, one in commands.items())
+    rows = (
+        (f"[{' '.join(path)}](#{'-'.join(path)})", _first_sentence(one)) for path, one in commands.items()
+    )
     parts = [_HEAD, table(("Command", "What it does"), rows), "\n", _COMMON_WORDS]
     shared = {param.opts[0]: param for one in commands.values() for param in one.params if _is_common(param)}
     parts.append(_options(None, [shared[name] for name in sorted(shared)]))

@@ -34,7 +34,10 @@ def main() -> int:
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
     if stale:
-        print(f"docs/reference: {', '.join(stale)} out of date. Run: python docs/site/reference.py", file=sys.stderr)
+        print(
+            f"docs/reference: {', '.join(stale)} out of date. Run: python docs/site/reference.py",
+            file=sys.stderr,
+        )
     return int(bool(stale))
 
 

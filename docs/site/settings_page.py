@@ -36,7 +36,11 @@ def page() -> str:
     """The Markdown."""
     parts = [_HEAD]
     for title, words, model in _SECTIONS:
-        parts += [f"\n## {title}\n\n", f"{words}\n\n" if words else "", table(("Setting", "Meaning", "Default"), _rows(model))]
+        parts += [
+            f"\n## {title}\n\n",
+            f"{words}\n\n" if words else "",
+            table(("Setting", "Meaning", "Default"), _rows(model)),
+        ]
     return "".join(parts)
 
 

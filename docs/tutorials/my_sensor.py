@@ -21,7 +21,9 @@ FS = 50
 options = argparse.ArgumentParser(description="Print the motion of a simulated person.")
 options.add_argument("name")
 options.add_argument("--minutes", type=float, help="print so much at once, and end")
-options.add_argument("--clock", action="store_true", help="begin each line with the time in seconds, for a file")
+options.add_argument(
+    "--clock", action="store_true", help="begin each line with the time in seconds, for a file"
+)
 given = options.parse_args()
 
 wearable = SyntheticWearable(given.name, fs=FS)
