@@ -5,9 +5,9 @@
     python docs/site/build.py          # into build/site
     python docs/site/build.py FOLDER   # into FOLDER/site
 
-Pages are written for readers of the repository: their links lead to files of it. Here README.md becomes the first
-page, what links to it follows, and files that pages link to (alerts, a dashboard) are copied beside them. Equations
-(``math`` blocks, and $`…`$ in a line) become MathML, which browsers draw themselves.
+Pages are written for readers of the repository: their links lead to files of it. Here README.md becomes the
+first page, what links to it follows, and files that pages link to (alerts, a dashboard) are copied beside them.
+Equations (``math`` blocks, and $`…`$ in a line) become MathML, which browsers draw themselves.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def build(config: Path) -> int:
-    """Run the generator, for which every warning is an error (with --quiet there would be none); its exit code."""
+    """Run the generator, to which every warning is an error; its exit code.
+
+    With ``--quiet`` it would see no warnings.
+    """
     command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about its successor: docs/adr/0038-documentation.md
     return subprocess.run(command, env=quiet, check=False).returncode
