@@ -14,9 +14,9 @@ from disc_stream.cli.app import app
 
 _HEAD = """# Commands
 
-Made of the commands themselves by `python docs/site/reference.py`; a test keeps it so. Each says the same with
-`--help`, prints JSON for programs with `--json`, and ends with exit code 0 if it did what it was asked for, 1 if
-something failed and 2 if the command was wrong (nothing was started then).
+Made of the commands themselves by `python docs/site/reference.py`; a test keeps it so. Each says the same
+with `--help`, prints JSON for programs with `--json`, and ends with exit code 0 if it did what it was asked for,
+1 if something failed and 2 if the command was wrong (nothing was started then).
 
 """
 _COMMON = {"--log-format", "--json", "--verbose", "--help"}
@@ -33,7 +33,7 @@ def page() -> str:
     )
     parts = [_HEAD, table(("Command", "What it does"), rows), "\n", _COMMON_WORDS]
     shared = {param.opts[0]: param for one in commands.values() for param in one.params if _is_common(param)}
-    parts.append(_options(None, [shared[name] for name in sorted(shared)]))
+    parts.append(_options([shared[name] for name in sorted(shared)], defaults=False))
     parts += [_section(path, one) for path, one in commands.items()]
     return "".join(parts)
 
@@ -64,11 +64,11 @@ def _section(path: tuple[str, ...], command: Any) -> str:
         parts.append("\n```sh\n" + "\n".join(" ".join(one.split()) for one in examples) + "\n```\n")
     arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
     if arguments:
-        rows = ((code(p.opts[0].upper()), _meaning(p, command, path)) for p in arguments)
+        rows = ((code(p.opts[0].upper()), _meaning(p)) for p in arguments)
         parts += ["\n", table(("Argument", "Meaning"), rows)]
     own = [p for p in command.params if p.param_type_name == "option" and not _is_common(p) and not p.hidden]
     if own:
-        parts += ["\n", _options(path, own, command)]
+        parts += ["\n", _options(own)]
     return "".join(parts)
 
 
@@ -76,7 +76,7 @@ def _is_common(param: Any) -> bool:
     return param.param_type_name == "option" and param.opts[0] in _COMMON
 
 
-def _options(path: tuple[str, ...] | None, params: list[Any], command: Any = None) -> str:
+def _options(params: list[Any], *, defaults: bool = True) -> str:
     panels: dict[str, list[Any]] = {}
     for param in params:
         panels.setdefault(param.rich_help_panel or "", []).append(param)
@@ -84,7 +84,7 @@ def _options(path: tuple[str, ...] | None, params: list[Any], command: Any = Non
     for panel in sorted(panels, key=bool):
         if panel:
             rows.append((f"**{panel}**", ""))
-        rows += [(_names(param), _meaning(param, command, path)) for param in panels[panel]]
+        rows += [(_names(param), _meaning(param, defaults=defaults)) for param in panels[panel]]
     return table(("Option", "Meaning"), rows)
 
 
@@ -104,14 +104,14 @@ def _context() -> Any:
     return typer.main.get_command(app).make_context("disc-stream", ["--help"], resilient_parsing=True)
 
 
-def _meaning(param: Any, command: Any, path: tuple[str, ...] | None) -> str:
+def _meaning(param: Any, *, defaults: bool = True) -> str:
     said = prose((param.help or "").replace("\\[", "["))
     facts = []
     if param.multiple and "repeatable" not in said:
         facts.append("repeatable")
     if param.envvar:
         facts.append(f"environment variable {code(param.envvar)}")
-    default = None if command is None else _default(param, command)
+    default = _default(param) if defaults else None
     if default:
         facts.append(f"default: {default}")
     if param.min is not None or param.max is not None:
@@ -129,7 +129,7 @@ def _range(param: Any) -> str:
     return f"{param.min:,.12g} to {param.max:,.12g}"
 
 
-def _default(param: Any, command: Any) -> str | None:
+def _default(param: Any) -> str | None:
     if isinstance(param.show_default, str):
         return param.show_default
     if param.default is None or param.is_flag or callable(param.default) or not param.show_default:

@@ -18,9 +18,8 @@ from disc_stream.wire.codecs import REASONS
 ROOT = Path(__file__).resolve().parents[2]
 _HEAD = """# Errors and what to do
 
-Made of the code by `python docs/site/reference.py`; a test keeps it so. An error is one line: what is wrong, where, and
-what to do. Search this page for words of yours; `…` stands for what differs from case to case. Details of a crash, which
-should never be, are shown with `--verbose`.
+Made of the code by `python docs/site/reference.py`; a test keeps it so. An error is one line: what is wrong,
+where, and what to do. Search this page for words of yours; `…` stands for what differs from case to case.
 
 | Exit code | What it says |
 | --- | --- |
@@ -33,9 +32,9 @@ should never be, are shown with `--verbose`.
 _DEVICES = """
 ## A device without labels
 
-Its reason is on its `problem` topic, on the dashboard, in `disc-stream watch`, and named by `disc-stream doctor`. Beside
-those of refused messages, below, the codes are those of [the wire](wire.md#problem), where labels meanwhile are told, and
-of [phones](../guides/phones.md#what-is-said-to-be-wrong).
+Its reason is on its `problem` topic, on the dashboard, in `disc-stream watch`, and named by `disc-stream doctor`.
+Beside those of refused messages, below, the codes are those of [the wire](wire.md#problem), which also says
+whether there are labels meanwhile, and of [phones](../guides/phones.md#what-is-said-to-be-wrong).
 
 """
 _PROBLEM_FILES = (
@@ -45,8 +44,8 @@ _PROBLEM_FILES = (
 _REFUSED = """
 ## A message that is refused
 
-Reasons of dead letters (`disc-stream deadletter list`), which never change. `disc-stream wire check FILE` says the same of a
-message before it is sent.
+Reasons of dead letters (`disc-stream deadletter list`), which never change. `disc-stream wire check FILE` says
+the same of a message before it is sent.
 
 """
 _DOCTOR = """
@@ -56,19 +55,46 @@ Findings of `disc-stream doctor` that are not good.
 
 """
 AREAS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Configuration and command line", ("disc_stream/config", "disc_stream/cli", "disc_stream/text", "disc_stream/errors")),
-    ("Broker, addresses, certificates", ("disc_stream/wire", "disc_stream/localbroker", "server/disc_stream_server/brokerconfig")),
+    (
+        "Configuration and command line",
+        ("disc_stream/config", "disc_stream/cli", "disc_stream/text", "disc_stream/errors"),
+    ),
+    (
+        "Broker, addresses, certificates",
+        ("disc_stream/wire", "disc_stream/localbroker", "server/disc_stream_server/brokerconfig"),
+    ),
     ("Recordings and datasets", ("disc_stream/data", "disc_stream/zipfiles", "disc_stream/signal")),
-    ("Training", ("disc_stream/training", "disc_stream/models", "disc_stream/clustering", "disc_stream/characteristics")),
+    (
+        "Training",
+        (
+            "disc_stream/training",
+            "disc_stream/models",
+            "disc_stream/clustering",
+            "disc_stream/characteristics",
+        ),
+    ),
     ("Export", ("export/disc_stream_export",)),
     ("Bundles, and running them", ("disc_stream/artifacts", "disc_stream/stream")),
-    ("Registry and retraining", ("disc_stream/registry", "disc_stream/retraining", "server/disc_stream_server/retraining",
-                                 "server/disc_stream_server/following")),
+    (
+        "Registry and retraining",
+        (
+            "disc_stream/registry",
+            "disc_stream/retraining",
+            "server/disc_stream_server/retraining",
+            "server/disc_stream_server/following",
+        ),
+    ),
     ("Edge and phones", ("edge/disc_stream_edge", "disc_stream/phones")),
-    ("Benchmarks, plots, demo", ("disc_stream/benchmarks", "disc_stream/plots", "disc_stream/demo", "disc_stream/load")),
-    ("Episodes, mappings, client", ("disc_stream/episodes", "disc_stream/mappings", "disc_stream/client", "disc_stream/watching")),
+    (
+        "Benchmarks, plots, demo",
+        ("disc_stream/benchmarks", "disc_stream/plots", "disc_stream/demo", "disc_stream/load"),
+    ),
+    (
+        "Episodes, mappings, client",
+        ("disc_stream/episodes", "disc_stream/mappings", "disc_stream/client", "disc_stream/watching"),
+    ),
     ("Server", ("server/disc_stream_server",)),
-)  # fmt: skip
+)
 """Titles, and the places of the code whose messages stand below them; the first that fits."""
 
 
@@ -133,7 +159,7 @@ def _findings() -> set[Message]:
 
 
 def _problems() -> Iterator[tuple[str, str, str]]:
-    """What ``report`` is called with where problems of devices are found: device, code, words, time, remedy."""
+    """What ``report`` is called with: device, code, words, time, remedy."""
     found = set()
     for _, tree in _sources(*_PROBLEM_FILES):
         for call, words in _calls(tree):
@@ -179,7 +205,7 @@ def _name(call: ast.Call) -> str:
     return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
-def _text(node: ast.expr, words: dict[str, ast.expr]) -> str:
+def _text(node: ast.expr, words: dict[str, ast.expr]) -> str:  # noqa: PLR0911 - one for each form
     """An expression as text, with … for what is known at run time only."""
     match node:
         case ast.Constant(value=str(text)):

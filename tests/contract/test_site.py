@@ -1,4 +1,4 @@
-"""The documentation site: builds strictly, asks nobody else for anything, and its made pages are up to date."""
+"""The documentation site: builds strictly, asks nobody else, and its made pages are up to date."""
 
 from __future__ import annotations
 
@@ -69,8 +69,14 @@ def test_a_link_to_no_page_and_to_no_heading_fails_the_build(
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# Title\n\n[one](gone.md) [two](index.md#nowhere)\n")
     config = tmp_path / "mkdocs.yml"
-    settings = {"INHERIT": str(ROOT / "mkdocs.yml"), "docs_dir": "docs", "site_dir": "site", "nav": ["index.md"],
-                "extra_css": [], "theme": {"custom_dir": str(SITE / "theme")}}  # fmt: skip
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": "docs",
+        "site_dir": "site",
+        "nav": ["index.md"],
+        "extra_css": [],
+        "theme": {"custom_dir": str(SITE / "theme")},
+    }
     config.write_text(yaml.safe_dump(settings))
     assert build.build(config) != 0
     said = capfd.readouterr().err
