@@ -6,8 +6,8 @@
     python docs/site/build.py FOLDER   # into FOLDER/site
 
 Pages are written for readers of the repository: their links lead to files of it. Here README.md becomes the
-first page, what links to it follows, and files that pages link to (alerts, a dashboard) are copied beside them.
-Equations (``math`` blocks, and $`…`$ in a line) become MathML, which browsers draw themselves.
+first page, what links to it follows, and files that pages link to (alerts, a dashboard) are copied beside
+them. Equations (``math`` blocks, and $`…`$ in a line) become MathML, which browsers draw themselves.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from disc_stream.cli.app import app
 _HEAD = """# Commands
 
 Made of the commands themselves by `python docs/site/reference.py`; a test keeps it so. Each says the same
-with `--help`, prints JSON for programs with `--json`, and ends with exit code 0 if it did what it was asked for,
-1 if something failed and 2 if the command was wrong (nothing was started then).
+with `--help`, prints JSON for programs with `--json`, and ends with exit code 0 if it did what it was asked
+for, 1 if something failed and 2 if the command was wrong (nothing was started then).
 
 """
 _COMMON = {"--log-format", "--json", "--verbose", "--help"}

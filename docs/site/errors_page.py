@@ -18,8 +18,9 @@ from disc_stream.wire.codecs import REASONS
 ROOT = Path(__file__).resolve().parents[2]
 _HEAD = """# Errors and what to do
 
-Made of the code by `python docs/site/reference.py`; a test keeps it so. An error is one line: what is wrong,
-where, and what to do. Search this page for words of yours; `…` stands for what differs from case to case.
+Made of the code by `python docs/site/reference.py`; a test keeps it so. An error is one line: what is
+wrong, where, and what to do. Search this page for words of yours; `…` stands for what differs from case to
+case.
 
 | Exit code | What it says |
 | --- | --- |
@@ -32,9 +33,9 @@ where, and what to do. Search this page for words of yours; `…` stands for wha
 _DEVICES = """
 ## A device without labels
 
-Its reason is on its `problem` topic, on the dashboard, in `disc-stream watch`, and named by `disc-stream doctor`.
-Beside those of refused messages, below, the codes are those of [the wire](wire.md#problem), which also says
-whether there are labels meanwhile, and of [phones](../guides/phones.md#what-is-said-to-be-wrong).
+Its reason is on its `problem` topic, on the dashboard, in `disc-stream watch`, and named by `disc-stream
+doctor`. Beside those of refused messages, below, the codes are those of [the wire](wire.md#problem), which
+also says whether there are labels meanwhile, and of [phones](../guides/phones.md#what-is-said-to-be-wrong).
 
 """
 _PROBLEM_FILES = (
@@ -44,8 +45,8 @@ _PROBLEM_FILES = (
 _REFUSED = """
 ## A message that is refused
 
-Reasons of dead letters (`disc-stream deadletter list`), which never change. `disc-stream wire check FILE` says
-the same of a message before it is sent.
+Reasons of dead letters (`disc-stream deadletter list`), which never change. `disc-stream wire check FILE`
+says the same of a message before it is sent.
 
 """
 _DOCTOR = """

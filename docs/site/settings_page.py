@@ -15,9 +15,10 @@ from disc_stream.configfile import facts_of
 _HEAD = """# Settings of the server
 
 Made of the settings themselves by `python docs/site/reference.py`; a test keeps it so. They stand in a YAML
-file, `disc-stream serve --config FILE`; `disc-stream serve --print-config` writes one with all of them, explained.
-An option of the same name (`memory_mb` is `--memory-mb`; [serve](cli.md#serve) has those that there are) wins
-over the file. A name that is not known is refused, and so is a value out of its range, before anything starts.
+file, `disc-stream serve --config FILE`; `disc-stream serve --print-config` writes one with all of them,
+explained. An option of the same name (`memory_mb` is `--memory-mb`; [serve](cli.md#serve) has those that
+there are) wins over the file. A name that is not known is refused, and so is a value out of its range,
+before anything starts.
 """
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("All of them", "", ServeConfig),

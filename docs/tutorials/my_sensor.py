@@ -5,8 +5,9 @@
     python docs/tutorials/my_sensor.py anna                # live, until Ctrl-C
     python docs/tutorials/my_sensor.py anna --minutes 8    # eight minutes, as fast as they can be printed
 
-Anna is simulated: she walks, climbs stairs, runs, cycles, sits, stands and lies; another name is another person.
-A program for a real sensor prints the same header and the same kind of lines, and flushes each of them.
+Anna is simulated: she walks, climbs stairs, runs, cycles, sits, stands and lies; another name is another
+person. A program for a real sensor prints the same header and the same kind of lines, and flushes each of
+them.
 """
 
 from __future__ import annotations
