@@ -63,14 +63,15 @@ class Terminal:
     def running(self, block: str) -> Iterator[Lines]:
         """Type a block whose command goes on until Ctrl-C."""
         process = subprocess.Popen(
-            ["bash", "-euc", f". .venv/bin/activate\nexec {block.strip()}"], cwd=self.folder,
+            ["bash", "-euc", f". .venv/bin/activate\n{block.strip()}"], cwd=self.folder,
             env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         )  # fmt: skip
         lines = Lines(process)
         try:
             yield lines
         finally:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, to all of a pipe
             process.wait(60)
             lines.close()
 
@@ -140,14 +141,14 @@ def test_the_first_hour_then_names_then_tokens(mosquitto: Mosquitto, tmp_path: P
     terminal = Terminal(tmp_path, mosquitto)
     init, serve = start.splitlines()
     assert "models is a registry of models now" in terminal.run(begin + init)
-    with terminal.running(begin + f"exec {serve}") as server:
+    with terminal.running(begin + serve) as server:
         server.wait_for("collecting what is sent")
         with terminal.running(begin + one):
             server.wait_for("messages stored so far")
         assert terminal.run(begin + people).count("960 confirmed, 0 lost") == 4
         assert "it is in production" in terminal.run(begin + learn)
         server.wait_for("first label of eli")
-        with terminal.running(begin + f"exec {watch}") as labels, terminal.running(begin + live):
+        with terminal.running(begin + watch) as labels, terminal.running(begin + live):
             labels.wait_for("finn window 1 cluster")
             _name_clusters(terminal, labels)
         assert "no dead letters" in terminal.run(begin + dead)
@@ -176,11 +177,11 @@ def _open_to_others(terminal: Terminal) -> None:
         "docs/guides/elsewhere.md", "# The dashboard on another port, with tokens"
     )
     here = serve.replace("127.0.0.1:9000", "127.0.0.1:0")
-    with terminal.running(f"{begin}exec {here}") as server:
+    with terminal.running(begin + here) as server:
         server.wait_for("live page at http://127.0.0.1:")
     terminal.run(begin + first + second)
     ben = json.loads((terminal.folder / "ben.json").read_text())
-    with terminal.running(f"{begin}exec {serve_all.replace('0.0.0.0:9000', '127.0.0.1:0')}") as server:
+    with terminal.running(begin + serve_all.replace("0.0.0.0:9000", "127.0.0.1:0")) as server:
         server.wait_for("live page at http://127.0.0.1:")
         address = server.find(r"http://127\.0\.0\.1:\d+")
         request = f"TOKEN={ben['token']}\n{request.replace('http://127.0.0.1:9000', address)}"
