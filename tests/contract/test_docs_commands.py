@@ -1,4 +1,4 @@
-"""Every command in the README, the tutorials and the guides is run here or by another test, or not for a reason.
+"""Every command in the README, the tutorials and the guides is run here or elsewhere, or not for a reason.
 
 Here go those that end by themselves and cost little, in the order of their page, in a folder like that which
 the page would have made. Servers, publishers and trainings are typed into a shell by
