@@ -113,7 +113,7 @@ class Lines:
 
 def shell_blocks(page: str, begin: str, end: str | None = None) -> list[str]:
     """The shell blocks of a page between two headings, or from one to the end."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = "\n" + (ROOT / page).read_text(encoding="utf-8")
     part = text.split(f"\n{begin}\n")[1]
     part = part.split(f"\n{end}\n")[0] if end else part
     return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
