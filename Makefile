@@ -10,6 +10,9 @@ SECONDS_EACH ?= 60
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# The tests start hundreds of processes: what they import is compiled once, also where the environment forbids it.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The demo's own options: make demo ARGS="--devices 20 --duration 60 --json"
 ARGS ?=
 

@@ -3,13 +3,15 @@
 # processor has, and each set of kernels rounds in its own way. `make test` runs them with the machine's own choice.
 set -eu
 PYTEST=${PYTEST:-pytest}
+# Only their files: to collect all others takes as long as many of the tests.
+FILES=$(grep -rlw --include='test_*.py' 'mark[.]numeric' tests)
 
 numeric() { # settings, then options of pytest
     echo "== numeric tests with $1"
     settings=$1
     shift
-    # shellcheck disable=SC2086 # the settings are several words
-    env $settings OMP_NUM_THREADS=1 $PYTEST -q -n 2 --dist loadfile -m numeric "$@"
+    # shellcheck disable=SC2086 # settings and files are several words
+    env $settings OMP_NUM_THREADS=1 $PYTEST -q -n 2 --dist loadfile -m numeric $FILES "$@"
 }
 
 numeric "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem" "$@"

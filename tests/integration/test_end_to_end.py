@@ -28,7 +28,7 @@ from disc_stream.wire.topics import Kind, Topics
 # Three of HAPT's official test people; none of them is in the training part.
 REPLAYED = ("hapt:exp07-user04", "hapt:exp17-user09", "hapt:exp26-user13")
 DEVICES = {"hapt-exp07-user04", "hapt-exp17-user09", "hapt-exp26-user13"}
-SPEED = 20
+SPEED = 60
 ALL_SOFT_LABELS = 32
 
 
@@ -97,7 +97,7 @@ def serving(bundle: Path, mosquitto: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 SCHEDULES = [
-    pytest.param(("--epochs", "2", "--refine-epochs", "2"), id="short"),
+    pytest.param(("--epochs", "1", "--refine-epochs", "1"), id="short"),
     pytest.param((), id="whole", marks=pytest.mark.long),
 ]
 

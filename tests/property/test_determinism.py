@@ -124,7 +124,7 @@ def run(rows: list[Arrival], model: Model, chunk: int, crashes: list[int]) -> tu
     return list(last.values()), gaps
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(spools(), st.integers(1, 40), st.lists(st.integers(1, 6), max_size=4))
 def test_chunks_pauses_and_crashes_do_not_change_a_label(
     model: Model, rows: list[Arrival], chunk: int, crashes: list[int]
