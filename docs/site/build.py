@@ -72,14 +72,21 @@ def for_site(page: str, text: str) -> tuple[str, set[str]]:
 
 
 def _prose(text: str, moved: Callable[[re.Match[str]], str]) -> str:
-    text = _INLINE_MATH.sub(lambda found: convert(found[1]), text)
+    # In a span, for at the beginning of a line an element that Markdown does not know would be a block.
+    text = _INLINE_MATH.sub(lambda found: f'<span class="formula">{_mathml(found[1], "inline")}</span>', text)
     return _LINK.sub(moved, text)
 
 
 def _block(fence: re.Match[str]) -> str:
     if fence[2] != "math":
         return fence[0]
-    return f'<div class="equation" markdown="0">{convert(" ".join(fence[3].split()), display="block")}</div>'
+    return f'<div class="equation" markdown="0">{_mathml(" ".join(fence[3].split()), "block")}</div>'
+
+
+def _mathml(latex: str, display: str) -> str:
+    """An equation; bars of a norm keep their height, which browsers without a font for equations overdo."""
+    mathml: str = convert(latex, display=display)
+    return mathml.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')
 
 
 def gather(out: Path) -> Path:

@@ -46,7 +46,9 @@ class Terminal:
             f'exec {sys.executable} -m disc_stream "$@"\n'
         )
         program.chmod(0o755)
-        (program.parent / "python").symlink_to(sys.executable)
+        python = program.parent / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
         (folder / "docs").symlink_to(ROOT / "docs")
         (program.parent / "activate").write_text(f'PATH="{program.parent}:$PATH"\n')
 
