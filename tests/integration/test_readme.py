@@ -166,7 +166,6 @@ def _name_clusters(terminal: Terminal, labels: Lines) -> None:
     said = terminal.run(begin + name + merge + mute + history)
     assert "walking" in said
     labels.wait_for("finn window 2 ")
-    again = again.replace("--why", "--set moves=0 --why")  # a shorter search: another page's time
     output = terminal.run(f"{begin}set +e\n{again}")
     for word in ("walking", "standing", "lying", "cycling"):
         assert word in output
