@@ -57,7 +57,9 @@ class SizeInfo(_Frozen):
     name: PrintableText = Field(max_length=40, description="one of those that `train` knows")
     weights_kib: _Amount = Field(description="of the encoder's weights in float32")
     mmac: Multiplications
-    agreement: Agreement | None = Field(default=None, description="None of the full size, or if not measured")
+    agreement: Agreement | None = Field(
+        default=None, description="None of the default size, larger ones, or if not measured"
+    )
 
     def __str__(self) -> str:
         return (

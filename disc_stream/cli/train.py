@@ -68,7 +68,7 @@ def train(
     size: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of the guided network: full (the default), medium, small, tiny or micro."
+            metavar="NAME", help="Of the guided network: full, medium, small (the default), tiny or micro."
         ),
     ] = None,
     max_kib: Annotated[
@@ -84,7 +84,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of windows of people not learned from that must have the teacher's label, where "
-            "the size is smaller than full; default 0.9."
+            "the size is below small; default 0.9."
         ),
     ] = None,
     allow_below: Annotated[
@@ -217,24 +217,24 @@ def _size(
     allow_below: bool,
 ) -> SizeRequest | None:
     """What the options say of the size, which the preset may say, too; None where nothing does."""
-    from disc_stream.training.guided.sizes import FULL, PRESET_OF_SIZE, SIZE_OF_PRESET
+    from disc_stream.training.guided.sizes import DEFAULT_SIZE, PRESET_OF_SIZE, SIZE_OF_PRESET, is_smaller
     from disc_stream.training.sizing import FLOOR, SizeRequest
 
-    of_preset = SIZE_OF_PRESET.get(preset, FULL)
-    smaller = "" if of_preset == FULL else of_preset
-    if name is None and budget == (None, None) and not smaller:
+    of_preset = SIZE_OF_PRESET.get(preset, DEFAULT_SIZE)
+    other = "" if of_preset == DEFAULT_SIZE else of_preset
+    if name is None and budget == (None, None) and not (other and is_smaller(other)):
         if allow_below or min_agreement is not None:
             raise UsageError(
-                "agreement with the teacher is asked of sizes smaller than full alone",
+                f"agreement with the teacher is asked of sizes below {DEFAULT_SIZE} alone",
                 remedy="Give --size, --max-kib or --max-mmac, or leave out --min-agreement and --allow-below",
             )
         return None
-    if name is not None and smaller and name != smaller:
+    if name is not None and other and name != other:
         raise UsageError(
-            f"--size {name} contradicts --preset {PRESET_OF_SIZE[smaller]}", remedy="Give one of them"
+            f"--size {name} contradicts --preset {PRESET_OF_SIZE[other]}", remedy="Give one of them"
         )
     floor = FLOOR if min_agreement is None else min_agreement
-    return SizeRequest(name or smaller, *budget, floor=floor, allow_below=allow_below)
+    return SizeRequest(name or other, *budget, floor=floor, allow_below=allow_below)
 
 
 def _say_how_to_go_on(out: Path) -> None:

@@ -21,5 +21,6 @@ def unless_nan(z: Tensor, x: Tensor) -> Tensor:
     An explicit operation, because runtimes differ in how they propagate NaN: onnxruntime's GRU returns finite
     states for it, so that an invalid window would be labelled.
     """
-    broken = torch.isnan(x).flatten(1).any(1, keepdim=True)
+    # Counted in floats: runtimes have no fast "any", and take a whole-number maximum instead.
+    broken = torch.isnan(x).flatten(1).float().amax(1, keepdim=True).bool()
     return torch.where(broken, torch.nan, z)

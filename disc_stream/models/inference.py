@@ -40,16 +40,14 @@ class InferenceNet(nn.Module):
         self.project, self.shift = _folded_bottleneck(encoder)
         self.frame = encoder.frame
         self.squash = encoder.bottleneck.squash
-        self.register_buffer("offset", torch.tensor(np.array(scaler.offset, dtype=np.float32)))
-        self.register_buffer("scale", torch.tensor(np.array(scaler.scale, dtype=np.float32)))
+        self.n_channels = len(scaler.offset)
+        # Of all samples of a step, so that a runtime has long rows to work on.
+        for name, of_channels in (("offset", scaler.offset), ("scale", scaler.scale)):
+            of_step = np.tile(np.array(of_channels, dtype=np.float32), self.frame)
+            self.register_buffer(name, torch.from_numpy(of_step))
         self.register_buffer("centroids", centroids.detach().cpu().clone())
         self.requires_grad_(False)
         self.eval()
-
-    @property
-    def n_channels(self) -> int:
-        """C."""
-        return len(self.offset)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode the inputs of windows.
@@ -60,7 +58,7 @@ class InferenceNet(nn.Module):
         Returns:
             embedding (B, d); q (B, K), equation 13; squared Euclidean distance to each centroid (B, K).
         """
-        _, top = self.recurrence(frames(bounded((x - self.offset) * self.scale), self.frame))
+        _, top = self.recurrence(bounded((frames(x, self.frame) - self.offset) * self.scale))
         z = torch.cat([top[-2], top[-1]], dim=1) @ self.project + self.shift
         if self.squash:
             z = torch.tanh(z)

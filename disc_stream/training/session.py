@@ -27,7 +27,7 @@ from disc_stream.training.clustercount import METRIC, Number, number_of
 from disc_stream.training.events import Callback, ignore
 from disc_stream.training.evidence import Evidence, chosen_points, save_evidence
 from disc_stream.training.fitting import infer
-from disc_stream.training.guided.sizes import FULL, PRESET_OF_SIZE
+from disc_stream.training.guided.sizes import SIZE_OF_PRESET, is_smaller
 from disc_stream.training.known import Known
 from disc_stream.training.methods import METHODS
 from disc_stream.training.novelty import distance_q95, unknown_above
@@ -159,7 +159,7 @@ def _size(request: TrainingRequest, split: Split) -> Sized | None:
 
 def _task(windows: Float32Array, train: WindowSet, n_clusters: int, request: TrainingRequest) -> Task:
     devices = train.subject.astype(np.int64)
-    student = request.size is not None and request.preset != PRESET_OF_SIZE[FULL]
+    student = request.size is not None and is_smaller(SIZE_OF_PRESET[request.preset])
     return Task(
         windows,
         n_clusters,

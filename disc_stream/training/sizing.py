@@ -13,7 +13,7 @@ from disc_stream.artifacts.sizes import Agreement, Multiplications, SizeInfo
 from disc_stream.errors import ConfigError, TrainingError, did_you_mean
 from disc_stream.training.fitting import infer
 from disc_stream.training.guided.config import GuidedConfig
-from disc_stream.training.guided.sizes import FULL, PRESET_OF_SIZE, SIZE_OF_PRESET, Cost, cost_of
+from disc_stream.training.guided.sizes import PRESET_OF_SIZE, SIZE_OF_PRESET, Cost, cost_of, is_smaller
 from disc_stream.training.recipes import RECIPES
 from disc_stream.training.recipes.base import DEFAULT_PRESET, Learned
 from disc_stream.training.recipes.guided import LearnedGuided
@@ -163,12 +163,12 @@ def measure(learned: Learned, task: Task, floor: float) -> Agreement | None:
 
 
 def judged(size: Sized, request: SizeRequest, learned: Learned, task: Task) -> dict[str, Any]:
-    """What ``run.json`` says of a size, with the agreement of sizes smaller than the full one.
+    """What ``run.json`` says of a size, with the agreement of sizes smaller than the default one.
 
     Raises:
         TrainingError: if such a network agrees less with the teacher than it must.
     """
-    if size.name == FULL:
+    if not is_smaller(size.name):
         return size.info().model_dump(mode="json")
     agreement = measure(learned, task, request.floor)
     if not request.allow_below:

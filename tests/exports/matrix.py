@@ -12,21 +12,25 @@ import torch
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.manifest import ParityInfo
+from disc_stream.artifacts.run import LabelAt
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded, OnnxEncoder
 from disc_stream.data.readers.registry import READERS
 from disc_stream.data.types import Split, WindowSet
 from disc_stream.errors import ConfigError
 from disc_stream.training.recipes import RECIPES
+from disc_stream.training.recipes.base import DEFAULT_PRESET
 from disc_stream.training.runs import load_run
 from disc_stream.training.session import TrainingRequest, train_run
 from disc_stream.types import Float32Array
-from disc_stream_export import export_run
+from disc_stream_export import Choices, export_run
 from disc_stream_export.parity import run_torch
 from disc_stream_export.probes import HUGE
 
 METHODS = tuple(name for name, recipe in RECIPES.items() if recipe.exportable)
 DATASETS = tuple(READERS)
 KINDS = ("real", "constant", "quantised", "extreme")
+
+EITHER: dict[str, LabelAt] = {"half": "half", "whole": "whole"}
 
 # How long a training searches does not change how exact its graph is. A recipe takes what it knows of these.
 QUICK = {
@@ -42,7 +46,7 @@ def settings_of(method: str, wanted: dict[str, Any]) -> dict[str, Any]:
     known = {}
     for name, value in wanted.items():
         try:
-            recipe.resolve("small", {name: value})
+            recipe.resolve(DEFAULT_PRESET, {name: value})
         except ConfigError:
             continue
         known[name] = value
@@ -88,30 +92,40 @@ class Figures:
 
 def export_one(
     split: Split, dataset: str, method: str, seed: int, folder: Path, settings: dict[str, Any]
-) -> ParityInfo:
-    """Train and export into ``folder``.
+) -> dict[str, ParityInfo]:
+    """Train as `train` does unless told otherwise, and export into ``folder`` at every length of the run.
+
+    Returns:
+        By length: ``half`` and ``whole``, or ``own`` where the run has one alone.
 
     Raises:
-        ParityError: if the export is refused.
+        ParityError: if an export is refused.
     """
+    own = settings_of(method, settings)
     request = TrainingRequest(
-        dataset, folder / "run", method=method, seed=seed, settings=settings_of(method, settings)
+        dataset, folder / "run", method=method, preset=DEFAULT_PRESET, seed=seed, settings=own, resume=True
     )
-    train_run(split, request)
-    return export_run(folder / "run", folder / "bundle").parity
+    info = train_run(split, request)
+    return {
+        at: export_run(folder / "run", folder / at, choices=Choices(label_at=label_at)).parity
+        for at, label_at in (EITHER if info.whole is not None else {"own": None}).items()
+    }
 
 
-def compare_labels(folder: Path, windows: Float32Array, n: int, alone: int) -> dict[str, dict[str, Any]]:
+def compare_labels(
+    folder: Path, at: str, windows: Float32Array, n: int, alone: int
+) -> dict[str, dict[str, Any]]:
     """The exported graph beside its network, kind by kind.
 
     Args:
         folder: where ``export_one`` wrote to.
+        at: of its lengths.
         windows: (m, T, C) real ones.
         n: windows of each kind.
         alone: how many of each kind are encoded alone and in other batches, too.
     """
-    run = load_run(folder / "run")
-    encoder = OnnxEncoder(Bundle.open(folder / "bundle"), provider="cpu")
+    run = load_run(folder / "run", EITHER.get(at))
+    encoder = OnnxEncoder(Bundle.open(folder / at), provider="cpu")
     x = np.ascontiguousarray(windows[:, : run.info.window.input_samples])
     found = {}
     for kind, made in kinds(x, n):

@@ -77,12 +77,16 @@ def one_export(
             parity = export_one(
                 split, dataset, method, seed, folder, {} if given.preset_training else REAL_SIZE
             )
-            found["parity"] = parity.model_dump()
+            found["parity"] = {at: one.model_dump() for at, one in parity.items()}
         except ParityError as error:
             found["refused"] = str(error)
         else:
-            x = np.concatenate([split.train.x, split.test.x])
-            found["kinds"] = compare_labels(folder, x, given.windows, min(given.windows, 500))
+            x, alone = np.concatenate([split.train.x, split.test.x]), min(given.windows, 500)
+            found["kinds"] = {
+                f"{at} {kind}": figures
+                for at in parity
+                for kind, figures in compare_labels(folder, at, x, given.windows, alone).items()
+            }
     found["seconds"] = round(time.perf_counter() - began, 1)
     return found
 

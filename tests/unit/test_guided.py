@@ -12,10 +12,11 @@ import torch
 
 from disc_stream.clustering.metrics import accuracy
 from disc_stream.errors import ConfigError
+from disc_stream.training.events import EpochEvent
 from disc_stream.training.fitting import infer
 from disc_stream.training.guided.augmentation import Augmentation
 from disc_stream.training.guided.config import GuidedConfig, resolve_guided
-from disc_stream.training.guided.guidance import first_centroids
+from disc_stream.training.guided.guidance import divergence, first_centroids
 from disc_stream.training.guided.teacher import Teacher, by_others
 from disc_stream.training.presets import TrainingConfig
 from disc_stream.training.recipes import RECIPES, Learned
@@ -110,6 +111,29 @@ class TestTargets:
         z = torch.tensor([[0.0, 2.0], [2.0, 4.0]])
         centroids = first_centroids(z, torch.tensor([1, 1]), 2)
         np.testing.assert_allclose(centroids.numpy(), [[1.0, 3.0], [1.0, 3.0]])
+
+
+class TestConsistency:
+    """Half a window and the whole one are to say the same."""
+
+    def test_the_divergence_is_the_mean_of_both_ways(self) -> None:
+        q, r = torch.tensor([[0.9, 0.1], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])
+        kl = torch.nn.functional.kl_div
+        ways = kl(r.log(), q, reduction="batchmean") + kl(q.log(), r, reduction="batchmean")
+        assert float(divergence(q, r)) == pytest.approx(float(ways) / 2, rel=1e-5)
+        assert torch.equal(divergence(q, r), divergence(r, q))
+        assert float(divergence(q, q)) == 0.0
+
+    def test_a_cluster_that_is_ruled_out_stays_finite(self) -> None:
+        assert torch.isfinite(divergence(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])))
+
+    def test_it_is_a_term_of_the_loss_unless_it_weighs_nothing(self) -> None:
+        for weight in (0.0, 1.0):
+            seen: list[Any] = []
+            trained(options=FitOptions("cpu", seen.append), steps=1, consistency=weight)
+            losses = next(e.losses for e in seen if isinstance(e, EpochEvent) and e.phase == "guided")
+            assert ("con" in losses) == (weight > 0.0)
+            assert all(np.isfinite(value) for value in losses.values())
 
 
 class TestAugmentation:

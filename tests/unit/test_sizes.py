@@ -21,7 +21,7 @@ from disc_stream.models.autoencoder import MultiTaskAutoencoder
 from disc_stream.models.described import Described
 from disc_stream.training.fitting import infer
 from disc_stream.training.guided.config import GuidedConfig
-from disc_stream.training.guided.sizes import PRESET_OF_SIZE, SIZES, cost_of, descriptors_of
+from disc_stream.training.guided.sizes import PRESET_OF_SIZE, SIZES, cost_of, descriptors_of, is_smaller
 from disc_stream.training.recipes import RECIPES
 from disc_stream.training.recipes.guided import LearnedGuided
 from disc_stream.training.sizing import Sized, SizeRequest, choose, held_out_windows, judged, measure
@@ -182,8 +182,10 @@ class TestHeldOut:
         facts = judged(sized("tiny"), SizeRequest("tiny", allow_below=True), learned, alone)
         assert facts["agreement"] is None
 
-    def test_the_full_size_learns_from_all_and_is_not_compared(self, learned: LearnedGuided) -> None:
-        assert judged(sized("full"), SizeRequest("full"), learned, TASK)["agreement"] is None
+    @pytest.mark.parametrize("name", ["full", "medium", "small"])
+    def test_the_default_size_and_larger_ones_learn_from_all(self, learned: LearnedGuided, name: str) -> None:
+        assert not is_smaller(name)
+        assert judged(sized(name), SizeRequest(name), learned, TASK)["agreement"] is None
 
 
 class TestWords:
@@ -244,7 +246,7 @@ class TestCommand:
             (("--size", "tiny", "--preset", "paper"), "sizes are those of the preset guided"),
             (("--size", "tiny", "--set", "targets=self"), "sizes are those of the preset guided"),
             (("--size", "small", "--preset", "guided-tiny"), "--size small contradicts --preset guided-tiny"),
-            (("--allow-below",), "of sizes smaller than full alone"),
+            (("--allow-below",), "of sizes below small alone"),
             (("--max-kib", "1"), "no network fits into 1 KiB"),
         ],
     )

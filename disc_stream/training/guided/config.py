@@ -12,8 +12,8 @@ from disc_stream.models.settings import Settings, unknown_setting
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.presets import Precision, ScalerKind
 
-NETWORK = NetworkConfig(hidden=96, frame=8, embedding=32, decoder_hidden=64)
-"""Of the preset ``guided``: eight samples a step, narrow enough for a processor core."""
+NETWORK = NetworkConfig(hidden=64, layers=1, frame=16, embedding=16, decoder_hidden=32)
+"""Of the preset ``guided``: one layer, sixteen samples a step (ADR 0029)."""
 
 
 class GuidedConfig(Settings):
@@ -56,6 +56,13 @@ class GuidedConfig(Settings):
     gamma: float = Field(1.0, ge=0, le=1, title="γ", description="weight of the clustering loss, equation 16")
     reconstruction: float = Field(
         0.1, ge=0, le=1, title="Weight of the autoencoder's loss", description="beside the clustering loss"
+    )
+    consistency: float = Field(
+        1.0,
+        ge=0,
+        title="Consistency",
+        description="weight of the divergence between what half a window and the whole one are taken for, "
+        "both ways, beside the clustering loss; 0 for none",
     )
     others: float = Field(
         0.0,

@@ -88,6 +88,8 @@ class Guidance:
         self.optimizer = "adam"
         kept = config.reconstruction
         self.weights: Mapping[str, float] = {"cah": config.gamma, "rec": kept, "fut": kept}
+        if config.consistency > 0.0:
+            self.weights = {**self.weights, "con": config.consistency}
 
     @property
     def module(self) -> GuidedModel:
@@ -119,7 +121,10 @@ class Guidance:
         terms["fut"] = (fut[:, :seen] - after).square().sum() / fut.numel()
         q = model.head(torch.cat([z_part, z_whole]).float())
         model.average(self._config.averaging)
-        return {**terms, "cah": hardening_loss(q, torch.cat([p, p]))}
+        terms["cah"] = hardening_loss(q, torch.cat([p, p]))
+        if "con" in self.weights:
+            terms["con"] = divergence(*q.tensor_split(2))
+        return terms
 
     def _start(self, most: int, device: torch.device) -> int:
         """Where the part begins: at a whole step of the recurrence, 0 as often as all the others together."""
@@ -135,6 +140,13 @@ class Guidance:
         """Goes on to the last epoch."""
         del epoch, optimizer
         return EpochEnd()
+
+
+def divergence(q: Tensor, r: Tensor) -> Tensor:
+    """Half the sum of KL(q‖r) and KL(r‖q) of two soft assignments (B, K), a mean over the rows."""
+    tiny = torch.finfo(q.dtype).tiny
+    log_ratio = q.clamp_min(tiny).log() - r.clamp_min(tiny).log()
+    return 0.5 * ((q - r) * log_ratio).sum(1).mean()
 
 
 def first_centroids(z: Tensor, labels: Tensor, n_clusters: int) -> Tensor:

@@ -14,21 +14,29 @@ _GATES = 3
 _FLOAT_BYTES = 4
 
 SIZES: dict[str, NetworkConfig] = {
-    "full": NETWORK,
-    "medium": NETWORK.but(hidden=48, decoder_hidden=32),
-    "small": NETWORK.but(hidden=48, layers=1, embedding=16, decoder_hidden=32),
-    "tiny": NETWORK.but(hidden=24, layers=1, embedding=16, decoder_hidden=32),
-    "micro": NETWORK.but(hidden=12, layers=1, embedding=16, decoder_hidden=32),
+    "full": NetworkConfig(hidden=96, frame=8, embedding=32, decoder_hidden=64),
+    "medium": NetworkConfig(hidden=48, frame=8, embedding=32, decoder_hidden=32),
+    "small": NETWORK,
+    "tiny": NETWORK.but(hidden=24, frame=8),
+    "micro": NETWORK.but(hidden=12, frame=8),
 }
 """The ladder, from the largest on (ADR 0029)."""
 
-FULL = "full"
+DEFAULT_SIZE = "small"
 _PRESET = "guided"
 
-PRESET_OF_SIZE: dict[str, str] = {name: _PRESET if name == FULL else f"{_PRESET}-{name}" for name in SIZES}
+PRESET_OF_SIZE: dict[str, str] = {
+    name: _PRESET if name == DEFAULT_SIZE else f"{_PRESET}-{name}" for name in SIZES
+}
 """What ``run.json`` calls each as a preset of ``disc``: a retraining takes it over."""
 
 SIZE_OF_PRESET: dict[str, str] = {preset: name for name, preset in PRESET_OF_SIZE.items()}
+
+
+def is_smaller(size: str) -> bool:
+    """Whether a size is below the default one: its agreement with the teacher is then measured."""
+    names = list(SIZES)
+    return names.index(size) > names.index(DEFAULT_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
