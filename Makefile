@@ -31,11 +31,13 @@ serve: $(STAMPS)/app ## Label a broker's streams: make serve ARGS="--bundle B --
 
 test: $(STAMPS)/dev ## All tests, against a real Mosquitto, a real Chromium and a real Prometheus
 	@$(BOOTSTRAP) system mosquitto chromium chromedriver gcc prometheus promtool
-	@$(BOOTSTRAP) standards-optional $(STAMPS)/standards
+	@$(BOOTSTRAP) node-optional tests/standards $(STAMPS)/standards
+	@$(BOOTSTRAP) node-optional examples/javascript $(STAMPS)/examples
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
-standards: ## AsyncAPI's own parser, which `make test` uses where node is (pinned by tests/standards/package-lock.json)
-	@$(BOOTSTRAP) standards $(STAMPS)/standards
+standards: ## AsyncAPI's own parser and the examples' libraries, which `make test` uses where node is (pinned by package-lock.json)
+	@$(BOOTSTRAP) node tests/standards $(STAMPS)/standards
+	@$(BOOTSTRAP) node examples/javascript $(STAMPS)/examples
 
 kernels: $(STAMPS)/dev ## The numeric tests with the kernels of other processors
 	@PYTEST="$(BIN)/pytest" sh tests/kernels.sh $(ARGS)
@@ -58,7 +60,7 @@ chaos: $(STAMPS)/dev ## Kill and cut everything for minutes, and count the label
 
 fuzz: $(STAMPS)/dev ## Fuzz the decoders and the readers of files for a minute each (SECONDS_EACH=60)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
-	@for reader in cbor packed json meta label problem device-status server-status activity event model; do \
+	@for reader in cbor packed json meta label problem device-status server-status activity event model embedding; do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_codecs.py $$reader -max_total_time=$(SECONDS_EACH) -max_len=4096 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 || exit 1; done
 	@for kind in $$(PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_files.py list); do \

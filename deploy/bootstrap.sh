@@ -7,8 +7,8 @@
 #   bootstrap.sh pinned VENV SET RUNTIME  install what deploy/pins names into VENV, without disc-stream
 #   bootstrap.sh system TOOL...           make sure the tools are there, or fail and say how to get them
 #   bootstrap.sh system-optional TOOL...  the same, but go on without them
-#   bootstrap.sh standards FOLDER         install what tests/standards names into FOLDER, by its hashes; needs node
-#   bootstrap.sh standards-optional FOLDER  the same, but go on without it
+#   bootstrap.sh node FROM FOLDER         install what FROM/package-lock.json names into FOLDER, by its hashes; needs node
+#   bootstrap.sh node-optional FROM FOLDER  the same, but go on without it
 set -eu
 
 say() { printf '%s\n' "disc-stream: $*" >&2; }
@@ -127,19 +127,19 @@ system() {
     return 1
 }
 
-standards() {
-    lock=tests/standards/package-lock.json
-    cmp -s "$lock" "$1/package-lock.json" && [ -d "$1/node_modules" ] && return 0
+node_packages() {
+    lock=$1/package-lock.json
+    cmp -s "$lock" "$2/package-lock.json" && [ -d "$2/node_modules" ] && return 0
     if ! has node || ! has npm; then
-        say "no node and npm here, which AsyncAPI's own parser needs"
+        say "no node and npm here, which $1 needs"
         return 1
     fi
-    mkdir -p "$1"
-    cp tests/standards/package.json "$1/"
-    rm -f "$1/package-lock.json"
-    cp "$lock" "$1/lock" && mv "$1/lock" "$1/package-lock.json"
-    npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel error >&2 && return 0
-    rm -f "$1/package-lock.json"
+    mkdir -p "$2"
+    cp "$1/package.json" "$2/"
+    rm -f "$2/package-lock.json"
+    cp "$lock" "$2/lock" && mv "$2/lock" "$2/package-lock.json"
+    npm ci --prefix "$2" --ignore-scripts --no-audit --no-fund --loglevel error >&2 && return 0
+    rm -f "$2/package-lock.json"
     return 1
 }
 
@@ -151,8 +151,8 @@ install) install "$@" ;;
 pinned) pinned "$@" ;;
 system) system "$@" ;;
 system-optional) system "$@" || say "going on without" ;;
-standards) standards "$@" ;;
-standards-optional) standards "$@" || say "going on without" ;;
+node) node_packages "$@" ;;
+node-optional) node_packages "$@" || say "going on without" ;;
 *)
     say "unknown command $command"
     exit 2

@@ -70,6 +70,7 @@ _TENSOR: Fields = {
     8: ("name", "bytes"), 9: ("raw_data", "bytes"), 12: ("doc_string", "bytes"),
     13: ("external_data", "many bytes"), 14: ("data_location", "int"),
 }  # fmt: skip
+_METADATA: Fields = {1: ("key", "bytes"), 2: ("value", "bytes")}
 _OPSET_ID: Fields = {1: ("domain", "bytes"), 2: ("version", "int")}
 
 _REFUSED = {
@@ -148,6 +149,24 @@ def read_graph(data: bytes) -> Graph:
         return _read_model(memoryview(data), Budget(_MAX_FIELDS))
     except MalformedError as error:
         raise GraphRefusedError(f"it is no graph that can be read: {error}") from error
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The texts that a graph carries beside itself, by name.
+
+    Raises:
+        GraphRefusedError: if the bytes are no graph.
+    """
+    found: dict[str, str] = {}
+    budget = Budget(_MAX_FIELDS)
+    try:
+        for name, value in read_fields(memoryview(data), _MODEL, "the model", budget):
+            if name == "metadata_props" and isinstance(value, memoryview):
+                entry = dict(read_fields(value, _METADATA, "a text beside the graph", budget))
+                found[_text(entry.get("key", 0), "a name")] = _text(entry.get("value", 0), "a text")
+    except MalformedError as error:
+        raise GraphRefusedError(f"it is no graph that can be read: {error}") from error
+    return found
 
 
 def _read_model(data: memoryview, budget: Budget) -> Graph:

@@ -56,8 +56,9 @@ class OnnxEncoder:
     Args:
         bundle: whose graph to run.
         provider: ``cpu`` and ``cuda`` are onnxruntime, ``openvino`` and ``openvino-bf16`` OpenVINO on the
-            processor; one that cannot be had is an error, never a silent fall-back. ``auto`` measures once
-            for each model and machine which of those at hand is fastest (``runtimes.choosing``).
+            processor, ``numpy`` needs neither and runs graphs without a recurrence; one that cannot be had
+            is an error, never a silent fall-back. ``auto`` measures once for each model and machine which of
+            the others at hand is fastest (``runtimes.choosing``).
         threads: of one call on the processor; None for as many as this process may use.
 
     Raises:

@@ -165,23 +165,61 @@ def add_device(
         ),
     ] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Replace the credential that it has.")] = False,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--labels/--no-labels",
+            show_default=False,
+            help="Whether it labels itself (`edge label`), and so writes its own label and embedding. "
+            "Default: no; with --renew, as before.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a device in: makes its credential, a folder for it, and tells the broker.
 
     Example: disc-stream broker add-device watch-17 --config broker
+
+    Example: disc-stream broker add-device kitchen --config broker --labels
     """
     require_extras("disc-stream broker", "broker")
     from disc_stream_server.brokerconfig.devices import add_device as add
 
-    added = add(config, device, certificate=certificate, renew=renew)
+    added = add(config, device, certificate=certificate, renew=renew, labels=labels)
     if as_json:
-        facts = {"device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by}
+        facts: dict[str, object] = {
+            "device": added.device, "url": added.url, "folder": str(added.folder), "by": added.by,
+            "labels": added.labels,
+        }  # fmt: skip
         print_json({**facts, **_told(added.told)})
         return
     say(f"{device} may connect with its {added.by}; copy this folder to it: {added.folder}")
     say(f"On this machine:  disc-stream edge publish --synthetic --device {device} --broker '{added.url}'")
+    if added.labels:
+        say("It labels itself:  disc-stream edge label --bundle BUNDLE, and the rest alike")
     _say_told(added.told)
+
+
+@app.command("let-label")
+def let_label(
+    device: DeviceArgument,
+    config: ConfigOption,
+    no: Annotated[bool, typer.Option("--no", help="Take the right away.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a device that is in label itself: it may write its own label and embedding. Its credential stays.
+
+    Example: disc-stream broker let-label kitchen --config broker
+    """
+    require_extras("disc-stream broker", "broker")
+    from disc_stream_server.brokerconfig.devices import let_label as let
+
+    told = let(config, device, labels=not no)
+    if as_json:
+        print_json({"device": device, "labels": not no, **_told(told)})
+        return
+    say(f"{device} may {'not ' if no else ''}write its own labels and embeddings{' any more' if no else ''}")
+    _say_told(told)
 
 
 @app.command("remove-device")
@@ -235,6 +273,20 @@ def add_operator(
     _add_person("operator", name, config, renew=renew, as_json=as_json)
 
 
+@app.command("add-gateway")
+def add_gateway(
+    name: NameArgument, config: ConfigOption, renew: RenewPasswordOption = False, as_json: JsonOption = False
+) -> None:
+    """Let `disc-stream phone` in: it shows labels, and says what is wrong with phones.
+
+    It sends no samples of its own: each phone is a device with a credential
+    (`broker add-device`), which the gateway uses in its name.
+
+    Example: disc-stream broker add-gateway home --config broker
+    """
+    _add_person("gateway", name, config, renew=renew, as_json=as_json)
+
+
 @app.command("remove-viewer")
 def remove_viewer(name: NameArgument, config: ConfigOption, as_json: JsonOption = False) -> None:
     """Shut a viewer out: removes the account, and ends its connection.
@@ -253,6 +305,15 @@ def remove_operator(name: NameArgument, config: ConfigOption, as_json: JsonOptio
     _remove_person("operator", name, config, as_json=as_json)
 
 
+@app.command("remove-gateway")
+def remove_gateway(name: NameArgument, config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Shut a gateway of phones out: removes the account, and ends its connection.
+
+    Example: disc-stream broker remove-gateway home --config broker
+    """
+    _remove_person("gateway", name, config, as_json=as_json)
+
+
 def _add_person(role: Role, name: str, config: Path, *, renew: bool, as_json: bool) -> None:
     require_extras("disc-stream broker", "broker")
     from disc_stream_server.brokerconfig.people import add_person
@@ -261,7 +322,11 @@ def _add_person(role: Role, name: str, config: Path, *, renew: bool, as_json: bo
     if as_json:
         print_json({"user": person.user, "file": str(person.file), **_told(person.told)})
         return
-    what = "disc-stream watch" if role == "viewer" else "disc-stream doctor"
+    what = {
+        "viewer": "disc-stream watch",
+        "operator": "disc-stream doctor",
+        "gateway": f"disc-stream phone --broker-setup {config} --device PHONE",
+    }[role]
     say(f"{name} may connect as {person.user}; the password is in {person.file}")
     say(f"On this machine:  set -a; . {person.file}; {what}")
     _say_told(person.told)

@@ -10,51 +10,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from disc_stream.cli import edge_label
-from disc_stream.cli.common import (
-    DEFAULT_BROKER,
-    BrokerOption,
-    JsonOption,
-    LogFormatOption,
-    PrefixOption,
-    SeedOption,
-    VerboseOption,
-    print_json,
-    say,
-    setup_logging,
-)
+from disc_stream.cli.common import print_json, say, setup_logging
 from disc_stream.cli.edgeoptions import (
-    BaudOption,
-    BootOption,
-    DataOption,
     DescribeOption,
-    DeviceOption,
-    DevicesOption,
-    DropoutOption,
-    DtypeOption,
     EncodingName,
     EncodingOption,
-    FsOption,
-    IioOption,
+    Keeping,
     MaxSamplesOption,
-    OutboxMbOption,
-    OutboxOption,
-    PlacementName,
-    PlacementOption,
-    ReplayOption,
-    SamplesOption,
-    SecondsOption,
-    SerialOption,
-    SpeedOption,
-    StdinOption,
-    SyntheticOption,
-    TypeName,
+    Reaching,
     Wanted,
-    WhenFullName,
-    WhenFullOption,
-    kept_in,
     progress,
     signals_stop,
 )
+from disc_stream.cli.spread import spread
 
 if TYPE_CHECKING:
     from disc_stream_edge.publisher import PublishSummary
@@ -72,36 +40,14 @@ def _edge() -> None:
 
 
 @app.command()
+@spread
 def publish(
-    replay: ReplayOption = None,
-    data: DataOption = None,
-    synthetic: SyntheticOption = False,
-    devices: DevicesOption = 1,
-    seconds: SecondsOption = None,
-    placement: PlacementOption = PlacementName.WAIST,
-    dropout: DropoutOption = 0.0,
-    seed: SeedOption = 0,
-    stdin: StdinOption = False,
-    iio: IioOption = None,
-    serial: SerialOption = None,
-    baud: BaudOption = 115_200,
-    fs: FsOption = None,
-    broker: BrokerOption = DEFAULT_BROKER,
-    prefix: PrefixOption = "ds/v1",
-    device: DeviceOption = None,
-    boot: BootOption = None,
-    speed: SpeedOption = 1.0,
-    samples: SamplesOption = 25,
+    source: Wanted,
+    reaching: Reaching,
+    keeping: Keeping,
     encoding: EncodingOption = EncodingName.CBOR,
-    dtype: DtypeOption = TypeName.FLOAT32,
-    outbox: OutboxOption = None,
-    outbox_mb: OutboxMbOption = 64.0,
-    when_full: WhenFullOption = WhenFullName.DROP_OLDEST,
     max_samples: MaxSamplesOption = 250,
     describe: DescribeOption = False,
-    log_format: LogFormatOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Publish motion to an MQTT broker: recordings, simulated wearables, or lines from a sensor.
 
@@ -114,38 +60,22 @@ def publish(
 
     Example: my-sensor | disc-stream edge publish --stdin --fs 100 --device kitchen --outbox /var/lib/motion
     """
-    setup_logging(verbose, log_format)
-    wanted = Wanted(
-        replay,
-        data,
-        synthetic,
-        devices,
-        seconds,
-        placement,
-        dropout,
-        seed,
-        stdin,
-        fs,
-        device,
-        boot,
-        dtype,
-        iio,
-        serial,
-        baud,
-    )
-    wanted.check(may_be_none=outbox is not None)
+    setup_logging(reaching.verbose, reaching.log_format)
+    source.check(may_be_none=keeping.outbox is not None)
     from disc_stream.wire.broker import Broker
     from disc_stream.wire.codecs import Encoding
     from disc_stream_edge.publisher import Publisher, Sending
 
-    stop = threading.Event()
-    address = Broker.parse(broker)
-    sending = Sending(Encoding(encoding.value), samples, speed, describe, most_samples=max_samples)
-    with signals_stop(stop) as received, kept_in(outbox, outbox_mb, when_full) as kept:
-        sources = wanted.open(kept, stop)
+    stop, as_json = threading.Event(), reaching.as_json
+    address = Broker.parse(reaching.broker)
+    sending = Sending(
+        Encoding(encoding.value), reaching.samples, reaching.speed, describe, most_samples=max_samples
+    )
+    with signals_stop(stop) as received, keeping.open() as outbox:
+        sources = source.open(outbox, stop)
         with progress(sources, hidden=as_json) as on_publish:
             summary = Publisher(
-                address, prefix=prefix, sending=sending, on_publish=on_publish, outbox=kept
+                address, prefix=reaching.prefix, sending=sending, on_publish=on_publish, outbox=outbox
             ).run(sources, stop)
     _report(summary, sources, as_json)
     if received:

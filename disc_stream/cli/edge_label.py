@@ -4,63 +4,23 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from disc_stream.cli.common import (
-    DEFAULT_BROKER,
-    BrokerOption,
-    JsonOption,
-    LogFormatOption,
-    PrefixOption,
-    SeedOption,
-    TrustedKeyOption,
-    VerboseOption,
-    print_json,
-    require_extras,
-    say,
-    setup_logging,
-)
-from disc_stream.cli.edgeoptions import (
-    BaudOption,
-    BootOption,
-    DataOption,
-    DeviceOption,
-    DevicesOption,
-    DropoutOption,
-    DtypeOption,
-    FsOption,
-    IioOption,
-    OutboxMbOption,
-    OutboxOption,
-    PlacementName,
-    PlacementOption,
-    ReplayOption,
-    SamplesOption,
-    SecondsOption,
-    SerialOption,
-    SpeedOption,
-    StdinOption,
-    SyntheticOption,
-    TypeName,
-    Wanted,
-    WhenFullName,
-    WhenFullOption,
-    kept_in,
-    progress,
-    signals_stop,
-)
+from disc_stream.cli.common import TrustedKeyOption, print_json, require_extras, say, setup_logging
+from disc_stream.cli.edgeoptions import Keeping, Reaching, Wanted, progress, signals_stop
+from disc_stream.cli.spread import spread
 from disc_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from disc_stream.stream.pipeline import LabelOptions
-    from disc_stream.wire.broker import Broker
-    from disc_stream.wire.mqtt import MqttLink
+    from disc_stream_edge.fetching import ModelSource
+    from disc_stream_edge.following import ModelFollower
     from disc_stream_edge.labelling import EdgeLabeller
     from disc_stream_edge.publisher import PublishSummary
     from disc_stream_edge.uploading import UploadTally
@@ -70,11 +30,25 @@ class _Following(NamedTuple):
     """Where models are kept, and where they come from."""
 
     folder: Path
-    base: str
-    token: str | None
+    models: ModelSource
 
 
 _LABELLING, _UPLOAD = "Labelling", "Upload"
+
+
+class _Models(NamedTuple):
+    """The model that labels at first, whose signature is trusted, and what runs models."""
+
+    first: Path
+    trusted_keys: list[Path] | None
+    provider: Literal["cpu", "numpy"]
+
+
+class EdgeProviderName(StrEnum):
+    """What runs models on a device."""
+
+    CPU = "cpu"
+    NUMPY = "numpy"
 
 
 class UploadName(StrEnum):
@@ -85,7 +59,9 @@ class UploadName(StrEnum):
     UNCERTAIN = "uncertain"
 
 
+@spread
 def label(
+    *,
     bundle: Annotated[
         Path, typer.Option("--bundle", help="The model: a folder or zip.", rich_help_panel=_LABELLING)
     ],
@@ -102,16 +78,26 @@ def label(
         str | None,
         typer.Option(
             "--models-from",
-            help="With --follow: URL of the folder that has them as VERSION.zip.",
+            help="With --follow: a server's /api/v1/models, or the URL of a folder with VERSION.zip.",
             rich_help_panel=_LABELLING,
         ),
     ] = None,
     models_token: Annotated[
         Path | None,
         typer.Option(
-            "--models-token", help="File with a secret to be shown there.", rich_help_panel=_LABELLING
+            "--models-token",
+            help="File with a token to be shown there (`token add`, role device).",
+            rich_help_panel=_LABELLING,
         ),
     ] = None,
+    provider: Annotated[
+        EdgeProviderName,
+        typer.Option(
+            "--provider",
+            help="cpu is onnxruntime; numpy needs no extra, and runs models of disc-plus.",
+            rich_help_panel=_LABELLING,
+        ),
+    ] = EdgeProviderName.CPU,
     top_k: Annotated[
         int,
         typer.Option("--top-k", min=0, help="Soft labels in each label.", rich_help_panel=_LABELLING),
@@ -156,32 +142,9 @@ def label(
             rich_help_panel=_UPLOAD,
         ),
     ] = 1,
-    replay: ReplayOption = None,
-    data: DataOption = None,
-    synthetic: SyntheticOption = False,
-    devices: DevicesOption = 1,
-    seconds: SecondsOption = None,
-    placement: PlacementOption = PlacementName.WAIST,
-    dropout: DropoutOption = 0.0,
-    seed: SeedOption = 0,
-    stdin: StdinOption = False,
-    iio: IioOption = None,
-    serial: SerialOption = None,
-    baud: BaudOption = 115_200,
-    fs: FsOption = None,
-    broker: BrokerOption = DEFAULT_BROKER,
-    prefix: PrefixOption = "ds/v1",
-    device: DeviceOption = None,
-    boot: BootOption = None,
-    speed: SpeedOption = 1.0,
-    samples: SamplesOption = 25,
-    dtype: DtypeOption = TypeName.FLOAT32,
-    outbox: OutboxOption = None,
-    outbox_mb: OutboxMbOption = 64.0,
-    when_full: WhenFullOption = WhenFullName.DROP_OLDEST,
-    log_format: LogFormatOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    source: Wanted,
+    reaching: Reaching,
+    keeping: Keeping,
 ) -> None:
     """Label motion on the device itself, and publish labels instead of samples.
 
@@ -192,29 +155,12 @@ def label(
 
     Example: disc-stream edge label --bundle bundles/hapt --synthetic --seconds 60 --upload uncertain
 
-    Example: disc-stream edge label --bundle b.zip --stdin --fs 50 --follow m --models-from https://host/m
+    Example: disc-stream edge label --bundle b.zip --stdin --fs 50 --follow m --models-from https://host/api/v1/models
     """
-    setup_logging(verbose, log_format)
-    require_extras("disc-stream edge label", "cpu")
-    wanted = Wanted(
-        replay,
-        data,
-        synthetic,
-        devices,
-        seconds,
-        placement,
-        dropout,
-        seed,
-        stdin,
-        fs,
-        device,
-        boot,
-        dtype,
-        iio,
-        serial,
-        baud,
-    )
-    wanted.check(may_be_none=False)
+    setup_logging(reaching.verbose, reaching.log_format)
+    if provider is EdgeProviderName.CPU:
+        require_extras("disc-stream edge label", "cpu")
+    source.check(may_be_none=False)
     following = _following(follow, models_from, models_token)
     from disc_stream.clustering.adaptation import AdaptationRule
     from disc_stream.stream.pipeline import LabelOptions
@@ -222,27 +168,29 @@ def label(
     from disc_stream_edge.publisher import Publisher, Sending
     from disc_stream_edge.uploading import Upload, Uploader, UploadRule
 
-    address = Broker.parse(broker)
+    address = Broker.parse(reaching.broker)
     options = LabelOptions(max(1, top_k), adaptation=AdaptationRule() if adapt else None)
     rule = UploadRule(Upload(upload.value), every, heartbeat_s, settle, top_k > 0, confidence)
-    stop = threading.Event()
+    stop, as_json = threading.Event(), reaching.as_json
     with (
         signals_stop(stop) as received,
-        kept_in(outbox, outbox_mb, when_full) as kept,
-        _labeller(bundle, trusted_key, options, following) as (labeller, begin_following),
+        keeping.open() as outbox,
+        _labeller(_Models(bundle, trusted_key, provider.value), options, following) as (labeller, follower),
     ):
         uploader = Uploader(labeller, rule)
-        sources = wanted.open(kept, stop)
-        begin_following(address, prefix, sources[0].device)
+        sources = source.open(outbox, stop)
         with progress(sources, hidden=as_json) as on_publish:
-            summary = Publisher(
+            publisher = Publisher(
                 address,
-                prefix=prefix,
-                sending=Sending(samples=samples, speed=speed),
+                prefix=reaching.prefix,
+                sending=Sending(samples=reaching.samples, speed=reaching.speed),
                 on_publish=on_publish,
-                outbox=kept,
+                outbox=outbox,
                 maker=uploader,
-            ).run(sources, stop)
+            )
+            if follower is not None:
+                publisher.hear_model(follower.hear)
+            summary = publisher.run(sources, stop)
     _report(summary, uploader.tally, as_json)
     if received:
         sys.exit(128 + received[0])
@@ -263,45 +211,37 @@ def _following(folder: Path | None, base: str | None, token: Path | None) -> _Fo
             )
         return None
     from disc_stream.wire.secrecy import read_secret
-    from disc_stream_edge.fetching import check_base
+    from disc_stream_edge.fetching import ModelSource, check_base
 
-    return _Following(folder, check_base(base), None if token is None else read_secret(str(token), "token"))
+    secret = None if token is None else read_secret(str(token), "token")
+    return _Following(folder, ModelSource(check_base(base), secret))
 
 
 @contextmanager
 def _labeller(
-    bundle: Path, trusted_key: list[Path] | None, options: LabelOptions, following: _Following | None
-) -> Iterator[tuple[EdgeLabeller, Callable[[Broker, str, str], None]]]:
-    """What labels, and a function that begins to follow the model that a server announces."""
+    models: _Models, options: LabelOptions, source: _Following | None
+) -> Iterator[tuple[EdgeLabeller, ModelFollower | None]]:
+    """What labels, and what follows the model that a server announces."""
     from disc_stream.artifacts.model import Model
     from disc_stream_edge.labelling import EdgeLabeller
 
-    if following is None:
-        model = Model.open(bundle, "cpu", threads=1, trusted_keys=trusted_key)
-        yield EdgeLabeller(model, options), lambda _broker, _prefix, _device: None
+    if source is None:
+        model = Model.open(models.first, models.provider, threads=1, trusted_keys=models.trusted_keys)
+        yield EdgeLabeller(model, options), None
         return
-    from disc_stream.wire.topics import Topics
-    from disc_stream_edge.following import ModelFollower, ModelSource, TrialLabeller, listen
+    from disc_stream_edge.following import ModelFollower, TrialLabeller
     from disc_stream_edge.modelstore import ModelStore
 
-    store = ModelStore(following.folder, bundle, trusted_key)
+    store = ModelStore(source.folder, *models)
     opened = store.open()
     labeller = TrialLabeller(opened.model, options)
     labeller.begin_trial(store, on_trial=opened.on_trial)
-    follower = ModelFollower(store, ModelSource(following.base, following.token), labeller.offer)
-    links: list[MqttLink] = []
-
-    def begin(broker: Broker, prefix: str, device: str) -> None:
-        client_id = f"{prefix.replace('/', '-')}-{device}-models"
-        links.append(listen(broker, Topics(prefix), client_id, follower))
-        follower.start()
-
+    follower = ModelFollower(store, source.models, labeller.offer)
+    follower.start()
     try:
-        yield labeller, begin
+        yield labeller, follower
     finally:
         follower.stop()
-        for link in links:
-            link.close()
 
 
 def _report(summary: PublishSummary, tally: UploadTally, as_json: bool) -> None:

@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from disc_stream.cli.common import (
+    DEFAULT_BROKER,
+    BrokerOption,
+    JsonOption,
+    LogFormatOption,
+    PrefixOption,
+    SeedOption,
+    VerboseOption,
+)
 from disc_stream.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -58,123 +67,8 @@ _REPLAY, _SYNTHETIC, _STDIN, _SENDING = "Replay", "Synthetic", "Standard input",
 _OUTBOX, _SENSORS = "Outbox", "Sensors"
 
 
-ReplayOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--replay", help="Recordings, such as hapt:exp01-user01; repeatable.", rich_help_panel=_REPLAY
-    ),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        envvar="DISC_STREAM_DATA",
-        help="The dataset's zip or folder, or a folder of these.",
-        rich_help_panel=_REPLAY,
-    ),
-]
-SyntheticOption = Annotated[
-    bool, typer.Option("--synthetic", help="Simulated wearables.", rich_help_panel=_SYNTHETIC)
-]
-DevicesOption = Annotated[
-    int,
-    typer.Option("--devices", min=1, help="Number of simulated wearables.", rich_help_panel=_SYNTHETIC),
-]
-SecondsOption = Annotated[
-    float | None,
-    typer.Option(
-        "--seconds",
-        min=0.1,
-        help="Length of the streams; endless by default.",
-        rich_help_panel=_SYNTHETIC,
-    ),
-]
-PlacementOption = Annotated[
-    PlacementName, typer.Option("--placement", help="Where they are worn.", rich_help_panel=_SYNTHETIC)
-]
-DropoutOption = Annotated[
-    float,
-    typer.Option(
-        "--dropout",
-        min=0.0,
-        max=0.9,
-        help="Share of messages that a bad radio link swallows.",
-        rich_help_panel=_SYNTHETIC,
-    ),
-]
-StdinOption = Annotated[
-    bool,
-    typer.Option(
-        "--stdin",
-        help=r"CSV lines under a header such as acc_x\[g],acc_y\[g], or JSON lines.",
-        rich_help_panel=_STDIN,
-    ),
-]
-IioOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--iio",
-        help="A sensor of Linux Industrial I/O: its folder, such as /sys/bus/iio/devices/iio:device0.",
-        rich_help_panel=_SENSORS,
-    ),
-]
-SerialOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--serial", help="Lines as of --stdin, from a port such as /dev/ttyACM0.", rich_help_panel=_SENSORS
-    ),
-]
-BaudOption = Annotated[
-    int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=_SENSORS)
-]
-FsOption = Annotated[
-    float | None,
-    typer.Option("--fs", min=0.1, max=10_000, help="Lines per second.", rich_help_panel=_STDIN),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option("--device", help="Device id, if there is only one.", rich_help_panel=_SENDING),
-]
-BootOption = Annotated[
-    int | None,
-    typer.Option(
-        "--boot",
-        min=0,
-        max=2**32 - 1,
-        help="Boot id; default the time in seconds. A server drops batches that it has seen of a boot.",
-        rich_help_panel=_SENDING,
-    ),
-]
-SpeedOption = Annotated[
-    float,
-    typer.Option("--speed", min=0.0, help="1 is real time, 0 as fast as possible.", rich_help_panel=_SENDING),
-]
-SamplesOption = Annotated[
-    int,
-    typer.Option("--samples", min=1, max=65_536, help="Samples per message.", rich_help_panel=_SENDING),
-]
 EncodingOption = Annotated[
     EncodingName, typer.Option("--encoding", help="Encoding of the payloads.", rich_help_panel=_SENDING)
-]
-DtypeOption = Annotated[
-    TypeName, typer.Option("--dtype", help="int16 quantises as sensors do.", rich_help_panel=_SENDING)
-]
-OutboxOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--outbox",
-        help="Folder that keeps messages until the broker has confirmed them, also over a power cut; "
-        "without a source, what is left in it is sent.",
-        rich_help_panel=_OUTBOX,
-    ),
-]
-OutboxMbOption = Annotated[
-    float,
-    typer.Option("--outbox-mb", min=0.1, help="Most megabytes in it.", rich_help_panel=_OUTBOX),
-]
-WhenFullOption = Annotated[
-    WhenFullName,
-    typer.Option("--when-full", help="What gives way then; it is counted.", rich_help_panel=_OUTBOX),
 ]
 MaxSamplesOption = Annotated[
     int,
@@ -192,41 +86,161 @@ DescribeOption = Annotated[
 ]
 
 
-@contextmanager
-def kept_in(folder: Path | None, megabytes: float, when_full: WhenFullName) -> Iterator[Outbox | None]:
-    """The outbox in a folder, if one is named."""
-    if folder is None:
-        yield None
-        return
-    from disc_stream_edge.outbox import open_outbox
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The outbox that a command line names; its fields are the options."""
 
-    outbox = open_outbox(folder, megabytes, when_full.value)
-    try:
-        yield outbox
-    finally:
-        outbox.close()
+    outbox: Annotated[
+        Path | None,
+        typer.Option(
+            "--outbox",
+            help="Folder that keeps messages until the broker has confirmed them, also over a power cut; "
+            "without a source, what is left in it is sent.",
+            rich_help_panel=_OUTBOX,
+        ),
+    ] = None
+    outbox_mb: Annotated[
+        float,
+        typer.Option("--outbox-mb", min=0.1, help="Most megabytes in it.", rich_help_panel=_OUTBOX),
+    ] = 64.0
+    when_full: Annotated[
+        WhenFullName,
+        typer.Option("--when-full", help="What gives way then; it is counted.", rich_help_panel=_OUTBOX),
+    ] = WhenFullName.DROP_OLDEST
+
+    @contextmanager
+    def open(self) -> Iterator[Outbox | None]:
+        """The outbox, if one is named."""
+        if self.outbox is None:
+            yield None
+            return
+        from disc_stream_edge.outbox import open_outbox
+
+        outbox = open_outbox(self.outbox, self.outbox_mb, self.when_full.value)
+        try:
+            yield outbox
+        finally:
+            outbox.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """Where a command on the edge sends to, and how it says what it does; its fields are the options."""
+
+    broker: BrokerOption = DEFAULT_BROKER
+    prefix: PrefixOption = "ds/v1"
+    speed: Annotated[
+        float,
+        typer.Option(
+            "--speed", min=0.0, help="1 is real time, 0 as fast as possible.", rich_help_panel=_SENDING
+        ),
+    ] = 1.0
+    samples: Annotated[
+        int,
+        typer.Option("--samples", min=1, max=65_536, help="Samples per message.", rich_help_panel=_SENDING),
+    ] = 25
+    log_format: LogFormatOption = None
+    as_json: JsonOption = False
+    verbose: VerboseOption = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The source that a command line names; its fields are the options."""
+    """The source that a command line names; its fields are the options (``spread``)."""
 
-    replay: list[str] | None
-    data: Path | None
-    synthetic: bool
-    devices: int
-    seconds: float | None
-    placement: PlacementName
-    dropout: float
-    seed: int
-    stdin: bool
-    fs: float | None
-    device: str | None
-    boot: int | None
-    dtype: TypeName
-    iio: Path | None = None
-    serial: Path | None = None
-    baud: int = 115_200
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replay", help="Recordings, such as hapt:exp01-user01; repeatable.", rich_help_panel=_REPLAY
+        ),
+    ] = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="DISC_STREAM_DATA",
+            help="The dataset's zip or folder, or a folder of these.",
+            rich_help_panel=_REPLAY,
+        ),
+    ] = None
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Simulated wearables.", rich_help_panel=_SYNTHETIC)
+    ] = False
+    devices: Annotated[
+        int,
+        typer.Option("--devices", min=1, help="Number of simulated wearables.", rich_help_panel=_SYNTHETIC),
+    ] = 1
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            min=0.1,
+            help="Length of the streams; endless by default.",
+            rich_help_panel=_SYNTHETIC,
+        ),
+    ] = None
+    placement: Annotated[
+        PlacementName, typer.Option("--placement", help="Where they are worn.", rich_help_panel=_SYNTHETIC)
+    ] = PlacementName.WAIST
+    dropout: Annotated[
+        float,
+        typer.Option(
+            "--dropout",
+            min=0.0,
+            max=0.9,
+            help="Share of messages that a bad radio link swallows.",
+            rich_help_panel=_SYNTHETIC,
+        ),
+    ] = 0.0
+    seed: SeedOption = 0
+    stdin: Annotated[
+        bool,
+        typer.Option(
+            "--stdin",
+            help=r"CSV lines under a header such as acc_x\[g],acc_y\[g], or JSON lines.",
+            rich_help_panel=_STDIN,
+        ),
+    ] = False
+    iio: Annotated[
+        Path | None,
+        typer.Option(
+            "--iio",
+            help="A sensor of Linux Industrial I/O: its folder, such as /sys/bus/iio/devices/iio:device0.",
+            rich_help_panel=_SENSORS,
+        ),
+    ] = None
+    serial: Annotated[
+        Path | None,
+        typer.Option(
+            "--serial",
+            help="Lines as of --stdin, from a port such as /dev/ttyACM0.",
+            rich_help_panel=_SENSORS,
+        ),
+    ] = None
+    baud: Annotated[
+        int, typer.Option("--baud", help="Speed of the serial port.", rich_help_panel=_SENSORS)
+    ] = 115_200
+    fs: Annotated[
+        float | None,
+        typer.Option("--fs", min=0.1, max=10_000, help="Lines per second.", rich_help_panel=_STDIN),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Device id, if there is only one.", rich_help_panel=_SENDING),
+    ] = None
+    boot: Annotated[
+        int | None,
+        typer.Option(
+            "--boot",
+            min=0,
+            max=2**32 - 1,
+            help="Boot id; default the time in seconds. A server drops batches that it has seen of a boot.",
+            rich_help_panel=_SENDING,
+        ),
+    ] = None
+    dtype: Annotated[
+        TypeName, typer.Option("--dtype", help="int16 quantises as sensors do.", rich_help_panel=_SENDING)
+    ] = TypeName.FLOAT32
 
     def check(self, *, may_be_none: bool) -> None:
         """Check that there is one source.

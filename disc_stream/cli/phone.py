@@ -108,10 +108,26 @@ def phone(
         typer.Option(
             "--broker-setup",
             metavar="DIR",
-            help="Folder of `disc-stream broker config`: its authority signs the page's certificate.",
+            help="Folder of `disc-stream broker config`: its authority signs the page's certificate, and "
+            "with the account of `broker add-gateway`, each phone sends with its own credential.",
             rich_help_panel=_NETWORK,
         ),
     ] = None,
+    outbox: Annotated[
+        Path | None,
+        typer.Option(
+            "--outbox",
+            metavar="DIR",
+            help="Keeps what the broker has not confirmed. Default: in ~/.local/state/disc-stream-phone",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    outbox_mb: Annotated[
+        float,
+        typer.Option(
+            "--outbox-mb", min=0.1, help="Most megabytes in it of each phone.", rich_help_panel=_NETWORK
+        ),
+    ] = 64.0,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="SECONDS", min=0.0, help="End after this long.")
     ] = None,
@@ -135,6 +151,7 @@ def phone(
     import time
 
     from disc_stream.cli.signals import stop_on_signals
+    from disc_stream.config import default_state
     from disc_stream.phones.run import PhoneService, PhoneSettings
 
     setup_logging(verbose)
@@ -150,7 +167,8 @@ def phone(
     settings = PhoneSettings(
         devices=tuple(device or ["phone-1"]), broker=broker, prefix=prefix, bind=bind, host=host, port=port,
         push_port=None if no_push else push_port, sensorservers=tuple(sensorserver or ()), serve=serve,
-        broker_setup=broker_setup,
+        broker_setup=broker_setup, outbox=outbox or default_state("disc-stream-phone") / "outbox",
+        outbox_mb=outbox_mb,
     )  # fmt: skip
     with stop_on_signals() as stop, PhoneService(settings) as service:
         if png is not None:

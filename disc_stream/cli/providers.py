@@ -9,7 +9,7 @@ from disc_stream.errors import UsageError
 
 
 def parse_providers(names: list[str] | None) -> list[Concrete]:
-    """Providers by name, each once; all of them for None.
+    """Providers by name, each once; for None all that can run every model.
 
     Raises:
         UsageError: if there is no such provider.
@@ -17,4 +17,5 @@ def parse_providers(names: list[str] | None) -> list[Concrete]:
     known: dict[str, Concrete] = {name: name for name in get_args(Concrete)}
     if unknown := [name for name in names or () if name not in known]:
         raise UsageError(f"there is no provider {unknown[0]!r}", remedy=f"Use one of: {', '.join(known)}")
-    return [known[name] for name in dict.fromkeys(names or known)]
+    every = [name for name in known if name != "numpy"]
+    return [known[name] for name in dict.fromkeys(names or every)]

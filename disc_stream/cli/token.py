@@ -39,7 +39,8 @@ def add(
         str,
         typer.Option(
             "--role",
-            help="viewer: reads. operator: also names, merges, tags, rejects labels, asks for a retraining. "
+            help="device: downloads models (`disc-stream edge label --follow`). viewer: reads. operator: "
+            "also names, merges, tags, rejects labels, asks for a retraining. "
             "admin: also promotes, rolls back, sends dead letters again, makes and revokes tokens.",
         ),
     ] = "viewer",

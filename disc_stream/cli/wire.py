@@ -43,7 +43,7 @@ def check(
 ) -> None:
     """Say what a payload is: encoding, channels, rows, rate, times; or why it would be refused.
 
-    Sample batches in all three encodings, metas, statuses, labels and problems. Exit code 0 if it would be
+    Sample batches in all three encodings, embeddings, and all messages in JSON. Exit code 0 if it would be
     accepted, 1 if it would be refused.
 
     Example: disc-stream wire check batch.bin --meta meta.json

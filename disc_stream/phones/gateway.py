@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from disc_stream.clock import SystemClock
-from disc_stream.errors import PayloadError, TopicError, WireError
+from disc_stream.errors import DiscStreamError, PayloadError, TopicError, WireError
 from disc_stream.phones.phone import STREAM_MESSAGES_S, Phone, Reading
 from disc_stream.phones.sending import PhoneSender
 from disc_stream.sparselog import SparseLog
@@ -74,9 +74,18 @@ class Gateway:
         topics: topic grammar with its prefix.
         devices: device ids of the phones that get a token.
         listeners: are told of labels and of what is wrong.
+        sender: makes what sends the batches of a device; raises a ``DiscStreamError`` if it may not send.
     """
 
-    def __init__(self, broker: Broker, topics: Topics, devices: Sequence[str], listeners: Listeners) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        devices: Sequence[str],
+        listeners: Listeners,
+        sender: Callable[[str], PhoneSender] | None = None,
+    ) -> None:
+        self._sender = sender or (lambda _device: PhoneSender(broker, topics.prefix))
         self.broker, self._topics, self._listeners = broker, topics, listeners
         self._log, self._clock = SparseLog(log), SystemClock()
         self.reading = Reading()
@@ -106,6 +115,8 @@ class Gateway:
             BrokerError: if the broker cannot be reached or refuses.
         """
         self._link.connect()
+        for phone in self._by_device.values():
+            phone.sender.start(phone.device)
 
     def finds_server(self) -> bool:
         """Whether a server is there already, waiting a moment for what the broker has kept of it."""
@@ -141,7 +152,7 @@ class Gateway:
         return self._make(device)
 
     def _make(self, device: str) -> Phone:
-        phone = Phone(device, PhoneSender(self.broker, self._topics.prefix), self._tell)
+        phone = Phone(device, self._sender(device), self._tell)
         self._by_device[device] = phone
         return phone
 
@@ -217,7 +228,10 @@ class Gateway:
             return phone
         if len(self._by_device) >= MAX_PHONES:
             raise PayloadError("range", f"there are {MAX_PHONES} phones already")
-        phone = self._make(device)
+        try:
+            phone = self._make(device)
+        except DiscStreamError as error:
+            raise PayloadError("no-device", str(error)) from error
         phone.open()
         self._listeners.on_new(phone)
         return phone

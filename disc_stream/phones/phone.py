@@ -62,10 +62,11 @@ class Phone:
         self.findings: tuple[Finding, ...] = ()
         self.label: Label | None = None
         self.problem: Problem | None = None  # what the server says
+        self.trouble = ""  # why nothing comes from it, where we are the ones who ask
         self.opened: float | None = None  # monotonic time of the first contact
         self.first_label_s: float | None = None  # seconds from there to the first label
         self.messages = self.labels = self.refused = 0
-        self._assembler = Assembler(device, int(time.time()))
+        self._assembler = Assembler(device, sender.new_boot(device, int(time.time())))
         self._checks = Checks()
         self._budget = _Budget()
         self._lock = threading.Lock()
@@ -134,8 +135,8 @@ class Phone:
         problems = [{"words": one.words, "remedy": one.remedy} for one in self.findings]
         if problem is not None and all(one.code != problem.code for one in self.findings):
             problems.append({"words": f"the server: {problem.words}", "remedy": problem.remedy})
-        if self.sender.trouble:
-            problems.append({"words": self.sender.trouble, "remedy": ""})
+        troubles = filter(None, (self.trouble, self.sender.trouble))
+        problems += [{"words": words, "remedy": ""} for words in troubles]
         return {
             "device": self.device,
             "messages": self.messages,

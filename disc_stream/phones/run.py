@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,13 +19,17 @@ from disc_stream.phones.certificate import Made, make_certificate
 from disc_stream.phones.gateway import Gateway, Listeners, describe
 from disc_stream.phones.listening import Web, own_address
 from disc_stream.phones.phone import Phone
+from disc_stream.phones.sending import PhoneSender
 from disc_stream.phones.web import make_web_app
 from disc_stream.phones.websocket import WebSocketSource
 from disc_stream.types import Label
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.secrecy import is_loopback
 from disc_stream.wire.topics import Topics, check_device
+from disc_stream_edge.outbox import open_outbox
 from disc_stream_server.app import Server
+from disc_stream_server.brokerconfig.devices import device_url
+from disc_stream_server.brokerconfig.mosquitto import is_gateway
 
 _DEFAULT = "mqtt://127.0.0.1:1883"
 _MODEL_S = 5.0
@@ -48,7 +53,11 @@ class PhoneSettings:
         sensorservers: ``ws://HOST:PORT`` of phones that run SensorServer.
         serve: settings of the server that is started if there is none, by the names of ``ServeConfig``.
         folder: of the certificate; None for the user's state folder.
-        broker_setup: folder of ``disc-stream broker config``, whose authority signs the certificate.
+        broker_setup: folder of ``disc-stream broker config``, whose authority signs the certificate, and with
+            whose credentials phones send where the broker's account is a gateway's.
+        outbox: folder for what the broker has not confirmed yet, one below it for each phone; None for
+            memory.
+        outbox_mb: most megabytes of each phone.
     """
 
     devices: tuple[str, ...] = ("phone-1",)
@@ -62,6 +71,8 @@ class PhoneSettings:
     serve: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     broker_setup: Path | None = None
+    outbox: Path | None = None
+    outbox_mb: float = 64.0
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -109,7 +120,8 @@ class PhoneService:
         page, push = self._addresses(parts)
         broker = Broker.parse(self._find_broker(parts))
         listeners = Listeners(self._on_label, self._on_findings, self._on_new)
-        gateway = self._gateway = Gateway(broker, Topics(wanted.prefix), wanted.devices, listeners)
+        sender = partial(phone_sender, wanted, broker)
+        gateway = self._gateway = Gateway(broker, Topics(wanted.prefix), wanted.devices, listeners, sender)
         parts.callback(gateway.close)
         gateway.connect()
         self._find_server(parts, gateway)
@@ -164,6 +176,11 @@ class PhoneService:
                     remedy=f"Leave out {options}, or name another --broker",
                 )
             return
+        if is_gateway(gateway.broker.username):
+            raise ConfigError(
+                f"no server has announced itself at {gateway.broker}, and a gateway's account can be none",
+                remedy="Start disc-stream serve first",
+            )
         if not {"bundle", "models"} & serve.keys():
             serve = {**serve, "collect": True}
         address = self._local.url if self._local is not None else self.settings.broker or _DEFAULT
@@ -257,6 +274,26 @@ class PhoneService:
 
     def _on_new(self, phone: Phone) -> None:
         self._put({"event": "phone", "device": phone.device})
+
+
+def phone_sender(settings: PhoneSettings, broker: Broker, device: str) -> PhoneSender:
+    """What sends the batches of a phone: with its own credential where the broker's account is a gateway's.
+
+    Raises:
+        ConfigError: if it has none, or nobody says where they are.
+        StorageError: if the outbox cannot be used.
+    """
+    if is_gateway(broker.username):
+        if settings.broker_setup is None:
+            raise ConfigError(
+                f"{broker.username!r} is a gateway's account: phones send with credentials of their own",
+                remedy="Name the folder that has them with --broker-setup",
+            )
+        broker = Broker.parse(device_url(settings.broker_setup, device))
+    outbox = None
+    if settings.outbox is not None:
+        outbox = open_outbox(settings.outbox / device, settings.outbox_mb, "drop-oldest")
+    return PhoneSender(broker, settings.prefix, outbox)
 
 
 def _answers(url: str) -> bool:

@@ -57,14 +57,14 @@ class WebSocketSource:
             try:
                 self._read()
             except (OSError, WebSocketException, InvalidHandshake, InvalidURI) as error:
-                self._phone.sender.trouble = f"{self._url} does not answer as SensorServer does: {error}"
+                self._phone.trouble = f"{self._url} does not answer as SensorServer does: {error}"
                 self._log.warning(self._phone.device, "away", "%s: %s", self._url, error)
             self._stop.wait(_AGAIN_S)
 
     def _read(self) -> None:
         address = sensorserver.address(self._url)
         with connect(address, open_timeout=_OPEN_S, max_size=_MAX_BYTES, proxy=None) as socket:
-            self._phone.sender.trouble = ""
+            self._phone.trouble = ""
             self._phone.open()
             while not self._stop.is_set():
                 try:

@@ -20,6 +20,7 @@ import yaml
 from disc_stream.wire import examples, limits
 from disc_stream.wire.activity import ActivityMessage
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding
+from disc_stream.wire.embedding import CONTENT_TYPE as EMBEDDING_TYPE
 from disc_stream.wire.event import Event
 from disc_stream.wire.label import LabelMessage
 from disc_stream.wire.meta import MetaMessage
@@ -71,7 +72,7 @@ class Channel:
         address: the topic.
         summary: one line.
         forms: what is published there.
-        sent: whether the server publishes there; else it reads there.
+        sent: whether the server publishes there (True), reads there (False), or does neither (None).
         retained: whether the broker keeps the last message.
     """
 
@@ -79,7 +80,7 @@ class Channel:
     address: str
     summary: str
     forms: tuple[Form, ...]
-    sent: bool
+    sent: bool | None
     retained: bool = True
     description: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -110,7 +111,20 @@ def channels(prefix: str = DEFAULT_PREFIX) -> tuple[Channel, ...]:
         Channel(
             "label", of(Kind.LABEL), "The label of a device's latest window.",
             (Form("label", "What the device's wearer does.", LabelMessage, one.labels()),), sent=True,
-            description="Labels that were deferred come later, say so, and are not retained.",
+            description="Labels that were deferred come later, say so, and are not retained. A device that "
+            "labels itself publishes its labels here; the server does not read them.",
+        ),
+        Channel(
+            "embedding", of(Kind.EMBEDDING), "Embeddings of windows that a device has labelled itself.",
+            (
+                Form(
+                    "embedding", "Embeddings of some windows as one CBOR map.", _EMBEDDING,
+                    {"twoWindows": one.embedding()}, EMBEDDING_TYPE,
+                ),
+            ),
+            sent=None, retained=False,
+            description="From disc-stream edge label --upload embeddings to whoever wants them; the server "
+            "does not read them.",
         ),
         Channel(
             "problem", of(Kind.PROBLEM), "Why a device gets no labels. An empty payload: it is over.",
@@ -170,7 +184,7 @@ def document(prefix: str = DEFAULT_PREFIX) -> dict[str, Any]:
             }
         },
         "channels": {one.name: _channel(one) for one in every},
-        "operations": {_operation_name(one): _operation(one) for one in every},
+        "operations": {_operation_name(one): _operation(one) for one in every if one.sent is not None},
         "components": {
             "messages": {form.name: _message(form) for one in every for form in one.forms},
             "schemas": _schemas(every),
@@ -331,11 +345,21 @@ def every_example(prefix: str = DEFAULT_PREFIX) -> Iterator[tuple[Channel, Form,
                 yield one, form, name, payload
 
 
+_EMBEDDING = {
+    "title": "EmbeddingCbor",
+    "description": "Bytes: one CBOR map with the keys schema, boot, model, d, windows (tag 70, uint32) and "
+    "values (tag 84, float16); see docs/reference/wire.md. Examples are hexadecimal digits.",
+    "type": "string",
+    "contentEncoding": "base16",
+}
 _AVAILABILITY = {"title": "Availability", "type": "string", "enum": ["online", "offline"]}
 
 _ABOUT = """\
 What wearables, the server and whoever reads its labels say to each other over an MQTT broker.
 Operations are those of the server: it receives samples, and sends labels. All messages have QoS 1, which may
 deliver one twice. Readers pass over fields that they do not know, in all messages but batches of samples.
-docs/reference/wire.md says more than a schema can. What Home Assistant is told is in its own documentation.
+docs/reference/wire.md says more than a schema can. What Home Assistant is told (serve --home-assistant, on
+homeassistant/device/OBJECT/config) is not here: the form of that message is Home Assistant's, its MQTT
+documentation describes it, and it changes with Home Assistant, not with this document. A channel without an
+operation is between devices and whoever reads them.
 """

@@ -23,6 +23,7 @@ from disc_stream.types import (
 )
 from disc_stream.wire.activity import Activity, encode_activity
 from disc_stream.wire.codecs import Encoding, encode_batch
+from disc_stream.wire.embedding import Embeddings, encode_embeddings
 from disc_stream.wire.event import SCHEMA as EVENT_SCHEMA
 from disc_stream.wire.event import Event, EventType, encode_event
 from disc_stream.wire.label import encode_label
@@ -101,6 +102,12 @@ def device_status() -> dict[str, bytes]:
 def labels() -> dict[str, bytes]:
     """A label of an activity, and one that says that nobody wears the device."""
     return {name: encode_label(one) for name, one in (("walking", _LABEL), ("notWorn", _NOT_WORN))}
+
+
+def embedding() -> bytes:
+    """Embeddings of two windows, in three dimensions."""
+    values = np.array([[0.5, -1.25, 2.0], [0.75, -1.0, 1.5]], dtype=np.float32)
+    return encode_embeddings(Embeddings(DEVICE, _BOOT, "v3", np.array([11, 12], dtype=np.uint32), values))
 
 
 def problem() -> bytes:

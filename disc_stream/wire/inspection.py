@@ -13,6 +13,8 @@ from disc_stream.wire.activity import SCHEMA as ACTIVITY_SCHEMA
 from disc_stream.wire.activity import decode_activity
 from disc_stream.wire.codecs import Encoding, decode_batch, encoding_of
 from disc_stream.wire.codecs.json_text import BYTE_ORDER_MARK, load_object, trimmed
+from disc_stream.wire.embedding import SCHEMA as EMBEDDING_SCHEMA
+from disc_stream.wire.embedding import decode_embeddings, schema_of
 from disc_stream.wire.event import SCHEMA as EVENT_SCHEMA
 from disc_stream.wire.event import decode_event, event_to_dict
 from disc_stream.wire.label import SCHEMA as LABEL_SCHEMA
@@ -57,7 +59,7 @@ class Report:
 
     Args:
         kind: ``sample batch``, ``meta``, ``status``, ``server status``, ``label``, ``problem``,
-            ``activity``, ``event`` or ``model``.
+            ``activity``, ``event``, ``model`` or ``embeddings``.
         encoding: ``cbor``, ``packed`` or ``json``; "" if none was recognised.
         n_bytes: size of the payload.
         facts: what it says, as plain JSON values.
@@ -97,15 +99,16 @@ def inspect_payload(
         encoding = encoding_of(payload, content_type)
     except PayloadError as error:
         return Report("payload", "", len(payload), refusal=_refusal(error))
-    schema = _schema_of(payload) if encoding is Encoding.JSON else None
+    schema = _SCHEMA_READERS[encoding](payload)
     unknown = ("message" if schema else "sample batch", None)
-    kind, describe = _MESSAGES.get(schema, unknown) if schema else unknown
+    messages = _MESSAGES if encoding is Encoding.JSON else _CBOR_MESSAGES
+    kind, describe = messages.get(schema, unknown) if schema else unknown
     report = Report(kind, encoding.value, len(payload), notes=tuple(_around(payload, encoding)))
     try:
         if describe is not None:
             return replace(report, facts=describe(payload))
         if schema is not None:
-            known = ", ".join(_MESSAGES)
+            known = ", ".join(messages)
             words = f"schema {ascii(schema)[:80]} is not known; known: {known}"
             return replace(report, refusal=_refusal(PayloadError("version", words)))
         batch = decode_batch(payload, device="device", content_type=content_type, meta=meta)
@@ -255,6 +258,17 @@ def _event_facts(payload: bytes) -> dict[str, Any]:
     return {name: value for name, value in event_to_dict(decode_event(payload)).items() if name != "schema"}
 
 
+def _embedding_facts(payload: bytes) -> dict[str, Any]:
+    found = decode_embeddings(payload, "device")
+    return {
+        "boot": found.boot,
+        "model": found.model,
+        "dimensions": found.values.shape[1],
+        "windows": found.windows.tolist(),
+        "first_row": [float(value) for value in found.values[0]],
+    }
+
+
 def _model_facts(payload: bytes) -> dict[str, Any]:
     plain = model_message_to_dict(decode_model(payload))
     return {name: value for name, value in plain.items() if name != "schema"}
@@ -284,4 +298,10 @@ _MESSAGES: dict[str, tuple[str, Callable[[bytes], dict[str, Any]]]] = {
     ACTIVITY_SCHEMA: ("activity", _activity_facts),
     EVENT_SCHEMA: ("event", _event_facts),
     MODEL_SCHEMA: ("model", _model_facts),
+}
+_CBOR_MESSAGES = {EMBEDDING_SCHEMA: ("embeddings", _embedding_facts)}
+_SCHEMA_READERS: dict[Encoding, Callable[[bytes], str | None]] = {
+    Encoding.JSON: _schema_of,
+    Encoding.CBOR: schema_of,
+    Encoding.PACKED: lambda _payload: None,
 }

@@ -33,6 +33,7 @@ from disc_stream.wire.delivery import FAILURE, Delivery, LinkListener, Message, 
 from disc_stream.wire.dial import LOOKUP_S, Dial, NoAnswerError
 from disc_stream.wire.history import LinkHistory
 from disc_stream.wire.netloop import NetworkLoop
+from disc_stream.wire.outages import OUTAGES
 from disc_stream.wire.sender import Sender
 from disc_stream.wire.subscriptions import Subscriptions
 from disc_stream.wire.tls import connect_error, make_context, refusal_remedy
@@ -40,7 +41,6 @@ from disc_stream.wire.tls import connect_error, make_context, refusal_remedy
 __all__ = ["Delivery", "LinkListener", "Message", "MqttLink", "Origin", "Session", "Will"]
 
 log = logging.getLogger(__name__)
-
 _MAX_IN_FLIGHT = 1_000  # unconfirmed messages of ours on the way, where the broker sets no lower limit
 _PUBACK = struct.Struct("!BBH")  # MQTT 3.4
 _ACKS = 512
@@ -48,7 +48,6 @@ _GRACE_S = 2.0  # for the network thread to tell what it waited for in vain: it 
 _SESSION_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1: another client connected with our id
 
 _HANDLER_FAILED = "error in the on_message handler; the connection goes on"
-
 _links = itertools.count(1)
 
 
@@ -193,6 +192,7 @@ class MqttLink:
         A broker that hangs does not make this hang: after ``timeout_s`` the (daemon) thread is left alone.
         """
         self._closing = True
+        OUTAGES.ended(str(self.broker), self._number)
         self._broken_off = not self._answered.is_set()
         self._named.set()
         self._answered.set()
@@ -282,6 +282,7 @@ class MqttLink:
             return
         self._begin_epoch()
         self._loop.connected()
+        OUTAGES.back(str(self.broker), self._number)
         self.history.up(session_present=flags.session_present)
         limit = getattr(properties, "ReceiveMaximum", _MAX_IN_FLIGHT)
         self._sender.up(min(limit, _MAX_IN_FLIGHT))
@@ -323,7 +324,7 @@ class MqttLink:
             self._named.set()
             self._answered.set()
         elif not self._closing:
-            log.warning("broker %s is not reachable (%s); trying again", self.broker, error)
+            OUTAGES.failed(str(self.broker), self._number, error)
 
     def _handle_disconnect(
         self,
@@ -348,7 +349,7 @@ class MqttLink:
                 return
         elif self._loop.was_ended:
             self.history.ended()
-        log.warning("connection to broker %s lost: %s; reconnecting", self.broker, reason)
+        OUTAGES.lost(str(self.broker), self._number, str(reason))
         self._tell_down(str(reason))
 
     def _handle_drop(self) -> None:
@@ -373,6 +374,7 @@ class MqttLink:
     def _give_up(self) -> None:
         """Stay disconnected: whoever took our client id would be thrown out by us in turn."""
         self._closing = True
+        OUTAGES.ended(str(self.broker), self._number)
         self._loop.end()
         error = BrokerError(
             f"another client took over the id {self.client_id!r} at {self.broker}",

@@ -25,7 +25,12 @@ import yaml
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+TOP = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples.md",
+}
 _FENCE = re.compile(r"^(`{3,})(\w*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _INLINE_MATH = re.compile(r"\$`(.+?)`\$")
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from disc_stream.clock import Clock
 from disc_stream.errors import BrokerError
@@ -31,10 +31,17 @@ class Connection:
         sources: the devices.
         max_unconfirmed: messages that may wait for the broker's confirmation.
         clock: for the time in status messages.
+        on_model: is given what the server says of its model, on the network thread; None does not ask for it.
     """
 
     def __init__(
-        self, broker: Broker, topics: Topics, sources: Sequence[Source], max_unconfirmed: int, clock: Clock
+        self,
+        broker: Broker,
+        topics: Topics,
+        sources: Sequence[Source],
+        max_unconfirmed: int,
+        clock: Clock,
+        on_model: Callable[[bytes], None] | None = None,
     ) -> None:
         self._topics, self._sources, self._clock = topics, sources, clock
         self._limit = max_unconfirmed
@@ -47,9 +54,15 @@ class Connection:
         self._link = MqttLink(
             broker,
             f"{topics.prefix.replace('/', '-')}-{name}",
-            LinkListener(on_up=self._announce, on_fatal=self._note_takeover),
+            LinkListener(
+                on_up=self._announce,
+                on_fatal=self._note_takeover,
+                on_message=None if on_model is None else lambda message: on_model(message.payload),
+            ),
             Session(will=self._will()),
         )
+        if on_model is not None:
+            self._link.subscribe(topics.server_model)
 
     @property
     def devices(self) -> list[str]:

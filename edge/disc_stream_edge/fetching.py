@@ -1,18 +1,21 @@
-"""Downloads a model's bundle over HTTP, within a bound, to a file."""
+"""Downloads models over HTTP, within bounds, to files; a download that breaks is gone on with."""
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import re
 import urllib.error
 import urllib.request
-from http.client import HTTPException
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from disc_stream.artifacts.catalogue import MAX_CATALOGUE_BYTES
 from disc_stream.errors import ConfigError, DataError
-
-log = logging.getLogger(__name__)
+from disc_stream.wire.secrecy import is_loopback, warn_once
 
 MAX_BYTES = 64 * 2**20
 """A larger bundle is none for a device."""
@@ -20,6 +23,9 @@ MAX_BYTES = 64 * 2**20
 _PIECE = 2**16
 _TIMEOUT_S = 30.0
 _VERSION = re.compile(r"[0-9a-f]{6,64}")
+_TAG = re.compile(r'"([0-9a-f]{64})"')
+_NONE = frozenset({404, 405, 410})
+_NOT_MODIFIED, _PART = 304, 206
 
 
 class FetchError(DataError):
@@ -35,7 +41,8 @@ def check_base(base: str) -> str:
     parts = urlsplit(base)
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise ConfigError(
-            f"{base!r} is no place to download models from", remedy="Use --models-from https://host/folder"
+            f"{base!r} is no place to download models from",
+            remedy="Use --models-from https://host/api/v1/models",
         )
     return base.rstrip("/")
 
@@ -45,35 +52,120 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
-def fetch(base: str, version: str, target: Path, token: str | None = None) -> int:
-    """Download ``BASE/VERSION.zip``.
+@dataclass(slots=True)
+class ModelSource:
+    """Where models come from: the API of a server, or any web server with ``VERSION.zip``.
 
     Args:
         base: see ``check_base``.
-        version: of the model.
-        target: file to write.
-        token: sent as ``Authorization: Bearer``.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        FetchError: if it is not there, too large, or the connection breaks.
+        token: to be shown there as ``Authorization: Bearer``, or None.
     """
-    request = urllib.request.Request(f"{base}/{version}.zip")  # noqa: S310 - http or https alone
-    if token is not None:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
-    size = 0
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, target.open("wb") as file:  # noqa: S310
-            promised = int(answer.headers.get("Content-Length") or 0)
-            while piece := answer.read(_PIECE):
-                size += len(piece)
-                if size > MAX_BYTES:
-                    raise FetchError(f"model {version} has more than {MAX_BYTES >> 20} MiB")
-                file.write(piece)
-    except (OSError, HTTPException, ValueError) as error:
-        raise FetchError(f"model {version} cannot be downloaded from {base}: {error}") from error
-    if promised and size != promised:
-        raise FetchError(f"model {version} ended after {size} of {promised} bytes")
-    return size
+
+    base: str
+    token: str | None = None
+    _tags: dict[Path, str] = field(default_factory=dict)  # what the beginning of a file belongs to
+
+    def __post_init__(self) -> None:
+        """Warn of a token that crosses the network in plain text."""
+        parts = urlsplit(self.base)
+        if self.token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            warn_once(f"the token for models crosses the network to {parts.netloc} unencrypted; use https")
+
+    def bundle(self, version: str, target: Path) -> int:
+        """Download ``BASE/VERSION.zip``, or what is missing of it.
+
+        Where the server tells the content's sha256 as its ETag, it is checked.
+
+        Args:
+            version: of the model.
+            target: file to write; its content after a break is kept for the next try.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            FetchError: if it is not there, too large, or the connection breaks.
+        """
+        tag = self._tags.pop(target, "")
+        have = target.stat().st_size if tag and target.exists() else 0
+        headers = {"Range": f"bytes={have}-", "If-Range": tag} if have else {}
+        with self._open(f"{version}.zip", f"model {version}", headers) as answer:
+            resumed = answer.status == _PART and answer.headers.get("ETag") == tag
+            if answer.status == _PART and not resumed:
+                target.unlink(missing_ok=True)
+                raise FetchError(f"model {version} has changed at {self.base}; beginning anew")
+            self._tags[target] = answer.headers.get("ETag") or ""
+            size = have if resumed else 0
+            promised = size + int(answer.headers.get("Content-Length") or 0)
+            with target.open("ab" if resumed else "wb") as file:
+                while piece := answer.read(_PIECE):
+                    size += len(piece)
+                    if size > MAX_BYTES:
+                        raise FetchError(f"model {version} has more than {MAX_BYTES >> 20} MiB")
+                    file.write(piece)
+        if promised > size:
+            raise FetchError(f"model {version} ended after {size} of {promised} bytes")
+        self._check(version, target, self._tags.pop(target))
+        return size
+
+    def catalogue(self, version: str, known: bytes | None) -> bytes | None:
+        """What the clusters of a version are called today: ``BASE/VERSION/catalogue``.
+
+        Args:
+            version: of the model.
+            known: what is known already, which is not downloaded again.
+
+        Returns:
+            The file; ``known`` if it is the same, None where the server has none.
+
+        Raises:
+            FetchError: if it cannot be known, or is too large.
+        """
+        headers = {} if known is None else {"If-None-Match": f'"{hashlib.sha256(known).hexdigest()}"'}
+        what = f"the names of model {version}"
+        try:
+            with self._open(f"{version}/catalogue", what, headers) as answer:
+                data = answer.read(MAX_CATALOGUE_BYTES + 1)
+        except _AnsweredError as answered:
+            if answered.status == _NOT_MODIFIED:
+                return known
+            if answered.status in _NONE:
+                return None
+            raise
+        if len(data) > MAX_CATALOGUE_BYTES:
+            raise FetchError(f"{what} have more than {MAX_CATALOGUE_BYTES >> 20} MiB")
+        return data
+
+    def _check(self, version: str, target: Path, tag: str) -> None:
+        wanted = _TAG.fullmatch(tag)
+        if wanted is None:
+            return
+        with target.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != wanted[1]:
+            target.unlink(missing_ok=True)
+            raise FetchError(f"model {version} came damaged from {self.base}")
+
+    @contextmanager
+    def _open(self, path: str, what: str, headers: dict[str, str]) -> Iterator[HTTPResponse]:
+        request = urllib.request.Request(f"{self.base}/{path}", headers=headers)  # noqa: S310 - http(s) alone
+        if self.token is not None:
+            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+                yield answer
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _AnsweredError(
+                f"{what} cannot be downloaded from {self.base}: {error}", error.code
+            ) from error
+        except (OSError, HTTPException, ValueError) as error:
+            raise FetchError(f"{what} cannot be downloaded from {self.base}: {error}") from error
+
+
+class _AnsweredError(FetchError):
+    """A server that answers, but not with what was asked for."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -7,15 +7,11 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from disc_stream.artifacts.model import Model
 from disc_stream.errors import BundleError, DiscStreamError, EncoderUnavailableError
 from disc_stream.types import SampleBatch
-from disc_stream.wire.broker import Broker
-from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
-from disc_stream.wire.topics import Topics
-from disc_stream_edge.fetching import FetchError, fetch, is_version
+from disc_stream_edge.fetching import FetchError, ModelSource, is_version
 from disc_stream_edge.labelling import EdgeLabeller, Found
 from disc_stream_edge.modelstore import ModelStore
 
@@ -26,19 +22,6 @@ TRIAL_WINDOWS = 20
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 5.0, 900.0
 _MOST_BYTES = 262_144  # of an announcement
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Where models come from.
-
-    Args:
-        base: URL of the folder with ``VERSION.zip``.
-        token: to be shown there, or None.
-    """
-
-    base: str
-    token: str | None = None
 
 
 def announced_version(payload: bytes) -> str:
@@ -87,16 +70,17 @@ class ModelFollower:
     def look(self) -> bool:
         """Get the announced model, if it is another one than labels; whether that is done with.
 
+        What its clusters are called, and the ids that labels carry, come with it, and again when the server
+        announces it with other names.
+
         Raises:
             StorageError: if the disk does not take it.
         """
         wanted = self._wanted
-        if not wanted or wanted == self._store.version or self._store.is_refused(wanted):
+        if not wanted or self._store.is_refused(wanted):
             return True
         try:
-            if not self._store.has(wanted):
-                fetch(self._source.base, wanted, self._store.part(wanted), self._source.token)
-            model = self._store.take(wanted)
+            model = self._get(wanted)
         except FetchError as error:
             self._fail(error)
             return False
@@ -104,8 +88,19 @@ class ModelFollower:
             self._fail(error)
             return True
         self.fault = ""
-        self._offer(model)
+        if model is not None:
+            self._offer(model)
         return True
+
+    def _get(self, wanted: str) -> Model | None:
+        """The announced model, ready to label; None if it labels already and is called as before."""
+        names = self._source.catalogue(wanted, self._store.names(wanted))
+        is_renamed = names is not None and self._store.put_names(wanted, names)
+        if wanted == self._store.version:
+            return self._store.present() if is_renamed else None
+        if not self._store.has(wanted):
+            self._source.bundle(wanted, self._store.part(wanted))
+        return self._store.take(wanted)
 
     def _fail(self, error: DiscStreamError) -> None:
         if error.message != self.fault:
@@ -168,15 +163,3 @@ class TrialLabeller(EdgeLabeller):
                 self.store.confirm()
                 log.info("model %s has proved itself", self.model.version)
         return found
-
-
-def listen(broker: Broker, topics: Topics, client_id: str, follower: ModelFollower) -> MqttLink:
-    """A connection that hears which model a server announces; it goes on trying while there is no broker."""
-
-    def take(message: Message) -> None:
-        follower.hear(message.payload)
-
-    link = MqttLink(broker, client_id, LinkListener(on_message=take))
-    link.subscribe(topics.server_model)
-    link.begin()
-    return link

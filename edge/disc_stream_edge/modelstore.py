@@ -4,6 +4,7 @@
 
     FOLDER/
       VERSION.zip      bundles, each written whole under another name first and never changed
+      VERSION.json     what their clusters are called, as the server says today
       current.json     which one labels, which one before it, and whether it has proved itself
 
 Every change is one rename, so that a power cut leaves the old state or the new one. A model that was just
@@ -25,8 +26,9 @@ from pathlib import Path
 import msgspec
 
 from disc_stream.artifacts.bundle import Bundle
+from disc_stream.artifacts.catalogue import parse_catalogue
 from disc_stream.artifacts.model import Model
-from disc_stream.artifacts.runtime import OnnxEncoder
+from disc_stream.artifacts.runtime import OnnxEncoder, Provider
 from disc_stream.artifacts.verification import verify_bundle
 from disc_stream.errors import BundleError, DiscStreamError, StorageError
 
@@ -76,6 +78,7 @@ class ModelStore:
         first: the bundle that labels while the folder has none, and where everything else fails.
         trusted_keys: PEM files of Ed25519 public keys, one of which must have signed a bundle; None asks for
             no signature.
+        provider: runs the models; one that it cannot run is not taken.
 
     Raises:
         StorageError: if the folder cannot be used.
@@ -84,6 +87,7 @@ class ModelStore:
     folder: Path
     first: Path
     trusted_keys: Sequence[Path] | None = None
+    provider: Provider = "cpu"
     _state: _State = field(default_factory=_State)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -116,6 +120,29 @@ class ModelStore:
     def has(self, version: str) -> bool:
         """Whether a version is here."""
         return self._path(version).exists()
+
+    # -- names ------------------------------------------------------------------------------------------
+
+    def names(self, version: str) -> bytes | None:
+        """The catalogue that a server has of a version, as it came; None if none did."""
+        try:
+            return self._names(version).read_bytes()
+        except OSError:
+            return None
+
+    def put_names(self, version: str, data: bytes) -> bool:
+        """Keep what a server calls the clusters of a version; whether that is something new.
+
+        Raises:
+            BundleError: if it is no catalogue of that version.
+            StorageError: if the disk does not take it.
+        """
+        if data == self.names(version):
+            return False
+        if (model := parse_catalogue(data, version).model) != version:
+            raise BundleError(f"the names of model {version} are those of {model}")
+        self._replace(self._names(version), data)
+        return True
 
     # -- opening ----------------------------------------------------------------------------------------
 
@@ -224,12 +251,23 @@ class ModelStore:
     def _path(self, version: str) -> Path:
         return self.folder / f"{version}.zip"
 
+    def _names(self, version: str) -> Path:
+        return self.folder / f"{version}.json"
+
     def _open(self, path: Path) -> Model:
         bundle = Bundle.open(path, trusted_keys=self.trusted_keys)
-        return Model.of(bundle, OnnxEncoder(bundle, "cpu", 1))
+        model = Model.of(bundle, OnnxEncoder(bundle, self.provider, 1))
+        names = self.names(model.version)
+        if names is None:
+            return model
+        try:
+            return model.with_catalogue(parse_catalogue(names, model.version))
+        except BundleError as error:
+            log.warning("%s; its clusters are called as at its export", error.message)
+            return model
 
     def _check(self, path: Path, version: str) -> Model:
-        for check in verify_bundle(path, self.trusted_keys, "cpu"):
+        for check in verify_bundle(path, self.trusted_keys, self.provider):
             if check.passed is False and check.name not in _TOLERATED:
                 raise BundleError(f"model {version}: {check.name}: {check.detail}")
         model = self._open(path)
@@ -249,21 +287,24 @@ class ModelStore:
             return _State()
 
     def _write(self, state: _State) -> None:
-        path = self.folder / _STATE
+        self._replace(self.folder / _STATE, json.dumps(msgspec.to_builtins(state)).encode())
+        self._state = state
+
+    def _replace(self, path: Path, data: bytes) -> None:
         new = path.with_suffix(".new")
         with self._translated():
             with new.open("wb") as file:
-                file.write(json.dumps(msgspec.to_builtins(state)).encode())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
             _sync(self.folder)
-        self._state = state
 
     def _remove_others(self) -> None:
         """Bundles that are neither in use nor the ones before take no room."""
-        keep = {self._path(one) for one in (self._state.version, self._state.before) if one}
-        for path in self.folder.glob("*.zip"):
+        versions = [one for one in (self._state.version, self._state.before) if one]
+        keep = {self.folder / _STATE, *map(self._path, versions), *map(self._names, versions)}
+        for path in (*self.folder.glob("*.zip"), *self.folder.glob("*.json")):
             if path not in keep:
                 with contextlib.suppress(OSError):
                     path.unlink()

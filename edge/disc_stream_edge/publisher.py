@@ -213,7 +213,19 @@ class Publisher:
         self._broker, self._topics = broker, Topics(prefix)
         self._sending = sending or Sending()
         self._on_publish = on_publish
+        self._on_model: Callable[[bytes], None] | None = None
         self._clock: Clock = SystemClock()
+
+    def hear_model(self, on_model: Callable[[bytes], None]) -> None:
+        """Also listen to what the server says of its model; to be called before ``run``.
+
+        On the connection of the first device: a broker that takes the user name for the client id allows a
+        device one connection alone.
+
+        Args:
+            on_model: is given the message, on a network thread.
+        """
+        self._on_model = on_model
 
     def run(self, sources: Sequence[Source], stop: threading.Event | None = None) -> PublishSummary:
         """Publish until all sources have ended or ``stop`` is set; then disconnect gracefully.
@@ -285,7 +297,11 @@ class Publisher:
             log.warning("%d devices share one connection; they have no last will", len(sources))
         groups = [sources] if shared else [[source] for source in sources]
         args = self._sending.max_unconfirmed, self._clock
-        opened = [Connection(self._broker, self._topics, group, *args) for group in groups]
+        hears = [self._on_model, *[None] * (len(groups) - 1)]
+        opened = [
+            Connection(self._broker, self._topics, group, *args, on_model)
+            for group, on_model in zip(groups, hears, strict=True)
+        ]
         with ThreadPoolExecutor(_OPENERS) as pool:
             try:
                 list(pool.map(Connection.open if self._outbox is None else Connection.begin, opened))

@@ -21,6 +21,7 @@ import cbor2
 with atheris.instrument_imports(include=["disc_stream.wire"]):
     from disc_stream.wire.activity import decode_activity
     from disc_stream.wire.codecs import CONTENT_TYPES, REASONS, Encoding, decode_batch, encode_batch
+    from disc_stream.wire.embedding import decode_embeddings, encode_embeddings
     from disc_stream.wire.event import decode_event
     from disc_stream.wire.label import decode_label, encode_label
     from disc_stream.wire.meta import decode_meta
@@ -29,7 +30,14 @@ with atheris.instrument_imports(include=["disc_stream.wire"]):
     from disc_stream.wire.status import decode_device_status, decode_server_status
 
 from disc_stream.errors import PayloadError
-from tests.support.hostile import META, good_batch, hostile_labels, hostile_metas, hostile_payloads
+from tests.support.hostile import (
+    META,
+    good_batch,
+    hostile_embeddings,
+    hostile_labels,
+    hostile_metas,
+    hostile_payloads,
+)
 
 CORPUS = Path("build/fuzz")
 
@@ -56,6 +64,13 @@ def _label(data: bytes) -> None:
         raise AssertionError("a label that was taken does not come back as it was")
 
 
+def _embedding(data: bytes) -> None:
+    found = decode_embeddings(data, "watch")
+    again = decode_embeddings(encode_embeddings(found), "watch")
+    if again.values.tobytes() != found.values.tobytes() or again.windows.tobytes() != found.windows.tobytes():
+        raise AssertionError("embeddings that were taken do not come back as they were")
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     **{encoding.value: _batch_of(encoding) for encoding in Encoding},
     "meta": decode_meta,
@@ -64,6 +79,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "device-status": decode_device_status,
     "server-status": decode_server_status,
     "activity": decode_activity,
+    "embedding": _embedding,
     "event": decode_event,
     "model": decode_model,
 }
@@ -80,7 +96,8 @@ def _write_seeds(name: str, folder: Path) -> None:
         ]
         seeds = [*good, *(payload for _, payload in hostile_payloads()[::5] if len(payload) < 4096)]
     else:
-        corpus = hostile_labels() if name == "label" else hostile_metas()
+        others = {"label": hostile_labels, "embedding": hostile_embeddings}
+        corpus = others.get(name, hostile_metas)()
         seeds = [payload for payload in corpus[::3] if len(payload) < 4096]
     for seed in seeds:
         (folder / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(seed)

@@ -14,6 +14,7 @@ import pytest
 
 from disc_stream.types import Channel, DeviceMeta, Label, Problem, SampleBatch, SoftLabel
 from disc_stream.wire.codecs import Encoding, decode_batch, encode_batch
+from disc_stream.wire.embedding import Embeddings, decode_embeddings, encode_embeddings
 from disc_stream.wire.label import decode_label, encode_label
 from disc_stream.wire.meta import decode_meta, encode_meta
 from disc_stream.wire.problem import decode_problem, encode_problem
@@ -42,6 +43,10 @@ LABEL = Label(
     1_700_000_000_000_000,
 )  # fmt: skip
 PROBLEM = Problem("rate-differs", "fs is 50 Hz and 100 Hz come", 1_700_000_000_000_000, 7, "Correct fs")
+EMBEDDINGS = Embeddings(
+    "dev", 7, "v3", np.array([11, 70_000], dtype=np.uint32),
+    np.array([[0.5, -1.25, 65_504], [6e-8, 0, -0.1]], dtype=np.float32),
+)  # fmt: skip
 PHYSICAL = tuple(Channel(c.name, c.unit) for c in CHANNELS)
 
 
@@ -52,6 +57,7 @@ def batch(dtype: str) -> SampleBatch:
 
 
 KINDS = [(encoding, dtype) for encoding in Encoding for dtype in ("int16", "int32", "float32")]
+EMBEDDED = "embedding.hex"
 ENDINGS = {Encoding.CBOR: "hex", Encoding.PACKED: "hex", Encoding.JSON: "json"}
 # file -> encoding, type of the samples, whether the message describes its channels
 BATCHES = {f"{e}-{dtype}.{ENDINGS[e]}": (e, dtype, False) for e, dtype in KINDS} | {
@@ -111,18 +117,29 @@ def test_a_message_is_written_and_read_as_ever(name: str) -> None:
     assert decode(read(name)) == value  # type: ignore[operator]
 
 
+def test_embeddings_are_written_and_read_as_ever() -> None:
+    assert encode_embeddings(EMBEDDINGS) == read(EMBEDDED)
+    got = decode_embeddings(read(EMBEDDED), "dev")
+    assert (got.device, got.boot, got.model, got.windows.tolist()) == ("dev", 7, "v3", [11, 70_000])
+    np.testing.assert_array_equal(got.values, EMBEDDINGS.values.astype(np.float16))
+
+
 def test_no_file_is_left_over() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {*BATCHES, *MESSAGES}
+    assert {path.name for path in FOLDER.iterdir()} == {*BATCHES, *MESSAGES, EMBEDDED}
+
+
+def _in_hex(payload: bytes) -> str:
+    return payload.hex(" ", -16).replace(" ", "\n")
 
 
 def _write_all() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, (encoding, dtype, described) in BATCHES.items():
         payload = encode_batch(batch(dtype), encoding, describe_channels=described)
-        in_hex = payload.hex(" ", -16).replace(" ", "\n")
-        (FOLDER / name).write_text((in_hex if name.endswith(".hex") else payload.decode()) + "\n")
+        (FOLDER / name).write_text((_in_hex(payload) if name.endswith(".hex") else payload.decode()) + "\n")
     for name, (encode, _, value) in MESSAGES.items():
         (FOLDER / name).write_text(encode(value).decode() + "\n")  # type: ignore[operator]
+    (FOLDER / EMBEDDED).write_text(_in_hex(encode_embeddings(EMBEDDINGS)) + "\n")
 
 
 if __name__ == "__main__":

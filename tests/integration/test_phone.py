@@ -17,10 +17,13 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from disc_stream.errors import ConfigError
-from disc_stream.phones.run import PhoneService, PhoneSettings
+from disc_stream.phones.run import PhoneService, PhoneSettings, phone_sender
 from disc_stream.wire.broker import Broker
 from disc_stream.wire.mqtt import LinkListener, Message, MqttLink
+from disc_stream_edge.phones.assembling import CHANNELS
+from tests.integration.test_edge_outbox import Heard
 from tests.support.broker import Mosquitto
+from tests.support.device import LEFT, constant, make_batch
 from tests.support.phones import FILES, golden, sensor_logger, six_axis_bundle, upright
 from tests.support.qr import read_code
 
@@ -232,6 +235,33 @@ def test_the_experiment_for_phyphox_posts_to_this_phones_address(phones: Phones)
     status, text = request(phones.service.experiment_url(phone), method="GET")
     assert status == 200
     assert f'address="{phones.service.push_url(phone, "phyphox")}"' in text
+
+
+def test_what_the_broker_has_not_confirmed_is_sent_by_the_next_start(tmp_path: Path) -> None:
+    """The broker is away, the command ends, and starts again; the phone itself is gone by then."""
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker")
+    settings = PhoneSettings(outbox=tmp_path / "outbox")
+    sender = phone_sender(settings, Broker.parse(broker.url), "p")
+    boot = sender.new_boot("p", 7)
+    for seq in range(100):
+        sender.put(make_batch("p", seq, constant(LEFT, 10), boot=boot, channels=CHANNELS["acc"]))
+    sender.close()
+    broker.start()
+    heard = Heard(broker.url)
+    again = phone_sender(settings, Broker.parse(broker.url), "p")
+    try:
+        assert "100 messages wait on disk" in again.trouble
+        assert again.new_boot("p", 7) == 8
+        again.start("p")
+        assert [(b, seq) for b, seq, _ in heard.wait(100)] == [(7, seq) for seq in range(100)]
+        again.put(make_batch("p", 0, constant(LEFT, 10), boot=8, channels=CHANNELS["acc"]))
+        heard.wait(101)
+    finally:
+        again.close()
+        heard.link.close()
+        broker.discard()
+    assert (again.trouble, again.dropped) == ("", 0)
 
 
 def test_a_second_start_finds_the_server_and_starts_none(

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from disc_stream.cli.app import app
+from disc_stream.errors import ConfigError
+from disc_stream.phones.gateway import Gateway, Listeners
+from disc_stream.phones.run import PhoneSettings, phone_sender
 from disc_stream.wire.broker import Broker, Protocol
+from disc_stream.wire.topics import Topics
+from disc_stream_edge.publisher import Publisher
 from disc_stream_server.brokerconfig.authority import Authority
-from disc_stream_server.brokerconfig.devices import remove_device
+from disc_stream_server.brokerconfig.devices import let_label, remove_device
 from disc_stream_server.doctor.probe import NOT_AUTHORIZED, Heard, Probe
+from tests.support.feed import Feed
+from tests.support.phones import golden
 from tests.support.secure_broker import SecureMosquitto
 from tests.support.tls_client import hand_shake, shown_certificate
 
@@ -105,6 +114,53 @@ def test_a_device_reads_its_own_label_and_problem_and_the_announcements_only(
 
 
 @KINDS
+def test_a_device_that_labels_itself_writes_its_own_labels_and_embeddings_and_no_more(
+    secure: SecureMosquitto, server: Probe, name: str, certificate: bool
+) -> None:
+    """The right comes and goes without a new credential, and is no right over others."""
+    broker = secure.add(name, certificate=certificate)
+    own, forbidden = f"ds/v1/{name}", [
+        f"{kind}/{what}" for kind in ("ds/v1/victim", "ds/v1/$server") for what in ("label", "embedding")
+    ]  # fmt: skip
+    with Probe(broker, "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"{own}/embedding", b"forged") == NOT_AUTHORIZED
+        with secure.reloading():
+            let_label(secure.folder, name, labels=True)
+    with Probe(broker, "any") as device:
+        assert device.connect().accepted
+        for topic in (*forbidden, f"{own}/problem", f"{own}/activity", f"{own}/event", f"{own}/label/x"):
+            assert device.publish(topic, b"forged") == NOT_AUTHORIZED, topic
+        for kind in ("raw", "label", "embedding"):
+            assert device.publish(f"{own}/{kind}", b"own") in ACCEPTED, kind
+        assert server.wait_for(about(f"{own}/embedding"))
+        renewed = secure.added(name, renew=True)
+        assert renewed.labels, "a new credential changes no right"
+    with secure.reloading():
+        let_label(secure.folder, name, labels=False)
+    with Probe(Broker.parse(renewed.url), "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"{own}/label", b"forged") == NOT_AUTHORIZED
+        assert device.publish(f"{own}/raw", b"own") in ACCEPTED
+    assert {heard.payload for heard in server.heard() if not heard.retained} == {b"own"}
+
+
+def test_a_device_that_is_shut_out_and_let_in_again_has_no_old_right(
+    secure: SecureMosquitto, name: str
+) -> None:
+    assert secure.added(name, labels=True).labels
+    with secure.reloading():
+        remove_device(secure.folder, name)
+    again = secure.added(name)
+    assert not again.labels
+    with Probe(Broker.parse(again.url), "any") as device:
+        assert device.connect().accepted
+        assert device.publish(f"ds/v1/{name}/label", b"forged") == NOT_AUTHORIZED
+    with pytest.raises(ConfigError, match="no credential"):
+        let_label(secure.folder, "nobody", labels=True)
+
+
+@KINDS
 def test_a_last_will_obeys_the_same_rules(
     secure: SecureMosquitto, server: Probe, name: str, certificate: bool
 ) -> None:
@@ -142,6 +198,51 @@ def test_a_device_cannot_take_over_the_servers_session(
         assert not server.closed
 
 
+def test_a_device_publishes_and_follows_the_model_on_one_connection(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
+    """The user name is the client id here: a second connection would throw out the first, again and again."""
+    heard, feed = threading.Event(), Feed(name)
+    publisher = Publisher(secure.add(name))
+    publisher.hear_model(lambda payload: heard.set() if payload == b"{}" else None)
+    running = threading.Thread(target=publisher.run, args=([feed],))
+    running.start()
+    feed.push()
+    assert server.wait_for(about(f"ds/v1/{name}/raw"))
+    server.publish("ds/v1/$server/model", b"{}")
+    assert heard.wait(30)
+    feed.push()
+    feed.end()
+    running.join(30)
+    assert not running.is_alive()
+    status = f"ds/v1/{name}/status"
+    assert server.wait_for(lambda h: h.topic == status and b"offline" in h.payload)
+    states = [json.loads(h.payload)["state"] for h in server.heard() if h.topic == status]
+    assert states == ["online", "offline"]
+
+
+def test_phones_behind_a_gateway_send_as_themselves(
+    secure: SecureMosquitto, server: Probe, name: str, tmp_path: Path
+) -> None:
+    """The gateway's own account may send no samples; each phone has a credential of its own."""
+    secure.add(name)
+    account = secure.person("gateway", "of-" + name)
+    settings = PhoneSettings(devices=(name,), broker_setup=secure.folder, outbox=tmp_path)
+    silent = Listeners(lambda *_: None, lambda _: None, lambda _: None)
+    gateway = Gateway(account, Topics(), (name,), silent, partial(phone_sender, settings, account))
+    gateway.connect()
+    try:
+        for message in golden("devicemotion-ios.jsonl"):
+            gateway.take(gateway.phones[0], "page", message)
+        assert server.wait_for(about(f"ds/v1/{name}/raw"))
+        with pytest.raises(ConfigError, match="has no credential"):
+            gateway.add("nobody")
+        with pytest.raises(ConfigError, match="of their own"):
+            phone_sender(replace(settings, broker_setup=None), account, name)
+    finally:
+        gateway.close()
+
+
 # -- roles --------------------------------------------------------------------------------------------
 
 
@@ -165,6 +266,27 @@ def test_a_viewer_sees_labels_and_problems_and_no_samples(
         assert viewer.wait_for(about(f"ds/v1/{name}/label"))
         heard = {heard.payload for heard in viewer.heard() if name in heard.topic}
         assert heard == {b"online", b"label", b"problem"}
+
+
+def test_a_gateway_hears_labels_and_what_apps_publish_and_writes_problems_alone(
+    secure: SecureMosquitto, server: Probe, name: str
+) -> None:
+    with (
+        Probe(secure.person("gateway", name), "any") as gateway,
+        Probe(secure.add(name), "any") as device,
+    ):
+        assert gateway.connect().accepted
+        assert device.connect().accepted
+        gateway.subscribe("ds/v1/#")
+        for kind in ("raw", "meta", "status", "label", "embedding"):
+            assert gateway.publish(f"ds/v1/{name}/{kind}", b"forged") == NOT_AUTHORIZED
+        for topic in ("ds/v1/$server/status", "sensor-logger", "android/sensor/x"):
+            assert gateway.publish(topic, b"forged") == NOT_AUTHORIZED
+        assert gateway.publish(f"ds/v1/{name}/problem", b"units") in ACCEPTED
+        device.publish(f"ds/v1/{name}/raw", b"samples")
+        server.publish(f"ds/v1/{name}/label", b"label")
+        assert gateway.wait_for(about(f"ds/v1/{name}/label"))
+        assert {h.payload for h in gateway.heard() if name in h.topic} == {b"units", b"label"}
 
 
 def test_the_server_writes_labels_problems_and_announcements_and_nothing_of_a_device(

@@ -25,6 +25,7 @@ from disc_stream.stream.rules import Rules
 from disc_stream.stream.sessions import Sessions
 from disc_stream.types import DeviceMeta, Label, SampleBatch
 from disc_stream.wire.codecs import CONTENT_TYPES, MAX_BYTES, REASONS, Encoding, decode_batch, encode_batch
+from disc_stream.wire.embedding import decode_embeddings, encode_embeddings
 from disc_stream.wire.label import decode_label, encode_label
 from disc_stream.wire.limits import MAX_CHANNELS, MAX_SAMPLES, MAX_T0_US, MAX_UINT32
 from disc_stream.wire.meta import decode_meta
@@ -46,6 +47,7 @@ from tests.support.hostile import (
     Payload,
     colliding_keys,
     good_batch,
+    hostile_embeddings,
     hostile_labels,
     hostile_metas,
     hostile_payloads,
@@ -123,6 +125,7 @@ def test_hostile_descriptions_labels_and_statuses_are_refused_for_a_reason() -> 
         "server": decode_server_status,
         "label": decode_label,
         "problem": decode_problem,
+        "embedding": lambda payload: decode_embeddings(payload, "watch"),
     }
     refused: Counter[str] = Counter()
     reasons: set[str] = set()
@@ -135,6 +138,23 @@ def test_hostile_descriptions_labels_and_statuses_are_refused_for_a_reason() -> 
                 reasons.add(error.reason)
     assert reasons <= {*REASONS, "label"}
     assert min(refused.values()) > 900
+
+
+def test_hostile_embeddings_are_refused_for_a_reason_or_come_back() -> None:
+    outcomes: Counter[str] = Counter()
+    for payload in hostile_embeddings():
+        try:
+            found = decode_embeddings(payload, "watch")
+        except PayloadError as error:
+            outcomes[error.reason] += 1
+        else:
+            outcomes["taken"] += 1
+            again = decode_embeddings(encode_embeddings(found), "watch")
+            assert again.values.tobytes() == found.values.tobytes()
+    assert set(outcomes) - {"taken", "empty"} >= {
+        "malformed", "missing", "version", "type", "range", "shape", "non-finite",
+    }  # fmt: skip
+    assert outcomes["taken"] >= 10
 
 
 def test_hostile_labels_are_refused_or_come_back() -> None:

@@ -100,8 +100,22 @@ def test_a_websocket_needs_a_token(place: ApiPlace, role: Role) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(address)
     assert refused.value.response.status_code == 401
-    with connect(address, additional_headers={"authorization": f"Bearer {place.tokens[role]}"}) as socket:
+    headers = {"authorization": f"Bearer {place.tokens[role]}"}
+    if not role.includes(Role.VIEWER):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(address, additional_headers=headers)
+        assert refused.value.response.status_code == 403
+        return
+    with connect(address, additional_headers=headers) as socket:
         assert socket.recv(timeout=30)
+
+
+def test_a_devices_token_opens_no_page(place: ApiPlace) -> None:
+    with place.client(place.tokens["device"], address="127.0.3.1") as client:
+        client.base_url = place.url
+        assert client.get("/").status_code in (401, 403)
+        assert client.get(f"/?token={place.tokens['device']}").status_code in (401, 403)
+        assert client.get(f"{PREFIX}/models/current.zip").status_code == 200
 
 
 def test_nothing_is_served_to_other_machines_without_tokens(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from disc_stream.types import Channel, DeviceMeta, Label, SampleBatch, SoftLabel
 from disc_stream.wire.codecs import CONTENT_TYPES, Encoding, encode_batch
+from disc_stream.wire.embedding import Embeddings, encode_embeddings
 from disc_stream.wire.label import encode_label, label_to_dict
 from disc_stream.wire.meta import encode_meta
 
@@ -294,6 +295,26 @@ def hostile_labels(seed: int = 0) -> list[bytes]:
     ]
     found += [good.replace(b"0.75", number) for number in (b"NaN", b"1e999", b"-Infinity", b'"0.75"')]
     return found
+
+
+def hostile_embeddings(seed: int = 0) -> list[bytes]:
+    """Embeddings that no device makes."""
+    rng = random.Random(seed)
+    values = np.array([[0.5, -1.25, 2.0], [0.75, -1.0, 1.5]], dtype=np.float32)
+    good = encode_embeddings(Embeddings("watch", 7, "m", np.array([11, 12], dtype=np.uint32), values))
+    message = cbor2.loads(good)
+    found = [good, *(payload for _, payload in hostile_payloads(seed)[::7])]
+    odd: list[object] = [
+        None, True, -1, 2**65, 0.5, float("nan"), "", "x" * 10_000, [], {}, b"", cbor2.CBORTag(70, b"\0"),
+        cbor2.CBORTag(84, b"\0\x7c" * 6), cbor2.CBORTag(70, "text"), cbor2.CBORTag(2**40, b"\0" * 8),
+    ]  # fmt: skip
+    for name in message:
+        found.append(_dump({key: value for key, value in message.items() if key != name}))
+        found += [_dump({**message, name: value}) for value in odd]
+    found += [_dump({**message, "more": value}) for value in odd]
+    for _ in range(300):
+        found.append(_flip(rng, good) if rng.random() < 0.7 else _cut(rng, good))
+    return [*found, colliding_keys(5_000), b"\xbf" + good[1:], good + b"\0"]
 
 
 HOSTILE_TOPICS = [

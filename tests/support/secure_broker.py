@@ -63,7 +63,7 @@ class SecureMosquitto(Mosquitto):
 
     def person(self, role: Role, name: str) -> Broker:
         """Make an account for a person, and wait until the broker knows."""
-        user, file = f"{ROLES[role]}-{name}", f"{role}-{name}"
+        user, file = f"_{role}-{name}", f"{role}-{name}"
         with self.reloading():
             add_person(self.folder, role, name)
         address = self.environment(file)["DISC_STREAM_BROKER"]
@@ -73,9 +73,16 @@ class SecureMosquitto(Mosquitto):
         """Let a device in, and wait until the broker knows."""
         return Broker.parse(self.added(device, certificate=certificate).url)
 
-    def added(self, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
+    def added(
+        self,
+        device: str,
+        *,
+        certificate: bool | None = None,
+        renew: bool = False,
+        labels: bool | None = None,
+    ) -> Added:
         with self.reloading():
-            return add_device(self.folder, device, certificate=certificate, renew=renew)
+            return add_device(self.folder, device, certificate=certificate, renew=renew, labels=labels)
 
     def reloading(self) -> _Reloading:
         """Wait, at the end of a block, until the broker has read its files again, if it runs."""

@@ -18,11 +18,10 @@ from disc_stream.clock import ManualClock
 from disc_stream.errors import BundleError, ConfigError, EncoderUnavailableError, StorageError
 from disc_stream.load.trivial import InputSpec, write_mean_bundle
 from disc_stream.stream.pipeline import LabelOptions
-from disc_stream_edge.fetching import FetchError, check_base, fetch
+from disc_stream_edge.fetching import FetchError, ModelSource, check_base
 from disc_stream_edge.following import (
     TRIAL_WINDOWS,
     ModelFollower,
-    ModelSource,
     TrialLabeller,
     announced_version,
 )
@@ -46,7 +45,8 @@ class Server:
                 super().__init__(*args, directory=str(folder), **more)  # type: ignore[arg-type]
 
             def do_GET(self) -> None:
-                outer.paths.append(self.path)
+                if self.path.endswith(".zip"):  # not that it has no names of its own
+                    outer.paths.append(self.path)
                 outer.tokens.append(self.headers.get("Authorization"))
                 super().do_GET()
 
@@ -118,7 +118,7 @@ def test_an_announced_model_proves_itself_and_stays(tmp_path: Path, first: Path,
     device.label(5)
     assert device.announce(version)
     assert server.paths == [f"/{version}.zip"]
-    assert server.tokens == ["Bearer secret"]
+    assert set(server.tokens) == {"Bearer secret"}
     assert device.label(TRIAL_WINDOWS - 1) == {version}
     assert Device(tmp_path / "models", first, server.url).store.open().on_trial
     assert device.label(1) == {version}
@@ -174,7 +174,7 @@ def test_a_model_without_the_right_signature_never_labels(
     version = make(server.folder, 1.0)
     _, public = make_keys(tmp_path, "fleet")
     store = ModelStore(tmp_path / "models", first, [public])
-    fetch(server.url, version, store.part(version))
+    ModelSource(server.url).bundle(version, store.part(version))
     with pytest.raises(BundleError, match="is not signed"):
         store.take(version)
     assert store.is_refused(version)
@@ -278,4 +278,4 @@ def test_places_and_sizes(tmp_path: Path, server: Server, monkeypatch: pytest.Mo
     version = make(server.folder, 1.0)
     monkeypatch.setattr("disc_stream_edge.fetching.MAX_BYTES", 100)
     with pytest.raises(FetchError, match="has more than"):
-        fetch(server.url, version, tmp_path / "x")
+        ModelSource(server.url).bundle(version, tmp_path / "x")

@@ -23,6 +23,7 @@ from disc_stream.training.session import TrainingRequest, train_run
 from disc_stream.types import Float32Array
 from disc_stream_export import export_run, exporter
 from disc_stream_export.graph import build_graph
+from tests.support.providers import check_same
 from tests.support.tiny_run import write_tiny_run
 
 METHODS = ("disc-plus", "disc", "disc, the paper's form", "disc on a grid")
@@ -257,3 +258,8 @@ def test_every_still_window_of_real_recordings_has_a_label(
         dead = x.copy()
         dead[:, :, channel] = 0.0
         assert_as_in_torch(exported, dead)
+
+
+def test_numpy_alone_gives_the_same_labels(plus_folder: Path) -> None:
+    """Beside the real export of disc-plus, whose operators the provider numpy has."""
+    check_same(Bundle.open(plus_folder / "bundle"))

@@ -169,6 +169,17 @@ def test_times_are_read_in_their_unit(t0: int, words: str) -> None:
     assert clock_words(t0).startswith(words)
 
 
+def test_embeddings_are_known_by_their_schema() -> None:
+    golden = check(GOLDEN / "embedding.hex", "--hex").stdout
+    assert "embeddings in CBOR" in golden
+    assert "windows    11; 70000" in golden
+    payload = bytes.fromhex((GOLDEN / "embedding.hex").read_text())
+    cut = check("-", given=payload[:-1])
+    assert "refused: malformed: not valid CBOR: it ends early" in cut.stdout
+    other = check("-", given=payload.replace(b"embedding/1", b"embedding/2"))
+    assert "refused: version: schema 'disc-stream.embedding/2' is not known" in other.stdout
+
+
 def test_every_reason_has_a_remedy() -> None:
     assert set(REMEDIES) == {*REASONS, "label"}
 

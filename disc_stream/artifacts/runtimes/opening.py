@@ -6,6 +6,7 @@ import json
 
 from disc_stream.artifacts.bundle import INPUT, METADATA_KEY, Bundle, graph_facts
 from disc_stream.artifacts.runtimes.failures import unfit
+from disc_stream.artifacts.runtimes.numpy_session import NumpySession
 from disc_stream.artifacts.runtimes.onnx_session import CPU_BUILD, open_cpu, open_cuda
 from disc_stream.artifacts.runtimes.openvino_session import open_openvino
 from disc_stream.artifacts.runtimes.probes import probe_windows
@@ -32,6 +33,8 @@ def open_session(bundle: Bundle, provider: Concrete, threads: int) -> Session:
         if on_cuda is None:
             raise no_cuda(why_not)
         session = on_cuda
+    elif provider == "numpy":
+        session = NumpySession(bundle)
     else:
         session = open_openvino(bundle, provider, threads)
     try:

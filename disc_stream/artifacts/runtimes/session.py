@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 from disc_stream.types import Float32Array
 
-Provider = Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"]
-Concrete = Literal["cpu", "cuda", "openvino", "openvino-bf16"]
+Provider = Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16", "numpy"]
+Concrete = Literal["cpu", "cuda", "openvino", "openvino-bf16", "numpy"]
 
 FLOAT = "tensor(float)"
 OUTPUTS = ("embedding", "q", "distance")

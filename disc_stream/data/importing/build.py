@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from disc_stream.data.importing.faults import SensorFaults, mark_faults
 from disc_stream.data.importing.files import Entry, Found, find_files
 from disc_stream.data.importing.gravity import add_gravity
 from disc_stream.data.importing.joining import Part, join_parts, merged_repair
-from disc_stream.data.importing.people import Owner, find_people
+from disc_stream.data.importing.people import AS_YOU_SAY, Named, Owner, find_people, number_people
 from disc_stream.data.importing.plan import ImportPlan, PlannedFile, PlannedRecording
 from disc_stream.data.importing.repair import make_even
 from disc_stream.data.importing.settings import Settings
@@ -62,7 +62,7 @@ def load(path: Path, settings: Settings, progress: Progress = lambda _done, _all
     groups = group_sheets(sheets, path.stem)
     owners = find_people({key: [s.entry.name for s in members] for key, members in groups.items()}, settings)
     plan = ImportPlan(path.name, [], passed_over=passed)
-    recordings, file_of = [], dict[str, str]()
+    recordings, file_of = list[list[Recording]](), dict[str, str]()
     for done, (key, members) in enumerate(groups.items()):
         name = _device_name(key)
         if name in file_of:
@@ -71,11 +71,28 @@ def load(path: Path, settings: Settings, progress: Progress = lambda _done, _all
                 remedy="Rename one of them: names differ in letters, digits and _ . : -",
             )
         file_of[name] = key
-        planned, stretches = _read_recording(name, members, owners[key], settings)
-        plan.recordings.append(planned)
-        recordings.append(stretches)
+        for planned, stretches in _read_recordings(name, members, owners[key], settings):
+            if recordings and planned.name in {one.name for one in plan.recordings}:
+                raise DataError(
+                    f"two recordings would both be {planned.name!r}",
+                    remedy="Rename a file, or leave the column of persons out: --map 'COLUMN=-'",
+                )
+            plan.recordings.append(planned)
+            recordings.append(stretches)
         progress(done + 1, len(groups))
+    _number_people(plan, recordings)
     return Loaded(plan, recordings)
+
+
+def _number_people(plan: ImportPlan, recordings: list[list[Recording]]) -> None:
+    """Give those a number whom columns name, now that all of them are known."""
+    named = [one.named for one in plan.recordings if one.named is not None]
+    known = number_people(named, [one.owner for one in plan.recordings if one.named is None])
+    for place, planned in enumerate(plan.recordings):
+        if planned.named is not None:
+            planned.owner = known[planned.named.name]
+            person = planned.owner.person
+            recordings[place] = [replace(one, subject=person) for one in recordings[place]]
 
 
 def _device_name(key: str) -> str:
@@ -123,14 +140,52 @@ def _look_at_all(path: Path, found: Found, settings: Settings) -> tuple[list[She
 # -- one recording ----------------------------------------------------------------------------------------
 
 
-def _read_recording(
+_Read = tuple[Sheet, Table]
+_Made = tuple[PlannedRecording, list[Recording]]
+
+
+def _read_recordings(
     name: str, members: Sequence[Sheet], owner: Owner, settings: Settings
-) -> tuple[PlannedRecording, list[Recording]]:
+) -> Iterator[_Made]:
+    """What files are read together become: one recording, or one of each person whom a column names."""
+    names, notes = list[str](), list[str]()
+    read = [(sheet, _read_sheet(sheet, names, notes)) for sheet in members]
+    column = next((sheet.person for sheet in members if sheet.person is not None), None)
+    persons = list(dict.fromkeys(one for _, table in read for one in table.persons))
+    if column is None or not persons or owner.why == AS_YOU_SAY:
+        yield _make_recording(name, read, owner, settings, names, notes)
+        return
+    _note_nobodys(read, notes)
+    for person in persons:
+        own = [
+            (sheet, table if table.people is None else table.of(person))
+            for sheet, table in read
+            if table.people is None or person in table.persons
+        ]
+        called = name if len(persons) == 1 else _device_name(f"{name[:40]}-{person}")
+        planned, stretches = _make_recording(called, own, owner, settings, names, list(notes))
+        planned.named = Named(person, column.title)
+        yield planned, stretches
+
+
+def _note_nobodys(read: Sequence[_Read], notes: list[str]) -> None:
+    for sheet, table in read:
+        nobodys = 0 if table.people is None else int((table.people < 0).sum())
+        if nobodys:
+            notes.append(f"{sheet.entry.name}: {nobodys:,} rows that name no person left out")
+
+
+def _make_recording(
+    name: str, read: Sequence[_Read], owner: Owner, settings: Settings, names: list[str], notes: list[str]
+) -> _Made:
     parts: list[Part] = []
     files: list[PlannedFile] = []
-    sensors, names, notes = SensorFaults(), list[str](), list[str]()
-    for sheet in members:
-        table, found = _read_sheet(sheet, names, notes)
+    sensors = SensorFaults()
+    members = [sheet for sheet, _ in read]
+    for sheet, table in read:
+        found = mark_faults(table.values, table.columns)
+        for sensor, size in found.rest_g.items():
+            _check_size(sheet, sensor, size)
         _merge(sensors, found)
         made = _even_parts(sheet, table, settings)
         parts += made
@@ -157,13 +212,13 @@ def _read_recording(
     return planned, _recordings(planned, even, tuple(names))
 
 
-def _read_sheet(sheet: Sheet, names: list[str], notes: list[str]) -> tuple[Table, SensorFaults]:
+def _read_sheet(sheet: Sheet, names: list[str], notes: list[str]) -> Table:
     channels = sorted(sheet.channels, key=channel_order)
     if sheet.load is not None:
         table = sheet.load()
     else:
         assert sheet.dialect is not None  # noqa: S101 - text has one
-        table = read_rows(sheet.entry, sheet.dialect, channels, sheet.time, sheet.label)
+        table = read_rows(sheet.entry, sheet.dialect, channels, sheet.time, sheet.label, sheet.person)
     lost = lost_times(table)
     if lost:
         notes.append(f"{sheet.entry.name}: {lost:,} rows without a time left out")
@@ -174,10 +229,7 @@ def _read_sheet(sheet: Sheet, names: list[str], notes: list[str]) -> tuple[Table
     if table.names:
         index = np.array([*(names.index(n) for n in table.names), -1], dtype=np.int16)
         table.labels = index[table.labels]
-    found = mark_faults(table.values, table.columns)
-    for sensor, size in found.rest_g.items():
-        _check_size(sheet, sensor, size)
-    return table, found
+    return table
 
 
 def _drop_rising(sheet: Sheet, table: Table, notes: list[str]) -> None:

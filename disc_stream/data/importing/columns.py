@@ -1,4 +1,4 @@
-"""Which column is what: the time, channels with their units, labels; the rest is left out, with a reason."""
+"""Which column is what: time, channels with units, labels, persons; the rest is left out, with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from disc_stream.data.importing.settings import Settings
 from disc_stream.data.importing.unitnames import QUANTITY, time_unit_of, unit_of
 from disc_stream.wire.limits import MAX_NAME
 
-Role = Literal["time", "channel", "label", "ignored", "asked"]
+Role = Literal["time", "channel", "label", "person", "ignored", "asked"]
 
 _BRACKETS = re.compile(r"\s*(.*?)\s*[\[(]\s*([^\[\]()]*(?:\([^()]*\)[^\[\]()]*)?)\s*[\])]\s*")
 _TIME = re.compile(
@@ -182,7 +182,7 @@ def _by_name(heading: _Heading, values: Sequence[str], dialect: Dialect, rule: F
     if low in _LABELS:
         return Column(position, title, "label", "label")
     if low in _PERSONS:
-        return Column(position, title, "ignored", "person", why="names the person")
+        return Column(position, title, "person", "person", why="names the person")
     if _TIME.fullmatch(low) and (unit_of(unit_text or "") in (None, "1", "T") or unit_text == "s"):
         return _time(position, title, unit_text)
     numbers = [v for v in values if v.strip().lower() not in MISSING]

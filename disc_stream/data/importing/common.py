@@ -59,13 +59,15 @@ def _common_channels(plan: ImportPlan) -> tuple[Channel, ...]:
         count = counts[name]
         if count == n:
             continue
-        lacking = next(one for one in plan.recordings if name not in living[one.name])
         if QUANTITY.get(channel.unit) and count >= n / 2:
-            what = f"has a dead {name}" if name in lacking.dead else f"has no {name}"
+            lacking = [one for one in plan.recordings if name not in living[one.name]]
+            what = f"has a dead {name}" if name in lacking[0].dead else f"has no {name}"
+            others = f" ({len(lacking) - 1} more have none either)" if len(lacking) > 1 else ""
+            files = dict.fromkeys(one.files[0].name for one in lacking)
+            every = " ".join(f"--map '{file}=-'" for file in files)
             raise DataError(
-                f"recording {lacking.name!r} {what}, which {count} of {n} recordings have",
-                remedy=f"Leave the recording out: --map '{lacking.files[0].name}=-', or the channel: "
-                f"--map '{name}=-'",
+                f"recording {lacking[0].name!r} {what}, which {count} of {n} recordings have{others}",
+                remedy=f"Leave such recordings out: {every}; or the channel: --map '{name}=-'",
             )
         if not count:
             plan.dropped.append(f"{name}, which never changes: its sensor was off, or it is none")

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from disc_stream.data.importing.settings import Settings
 
+AS_YOU_SAY = "as you say"
 _NUMBER = re.compile(
     r"(?:user|subject|subj|sub|person|participant|proband|volunteer|patient)[-_ ]?0*(\d{1,18})(?!\d)",
     re.IGNORECASE,
@@ -50,7 +51,7 @@ def find_people(files: Mapping[str, Sequence[str]], settings: Settings) -> dict[
     for name in names:
         decided = [n for file in (name, *files[name]) if (n := settings.person(file)) is not None]
         if decided:
-            owners[name] = Owner(decided[0], "as you say")
+            owners[name] = Owner(decided[0], AS_YOU_SAY)
             continue
         number = _number(name)
         if number is not None:
@@ -74,6 +75,42 @@ def find_people(files: Mapping[str, Sequence[str]], settings: Settings) -> dict[
                 number_of[key] = next(free)
             owners[name] = Owner(number_of[key], why)
     return owners
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Somebody whom a column names; the number is found when all names are known.
+
+    Args:
+        name: as it is written.
+        column: that names them.
+    """
+
+    name: str
+    column: str
+
+
+def number_people(named: Sequence[Named], owners: Sequence[Owner]) -> dict[str, Owner]:
+    """Numbers for people whom columns name: the same name is the same person, in whatever file.
+
+    Where every name is a number, or ends with another one (``S07``), that is the person's; else they are
+    numbered in the order of their names, around those that files have.
+
+    Args:
+        named: all of them.
+        owners: of the recordings whose files say it.
+    """
+    columns = {one.name: one.column for one in named}
+    names = sorted(columns)
+    ends = [re.search(r"(\d{1,18})(?:\.0+)?$", name) for name in names]
+    numbers = [int(end[1]) for end in ends if end]
+    if len(set(numbers)) < len(names):
+        taken = {owner.person for owner in owners}
+        numbers = [n for n in range(1, len(names) + len(taken) + 1) if n not in taken]
+    return {
+        name: Owner(number, f"{name!r} in its column {columns[name]!r}")
+        for name, number in zip(names, numbers, strict=False)
+    }
 
 
 def _number(name: str) -> Owner | None:

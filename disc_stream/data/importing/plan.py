@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from disc_stream.data.importing.columns import Column
 from disc_stream.data.importing.even import Repair
 from disc_stream.data.importing.faults import SensorFaults
-from disc_stream.data.importing.people import Owner
+from disc_stream.data.importing.people import Named, Owner
 from disc_stream.data.importing.rows import Faults
 from disc_stream.types import Channel
 
@@ -56,6 +56,7 @@ class PlannedRecording:
         joined: sensors that have times of their own and are joined, with their rates.
         notes: what else is done, and why.
         becomes: how it is brought to the rate of the result; "" where it stays.
+        named: whom a column names as its owner, if one does.
     """
 
     name: str
@@ -70,6 +71,7 @@ class PlannedRecording:
     joined: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     becomes: str = ""
+    named: Named | None = None
 
     @property
     def seconds(self) -> float:
@@ -88,7 +90,8 @@ class PlannedRecording:
 
     def words(self) -> list[str]:
         """What is done to it, a line each."""
-        return [*_row_words(self), *_time_words(self.repair, self.rate), *_value_words(self), *self.notes]
+        every = [*_row_words(self), *_time_words(self.repair, self.rate), *_value_words(self), *self.notes]
+        return list(dict.fromkeys(every))  # files of one format say the same
 
 
 @dataclass(slots=True)
@@ -210,6 +213,7 @@ def _column_words(columns: Sequence[Column]) -> list[str]:
     time = next((c for c in columns if c.role == "time"), None)
     if time is not None:
         lines.append(f"time: {time.title}{f' in {time.unit}' if time.unit else ''}")
+    lines += [f"person: {c.title}" for c in columns if c.role == "person"]
     renamed = [f"{c.title} → {c.name}" for c in columns if c.role == "channel" and _bare(c.title) != c.name]
     if renamed:
         lines.append("channels: " + ", ".join(renamed))

@@ -24,7 +24,7 @@ class Target(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    role: Literal["time", "channel", "label", "ignored"]
+    role: Literal["time", "channel", "label", "person", "ignored"]
     name: str = ""
     unit: str = ""
 
@@ -34,7 +34,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: dict[str, str] = Field({}, description="column (or FILE:column) to acc_x[g], t[ms], label or -")
+    columns: dict[str, str] = Field(
+        {}, description="column (or FILE:column) to acc_x[g], t[ms], label, person or -"
+    )
     people: dict[str, int] = Field({}, description="pattern of file names to the number of the person")
     leave_out: list[str] = Field([], description="patterns of file names that are no recordings")
     rate: float | None = Field(None, gt=0, allow_inf_nan=False, description="Hz of the result")
@@ -73,7 +75,7 @@ def _names(pattern: str, file: str) -> bool:
 
 
 def parse_target(text: str, key: str) -> Target:
-    """What ``acc_x[g]``, ``t[ms]``, ``label`` or ``-`` means.
+    """What ``acc_x[g]``, ``t[ms]``, ``label``, ``person`` or ``-`` means.
 
     Raises:
         ConfigError: naming it.
@@ -83,7 +85,7 @@ def parse_target(text: str, key: str) -> Target:
         return Target(role="ignored")
     if match is None:
         raise ConfigError(
-            f"{key!r} is mapped to {text!r}", remedy="Write it like acc_x[g], t[ms], label or -"
+            f"{key!r} is mapped to {text!r}", remedy="Write it like acc_x[g], t[ms], label, person or -"
         )
     name, unit = match[1], match[2]
     if name.lower() in ("t", "time"):
@@ -92,6 +94,8 @@ def parse_target(text: str, key: str) -> Target:
         return Target(role="time", name="t", unit=time_unit_of(unit or "") or "")
     if name.lower() in ("label", "activity") and unit is None:
         return Target(role="label", name="label")
+    if name.lower() == "person" and unit is None:
+        return Target(role="person", name="person")
     known = unit_of(unit) if unit is not None else ""
     if known is None:
         raise ConfigError(

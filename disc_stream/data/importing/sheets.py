@@ -66,6 +66,11 @@ class Sheet:
         """The column of activities."""
         return next((c for c in self.columns if c.role == "label"), None)
 
+    @property
+    def person(self) -> Column | None:
+        """The column that names whose a row is."""
+        return next((c for c in self.columns if c.role == "person"), None)
+
 
 def sensor_of(stem: str) -> tuple[str, str]:
     """The sensor that a file's name says, and the rest of the name; ("", name) if it says none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,8 @@ class Table:
         columns: the channels.
         faults: what could not be used.
         rising: titles of columns that only rise, so that they are no channels.
+        people: (n,) int16, index into ``persons`` or -1; None where no column names them.
+        persons: their names, as they are written.
     """
 
     times: Times
@@ -63,6 +65,16 @@ class Table:
     columns: tuple[Column, ...]
     faults: Faults
     rising: tuple[str, ...] = ()
+    people: Codes | None = None
+    persons: tuple[str, ...] = ()
+
+    def of(self, person: str) -> Table:
+        """The rows of one person."""
+        assert self.people is not None  # noqa: S101 - whoever asks has seen their names
+        rows = self.people == (self.persons.index(person) if person in self.persons else LOST)
+        own = replace(self, people=None, persons=())
+        own.times, own.values, own.labels = self.times[rows], self.values[rows], self.labels[rows]
+        return own
 
 
 class _Growing:
@@ -86,7 +98,12 @@ class _Growing:
 
 
 def read_rows(
-    entry: Entry, dialect: Dialect, channels: Sequence[Column], time: TimeColumn, label: Column | None
+    entry: Entry,
+    dialect: Dialect,
+    channels: Sequence[Column],
+    time: TimeColumn,
+    label: Column | None,
+    person: Column | None = None,
 ) -> Table:
     """Read one file.
 
@@ -96,6 +113,7 @@ def read_rows(
         channels: columns that are samples.
         time: where the times come from.
         label: the column of activities, if there is one.
+        person: the column that names whose a row is, if there is one.
 
     Raises:
         DataError: if it has no rows, too many of them cannot be used, or there are too many labels.
@@ -103,10 +121,11 @@ def read_rows(
     by_number = time.position >= 0 and time.form is None
     by_text = time.position >= 0 and time.form is not None
     numbers = [c.position for c in channels] + [time.position] * by_number
-    texts = [time.position] * by_text + ([label.position] if label else [])
+    texts = [time.position] * by_text + [one.position for one in (label, person) if one is not None]
     faults = Faults()
     values, times = _Growing(np.float32, max(1, len(channels))), _Growing(np.int64)
     labels, codes = _Growing(np.int16), dict[str, int]()
+    people, persons = _Growing(np.int16), dict[str, int]()
     scale = np.array([c.scale for c in channels])
     plain = bool((scale == 1).all())
     watch = _Rising(channels)
@@ -121,7 +140,9 @@ def read_rows(
             at, words = block.texts[0]
             times.add(parse_texts(words, time.form)[at])
         if label is not None:
-            labels.add(_codes(*block.texts[-1], codes, entry.where))
+            labels.add(_codes(*block.texts[by_text], codes, entry.where))
+        if person is not None:
+            people.add(_codes(*block.texts[-1], persons, entry.where))
     n = values.n
     _check(entry, dialect, faults, n)
     if time.position < 0:
@@ -129,8 +150,9 @@ def read_rows(
     if label is None:
         labels.add(np.full(n, UNLABELLED, dtype=np.int16))
     return Table(
-        times.done(), values.done(), labels.done(), tuple(codes), tuple(channels), faults, watch.names()
-    )
+        times.done(), values.done(), labels.done(), tuple(codes), tuple(channels), faults, watch.names(),
+        None if person is None else people.done(), tuple(persons),
+    )  # fmt: skip
 
 
 class _Rising:
@@ -204,4 +226,5 @@ def lost_times(table: Table) -> int:
     if n:
         keep = ~bad
         table.times, table.values, table.labels = table.times[keep], table.values[keep], table.labels[keep]
+        table.people = None if table.people is None else table.people[keep]
     return n

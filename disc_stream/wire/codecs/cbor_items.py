@@ -8,7 +8,7 @@ reads a whole payload compares the last end with its size.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from disc_stream.errors import PayloadError
@@ -41,6 +41,7 @@ _UINTS = tuple(_NUMBERS[head][0] for head in range(0x18, 0x1C))
 _SIZES = tuple(map(_size_of, range(256)))
 """Length of an item by its first byte; 0 if that does not tell it."""
 _TYPED_ARRAYS = (77, 78, 85)
+ANY_TAG = range(2**64)
 _SIMPLE = {0xF4: False, 0xF5: True, 0xF6: None}
 
 
@@ -60,8 +61,13 @@ def argument(payload: bytes, at: int) -> tuple[int, int, int]:
     return head >> 5, _UINTS[more](payload, at + 1)[0], at + 1 + (1 << more)
 
 
-def skip(payload: bytes, at: int) -> int:
+def skip(payload: bytes, at: int, tags: Container[int] = _TYPED_ARRAYS) -> int:
     """Where the item at ``at`` ends; whatever is in it, nothing is built of it.
+
+    Args:
+        payload: the bytes.
+        at: begin of the item.
+        tags: those that are taken.
 
     Raises:
         PayloadError: with reason ``malformed``, or ``type`` for a tag that is not taken.
@@ -82,7 +88,7 @@ def skip(payload: bytes, at: int) -> int:
             case 5:
                 open_items += 2 * value
             case 6:
-                if value not in _TYPED_ARRAYS:
+                if value not in tags:
                     raise tag_not_taken()
                 open_items += 1
             case _:  # a simple value in a second byte

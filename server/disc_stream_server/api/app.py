@@ -28,8 +28,10 @@ from disc_stream_server.api.limits import RateLimit
 from disc_stream_server.api.live.feed import LiveLabel
 from disc_stream_server.api.live.hub import LiveHub
 from disc_stream_server.api.live.table import LiveTable
+from disc_stream_server.api.offering import Shelf
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import add_handlers
+from disc_stream_server.api.routes.bundles import bundle_routes
 from disc_stream_server.api.routes.clusters import cluster_routes
 from disc_stream_server.api.routes.deadletters import dead_letter_routes
 from disc_stream_server.api.routes.devices import device_routes
@@ -53,8 +55,9 @@ THREADS = 8
 _DESCRIPTION = (
     "Live activity labels of wearables. Send `Authorization: Bearer TOKEN` (`disc-stream token add` makes "
     "one); on a server that listens on loopback only, and has no tokens, nothing needs to be sent. A role "
-    "may do what those before it may: viewer, operator, admin. Times are Unix microseconds. Lists come in "
-    "pages: give `next` as `cursor` for the next one. Errors are problems (RFC 9457) with a `remedy`."
+    "may do what those before it may: device, viewer, operator, admin. Times are Unix microseconds. "
+    "Lists come in pages: give `next` as `cursor` for the next one. Errors are problems (RFC 9457) with a "
+    "`remedy`."
 )
 
 
@@ -102,8 +105,9 @@ class Api:
         )
         routes = make_routes()
         routes.state.context = Context(
-            self._config, self._state, self._parts, authenticator, notes, audit, hub, clock
-        )
+            self._config, self._state, self._parts, authenticator, notes, audit, hub,
+            Shelf(self._state / "bundles"), clock,
+        )  # fmt: skip
         per_s = self._config.api_requests_s
         limits = (RateLimit(per_s, clock.monotonic), RateLimit(per_s / CHANGES_SHARE, clock.monotonic))
         self.guard = ApiGuard(authenticator, clock)
@@ -154,8 +158,8 @@ def make_routes() -> FastAPI:
 def _routers() -> list[APIRouter]:
     return [
         health_routes(), session_routes(), device_routes(), history_routes(), rejection_routes(),
-        live_routes(), cluster_routes(), model_routes(), retraining_routes(), dead_letter_routes(),
-        token_routes(),
+        live_routes(), cluster_routes(), bundle_routes(), model_routes(), retraining_routes(),
+        dead_letter_routes(), token_routes(),
     ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from disc_stream.registry import Author, Registry
 from disc_stream_server.api.audit import AuditLog
 from disc_stream_server.api.auth.authenticator import Authenticator
 from disc_stream_server.api.auth.roles import Identity
+from disc_stream_server.api.offering import Shelf
 from disc_stream_server.api.parts import Parts
 from disc_stream_server.api.problems import ApiError
 from disc_stream_server.storage.notes import Notes
@@ -37,6 +38,7 @@ class Context:
         notes: tags and rejected labels.
         audit: what was changed.
         live: what happens now.
+        bundles: models to be downloaded.
         clock: time.
     """
 
@@ -47,6 +49,7 @@ class Context:
     notes: Notes
     audit: AuditLog
     live: LiveHub
+    bundles: Shelf
     clock: Clock
 
     @contextlib.contextmanager

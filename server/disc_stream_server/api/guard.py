@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from disc_stream.clock import Clock
 from disc_stream_server.api.auth.authenticator import LOGIN_COOKIE, Authenticator, Presented, address_of
+from disc_stream_server.api.auth.roles import Role
 from disc_stream_server.api.problems import ApiError
 
 PREFIX = "/api/v1"
@@ -28,9 +29,10 @@ class ApiGuard:
     def admits(self, scope: Scope) -> bool:
         """Whether somebody may see the page."""
         try:
-            return self._authenticator.identify(scope) is not None
+            who = self._authenticator.identify(scope)
         except ApiError:
             return False
+        return who is not None and who.role.includes(Role.VIEWER)
 
     def log_in(self, token: str, scope: Scope) -> Response | None:
         """To the page, with a cookie; None if the token is not good."""
@@ -38,8 +40,8 @@ class ApiGuard:
             who = self._authenticator.check(Presented(token, by_cookie=False), address_of(scope))
         except ApiError:
             return None
-        if not who.token:
-            return None  # the page's own, whose cookie the page sets
+        if not who.token or not who.role.includes(Role.VIEWER):
+            return None  # the page's own, whose cookie the page sets; or that of a device
         now_us = self._clock.unix_us()
         value, until_us = self._authenticator.tokens.log_in(who.token, now_us)
         answer = RedirectResponse("/", 303)

@@ -14,7 +14,13 @@ from disc_stream_server.brokerconfig.files import PRIVATE_FOLDER, PUBLIC, SECRET
 from disc_stream_server.brokerconfig.passwords import PasswordFile, new_token
 from disc_stream_server.brokerconfig.plan import RESERVED, Layout, Plan
 from disc_stream_server.brokerconfig.running import Told
-from disc_stream_server.brokerconfig.setup import load_setup, tell_broker, write_revocations
+from disc_stream_server.brokerconfig.setup import (
+    labelling_devices,
+    load_setup,
+    tell_broker,
+    write_labelling,
+    write_revocations,
+)
 
 _RESERVED = {RESERVED: "the server's client ids do", DOCTOR: "`disc-stream doctor` tries with such"}
 
@@ -29,6 +35,7 @@ class Added:
         folder: everything that the device needs, to be copied to it.
         by: ``password`` or ``certificate``.
         told: what the broker that runs here was told.
+        labels: whether it may write its own labels and embeddings.
     """
 
     device: str
@@ -36,6 +43,7 @@ class Added:
     folder: Path
     by: str
     told: Told
+    labels: bool = False
 
     @property
     def reloaded(self) -> int | None:
@@ -65,7 +73,14 @@ class Removed:
         return self.told.pid
 
 
-def add_device(root: Path, device: str, *, certificate: bool | None = None, renew: bool = False) -> Added:
+def add_device(
+    root: Path,
+    device: str,
+    *,
+    certificate: bool | None = None,
+    renew: bool = False,
+    labels: bool | None = None,
+) -> Added:
     """Make a credential for a device and let the broker know.
 
     Args:
@@ -74,6 +89,8 @@ def add_device(root: Path, device: str, *, certificate: bool | None = None, rene
         certificate: make a client certificate (True) or a password (False); None for the kind of credential
             that it has, which is a password for a new device.
         renew: replace the credential that it has.
+        labels: whether it labels itself (``edge label``) and so may write its own ``label`` and
+            ``embedding``; None for what it may already.
 
     Raises:
         InputNotFoundError: if there is no set-up.
@@ -103,9 +120,31 @@ def add_device(root: Path, device: str, *, certificate: bool | None = None, rene
             url = _with_password(plan, layout, users, device)
         if revoked:
             write_revocations(layout, plan, authority)
+        if labels is not None:
+            write_labelling(layout, plan, device, labels=labels)
         by = "certificate" if by_certificate else "password"
         told = tell_broker(layout, plan, authority, _users(revoked))
-        return Added(device, url, layout.device(device), by, told)
+        labels = device in labelling_devices(layout)
+        return Added(device, url, layout.device(device), by, told, labels)
+
+
+def let_label(root: Path, device: str, *, labels: bool) -> Told:
+    """Let a device that has a credential write its own labels and embeddings, or not any more.
+
+    Raises:
+        InputNotFoundError: if there is no set-up.
+        ConfigError: if the device has no credential.
+        TopicError: if the id is not valid.
+    """
+    check_device(device)
+    plan, layout = load_setup(root)
+    with locked(layout.root):
+        authority = Authority(layout.authority)
+        users = PasswordFile(layout.broker / mosquitto.DEVICE_PASSWORDS, plan.user)
+        if device not in users.users() and not authority.valid(device):
+            raise ConfigError(f"{device!r} has no credential here", remedy="Check the id")
+        write_labelling(layout, plan, device, labels=labels)
+        return tell_broker(layout, plan, authority)
 
 
 def remove_device(root: Path, device: str) -> Removed:
@@ -127,9 +166,35 @@ def remove_device(root: Path, device: str) -> Removed:
             raise ConfigError(f"{device!r} has no credential here", remedy="Check the id")
         if revoked:
             write_revocations(layout, plan, authority)
+        write_labelling(layout, plan, device, labels=False)
         _clear(layout.device(device))
         told = tell_broker(layout, plan, authority, _users(revoked))
         return Removed(device, passwords, len(revoked), told)
+
+
+def device_url(root: Path, device: str) -> str:
+    """The broker URL of a device that was let in, with the files in its folder here.
+
+    Raises:
+        InputNotFoundError: if there is no set-up.
+        ConfigError: if the device has no credential here.
+        TopicError: if the id is not valid.
+    """
+    check_device(device)
+    plan, layout = load_setup(root)
+    folder = layout.device(device)
+    files = {"ca": folder / "ca.crt"}
+    if (folder / "password").exists():
+        files["password-file"], port = folder / "password", plan.port
+    elif (folder / "device.key").exists():
+        files |= {"cert": folder / "device.crt", "key": folder / "device.key"}
+        port = plan.certificate_port
+    else:
+        raise ConfigError(
+            f"{device!r} has no credential in {str(root)!r}",
+            remedy=f"Run: disc-stream broker add-device {device} --config {root}",
+        )
+    return plan.url(device, port, **{name: str(file) for name, file in files.items()})
 
 
 def _check(device: str) -> None:

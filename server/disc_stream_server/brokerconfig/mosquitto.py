@@ -13,13 +13,14 @@ revoked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from disc_stream.wire.topics import SERVER as SERVER_LEVEL
+from disc_stream.wire.topics import Kind
 from disc_stream_server.brokerconfig.authority import Issued
-from disc_stream_server.brokerconfig.plan import OPERATOR, SERVER, VIEWER, Layout, Plan
+from disc_stream_server.brokerconfig.plan import GATEWAY, OPERATOR, SERVER, VIEWER, Layout, Plan
 
 AUTOSAVE_S = 60
 MAX_PACKET_BYTES = 1_048_576
@@ -159,24 +160,39 @@ def _listener(plan: Plan, folder: Path, listener: _Listener) -> str:
     return "\n".join(lines) + "\n"
 
 
-def device_access(prefix: str) -> str:
-    """Who may do what where devices connect with passwords; the user name is the device id."""
+def device_access(prefix: str, labelling: Iterable[str] = ()) -> str:
+    """Who may do what where devices connect with passwords; the user name is the device id.
+
+    Args:
+        prefix: of the topics.
+        labelling: devices that label themselves.
+    """
     rights = "".join(f"pattern {right}\n" for right in _of_device(prefix, "%u"))
-    return f"# Each device for itself.\n{rights}"
+    parts = [f"# Each device for itself.\n{rights}"]
+    parts += [
+        f"# It labels itself.\nuser {device}\n{_topics(_of_labelling(prefix, device))}"
+        for device in sorted(labelling)
+    ]
+    return "\n".join(parts)
 
 
-def certificate_access(prefix: str, good: Iterable[Issued], check: str = "") -> str:
+def certificate_access(
+    prefix: str, good: Iterable[Issued], check: str = "", labelling: Collection[str] = ()
+) -> str:
     """Who may do what where devices connect with certificates.
 
     Args:
         prefix: of the topics.
         good: the certificates that are valid; others have no rights, on connections that are open either.
         check: user name by which a command sees that the broker has read this list, see ``reloading``.
+        labelling: devices that label themselves.
     """
     parts = ["# Each certificate that is good; a renewed one is another user.\n"]
     for one in good:
-        rights = "".join(f"topic {right}\n" for right in _of_device(prefix, one.device))
-        parts.append(f"user {one.user}\n{rights}")
+        rights = _of_device(prefix, one.device)
+        if one.device in labelling:
+            rights += _of_labelling(prefix, one.device)
+        parts.append(f"user {one.user}\n{_topics(rights)}")
     if check:
         parts.append(f"user {check}\ntopic write {CHECK_TOPIC}\n")
     return "\n".join(parts)
@@ -189,6 +205,15 @@ def _of_device(prefix: str, device: str) -> tuple[str, ...]:
         f"write {own}/raw", f"write {own}/meta", f"write {own}/status", f"read {own}/label",
         f"read {own}/problem", f"read {prefix}/{SERVER_LEVEL}/#",
     )  # fmt: skip
+
+
+def _of_labelling(prefix: str, device: str) -> tuple[str, ...]:
+    """What a device that labels itself writes besides: what ``edge label`` publishes, of this device."""
+    return tuple(f"write {prefix}/{device}/{kind}" for kind in (Kind.LABEL, Kind.EMBEDDING))
+
+
+def _topics(rights: Iterable[str]) -> str:
+    return "".join(f"topic {right}\n" for right in rights)
 
 
 def service_access(prefix: str) -> str:
@@ -215,7 +240,8 @@ def people_access(prefix: str, users: Iterable[str]) -> str:
     """
     parts = [_ABOUT_PEOPLE]
     for user in sorted(users):
-        rights = [*(_OPERATORS if is_operator(user) else _VIEWERS)]
+        role = _OPERATORS if is_operator(user) else _GATEWAYS if is_gateway(user) else _VIEWERS
+        rights = [*role]
         rights += _HOME_ASSISTANT if user == HOME_USER else ()
         topics = "".join(f"topic {how} {what.format(p=prefix, s=SERVER_LEVEL)}\n" for how, what in rights)
         parts.append(f"user {user}\n{topics}")
@@ -227,15 +253,26 @@ def is_operator(user: str | None) -> bool:
     return user is not None and (user == OPERATOR or user.startswith(f"{OPERATOR}-"))
 
 
+def is_gateway(user: str | None) -> bool:
+    """Whether a user name is that of a gateway of phones."""
+    return user is not None and user.startswith(f"{GATEWAY}-")
+
+
 _ABOUT_PEOPLE = """\
 # Viewers read labels, problems, states and descriptions, never samples. Operators look after it all:
 # `disc-stream doctor`, `disc-stream data forget`, which clears what is retained, and
-# `disc-stream deadletter replay`, which sends samples again in their device's name.
+# `disc-stream deadletter replay`, which sends samples again in their device's name. Gateways
+# (`disc-stream phone`) show labels, tell what is wrong with phones, and read what apps publish; the samples
+# of a phone go out with the credential of that phone.
 """
 _VIEWERS = (
     ("read", "{p}/+/label"), ("read", "{p}/+/problem"), ("read", "{p}/+/status"), ("read", "{p}/+/meta"),
     ("read", "{p}/{s}/#"),
     ("read", "{p}/+/activity"), ("read", "{p}/+/event"),
+)  # fmt: skip
+_GATEWAYS = (
+    ("read", "{p}/+/label"), ("read", "{p}/+/problem"), ("read", "{p}/{s}/#"), ("write", "{p}/+/problem"),
+    ("read", "sensor-logger/#"), ("read", "android/sensor/#"), ("read", "phyphox/#"),
 )  # fmt: skip
 _HOME_ASSISTANT = (("read", f"{HOME}/#"), ("write", f"{HOME}/status"))
 _OPERATORS = (

@@ -1,4 +1,4 @@
-"""Lets people in, viewers and operators, each with an account of one's own; and shuts them out again.
+"""Lets people and gateways of phones in, each with an account of one's own; and shuts them out again.
 
 Their user name replaces the client id, so an account has one connection at a time: another one ends the
 first.
@@ -16,11 +16,12 @@ from disc_stream_server.brokerconfig import mosquitto
 from disc_stream_server.brokerconfig.authority import Authority
 from disc_stream_server.brokerconfig.files import SECRET, locked, write
 from disc_stream_server.brokerconfig.passwords import PasswordFile, new_token
-from disc_stream_server.brokerconfig.plan import ROLES, Layout, Plan
+from disc_stream_server.brokerconfig.plan import GATEWAY, ROLES, Layout, Plan
 from disc_stream_server.brokerconfig.running import Told
 from disc_stream_server.brokerconfig.setup import load_setup, role_text, tell_broker, write_people_access
 
-Role = Literal["viewer", "operator"]
+Role = Literal["viewer", "operator", "gateway"]
+_USERS = {**ROLES, "gateway": GATEWAY}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -99,4 +100,4 @@ def _user(role: Role, name: str) -> str:
             f"{name!r} is not a name for an account",
             remedy="Use 1 to 32 letters, digits, '_', '.' or '-', starting with a letter or digit",
         )
-    return f"{ROLES[role]}-{name}"
+    return f"{_USERS[role]}-{name}"

@@ -17,7 +17,7 @@ from disc_stream.errors import ConfigError, InputNotFoundError
 from disc_stream.wire.topics import DEFAULT_PREFIX, Topics
 
 Version = Literal["2.0", "2.1"]
-SERVER, VIEWER, OPERATOR = "_server", "_viewer", "_operator"
+SERVER, VIEWER, OPERATOR, GATEWAY = "_server", "_viewer", "_operator", "_gateway"
 """User names of the roles; none of them can be a device id, for those begin with a letter or digit."""
 ROLES = {"server": SERVER, "viewer": VIEWER, "operator": OPERATOR}
 RESERVED = "disc-stream"
@@ -222,6 +222,11 @@ class Layout:
     def is_older(self) -> bool:
         """Whether a version wrote it that had viewers, operators and the server on one port."""
         return self.plan.exists() and not (self.broker / "people.acl").exists()
+
+    @property
+    def labelling(self) -> Path:
+        """Ids of the devices that label themselves, one a line."""
+        return self.root / "labelling"
 
     def device(self, device: str) -> Path:
         """What a device needs."""

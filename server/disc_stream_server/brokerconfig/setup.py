@@ -217,16 +217,36 @@ def _token(file: Path) -> str | None:
 
 def _configuration(done: Written, authority: Authority, *, force: bool) -> None:
     folder, prefix = done.layout.broker, done.plan.prefix
+    labelling = labelling_devices(done.layout)
     texts = {
         "mosquitto.conf": mosquitto.configuration(done.plan, done.layout),
-        mosquitto.DEVICE_ACL: mosquitto.device_access(prefix),
-        mosquitto.CERTIFICATE_ACL: mosquitto.certificate_access(prefix, authority.good()),
+        mosquitto.DEVICE_ACL: mosquitto.device_access(prefix, labelling),
+        mosquitto.CERTIFICATE_ACL: mosquitto.certificate_access(
+            prefix, authority.good(), labelling=labelling
+        ),
         mosquitto.SERVICE_ACL: mosquitto.service_access(prefix),
         mosquitto.PEOPLE_ACL: _people_access(done.layout, done.plan),
     }
     for name, text in texts.items():
         _put(done, folder / name, text, SECRET, renew=force)
     write_revocations(done.layout, done.plan, authority, only_if_missing=True)
+
+
+def labelling_devices(layout: Layout) -> set[str]:
+    """Ids of the devices that label themselves."""
+    return set((read(layout.labelling) or b"").decode("utf-8").split())
+
+
+def write_labelling(layout: Layout, plan: Plan, device: str, *, labels: bool) -> bool:
+    """Let a device write its own labels and embeddings, or not any more; whether that is a change."""
+    before = labelling_devices(layout)
+    after = before | {device} if labels else before - {device}
+    if after == before:
+        return False
+    write(layout.labelling, "".join(f"{one}\n" for one in sorted(after)), SECRET)
+    text = mosquitto.device_access(plan.prefix, after)
+    write(layout.broker / mosquitto.DEVICE_ACL, text, SECRET, plan.user)
+    return True
 
 
 def _people_access(layout: Layout, plan: Plan) -> str:
@@ -256,9 +276,10 @@ def tell_broker(layout: Layout, plan: Plan, authority: Authority, stale: Sequenc
         stale: users of the broker whose certificates are not good any more, and whose connections are to end.
     """
     good, check = authority.good(), new_check()
+    labelling = labelling_devices(layout)
 
     def write_access(check: str) -> None:
-        text = mosquitto.certificate_access(plan.prefix, good, check)
+        text = mosquitto.certificate_access(plan.prefix, good, check, labelling)
         write(layout.broker / mosquitto.CERTIFICATE_ACL, text, SECRET, plan.user)
 
     write_access(check)

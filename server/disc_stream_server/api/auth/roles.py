@@ -9,10 +9,12 @@ from enum import StrEnum
 class Role(StrEnum):
     """What somebody may do.
 
+    ``device`` downloads models and reads nothing else: for a device that labels itself, which may be stolen.
     ``viewer`` reads; ``operator`` also names, merges, tags, rejects labels and asks for a retraining;
     ``admin`` also promotes, rolls back, sends dead letters again, and makes and revokes tokens.
     """
 
+    DEVICE = "device"
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
