@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test standards kernels long mcu exports chaos mutants fuzz pins vendored lint format clean
+.PHONY: help demo serve test standards kernels long mcu exports chaos mutants fuzz pins vendored docs lint format clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ pins: $(STAMPS)/dev ## Resolve all dependencies anew, with the hashes of their f
 
 vendored: $(STAMPS)/dev ## Compare the dashboard's libraries with npm
 	$(BIN)/python deploy/vendored.py $(ARGS)
+
+docs: $(STAMPS)/dev ## The documentation as a site in build/site; first the pages that are made of the code
+	@$(BIN)/python docs/site/reference.py
+	@$(BIN)/python docs/site/build.py
 
 lint: $(STAMPS)/dev ## Style, types (strict) and the import contracts
 	$(BIN)/ruff check .

@@ -99,8 +99,13 @@ def _explained(field: FieldInfo) -> str:
     text = field.title or ""
     if field.description:
         text = f"{text}: {field.description}"
-    facts = [*_choices(field.annotation), *_bounds(field)]
+    facts = facts_of(field)
     return f"{text} ({', '.join(facts)})" if facts else text
+
+
+def facts_of(field: FieldInfo) -> list[str]:
+    """The words that a setting may be, and the bounds of its value."""
+    return [*_choices(field.annotation), *_bounds(field)]
 
 
 def _choices(annotation: Any) -> Iterator[str]:

@@ -1,10 +1,12 @@
-"""The README's main job and the guides to a first fleet and to learning, typed into a shell word for word.
+"""The README's main job, the tutorials and the guide to learning, typed into a shell word for word.
 
-Only the port of the live page differs (any free one); the broker is the one that DISC_STREAM_BROKER names.
+Only the address of the dashboard differs (any free port of 127.0.0.1); the broker is the one that
+DISC_STREAM_BROKER names.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -44,6 +46,10 @@ class Terminal:
             f'exec {sys.executable} -m disc_stream "$@"\n'
         )
         program.chmod(0o755)
+        python = program.parent / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        (folder / "docs").symlink_to(ROOT / "docs")
         (program.parent / "activate").write_text(f'PATH="{program.parent}:$PATH"\n')
 
     def run(self, block: str) -> str:
@@ -59,14 +65,15 @@ class Terminal:
     def running(self, block: str) -> Iterator[Lines]:
         """Type a block whose command goes on until Ctrl-C."""
         process = subprocess.Popen(
-            ["bash", "-euc", f". .venv/bin/activate\nexec {block.strip()}"], cwd=self.folder,
+            ["bash", "-euc", f". .venv/bin/activate\n{block.strip()}"], cwd=self.folder,
             env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         )  # fmt: skip
         lines = Lines(process)
         try:
             yield lines
         finally:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, to all of a pipe
             process.wait(60)
             lines.close()
 
@@ -94,6 +101,12 @@ class Lines:
             found = self._more.wait_for(lambda: all(w in "".join(self._lines) for w in words), LIMIT_S)
         assert found, f"{words} did not come:\n{''.join(self._lines)}"
 
+    def find(self, pattern: str) -> str:
+        """The first of what was printed that fits."""
+        found = re.search(pattern, "".join(self._lines))
+        assert found, pattern
+        return found[0]
+
     def close(self) -> None:
         self._reader.join(10)
         assert self._process.stdout is not None
@@ -102,7 +115,7 @@ class Lines:
 
 def shell_blocks(page: str, begin: str, end: str | None = None) -> list[str]:
     """The shell blocks of a page between two headings, or from one to the end."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = "\n" + (ROOT / page).read_text(encoding="utf-8")
     part = text.split(f"\n{begin}\n")[1]
     part = part.split(f"\n{end}\n")[0] if end else part
     return re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
@@ -121,33 +134,72 @@ def test_the_main_job_of_the_readme(mosquitto: Mosquitto, tmp_path: Path) -> Non
         server.wait_for("first samples of wearable-001", "first label of wearable-003")
 
 
-@pytest.mark.timeout(1800)
-def test_the_guide_to_a_first_fleet(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    guide = "docs/guides/first-fleet.md"
-    (collect,) = shell_blocks(guide, "## 2. Collect", "## 3. Send")
-    _lines, synthetic = shell_blocks(guide, "## 3. Send", "## 4. Export what was collected, and train on it")
-    (learn,) = shell_blocks(guide, "## 4. Export what was collected, and train on it", "## 5. Serve")
-    serve, watch = shell_blocks(guide, "## 5. Serve", "## 6. Names")
-    (rename,) = shell_blocks(guide, "## 6. Names", "## When there are no labels")
-    _doctor, dead_letters = shell_blocks(guide, "## When there are no labels")
-    activate = ". .venv/bin/activate\n"
+@pytest.mark.timeout(3600)
+def test_the_first_hour_then_names_then_tokens(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    page = "docs/tutorials/first-hour.md"
+    _demo, begin, _broker, start, one, people, learn, live, watch, _doctor, dead = shell_blocks(
+        page, "# First hour: labels from a wearable of your own"
+    )
     terminal = Terminal(tmp_path, mosquitto)
-    with terminal.running(collect) as server:
+    init, serve = start.splitlines()
+    assert "models is a registry of models now" in terminal.run(begin + init)
+    with terminal.running(begin + serve) as server:
         server.wait_for("collecting what is sent")
-        assert "3840 confirmed, 0 lost" in terminal.run(activate + synthetic)
-        server.wait_for("messages stored so far")
-    output = terminal.run(activate + learn)
-    assert "1,496 windows (0 labelled) of 4 devices" in output
-    (tmp_path / "names.yaml").write_text("0: resting\n")
-    assert "resting" in terminal.run(activate + rename)
-    with terminal.running(serve) as server:
-        server.wait_for("serving")
-        with (
-            terminal.running(watch) as labels,
-            terminal.running("disc-stream edge publish --synthetic --device new"),
-        ):
-            labels.wait_for("new window 1 cluster")
-        assert "no dead letters" in terminal.run(activate + dead_letters)
+        with terminal.running(begin + one):
+            server.wait_for("messages stored so far")
+        assert terminal.run(begin + people).count("960 confirmed, 0 lost") == 4
+        assert "it is in production" in terminal.run(begin + learn)
+        server.wait_for("first label of eli")
+        with terminal.running(begin + watch) as labels, terminal.running(begin + live):
+            labels.wait_for("finn window 1 cluster")
+            _name_clusters(terminal, labels)
+        assert "no dead letters" in terminal.run(begin + dead)
+    _open_to_others(terminal)
+
+
+def _name_clusters(terminal: Terminal, labels: Lines) -> None:
+    """docs/tutorials/names.md, where the first hour has left off."""
+    begin, look, name, merge, mute, history, again, back = shell_blocks(
+        "docs/tutorials/names.md", "# Name your clusters"
+    )
+    assert "windows" in terminal.run(begin + look)
+    said = terminal.run(begin + name + merge + mute + history)
+    assert "walking" in said
+    labels.wait_for("finn window 2 ")
+    output = terminal.run(f"{begin}set +e\n{again}")
+    for word in ("walking", "standing", "lying", "cycling"):
+        assert word in output
+    terminal.run(f"{begin}{back}" if "it is in production" in output else begin)
+
+
+def _open_to_others(terminal: Terminal) -> None:
+    """docs/guides/elsewhere.md, on loopback alone."""
+    begin, serve, first, second, serve_all, request, revoke = shell_blocks(
+        "docs/guides/elsewhere.md", "# The dashboard on another port, with tokens"
+    )
+    here = serve.replace("127.0.0.1:9000", "127.0.0.1:0")
+    with terminal.running(begin + here) as server:
+        server.wait_for("live page at http://127.0.0.1:")
+    terminal.run(begin + first + second)
+    ben = json.loads((terminal.folder / "ben.json").read_text())
+    with terminal.running(begin + serve_all.replace("0.0.0.0:9000", "127.0.0.1:0")) as server:
+        server.wait_for("live page at http://127.0.0.1:")
+        address = server.find(r"http://127\.0\.0\.1:\d+")
+        request = f"TOKEN={ben['token']}\n{request.replace('http://127.0.0.1:9000', address)}"
+        assert "finn" in terminal.run(request)
+        terminal.run(begin + revoke.replace("0f3a9c21d7e4", ben["id"]))
+        refused = f"set +e\n{request}\nexit $(($? == 22 ? 0 : 1))"  # curl's code for an answer from 400 on
+        terminal.run(refused)
+
+
+@pytest.mark.timeout(3600)
+def test_training_on_recordings(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    begin, *blocks = shell_blocks("docs/tutorials/recordings.md", "# Train on your recordings")
+    terminal = Terminal(tmp_path, mosquitto)
+    said = "".join(terminal.run(f"{begin}{block}") for block in blocks)
+    for words in ("1 g is expected", "P01_day: person 1", "labels 100.00% equal", "resting"):
+        assert words in said
+    assert (tmp_path / "labels.csv").is_file()
 
 
 @pytest.mark.timeout(3600)

@@ -132,6 +132,7 @@ def shell_commands(block: str) -> Iterator[list[str]]:
             if "disc-stream" not in part and "disc_stream" not in part:
                 continue
             words = shlex.split(part, comments=True)
+            words = words[: next((n for n, word in enumerate(words) if word.startswith(">")), len(words))]
             if "torchrun" in words and "disc_stream" in words:
                 yield words[words.index("disc_stream") + 1 :]
             elif len(words) > 1 and Path(words[0]).name == "disc-stream":
