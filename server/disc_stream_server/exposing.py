@@ -158,7 +158,7 @@ def _make_page(
     _require_web("the live page", "--no-http")
     from disc_stream_server.api.app import Api
     from disc_stream_server.api.auth.tokens import has_good_token
-    from disc_stream_server.dashboard import Dashboard, PageAccess, read_token
+    from disc_stream_server.dashboard import Dashboard, PageAccess, PageInfo, read_token
 
     state = config.state or default_state(config.client_id)
     token = None if config.http_token is None else read_token(config.http_token)
@@ -166,8 +166,8 @@ def _make_page(
     access = PageAccess(host, port, config.http_hosts, token, config.http_public, tokens)
     api = Api(config, state, access, parts, clock)
     page = Dashboard(
-        access, broker=str(Broker.parse(config.broker)), prefix=config.prefix, ready=parts.ready,
-        notice=words.notice, annotate=words.annotate, listener=words.listener,
+        access, info=PageInfo(str(Broker.parse(config.broker)), config.prefix, words.notice), ready=parts.ready,
+        annotate=words.annotate, listener=words.listener,
     )  # fmt: skip
     page.serve_metrics(metrics)
     page.mount(api)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from disc_stream.types import NOT_WORN, UNKNOWN, Channel, Label, Problem, SampleBatch, SoftLabel
-from disc_stream_server.dashboard import Dashboard, PageAccess
+from disc_stream_server.dashboard import Dashboard, PageAccess, PageInfo
 from tests.browser.webdriver import Browser
 
 CHANNELS = tuple(Channel(f"acc_{axis}", "g") for axis in "xyz")
@@ -39,7 +39,7 @@ def label(device: str, window: int, cluster: int, *, novelty: float = 0.4) -> La
 
 @pytest.fixture
 def page() -> Iterator[Dashboard]:
-    dashboard = Dashboard(PageAccess(port=0), broker="mqtt://127.0.0.1:1883", prefix="ds/v1")
+    dashboard = Dashboard(PageAccess(port=0), info=PageInfo("mqtt://127.0.0.1:1883", "ds/v1"))
     dashboard.start()
     yield dashboard
     dashboard.stop()

@@ -53,6 +53,7 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"^disc-stream benchmark latency ", "tests/integration/test_benchmark_latency.py"),
     (rf"^mosquitto -p |{_SERVES}", f"goes on until Ctrl-C, or needs what does; {TYPED}"),
     (r"disc-stream edge publish |^curl ", f"needs a broker or a server; {TYPED}"),
+    (r"^micropython ", "tests/integration/test_firmware_micropython.py runs it, where there is one"),
     (r"^for name in P01 ", f"writes minutes of motion; {TYPED}"),
 )
 """Commands that are not run here: a pattern, and where they are run, or why nowhere."""

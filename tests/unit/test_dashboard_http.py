@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from disc_stream.errors import ConfigError, PortInUseError
-from disc_stream_server.dashboard import Dashboard, PageAccess
+from disc_stream_server.dashboard import Dashboard, PageAccess, PageInfo
 from tests.support.shown import label
 
 ONLINE = {"state": "online", "model": "m1", "connected": True, "counters": {}, "rejected": {}}
@@ -21,7 +21,7 @@ ONLINE = {"state": "online", "model": "m1", "connected": True, "counters": {}, "
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
     page = Dashboard(
-        PageAccess(port=0), broker="mqtt://127.0.0.1:1", prefix="ds/v1", annotate=lambda _: "a note"
+        PageAccess(port=0), info=PageInfo("mqtt://127.0.0.1:1", "ds/v1"), annotate=lambda _: "a note"
     )
     page.start()
     yield page

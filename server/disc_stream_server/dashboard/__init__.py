@@ -2,5 +2,6 @@
 
 from disc_stream_server.dashboard.access import PageAccess, read_token
 from disc_stream_server.dashboard.app import Dashboard
+from disc_stream_server.dashboard.web import PageInfo
 
-__all__ = ["Dashboard", "PageAccess", "read_token"]
+__all__ = ["Dashboard", "PageAccess", "PageInfo", "read_token"]

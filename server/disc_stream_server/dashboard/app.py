@@ -24,9 +24,7 @@ class Dashboard:
     Args:
         access: where to listen, and who may see the page; default: this machine, on port 8765. With port 0
             the system chooses one, which the attribute ``port`` then holds.
-        broker: address shown on the page, without credentials.
-        prefix: topic prefix shown on the page.
-        notice: a sentence to keep on the page.
+        info: what stands on the page at all times.
         annotate: text to show beside a device's label; called on the page's thread.
         ready: for ``/readyz`` and the page: None if messages become labels now, else what the server waits
             for; called on the page's thread. Default: goes by the last status.
@@ -38,9 +36,7 @@ class Dashboard:
         self,
         access: PageAccess | None = None,
         *,
-        broker: str = "",
-        prefix: str = "",
-        notice: str = "",
+        info: PageInfo | None = None,
         annotate: Annotate | None = None,
         ready: Readiness | None = None,
         connections: Connections | None = None,
@@ -49,7 +45,7 @@ class Dashboard:
         self._access = access = access or PageAccess()
         self.host, self.port = access.host, access.port
         self._connections = connections or Connections()
-        self._info = PageInfo(broker=broker, prefix=prefix, notice=notice)
+        self._info = info or PageInfo()
         self._board = Board(annotate=annotate, ready=ready)
         self._hub = Hub(self._board)
         self._mounted: Mounted | None = None
