@@ -165,10 +165,8 @@ def _make_page(
     tokens = has_good_token(state, clock.unix_us())
     access = PageAccess(host, port, config.http_hosts, token, config.http_public, tokens)
     api = Api(config, state, access, parts, clock)
-    page = Dashboard(
-        access, info=PageInfo(str(Broker.parse(config.broker)), config.prefix, words.notice), ready=parts.ready,
-        annotate=words.annotate, listener=words.listener,
-    )  # fmt: skip
+    info = PageInfo(str(Broker.parse(config.broker)), config.prefix, words.notice)
+    page = Dashboard(access, info=info, ready=parts.ready, annotate=words.annotate, listener=words.listener)
     page.serve_metrics(metrics)
     page.mount(api)
     return page, api
