@@ -56,7 +56,7 @@ def c_state(folder: Path, rows: int, channels: int) -> int:
 
 def interpreter() -> str:
     """MicroPython's unix port."""
-    found = Path(sys.executable).parent / "micropython"
+    found = Path(sys.prefix) / "bin" / "micropython"
     return str(found) if found.exists() else shutil.which("micropython") or "micropython"
 
 

@@ -171,7 +171,7 @@ def run_chaos(world: World, rounds: int) -> None:
 
 
 def test_a_few_kills(world: World) -> None:
-    run_chaos(world, 4)
+    run_chaos(world, 2)
 
 
 @pytest.mark.chaos_long

@@ -34,7 +34,7 @@ EITHER: dict[str, LabelAt] = {"half": "half", "whole": "whole"}
 
 # How long a training searches does not change how exact its graph is. A recipe takes what it knows of these.
 QUICK = {
-    "restarts": 2, "moves": 5, "spans": [1], "epochs": 1, "refine_epochs": 1,
+    "restarts": 2, "moves": 5, "spans": [1], "epochs": 1, "refine_epochs": 1, "steps": 30,
     "hidden": 16, "decoder_hidden": 16, "embedding": 8,
 }  # fmt: skip
 REAL_SIZE = {name: QUICK[name] for name in ("restarts", "moves", "spans", "epochs", "refine_epochs")}

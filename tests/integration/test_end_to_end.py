@@ -173,6 +173,9 @@ def test_streamed_labels_equal_offline_labels(
         assert windows == sorted(windows)
         assert set(range(n_windows)) <= set(windows)
 
+    assert collector.status is not None
+    # `auto` may take bfloat16, where what else is in a batch moves q a little, though no label.
+    close = 1e-3 if collector.status.provider.endswith("bf16") else 1e-5
     for label in collector.labels:
         expected = offline[label.device, label.window]
         assert label.t0_us == expected["t0"]
@@ -180,7 +183,7 @@ def test_streamed_labels_equal_offline_labels(
         assert label.smoothed.label == expected["smoothed"]["label"]
         q = {soft["label"]: soft["confidence"] for soft in expected["soft"]}
         assert len(q) == manifest["n_clusters"]
-        assert {soft.label: soft.confidence for soft in label.soft} == pytest.approx(q, abs=1e-5, rel=0)
+        assert {soft.label: soft.confidence for soft in label.soft} == pytest.approx(q, abs=close, rel=0)
     assert len({label.best.label for label in collector.labels}) > 1, "the model knows only one activity"
 
 

@@ -50,7 +50,7 @@ def test_every_message_of_the_contract_is_known(file: Path) -> None:
         "packed": "sample batch in packed form",
         "json": "sample batch in JSON",
     }
-    names |= {"server": "server status in JSON"}
+    names |= {"server": "server status in JSON", "embedding.hex": "embeddings in CBOR"}
     assert f"{file}: {names.get(kind, f'{kind} in JSON')}, " in result.stdout
 
 

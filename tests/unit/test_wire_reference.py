@@ -117,4 +117,5 @@ def test_the_numbers_are_those_of_the_program() -> None:
 
 def test_the_meta_of_the_page_is_that_of_the_vectors() -> None:
     meta = decode_meta(blocks("json", section("Meta"))[0].encode())
-    assert meta == META == DeviceMeta(50.0, META.channels, "left wrist", "example", "1.2.3")
+    assert DeviceMeta(50.0, META.channels, "left wrist", "example", "1.2.3") == META
+    assert meta == DeviceMeta(50.0, META.channels, "left wrist", "example", "1.2.3", battery=0.8)
