@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from disc_stream.artifacts.bundle import Bundle
 from disc_stream.artifacts.manifest import ParityInfo
-from disc_stream.artifacts.run import LabelAt
+from disc_stream.artifacts.run import LabelAt, RunInfo
 from disc_stream.artifacts.runtime import OUTPUTS, Encoded, OnnxEncoder
 from disc_stream.data.readers.registry import READERS
 from disc_stream.data.types import Split, WindowSet
@@ -90,10 +90,24 @@ class Figures:
     embedding_exact: float
 
 
-def export_one(
+def train_one(
     split: Split, dataset: str, method: str, seed: int, folder: Path, settings: dict[str, Any]
-) -> dict[str, ParityInfo]:
-    """Train as `train` does unless told otherwise, and export into ``folder`` at every length of the run.
+) -> RunInfo:
+    """Train as `train` does unless told otherwise, into ``folder``."""
+    own = settings_of(method, settings)
+    request = TrainingRequest(
+        dataset, folder / "run", method=method, preset=DEFAULT_PRESET, seed=seed, settings=own, resume=True
+    )
+    return train_run(split, request)
+
+
+def export_one(info: RunInfo, folder: Path, lengths: Mapping[str, LabelAt] = EITHER) -> dict[str, ParityInfo]:
+    """Export the run in ``folder``.
+
+    Args:
+        info: of the run.
+        folder: where it is, and where the bundles go.
+        lengths: at which, if the run has two.
 
     Returns:
         By length: ``half`` and ``whole``, or ``own`` where the run has one alone.
@@ -101,14 +115,9 @@ def export_one(
     Raises:
         ParityError: if an export is refused.
     """
-    own = settings_of(method, settings)
-    request = TrainingRequest(
-        dataset, folder / "run", method=method, preset=DEFAULT_PRESET, seed=seed, settings=own, resume=True
-    )
-    info = train_run(split, request)
     return {
         at: export_run(folder / "run", folder / at, choices=Choices(label_at=label_at)).parity
-        for at, label_at in (EITHER if info.whole is not None else {"own": None}).items()
+        for at, label_at in (lengths if info.whole is not None else {"own": None}).items()
     }
 
 

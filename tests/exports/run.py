@@ -20,7 +20,7 @@ import numpy as np
 from disc_stream.data.readers import load_split
 from disc_stream.data.types import Split
 from disc_stream.errors import DataError, ParityError
-from tests.exports.matrix import DATASETS, METHODS, REAL_SIZE, compare_labels, export_one
+from tests.exports.matrix import DATASETS, METHODS, REAL_SIZE, compare_labels, export_one, train_one
 
 COUNTED = ("other_than_torch", "other_than_exact", "other_alone", "not_finite")
 
@@ -74,9 +74,8 @@ def one_export(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            parity = export_one(
-                split, dataset, method, seed, folder, {} if given.preset_training else REAL_SIZE
-            )
+            settings = {} if given.preset_training else REAL_SIZE
+            parity = export_one(train_one(split, dataset, method, seed, folder, settings), folder)
             found["parity"] = {at: one.model_dump() for at, one in parity.items()}
         except ParityError as error:
             found["refused"] = str(error)

@@ -15,15 +15,17 @@ from disc_stream.data.windows import plan_windows, split_recordings
 from disc_stream.errors import DataError
 from tests.exports.matrix import (
     DATASETS,
+    EITHER,
     KINDS,
     METHODS,
     QUICK,
     compare_labels,
     export_one,
     some_people,
+    train_one,
 )
 
-pytestmark = [pytest.mark.real_data, pytest.mark.numeric]
+pytestmark = pytest.mark.real_data
 
 PEOPLE = 4
 WINDOWS = 100  # of each person
@@ -49,16 +51,25 @@ def few_people(dataset: str, folder: Path) -> Split | None:
     return some_people(split, PEOPLE, WINDOWS)
 
 
+# Half a window of every other dataset, and the whole of the others: an export takes seconds.
+LENGTHS = {name: ("half", "whole")[n % 2] for n, name in enumerate(DATASETS)}
+# With the kernels of other processors those that differ most in channels and length.
+OTHER_KERNELS = ("uci-har", "actrectut-walk")
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize(
+    "dataset", [pytest.param(one, marks=[pytest.mark.numeric] * (one in OTHER_KERNELS)) for one in DATASETS]
+)
 def test_the_graph_gives_the_labels_of_its_network(
     dataset: str, method: str, real_data: Path, tmp_path: Path
 ) -> None:
     split = few_people(dataset, real_data)
     if split is None:
         pytest.skip(f"{dataset} is not in {real_data}")
-    exported = export_one(split, dataset, method, 0, tmp_path, QUICK)
-    assert tuple(exported) == (("half", "whole") if method == "disc" else ("own",))
+    info = train_one(split, dataset, method, 0, tmp_path, QUICK)
+    exported = export_one(info, tmp_path, {LENGTHS[dataset]: EITHER[LENGTHS[dataset]]})
+    assert tuple(exported) == ((LENGTHS[dataset],) if method == "disc" else ("own",))
     for at, parity in exported.items():
         assert parity.labels_equal == 1.0
         found = compare_labels(tmp_path, at, np.concatenate([split.train.x, split.test.x]), EACH, 32)

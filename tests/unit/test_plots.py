@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from disc_stream.plots.training import draw_training
 from disc_stream.training.evidence import Evidence, load_evidence
 from disc_stream.training.plus.config import PlusConfig
 from disc_stream.training.session import TrainingRequest, train_run
+from tests.support.commandline import CommandLine, Done
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +168,13 @@ def test_what_cannot_be_drawn_is_said(runs: dict[str, Path], tmp_path: Path) -> 
         (tmp_path / "kept").rename(runs["disc"] / "evidence.safetensors")
 
 
-def test_the_commands_write_files_and_say_so(runs: dict[str, Path], tmp_path: Path) -> None:
-    def plot(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "disc_stream", "plot", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_the_commands_write_files_and_say_so(
+    runs: dict[str, Path], command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def plot(*arguments: str) -> Done:
+        return command_line("plot", *arguments)
 
     for kind in ("embedding", "confusion", "training"):
         done = plot(kind, str(runs["disc"]), "--out", f"{kind}.svg", "--json")
