@@ -191,7 +191,7 @@ def _set_up(stack: ExitStack, folder: Path, url: str, load: Load, program: str |
     stack.callback(ear.link.close)
     order = SteadyOrder(url, prefix, load.devices, load.fs, load.samples, load.encoding, churn_s=0.0)
     fleet = spawn("disc_stream.load.steady", asdict(order))
-    stack.callback(fleet.wait)
+    stack.enter_context(fleet)  # closes its pipes, and waits for its end
     stack.callback(fleet.kill)
     read_line(fleet)
     chromium = None

@@ -71,8 +71,9 @@ class Lines:
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
-        for line in self._process.stdout:
-            self._note(json.loads(line))
+        with self._process.stdout:
+            for line in self._process.stdout:
+                self._note(json.loads(line))
 
     def join(self) -> None:
         """Wait for the end of its output."""

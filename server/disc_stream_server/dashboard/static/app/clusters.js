@@ -124,8 +124,8 @@ function Proposals({ one, can, changed }) {
   };
   return html`<ul class="proposals">${one.proposals.map(({ name, evidence }) => html`<li><b>${name}</b>?
     ${" "}<span class="quiet">${evidence}</span><span class="row">
-      <${Act} act=${() => take(name)} may=${can} aria-label=${`Call cluster ${one.id} ${name}`}>Take it<//>
-      <${Act} act=${() => refuse(name)} may=${can} aria-label=${`Cluster ${one.id} is not ${name}`}>Not this<//></span></li>`)}</ul>`;
+      <${Act} act=${() => take(name)} may=${can} aria-label=${`Take it: call cluster ${one.id} ${name}`}>Take it<//>
+      <${Act} act=${() => refuse(name)} may=${can} aria-label=${`Not this: cluster ${one.id} is not ${name}`}>Not this<//></span></li>`)}</ul>`;
 }
 
 function Cluster({ one, clusters, can, changed, model }) {

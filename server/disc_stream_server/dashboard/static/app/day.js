@@ -123,7 +123,7 @@ function Episodes({ episodes, picked, pick }) {
       <td><${ClusterName} cluster=${one.cluster} told=${one.name} /></td>
       <td><time title=${full(one.begin_us)}>${clock(one.begin_us)}</time></td>
       <td>${duration((one.end_us - one.begin_us) / 1e6)}${one.goes_on ? " …" : ""}</td>
-      <td><button type="button" aria-label=${`${nameOf(one.cluster, one.name)}, ${clock(one.begin_us)}: this is wrong`}
+      <td><button type="button" aria-label=${`Wrong? ${nameOf(one.cluster, one.name)}, ${clock(one.begin_us)}`}
         disabled=${one.cluster < 0} onClick=${() => pick(one)}>Wrong?</button></td></tr>`)}</tbody></table>`;
 }
 
