@@ -188,6 +188,8 @@ def test_errors_say_what_where_and_what_to_do(client: httpx2.Client) -> None:
     assert {one["where"] for one in body["errors"]} == {"body.tags.0", "body.more"}
     assert client.get("/no/such/path").json()["title"] == "Not Found"
     assert client.request("PURGE", "/devices").status_code == 405
+    for path in ("/models/a%0Ab", "/no%0Asuch"):
+        assert client.get(path).headers["content-type"] == "application/problem+json", path
 
 
 def test_how_samples_come_is_told_of_each_device(place: ApiPlace, client: httpx2.Client) -> None:

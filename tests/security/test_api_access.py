@@ -239,6 +239,7 @@ def _socket(place: ApiPlace) -> Any:
         "/api/v1/me/", "/api/v1%2fme", "/api/v1/login/../tokens", "/api/v1/login%2f..%2ftokens",
         "/api/v1/login/", "/api/v1", "/api/v1/",
         "//api/v1/me", "/api/v1/devices/..%2f..%2fetc%2fpasswd", "/api/v1/export/..%2flabels",
+        "/api/v1/me%0a", "/api/v1/models/a%0ab", "/api/v1%0a/me",
         "/api/v1/me%00", "/api/v1/me;x=1", "/api/v1/%6de", "/api/v1/login?token=x",
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -131,7 +132,7 @@ def make_web_app(
             Route("/healthz", api.healthz),
             Route("/readyz", api.readyz),
             metrics_route(metrics),
-            *([] if mounted is None else [Mount(mounted.guard.path, mounted.asgi)]),
+            *([] if mounted is None else [_AnyPath(mounted.guard.path, mounted.asgi)]),
         ],
         middleware=[
             Middleware(SafeHeaders),
@@ -139,6 +140,14 @@ def make_web_app(
         ],
         lifespan=lifespan,
     )
+
+
+class _AnyPath(Mount):
+    """A mounted application that also answers for paths with line breaks, unlike Starlette's own."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, app)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)
 
 
 class _Api:
