@@ -28,7 +28,7 @@ from disc_stream.wire.topics import Kind, Topics
 # Three of HAPT's official test people; none of them is in the training part.
 REPLAYED = ("hapt:exp07-user04", "hapt:exp17-user09", "hapt:exp26-user13")
 DEVICES = {"hapt-exp07-user04", "hapt-exp17-user09", "hapt-exp26-user13"}
-SPEED = 60
+SPEED = 20
 ALL_SOFT_LABELS = 32
 
 
