@@ -174,8 +174,8 @@ def test_streamed_labels_equal_offline_labels(
         assert set(range(n_windows)) <= set(windows)
 
     assert collector.status is not None
-    # `auto` may take bfloat16, where what else is in a batch moves q a little, though no label.
-    close = 1e-3 if collector.status.provider.endswith("bf16") else 1e-5
+    # `auto` may take OpenVINO, also in bfloat16, where what else is in a batch moves q, though no label.
+    close = 1e-5 if collector.status.provider == "cpu" else 5e-3
     for label in collector.labels:
         expected = offline[label.device, label.window]
         assert label.t0_us == expected["t0"]
